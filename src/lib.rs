@@ -1,0 +1,1 @@
+//! Gantry keeps Docker Swarm services on the newest image of their tag.
