@@ -1,1 +1,6 @@
 //! Gantry keeps Docker Swarm services on the newest image of their tag.
+
+pub mod hosts;
+pub mod image;
+pub mod registry;
+pub mod secret;

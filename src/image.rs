@@ -1,0 +1,284 @@
+//! Image references and digests, as they stand in a service's specification.
+//!
+//! Parsing is [`oci_client::Reference`]'s. What is added here is what an updater needs: the name *as the
+//! user wrote it* survives (`nginx:1` stays `nginx:1` and does not become `docker.io/library/nginx:1`),
+//! and a pin by digest alone is told apart from a tag that somebody resolved.
+
+use std::fmt;
+use std::str::FromStr;
+
+use oci_client::Reference;
+
+/// The registry that names without a host belong to.
+pub const DOCKER_HUB: &str = "docker.io";
+
+/// The content address of a manifest or an index: `sha256:` and 64 hexadecimal digits.
+///
+/// Other algorithms of the OCI specification (`sha512`) are accepted; anything that is not
+/// `algorithm:hex` is not, so a registry's garbage never reaches a specification.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(String);
+
+impl Digest {
+    /// The whole digest, algorithm included.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve hexadecimal digits: enough for people to tell two digests apart.
+    pub fn short(&self) -> &str {
+        let hex = self.0.split_once(':').map_or("", |(_, hex)| hex);
+        &hex[..hex.len().min(12)]
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is not a digest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a digest (expected sha256: and 64 hexadecimal digits)")]
+pub struct DigestError(String);
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || DigestError(text.chars().take(100).collect());
+        let (algorithm, hex) = text.split_once(':').ok_or_else(error)?;
+        let length = match algorithm {
+            "sha256" => 64,
+            "sha384" => 96,
+            "sha512" => 128,
+            _ => return Err(error()),
+        };
+        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if hex.len() == length && hex.bytes().all(is_hex) { Ok(Self(text.to_owned())) } else { Err(error()) }
+    }
+}
+
+/// What an image reference pins.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Pin {
+    /// `name:tag`, `name` (the tag is then `latest`) or `name:tag@digest`.
+    Tag { tag: String, digest: Option<Digest> },
+    /// `name@digest`: there is no tag that could move.
+    Digest(Digest),
+}
+
+/// A parsed image reference that remembers how its name was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ImageRef {
+    name: String,
+    registry: String,
+    repository: String,
+    pin: Pin,
+}
+
+/// Why a text is not an image reference.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{image:?} is not an image reference: {cause}")]
+pub struct ImageRefError {
+    image: String,
+    cause: String,
+}
+
+impl ImageRef {
+    /// The name as written, without tag and digest: `nginx`, `registry:5000/team/app`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The registry's host and port; [`DOCKER_HUB`] for names without a host.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The repository within its registry; official Docker Hub images carry their `library/`.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag, `latest` when nothing was written; `None` for a pin by digest alone.
+    pub fn tag(&self) -> Option<&str> {
+        match &self.pin {
+            Pin::Tag { tag, .. } => Some(tag),
+            Pin::Digest(_) => None,
+        }
+    }
+
+    /// The digest, where one was recorded.
+    pub fn digest(&self) -> Option<&Digest> {
+        match &self.pin {
+            Pin::Tag { digest, .. } => digest.as_ref(),
+            Pin::Digest(digest) => Some(digest),
+        }
+    }
+
+    /// Whether the image lives on Docker Hub.
+    pub fn is_on_docker_hub(&self) -> bool {
+        self.registry == DOCKER_HUB
+    }
+
+    /// `name:tag` as written, without the digest: what people call the image.
+    pub fn tagged(&self) -> String {
+        match &self.pin {
+            Pin::Tag { tag, .. } => format!("{}:{tag}", self.name),
+            Pin::Digest(digest) => format!("{}@{digest}", self.name),
+        }
+    }
+
+    /// The same tag at another digest, name as written: what a service is sent.
+    pub fn pinned(&self, digest: &Digest) -> Self {
+        let pin = match &self.pin {
+            Pin::Tag { tag, .. } => Pin::Tag { tag: tag.clone(), digest: Some(digest.clone()) },
+            Pin::Digest(_) => Pin::Digest(digest.clone()),
+        };
+        Self { pin, ..self.clone() }
+    }
+
+    /// The same tag without its digest: what a service is sent when no registry is asked.
+    pub fn unpinned(&self) -> Self {
+        let pin = match &self.pin {
+            Pin::Tag { tag, .. } => Pin::Tag { tag: tag.clone(), digest: None },
+            Pin::Digest(digest) => Pin::Digest(digest.clone()),
+        };
+        Self { pin, ..self.clone() }
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        match &self.pin {
+            Pin::Tag { tag, digest: None } => write!(f, ":{tag}"),
+            Pin::Tag { tag, digest: Some(digest) } => write!(f, ":{tag}@{digest}"),
+            Pin::Digest(digest) => write!(f, "@{digest}"),
+        }
+    }
+}
+
+impl FromStr for ImageRef {
+    type Err = ImageRefError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = |cause: String| ImageRefError { image: text.chars().take(300).collect(), cause };
+        let reference = Reference::try_from(text).map_err(|e| error(e.to_string()))?;
+        let digest =
+            reference.digest().map(Digest::from_str).transpose().map_err(|e| error(e.to_string()))?;
+
+        // A colon after the last slash starts the tag; before it, it is the registry's port.
+        let undigested = text.split_once('@').map_or(text, |(name, _)| name);
+        let last_part = undigested.rfind('/').map_or(0, |slash| slash + 1);
+        let (name, tag) = match undigested[last_part..].split_once(':') {
+            Some((base, tag)) => (&undigested[..last_part + base.len()], Some(tag.to_owned())),
+            None => (undigested, None),
+        };
+        if tag.as_deref() == Some("") {
+            return Err(error("its tag is empty".to_owned()));
+        }
+        let pin = match (tag, digest) {
+            (None, Some(digest)) => Pin::Digest(digest),
+            (tag, digest) => Pin::Tag { tag: tag.unwrap_or_else(|| "latest".to_owned()), digest },
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            registry: reference.registry().to_owned(),
+            repository: reference.repository().to_owned(),
+            pin,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const D: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn parse(text: &str) -> ImageRef {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn names_are_normalised_for_look_ups_and_kept_as_written_for_specifications() {
+        for (written, registry, repository, tag, digest) in [
+            ("nginx", "docker.io", "library/nginx", Some("latest"), false),
+            ("nginx:1.27", "docker.io", "library/nginx", Some("1.27"), false),
+            ("team/app:1", "docker.io", "team/app", Some("1"), false),
+            ("docker.io/nginx", "docker.io", "library/nginx", Some("latest"), false),
+            ("index.docker.io/library/nginx:1", "docker.io", "library/nginx", Some("1"), false),
+            ("localhost/app", "localhost", "app", Some("latest"), false),
+            ("ghcr.io/a/b/c:x", "ghcr.io", "a/b/c", Some("x"), false),
+            ("10.0.0.1:5000/app", "10.0.0.1:5000", "app", Some("latest"), false),
+            ("host:5000/app:v1", "host:5000", "app", Some("v1"), false),
+            (&format!("nginx:1@{D}"), "docker.io", "library/nginx", Some("1"), true),
+            (&format!("nginx@{D}"), "docker.io", "library/nginx", None, true),
+            (&format!("host:5000/app@{D}"), "host:5000", "app", None, true),
+        ] {
+            let image = parse(written);
+            assert_eq!(image.registry(), registry, "{written}");
+            assert_eq!(image.repository(), repository, "{written}");
+            assert_eq!(image.tag(), tag, "{written}");
+            assert_eq!(image.digest().is_some(), digest, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_pinned_image_keeps_the_name_and_tag_that_the_user_wrote() {
+        let digest: Digest = D.parse().unwrap();
+        assert_eq!(parse("nginx").pinned(&digest).to_string(), format!("nginx:latest@{D}"));
+        assert_eq!(parse("h:5/a:1").pinned(&digest).to_string(), format!("h:5/a:1@{D}"));
+        assert_eq!(parse(&format!("h:5/a:1@{D}")).unpinned().to_string(), "h:5/a:1");
+        assert_eq!(parse(&format!("h:5/a:1@{D}")).tagged(), "h:5/a:1");
+    }
+
+    #[test]
+    fn what_is_no_digest_is_refused() {
+        for text in [
+            "",
+            "sha256:",
+            "sha256:abc",
+            "md5:0123456789abcdef0123456789abcdef",
+            &D.to_uppercase(),
+            &format!("{D}0"),
+            "<html>",
+        ] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+        assert_eq!(D.parse::<Digest>().unwrap().short(), "0123456789ab");
+    }
+
+    #[test]
+    fn what_is_no_reference_is_refused_with_the_text_in_the_message() {
+        for text in ["", "a b", "nginx@sha256:short", "nginx:"] {
+            let error = text.parse::<ImageRef>().unwrap_err().to_string();
+            assert!(error.contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn printing_a_parsed_reference_and_parsing_it_again_changes_nothing(
+            host in "([a-z]{1,8}\\.[a-z]{2,3}(:[1-9][0-9]{1,3})?/)?",
+            path in "[a-z0-9]{1,8}(/[a-z0-9]{1,8}){0,2}",
+            tag in "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,10})?",
+            with_digest: bool,
+        ) {
+            let digest = if with_digest { format!("@{D}") } else { String::new() };
+            let image = parse(&format!("{host}{path}{tag}{digest}"));
+            prop_assert_eq!(&parse(&image.to_string()), &image);
+        }
+
+        #[test]
+        fn parsing_never_panics(text in "\\PC{0,80}") {
+            let _ = text.parse::<ImageRef>();
+            let _ = text.parse::<Digest>();
+        }
+    }
+}

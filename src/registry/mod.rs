@@ -1,0 +1,108 @@
+//! What a tag points at, asked of its registry without pulling anything.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::hosts::EngineRegistries;
+use crate::image::{Digest, ImageRef};
+
+pub mod credentials;
+
+pub use credentials::Credentials;
+
+/// One question to a registry.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// The image; of its pin only the tag counts.
+    pub image: ImageRef,
+    /// Whose view of the registry is asked for; `None` is anonymous.
+    pub credentials: Option<Arc<Credentials>>,
+    /// What the engine knows about registries: insecure ones and mirrors.
+    pub hosts: Arc<EngineRegistries>,
+    /// Also accept plain HTTP and unverified certificates for this look-up (`--insecure`).
+    pub insecure: bool,
+}
+
+/// An operating system and architecture, as Swarm's placement knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Platform {
+    /// `linux`, `windows`.
+    pub os: String,
+    /// Go's name: `amd64`, `arm64`, `arm`.
+    pub architecture: String,
+}
+
+/// What stands behind a digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// The digests that an index lists, attestations included; empty for a single-platform image.
+    pub children: Vec<Digest>,
+    /// The platforms it runs on, as listed (an index) or as its configuration says (a single image).
+    /// `unknown/unknown` entries (attestations) are left out.
+    pub platforms: Vec<Platform>,
+}
+
+/// A container registry.
+pub trait Registry: Send + Sync + 'static {
+    /// The digest that the tag points at now, of the index where there is one: in the steady state one
+    /// `HEAD` request. Bounded in time, whatever the registry does.
+    fn digest(&self, lookup: &Lookup) -> impl Future<Output = Result<Digest, RegistryError>> + Send;
+
+    /// What stands behind `digest` in the look-up's repository. Content-addressed, so it may be
+    /// answered from memory.
+    fn manifest(
+        &self,
+        lookup: &Lookup,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<Arc<Manifest>, RegistryError>> + Send;
+}
+
+/// Why a registry gave no answer that can be used. Each names its cause; none carries a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// 404: no such repository or tag.
+    #[error("{image} is not known to {registry}; a local image needs gantry.manifest.cmd=none")]
+    NotFound {
+        /// The image as people call it.
+        image: String,
+        /// The registry asked.
+        registry: String,
+    },
+    /// 401 or 403, or a token server that refused.
+    #[error("{registry} refuses access to {image} {who}: {cause}")]
+    Refused {
+        /// The image as people call it.
+        image: String,
+        /// The registry asked.
+        registry: String,
+        /// `without credentials`, or whose they were.
+        who: String,
+        /// The registry's words, cut to a sane size.
+        cause: String,
+    },
+    /// 429, after the bounded retries.
+    #[error("{registry} limits the rate of requests{}", retry_after.map_or_else(String::new, |d| format!(" (asks to wait {} s)", d.as_secs())))]
+    RateLimited {
+        /// The registry asked.
+        registry: String,
+        /// What its Retry-After header asked for.
+        retry_after: Option<Duration>,
+    },
+    /// No connection, no answer in time, or 5xx, after the bounded retries.
+    #[error("{registry} cannot be reached: {cause}")]
+    Unreachable {
+        /// The registry asked.
+        registry: String,
+        /// What happened.
+        cause: String,
+    },
+    /// An answer that no registry should give: HTML, a wrong digest, an endless body.
+    #[error("{registry} answers nonsense: {cause}")]
+    Nonsense {
+        /// The registry asked.
+        registry: String,
+        /// What was wrong with it.
+        cause: String,
+    },
+}
