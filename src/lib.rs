@@ -1,5 +1,6 @@
 //! Gantry keeps Docker Swarm services on the newest image of their tag.
 
+pub mod config;
 pub mod hosts;
 pub mod image;
 pub mod registry;

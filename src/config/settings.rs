@@ -1,0 +1,250 @@
+//! The validated configuration, grouped by who reads it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::{EngineAddress, Filter};
+use crate::secret::Secret;
+
+/// Everything that a run of Gantry was told: environment and defaults, checked. What one service's labels
+/// change of it is in a [`super::ServicePolicy`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// From the start of one cycle to the start of the next; `None`: run once and exit.
+    pub interval: Option<Duration>,
+    /// A file or folder whose changes start a cycle.
+    pub trigger_path: Option<PathBuf>,
+    /// Shell commands around each cycle.
+    pub hooks: Hooks,
+    /// Where the engine listens.
+    pub engine: EngineAddress,
+    /// The docker client's configuration folder (`DOCKER_CONFIG`), for credentials.
+    pub docker_config: Option<PathBuf>,
+    /// The home folder, whose `.docker` is the last place to look for credentials.
+    pub home: Option<PathBuf>,
+    /// Logins given by variables rather than by a client's configuration.
+    pub logins: Logins,
+    /// Which services are ours to update.
+    pub services: Selection,
+    /// How registries are asked.
+    pub lookups: Lookups,
+    /// How services are updated.
+    pub updates: Updates,
+    /// How far and how fast one image is rolled out.
+    pub rollout: Rollout,
+    /// What happens to a service whose update failed.
+    pub rollback: Rollback,
+    /// What happens to a digest that broke a service.
+    pub quarantine: Quarantine,
+    /// The removal of replaced images.
+    pub cleanup: Cleanup,
+    /// Not empty: this process is the remover on one node, and these are the images to remove.
+    pub images_to_remove: Vec<String>,
+    /// Who is told of a cycle's end.
+    pub notification: Notification,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The least severe level that is written.
+    pub level: LogLevel,
+    /// The zone of the times in the log.
+    pub time_zone: TimeZone,
+    /// The node's name in the log; `None`: the manager's host name, once it is known.
+    pub node_name: Option<String>,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people: time, level, node, message, `key=value`.
+    Text,
+    /// For machines: one JSON object per line.
+    Json,
+}
+
+/// The least severe level that is written to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Nothing at all, not even mistakes in the configuration.
+    None,
+    /// What failed.
+    Error,
+    /// And what somebody should look at.
+    Warn,
+    /// And what happened.
+    Info,
+    /// And why.
+    Debug,
+}
+
+/// Shell commands around each cycle.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Run before the cycle; its failure skips the cycle's updates.
+    pub pre_run: Option<String>,
+    /// Run after the cycle.
+    pub post_run: Option<String>,
+}
+
+/// Logins given by variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logins {
+    /// `GANTRY_REGISTRY_USER` and its companions, where a user is given.
+    pub single: Option<Login>,
+    /// A file with one login per line.
+    pub configs_file: Option<PathBuf>,
+}
+
+/// The single login of the `GANTRY_REGISTRY_*` variables. Files are read when they are needed, not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The account's name.
+    pub user: Source,
+    /// Its password.
+    pub password: Source,
+    /// The registry's host and port; `None`: Docker Hub.
+    pub host: Option<Source>,
+    /// The name by which services ask for this login (label `gantry.auth.config`).
+    pub config: Option<Source>,
+}
+
+/// Where a value of a login is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It was given itself.
+    Value(Secret),
+    /// It is the content of a file.
+    File(PathBuf),
+}
+
+/// Which services are ours to update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Filters that a service must pass; none: every service.
+    pub filters: Vec<Filter>,
+    /// Names of services that are never updated.
+    pub excluded: BTreeSet<String>,
+    /// A service that passes all of these is never updated; none: no service is excluded this way.
+    pub excluded_filters: Vec<Filter>,
+    /// The name of our own service; `None`: to be found from our own container.
+    pub itself: Option<String>,
+}
+
+/// How registries are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookups {
+    /// Whether they are asked at all.
+    pub method: LookupMethod,
+    /// How many look-ups run at once, at least 1.
+    pub workers: usize,
+    /// Also accept plain HTTP and unverified certificates.
+    pub insecure: bool,
+}
+
+/// How it is found out whether a service's image is the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupMethod {
+    /// The registry is asked (`buildx`, `manifest`).
+    Registry,
+    /// Nobody is asked: the service is sent its tag and forced (`none`).
+    None,
+}
+
+/// How services are updated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Updates {
+    /// How many updates run at once, at least 1.
+    pub workers: usize,
+    /// How long one update may take; `None`: as long as it makes progress.
+    pub timeout: Option<Duration>,
+    /// Whether the new task or the end of the old one comes first.
+    pub order: UpdateOrder,
+    /// Whether jobs are updated, which runs them.
+    pub jobs: bool,
+    /// Options of `docker service update`, as written; empty: none.
+    pub options: String,
+    /// How many tasks may be starting on one node at once; `None`: no limit.
+    pub max_starting_per_node: Option<usize>,
+}
+
+/// Whether the new task is started before the old one is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateOrder {
+    /// Start first where the service says nothing and nothing forbids it; else as the service says.
+    Auto,
+    /// Start first, whatever the service says.
+    StartFirst,
+    /// Stop first, whatever the service says.
+    StopFirst,
+    /// Exactly as the service says, also where it says nothing.
+    Keep,
+}
+
+/// How far and how fast one image is rolled out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rollout {
+    /// The part of an image's finished updates, from 0 to 1, at whose failure its rollout stops ...
+    pub max_failure_ratio: f64,
+    /// ... once so many have failed, at least 1.
+    pub min_failures: usize,
+    /// How many updates an image's rollout begins with, at least 1.
+    pub initial_workers: usize,
+}
+
+/// What happens to a service whose update failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollback {
+    /// Whether it is rolled back.
+    pub on_failure: bool,
+    /// Options of `docker service update --rollback`, as written; empty: none.
+    pub options: String,
+}
+
+/// What happens to a digest that broke a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Whether it is kept away from that service afterwards.
+    pub enabled: bool,
+    /// For how long; `None`: until the tag moves on, or until it is released by hand.
+    pub duration: Option<Duration>,
+}
+
+/// The removal of replaced images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cleanup {
+    /// Whether they are removed.
+    pub enabled: bool,
+    /// The image of the cleaning job; `None`: our own.
+    pub remover: Option<String>,
+    /// Options of `docker service create` for the cleaning job, as written; empty: none.
+    pub options: String,
+}
+
+/// Who is told of a cycle's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// Where the Apprise server listens. It may carry a password.
+    pub apprise_url: Option<Secret>,
+    /// After which cycles.
+    pub condition: NotificationCondition,
+    /// Appended to the title.
+    pub title: Option<String>,
+}
+
+/// After which cycles somebody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotificationCondition {
+    /// After every cycle.
+    All,
+    /// After a cycle with an update or an error.
+    OnChange,
+}
