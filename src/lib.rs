@@ -5,3 +5,4 @@ pub mod hosts;
 pub mod image;
 pub mod registry;
 pub mod secret;
+pub mod swarm;
