@@ -1,6 +1,8 @@
 //! Gantry keeps Docker Swarm services on the newest image of their tag.
 
 pub mod config;
+pub mod cycle;
+pub mod heartbeat;
 pub mod hosts;
 pub mod image;
 pub mod registry;

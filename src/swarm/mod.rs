@@ -131,6 +131,12 @@ pub trait Swarm: Send + Sync + 'static {
         image_id: &str,
     ) -> impl Future<Output = Result<Vec<Container>, SwarmError>> + Send;
 
+    /// The engine's own containers that the swarm made for the service of this name.
+    fn containers_of_service(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Vec<Container>, SwarmError>> + Send;
+
     /// An image of the engine's own, by any of its names.
     fn local_image(&self, name: &str) -> impl Future<Output = Result<Option<LocalImage>, SwarmError>> + Send;
 

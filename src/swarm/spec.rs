@@ -119,7 +119,7 @@ pub const DEFAULT_RESTART_DELAY: Duration = Duration::from_secs(5);
 #[error("cannot read the specification: {0}")]
 pub struct SpecError(#[from] serde_json::Error);
 
-/// The changes an update makes. What is `None` or false stays as it is.
+/// The changes an update makes. What is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Edits {
     /// The new image.
@@ -128,8 +128,8 @@ pub struct Edits {
     pub platforms: Option<Vec<(String, String)>>,
     /// The order to update in.
     pub order: Option<Order>,
-    /// Replace the tasks though nothing else has changed.
-    pub force: bool,
+    /// The forced-update counter: another number replaces the tasks though nothing else has changed.
+    pub force_update: Option<u64>,
 }
 
 impl Spec {
@@ -154,6 +154,20 @@ impl Spec {
         let mut json: Value = serde_json::from_str(&self.json)?;
         edits.apply(&mut json);
         Self::from_json(&json.to_string())
+    }
+
+    /// The platforms of its placement, as (operating system, architecture).
+    pub fn platforms(&self) -> Vec<(String, String)> {
+        let json: Value = serde_json::from_str(&self.json).unwrap_or_default();
+        let listed = json.pointer("/TaskTemplate/Placement/Platforms").and_then(Value::as_array);
+        let text = |platform: &Value, key: &str| {
+            platform.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        listed
+            .into_iter()
+            .flatten()
+            .map(|platform| (text(platform, "OS"), text(platform, "Architecture")))
+            .collect()
     }
 
     /// Whether both mean the same, however they are written.
@@ -190,11 +204,10 @@ impl Edits {
         if let Some(order) = self.order {
             set_order(spec, order);
         }
-        if self.force
+        if let Some(counter) = self.force_update
             && let Some(template) = spec.pointer_mut("/TaskTemplate")
         {
-            let counter = template.get("ForceUpdate").and_then(Value::as_u64).unwrap_or(0);
-            template["ForceUpdate"] = json!(counter + 1);
+            template["ForceUpdate"] = json!(counter);
         }
     }
 }
@@ -204,7 +217,7 @@ impl Edits {
 fn as_placement(platforms: &[(String, String)]) -> Value {
     let mut listed: Vec<Value> = Vec::new();
     for (os, architecture) in platforms {
-        let entry = if architecture == "arm" {
+        let entry = if architecture == "arm" || architecture.is_empty() {
             json!({ "OS": os })
         } else {
             json!({ "Architecture": architecture, "OS": os })

@@ -35,6 +35,11 @@ impl Engine {
         serde_json::from_slice(&answer).map_err(|error| unreadable(&error))
     }
 
+    async fn containers(&self, key: &str, value: &str) -> Result<Vec<ListedContainerJson>, SwarmError> {
+        let filters = any_of(key, &[value.to_owned()]);
+        self.get(format!("/containers/json?all=true&filters={}", encode(&filters))).await
+    }
+
     /// Like [`Self::get`], with `None` for what does not exist.
     async fn find<T: DeserializeOwned>(&self, path: String) -> Result<Option<T>, SwarmError> {
         match self.get(path).await {
@@ -150,15 +155,14 @@ impl Swarm for Engine {
     }
 
     async fn containers_of(&self, image_id: &str) -> Result<Vec<Container>, SwarmError> {
-        let filters = any_of("ancestor", &[image_id.to_owned()]);
-        let listed: Vec<ListedContainerJson> =
-            self.get(format!("/containers/json?all=true&filters={}", encode(&filters))).await?;
+        let listed = self.containers("ancestor", image_id).await?;
         // An ancestor is also what an image was built on: only the image itself counts.
-        Ok(listed
-            .into_iter()
-            .filter(|json| json.image_id == image_id)
-            .map(|json| Container { id: json.id, state: json.state, labels: json.labels })
-            .collect())
+        Ok(listed.into_iter().filter(|json| json.image_id == image_id).map(Container::from).collect())
+    }
+
+    async fn containers_of_service(&self, name: &str) -> Result<Vec<Container>, SwarmError> {
+        let listed = self.containers("label", &format!("com.docker.swarm.service.name={name}")).await?;
+        Ok(listed.into_iter().map(Container::from).collect())
     }
 
     async fn local_image(&self, name: &str) -> Result<Option<LocalImage>, SwarmError> {
@@ -273,4 +277,10 @@ struct ListedContainerJson {
     state: String,
     #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
     labels: std::collections::BTreeMap<String, String>,
+}
+
+impl From<ListedContainerJson> for Container {
+    fn from(json: ListedContainerJson) -> Self {
+        Self { id: json.id, state: json.state, labels: json.labels }
+    }
 }

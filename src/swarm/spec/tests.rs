@@ -84,8 +84,11 @@ fn an_image_update_changes_the_image_and_the_platforms_and_nothing_else() {
 
 #[test]
 fn platforms_are_not_added_where_there_were_none() {
-    let edits =
-        Edits { platforms: Some(vec![("linux".into(), "amd64".into())]), force: true, ..Edits::default() };
+    let edits = Edits {
+        platforms: Some(vec![("linux".into(), "amd64".into())]),
+        force_update: Some(1),
+        ..Edits::default()
+    };
     for json in [
         r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"}}}"#,
         r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"},"Placement":{}}}"#,
