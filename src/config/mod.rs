@@ -5,12 +5,19 @@
 
 mod engine;
 mod filter;
+mod load;
 mod mistakes;
 mod policy;
 mod settings;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod value;
+mod variables;
 
 pub use engine::EngineAddress;
 pub use filter::Filter;
+pub use load::Loaded;
 pub use mistakes::{LabelMistakes, Mistake, Mistakes};
 pub use policy::ServicePolicy;
 pub use settings::{
@@ -18,12 +25,4 @@ pub use settings::{
     Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source, UpdateOrder,
     Updates,
 };
-
-/// A configuration that can be used, and what should be said about it.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// The configuration.
-    pub config: Config,
-    /// To be logged once at start: unknown variables, variables that are not in effect yet.
-    pub warnings: Vec<String>,
-}
+pub use variables::{LABELS, Label, VARIABLES, Variable};

@@ -5,7 +5,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::suggest::{UNKNOWN_REMEDY, nearest};
+use super::variables::{LABELS, Labels};
 use super::{Config, LabelMistakes, LookupMethod, UpdateOrder};
+
+/// Every label that begins so is ours, known or not.
+const PREFIX: &str = "gantry.";
+
+/// The label by which our examples filter. It has a meaning only in a filter, but is nobody's slip.
+const OPT_IN: &str = "gantry.enable";
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own that a user sets by a label")]
 /// How one service is looked up, updated and rolled back.
@@ -45,20 +53,56 @@ impl ServicePolicy {
     /// Every label that cannot be parsed, with its value and what was expected. The service is then an
     /// error of its own; no other service is concerned.
     pub fn of(config: &Config, labels: &BTreeMap<String, String>) -> Result<Self, LabelMistakes> {
-        let _ = labels;
+        let mut mistakes = Vec::new();
+        let Some(own) = Labels::read(labels, &mut mistakes) else {
+            return Err(LabelMistakes { list: mistakes });
+        };
+        let mut warnings = warnings(config, labels);
+        for option in own.manifest_options.iter().flat_map(|options| &options.unknown) {
+            warnings.push(format!("label gantry.manifest.options: {option:?} has no meaning"));
+        }
         Ok(Self {
-            excluded: false,
-            auth_config: None,
-            lookup: config.lookups.method,
-            insecure: config.lookups.insecure,
-            update_jobs: config.updates.jobs,
-            timeout: config.updates.timeout,
-            order: config.updates.order,
-            update_options: config.updates.options.clone(),
-            rollback_on_failure: config.rollback.on_failure,
-            rollback_options: config.rollback.options.clone(),
-            canary: false,
-            warnings: Vec::new(),
+            excluded: own.services_excluded == Some(true) && is_exclusion_by_label(config),
+            auth_config: own.auth_config,
+            lookup: own.manifest_cmd.unwrap_or(config.lookups.method),
+            insecure: own.manifest_options.map_or(config.lookups.insecure, |options| options.insecure),
+            update_jobs: own.update_jobs.unwrap_or(config.updates.jobs),
+            timeout: own.update_timeout_seconds.map_or(config.updates.timeout, |seconds| seconds.0),
+            order: own.update_order.unwrap_or(config.updates.order),
+            update_options: own.update_options.unwrap_or_else(|| config.updates.options.clone()),
+            rollback_on_failure: own.rollback_on_failure.unwrap_or(config.rollback.on_failure),
+            rollback_options: own.rollback_options.unwrap_or_else(|| config.rollback.options.clone()),
+            canary: own.rollout_canary.unwrap_or(false),
+            warnings,
         })
+    }
+}
+
+/// Whether the label `gantry.services.excluded` has a meaning: while the default filter is there.
+fn is_exclusion_by_label(config: &Config) -> bool {
+    config.services.excluded_filters.iter().any(|filter| filter.label() == Some("gantry.services.excluded"))
+}
+
+/// Unknown labels that look like ours, and labels that do nothing yet.
+fn warnings(config: &Config, labels: &BTreeMap<String, String>) -> Vec<String> {
+    let services = &config.services;
+    let is_filtered_by = |name: &str| {
+        services.filters.iter().chain(&services.excluded_filters).any(|filter| filter.label() == Some(name))
+    };
+    let ours = labels.iter().filter(|(name, value)| name.starts_with(PREFIX) && !value.trim().is_empty());
+    ours.filter_map(|(name, _)| match LABELS.iter().find(|label| label.name == name) {
+        Some(label) if label.in_effect => None,
+        Some(_) => Some(format!("label {name} is accepted, but not in effect yet")),
+        None if name == OPT_IN || is_filtered_by(name) => None,
+        None => Some(unknown(name)),
+    })
+    .collect()
+}
+
+fn unknown(name: &str) -> String {
+    let shown = name.escape_debug();
+    match nearest(name, PREFIX, LABELS.iter().map(|label| label.name)) {
+        Some(known) => format!("{shown} is not a label of Gantry; did you mean {known}?"),
+        None => format!("{shown} is not a label of Gantry; {UNKNOWN_REMEDY}"),
     }
 }

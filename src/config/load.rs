@@ -1,0 +1,226 @@
+//! From the environment to a [`Config`].
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+
+use super::mistakes::{Mistake, Mistakes};
+use super::suggest::{UNKNOWN_REMEDY, nearest};
+use super::value::{Value, Zone};
+use super::variables::{Raw, VARIABLES, Variable, Variables};
+use super::{
+    Cleanup, Config, EngineAddress, Hooks, LogFormat, LogLevel, LogSettings, Login, Logins, Lookups,
+    Notification, Quarantine, Rollback, Rollout, Selection, Source, Updates,
+};
+use crate::secret::Secret;
+
+/// Every variable that begins so is ours, known or not.
+const PREFIX: &str = "GANTRY_";
+
+/// A configuration that can be used, and what should be said about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// To be logged once at start: unknown variables, variables that are not in effect yet.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the configuration from an environment, of which everything that is not Gantry's is ignored.
+    ///
+    /// # Errors
+    /// All variables whose value cannot be used, at once.
+    pub fn load(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Mistakes> {
+        let mut mistakes = Vec::new();
+        let mut warnings = Vec::new();
+        let raw = raw(environment, &mut mistakes, &mut warnings);
+        warnings.extend(not_in_effect(&raw));
+
+        let variables = Variables::read(&raw, &mut mistakes);
+        let config = variables.and_then(|v| config(v, &mut mistakes, &mut warnings));
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(Loaded { config, warnings }),
+            _ => {
+                mistakes.sort_by_key(|mistake| VARIABLES.iter().position(|v| v.name == mistake.name));
+                Err(Mistakes { list: mistakes, log: readable_log_settings(&raw) })
+            }
+        }
+    }
+}
+
+/// Picks our variables out of the environment.
+fn raw(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    mistakes: &mut Vec<Mistake>,
+    warnings: &mut Vec<String>,
+) -> Raw {
+    let mut ours = BTreeMap::new();
+    for (name, value) in environment {
+        let name = name.to_string_lossy().into_owned();
+        match VARIABLES.iter().find(|variable| variable.name == name) {
+            Some(variable) => match value.into_string() {
+                Ok(value) => _ = ours.insert(name, value),
+                Err(value) => mistakes.push(not_utf8(variable, &value.to_string_lossy())),
+            },
+            None if name.starts_with(PREFIX) => warnings.push(unknown(&name)),
+            None => {}
+        }
+    }
+    // All fields are optional texts, so that there is nothing that it could refuse.
+    envy::from_iter(ours).unwrap_or_else(|error| {
+        mistakes.push(Mistake::missing("the environment", error.to_string()));
+        Raw::default()
+    })
+}
+
+fn not_utf8(variable: &Variable, value: &str) -> Mistake {
+    let expected = format!("{}, in UTF-8", variable.expected);
+    if variable.is_secret {
+        Mistake::secret(variable.name, expected)
+    } else {
+        Mistake::new(variable.name, value, expected)
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let shown = name.escape_debug();
+    match nearest(name, PREFIX, VARIABLES.iter().map(|variable| variable.name)) {
+        Some(known) => format!("{shown} is not a variable of Gantry; did you mean {known}?"),
+        None => format!("{shown} is not a variable of Gantry; {UNKNOWN_REMEDY}"),
+    }
+}
+
+/// One warning for all variables that are set and do nothing yet.
+fn not_in_effect(raw: &Raw) -> Option<String> {
+    let later = |name: &&str| VARIABLES.iter().any(|v| v.name == *name && !v.in_effect);
+    let names: Vec<&str> = raw.set().filter(later).collect();
+    match names.as_slice() {
+        [] => None,
+        [name] => Some(format!("{name} is accepted, but not in effect yet")),
+        names => Some(format!("{} are accepted, but not in effect yet", names.join(", "))),
+    }
+}
+
+/// The settings of the log, with the default for each that is wrong: mistakes must be told, too.
+fn readable_log_settings(raw: &Raw) -> LogSettings {
+    fn read<T: Value>(text: Option<&String>) -> Option<T> {
+        text.and_then(|text| T::parse(text).ok())
+    }
+    let name = raw.gantry_node_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    LogSettings {
+        format: read(raw.gantry_log_format.as_ref()).unwrap_or(LogFormat::Text),
+        level: read(raw.gantry_log_level.as_ref()).unwrap_or(LogLevel::Info),
+        time_zone: read(raw.tz.as_ref()).map_or(TimeZone::UTC, |Zone(zone)| zone),
+        node_name: name.map(str::to_owned),
+    }
+}
+
+/// Puts the parsed variables where they are read, and checks those that depend on each other.
+fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>) -> Option<Config> {
+    let engine = engine(&v, mistakes);
+    let logins = logins(&v, mistakes, warnings);
+    let insecure = v.gantry_manifest_options.as_ref().is_some_and(|options| options.insecure);
+    for option in v.gantry_manifest_options.iter().flat_map(|options| &options.unknown) {
+        warnings.push(format!("GANTRY_MANIFEST_OPTIONS: {option:?} has no meaning; only --insecure has one"));
+    }
+    Some(Config {
+        log: LogSettings {
+            format: v.gantry_log_format,
+            level: v.gantry_log_level,
+            time_zone: v.tz.0,
+            node_name: v.gantry_node_name,
+        },
+        interval: v.gantry_sleep_seconds.0,
+        trigger_path: v.gantry_trigger_path,
+        hooks: Hooks { pre_run: v.gantry_pre_run_cmd, post_run: v.gantry_post_run_cmd },
+        engine: engine?,
+        docker_config: v.docker_config,
+        home: v.home,
+        logins: logins?,
+        services: Selection {
+            filters: v.gantry_services_filters.map_or_else(Vec::new, |filters| filters.0),
+            excluded: v.gantry_services_excluded.into_iter().flat_map(|names| names.0).collect(),
+            excluded_filters: v.gantry_services_excluded_filters.0,
+            itself: v.gantry_services_self,
+        },
+        lookups: Lookups {
+            method: v.gantry_manifest_cmd,
+            workers: v.gantry_manifest_num_workers.0,
+            insecure,
+        },
+        updates: Updates {
+            workers: v.gantry_update_num_workers.0,
+            timeout: v.gantry_update_timeout_seconds.0,
+            order: v.gantry_update_order,
+            jobs: v.gantry_update_jobs,
+            options: v.gantry_update_options.unwrap_or_default(),
+            max_starting_per_node: v.gantry_update_max_starting_per_node.0,
+        },
+        rollout: Rollout {
+            max_failure_ratio: v.gantry_rollout_max_failure_ratio.0,
+            min_failures: v.gantry_rollout_min_failures.0,
+            initial_workers: v.gantry_rollout_initial_workers.0,
+        },
+        rollback: Rollback {
+            on_failure: v.gantry_rollback_on_failure,
+            options: v.gantry_rollback_options.unwrap_or_default(),
+        },
+        quarantine: Quarantine { enabled: v.gantry_quarantine, duration: v.gantry_quarantine_seconds.0 },
+        cleanup: Cleanup {
+            enabled: v.gantry_cleanup_images,
+            remover: v.gantry_cleanup_images_remover,
+            options: v.gantry_cleanup_images_options.unwrap_or_default(),
+        },
+        images_to_remove: v.gantry_images_to_remove.map_or_else(Vec::new, |images| images.0),
+        notification: Notification {
+            apprise_url: v.gantry_notification_apprise_url.map(|url| url.0),
+            condition: v.gantry_notification_condition,
+            title: v.gantry_notification_title,
+        },
+    })
+}
+
+/// Where the engine listens. The certificates are where the docker CLI looks for them.
+fn engine(v: &Variables, mistakes: &mut Vec<Mistake>) -> Option<EngineAddress> {
+    let in_home = || v.home.as_deref().map(|home| home.join(".docker"));
+    let certificates = v.docker_cert_path.clone().or_else(|| v.docker_config.clone()).or_else(in_home);
+    let address = v.docker_host.clone().address(v.docker_tls_verify.is_some(), certificates);
+    let expected = "the folder with ca.pem, cert.pem and key.pem, as DOCKER_HOST is to be used with TLS";
+    address.map_err(|_| mistakes.push(Mistake::missing("DOCKER_CERT_PATH", expected))).ok()
+}
+
+/// The logins given by variables.
+fn logins(v: &Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>) -> Option<Logins> {
+    let mut source = |name: &str, value: Option<Secret>, file: Option<&Path>| {
+        if value.is_some() && file.is_some() {
+            warnings.push(format!("{name}_FILE is ignored, as {name} is set"));
+        }
+        value.map(Source::Value).or_else(|| file.map(|path| Source::File(PathBuf::from(path))))
+    };
+    let user = v.gantry_registry_user.clone();
+    let user = source("GANTRY_REGISTRY_USER", user, v.gantry_registry_user_file.as_deref());
+    let password = v.gantry_registry_password.clone();
+    let password = source("GANTRY_REGISTRY_PASSWORD", password, v.gantry_registry_password_file.as_deref());
+    let host = v.gantry_registry_host.as_ref().map(Secret::new);
+    let host = source("GANTRY_REGISTRY_HOST", host, v.gantry_registry_host_file.as_deref());
+    let config = v.gantry_registry_config.as_ref().map(Secret::new);
+    let config = source("GANTRY_REGISTRY_CONFIG", config, v.gantry_registry_config_file.as_deref());
+
+    let single = match (user, password) {
+        (Some(user), Some(password)) => Some(Login { user, password, host, config }),
+        (None, None) => None,
+        (Some(_), None) => {
+            mistakes
+                .push(Mistake::missing("GANTRY_REGISTRY_PASSWORD", "the password of GANTRY_REGISTRY_USER"));
+            return None;
+        }
+        (None, Some(_)) => {
+            mistakes.push(Mistake::missing("GANTRY_REGISTRY_USER", "the user of GANTRY_REGISTRY_PASSWORD"));
+            return None;
+        }
+    };
+    Some(Logins { single, configs_file: v.gantry_registry_configs_file.clone() })
+}

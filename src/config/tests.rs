@@ -1,0 +1,388 @@
+//! From an environment and labels to what is in effect.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn load(environment: &[(&str, &str)]) -> Result<Loaded, Mistakes> {
+    Config::load(environment.iter().map(|(name, value)| (name.into(), value.into())))
+}
+
+fn config(environment: &[(&str, &str)]) -> Config {
+    load(environment).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+}
+
+fn warnings(environment: &[(&str, &str)]) -> Vec<String> {
+    load(environment).unwrap_or_else(|mistakes| panic!("{mistakes}")).warnings
+}
+
+fn labels(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
+    labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn an_empty_environment_gives_the_defaults() {
+    let Loaded { config, warnings } = load(&[]).unwrap();
+    insta::assert_debug_snapshot!(config);
+    assert_eq!(warnings, [""; 0]);
+}
+
+#[test]
+fn an_empty_variable_is_unset_except_where_empty_means_none() {
+    let empty: Vec<_> = VARIABLES.iter().map(|variable| (variable.name, "")).collect();
+    let blank: Vec<_> = VARIABLES.iter().map(|variable| (variable.name, " \n")).collect();
+    for environment in [empty, blank] {
+        let Loaded { config: all_empty, warnings } = load(&environment).unwrap();
+        assert_eq!(all_empty.services.excluded_filters, []);
+        assert_eq!(warnings, [""; 0]);
+        let services =
+            Selection { excluded_filters: config(&[]).services.excluded_filters, ..all_empty.services };
+        let rest = Config { services, ..all_empty };
+        assert_eq!(format!("{rest:?}"), format!("{:?}", config(&[])));
+    }
+}
+
+#[test]
+fn the_provider_s_configuration_is_read_as_it_stands() {
+    let config = config(&[
+        ("PATH", "/bin"),
+        ("GANTRY_UPDATE_NUM_WORKERS", "50"),
+        ("GANTRY_SLEEP_SECONDS", "300"),
+        ("GANTRY_SERVICES_FILTERS", "label=gantry.enable=true"),
+        ("GANTRY_SERVICES_EXCLUDED", "db  cache\nmail"),
+        ("GANTRY_ROLLBACK_ON_FAILURE", "TRUE"),
+        ("GANTRY_UPDATE_TIMEOUT_SECONDS", "600"),
+        ("GANTRY_LOG_FORMAT", "JSON"),
+        ("GANTRY_LOG_LEVEL", "debug"),
+        ("TZ", "Europe/Berlin"),
+    ]);
+    assert_eq!(config.updates.workers, 50);
+    assert_eq!(config.interval, Some(Duration::from_mins(5)));
+    assert_eq!(Filter::to_json(&config.services.filters), r#"{"label":["gantry.enable=true"]}"#);
+    assert_eq!(config.services.excluded, ["cache", "db", "mail"].map(str::to_owned).into());
+    assert!(config.rollback.on_failure);
+    assert_eq!(config.updates.timeout, Some(Duration::from_mins(10)));
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Debug));
+    assert_eq!(config.log.time_zone.iana_name(), Some("Europe/Berlin"));
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_variable_value_and_what_was_expected() {
+    let long = "x".repeat(200);
+    let mistakes = load(&[
+        ("GANTRY_UPDATE_NUM_WORKERS", "0"),
+        ("GANTRY_LOG_LEVEL", "LOUD"),
+        ("GANTRY_SLEEP_SECONDS", "5m"),
+        ("TZ", "Europe/Atlantis"),
+        ("GANTRY_SERVICES_FILTERS", "label=a=b gantry.enable"),
+        ("GANTRY_ROLLBACK_ON_FAILURE", "yes\n2026-11-23T11:20:00Z INFO forged"),
+        ("GANTRY_ROLLOUT_MAX_FAILURE_RATIO", "10%"),
+        ("GANTRY_MANIFEST_CMD", &long),
+        ("GANTRY_UPDATE_ORDER", "first"),
+        ("GANTRY_NOTIFICATION_APPRISE_URL", "user:password@apprise"),
+        ("GANTRY_NOTIFICATION_CONDITION", "never"),
+        ("GANTRY_LOG_FORMAT", "xml"),
+        ("DOCKER_HOST", "ssh://manager"),
+    ])
+    .unwrap_err();
+    insta::assert_snapshot!(mistakes, @r#"
+    the configuration has 13 mistakes:
+      GANTRY_LOG_FORMAT="xml": expected text or json
+      GANTRY_LOG_LEVEL="LOUD": expected NONE, ERROR, WARN, INFO or DEBUG
+      TZ="Europe/Atlantis": expected the name of a time zone, such as UTC or Europe/Berlin
+      GANTRY_SLEEP_SECONDS="5m": expected a whole number of seconds from 0 to 999999999
+      DOCKER_HOST="ssh://manager": expected unix:// or tcp:// (ssh:// is not supported; forward the remote socket with ssh -L /run/gantry.sock:/var/run/docker.sock and use unix:///run/gantry.sock)
+      GANTRY_SERVICES_FILTERS="label=a=b gantry.enable": expected filters of the form key=value, separated by white space
+      GANTRY_MANIFEST_CMD="xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...": expected buildx, manifest or none
+      GANTRY_UPDATE_NUM_WORKERS="0": expected a whole number from 1 to 10000
+      GANTRY_UPDATE_ORDER="first": expected auto, start-first, stop-first or keep
+      GANTRY_ROLLBACK_ON_FAILURE="yes\n2026-11-23T11:20:00Z INFO forged": expected true or false
+      GANTRY_ROLLOUT_MAX_FAILURE_RATIO="10%": expected a number from 0 to 1
+      GANTRY_NOTIFICATION_APPRISE_URL=***: expected a URL that begins with http:// or https://
+      GANTRY_NOTIFICATION_CONDITION="never": expected all or on-change
+    "#);
+}
+
+#[test]
+fn mistakes_are_told_in_the_log_format_and_level_that_were_asked_for() {
+    let log = |environment: &[(&str, &str)]| load(environment).unwrap_err().log;
+    let bad = ("GANTRY_UPDATE_JOBS", "perhaps");
+    let asked = log(&[bad, ("GANTRY_LOG_FORMAT", "json"), ("GANTRY_LOG_LEVEL", "NONE"), ("TZ", "EST5")]);
+    assert_eq!((asked.format, asked.level), (LogFormat::Json, LogLevel::None));
+    assert_ne!(asked.time_zone, jiff::tz::TimeZone::UTC);
+    let wrong = log(&[
+        ("GANTRY_LOG_FORMAT", "xml"),
+        ("GANTRY_LOG_LEVEL", "LOUD"),
+        ("TZ", "x"),
+        ("GANTRY_NODE_NAME", "n"),
+    ]);
+    assert_eq!((wrong.format, wrong.level), (LogFormat::Text, LogLevel::Info));
+    assert_eq!(wrong.time_zone, jiff::tz::TimeZone::UTC);
+    assert_eq!(wrong.node_name.as_deref(), Some("n"));
+}
+
+#[test]
+fn a_value_that_is_no_text_is_a_mistake_only_where_it_is_ours() {
+    let bytes = || OsStr::from_bytes(b"a\xffb").to_owned();
+    let foreign = [("PATH".into(), bytes()), (bytes(), bytes())];
+    assert!(Config::load(foreign).is_ok());
+
+    let ours = ["GANTRY_SLEEP_SECONDS", "GANTRY_REGISTRY_PASSWORD"].map(|name| (name.into(), bytes()));
+    let mistakes = Config::load(ours).unwrap_err().to_string();
+    insta::assert_snapshot!(mistakes, @r#"
+    the configuration has 2 mistakes:
+      GANTRY_SLEEP_SECONDS="a�b": expected a whole number of seconds from 0 to 999999999, in UTF-8
+      GANTRY_REGISTRY_PASSWORD=***: expected a text, in UTF-8
+    "#);
+}
+
+#[test]
+fn unknown_variables_and_those_not_in_effect_are_warned_of() {
+    insta::assert_snapshot!(warnings(&[
+        ("GANTRY_UPDATE_WORKERS", "5"),
+        ("GANTRY_COLOUR", "blue"),
+        ("GANTRYSOMETHING", "else"),
+        ("GANTRY_PRE_RUN_CMD", "echo"),
+        ("GANTRY_POST_RUN_CMD", ""),
+        ("GANTRY_MANIFEST_OPTIONS", "--insecure --verbose"),
+        ("GANTRY_REGISTRY_USER", "anna"),
+        ("GANTRY_REGISTRY_USER_FILE", "/run/secrets/user"),
+        ("GANTRY_REGISTRY_PASSWORD_FILE", "/run/secrets/password"),
+    ]).join("\n"), @r#"
+    GANTRY_UPDATE_WORKERS is not a variable of Gantry; did you mean GANTRY_UPDATE_NUM_WORKERS?
+    GANTRY_COLOUR is not a variable of Gantry; gantry --help lists them all
+    GANTRY_PRE_RUN_CMD, GANTRY_REGISTRY_USER, GANTRY_REGISTRY_USER_FILE, GANTRY_REGISTRY_PASSWORD_FILE, GANTRY_MANIFEST_OPTIONS are accepted, but not in effect yet
+    GANTRY_REGISTRY_USER_FILE is ignored, as GANTRY_REGISTRY_USER is set
+    GANTRY_MANIFEST_OPTIONS: "--verbose" has no meaning; only --insecure has one
+    "#);
+}
+
+#[test]
+fn certificates_are_looked_for_where_the_docker_cli_looks() {
+    let tls = ("DOCKER_TLS_VERIFY", "1");
+    let host = ("DOCKER_HOST", "tcp://manager:2376");
+    for (environment, folder) in [
+        (vec![("DOCKER_CERT_PATH", "/certs"), ("DOCKER_CONFIG", "/config"), ("HOME", "/root")], "/certs"),
+        (vec![("DOCKER_CONFIG", "/config"), ("HOME", "/root")], "/config"),
+        (vec![("HOME", "/root")], "/root/.docker"),
+    ] {
+        let expected = EngineAddress::Tcp { host: "manager:2376".to_owned(), tls: Some(folder.into()) };
+        assert_eq!(config(&[environment, vec![tls, host]].concat()).engine, expected);
+    }
+    let mistakes = load(&[tls, host]).unwrap_err().to_string();
+    assert!(mistakes.contains("DOCKER_CERT_PATH is not set: expected the folder"), "{mistakes}");
+}
+
+#[test]
+fn a_login_needs_both_a_user_and_a_password() {
+    let user = ("GANTRY_REGISTRY_USER", "anna");
+    let password = ("GANTRY_REGISTRY_PASSWORD_FILE", "/run/secrets/password");
+    let login = config(&[user, password]).logins.single.unwrap();
+    assert!(matches!(login.user, Source::Value(user) if user.reveal() == "anna"));
+    assert_eq!(login.password, Source::File("/run/secrets/password".into()));
+    for (alone, missing) in [(user, "GANTRY_REGISTRY_PASSWORD is"), (password, "GANTRY_REGISTRY_USER is")] {
+        let mistakes = load(&[alone]).unwrap_err().to_string();
+        assert!(mistakes.contains(missing), "{mistakes}");
+    }
+}
+
+#[test]
+fn a_password_is_kept_to_the_last_character_and_never_shown() {
+    let password = " ~?>/+ü\"'\\ ";
+    let config = config(&[("GANTRY_REGISTRY_USER", "anna"), ("GANTRY_REGISTRY_PASSWORD", password)]);
+    assert!(!format!("{config:?}").contains(password.trim()));
+    let login = config.logins.single.unwrap();
+    assert!(matches!(login.password, Source::Value(secret) if secret.reveal() == password));
+}
+
+#[test]
+fn a_service_without_labels_has_the_settings_of_the_run() {
+    let config =
+        config(&[("GANTRY_UPDATE_TIMEOUT_SECONDS", "60"), ("GANTRY_MANIFEST_OPTIONS", "--insecure")]);
+    insta::assert_debug_snapshot!(ServicePolicy::of(&config, &labels(&[])).unwrap(), @r#"
+    ServicePolicy {
+        excluded: false,
+        auth_config: None,
+        lookup: Registry,
+        insecure: true,
+        update_jobs: false,
+        timeout: Some(
+            60s,
+        ),
+        order: Auto,
+        update_options: "",
+        rollback_on_failure: true,
+        rollback_options: "",
+        canary: false,
+        warnings: [],
+    }
+    "#);
+}
+
+#[test]
+fn labels_override_the_settings_of_the_run_for_their_service() {
+    let labels = labels(&[
+        ("gantry.enable", "true"),
+        ("com.example.owner", "anna"),
+        ("gantry.services.excluded", "True"),
+        ("gantry.auth.config", "private"),
+        ("gantry.manifest.cmd", "none"),
+        ("gantry.manifest.options", ""),
+        ("gantry.rollback.on_failure", "FALSE"),
+        ("gantry.rollback.options", "--rollback-monitor 5s"),
+        ("gantry.rollout.canary", "true"),
+        ("gantry.update.jobs", "true"),
+        ("gantry.update.options", "--env-add A=B"),
+        ("gantry.update.order", "keep"),
+        ("gantry.update.timeout_seconds", "0"),
+        ("gantry.update.timeout", "5"),
+    ]);
+    let config = config(&[
+        ("GANTRY_UPDATE_TIMEOUT_SECONDS", "60"),
+        ("GANTRY_MANIFEST_OPTIONS", "--insecure"),
+        ("GANTRY_UPDATE_OPTIONS", "--force"),
+    ]);
+    insta::assert_debug_snapshot!(ServicePolicy::of(&config, &labels).unwrap(), @r#"
+    ServicePolicy {
+        excluded: true,
+        auth_config: Some(
+            "private",
+        ),
+        lookup: None,
+        insecure: true,
+        update_jobs: true,
+        timeout: None,
+        order: Keep,
+        update_options: "--env-add A=B",
+        rollback_on_failure: false,
+        rollback_options: "--rollback-monitor 5s",
+        canary: true,
+        warnings: [
+            "label gantry.auth.config is accepted, but not in effect yet",
+            "label gantry.rollback.options is accepted, but not in effect yet",
+            "label gantry.rollout.canary is accepted, but not in effect yet",
+            "label gantry.update.jobs is accepted, but not in effect yet",
+            "label gantry.update.options is accepted, but not in effect yet",
+            "gantry.update.timeout is not a label of Gantry; did you mean gantry.update.timeout_seconds?",
+        ],
+    }
+    "#);
+}
+
+#[test]
+fn the_label_that_excludes_has_no_meaning_once_its_filter_was_replaced() {
+    let labels = labels(&[("gantry.services.excluded", "true")]);
+    for (filters, excluded) in
+        [("label=gantry.services.excluded=true", true), ("", false), ("label=x", false)]
+    {
+        let config = config(&[("GANTRY_SERVICES_EXCLUDED_FILTERS", filters)]);
+        assert_eq!(ServicePolicy::of(&config, &labels).unwrap().excluded, excluded, "{filters:?}");
+    }
+}
+
+#[test]
+fn a_label_that_a_filter_asks_for_is_nobody_s_slip() {
+    let labels = labels(&[("gantry.site", "true"), ("gantry.enable", "true"), ("gantry.sites", "true")]);
+    let config = config(&[("GANTRY_SERVICES_FILTERS", "label=gantry.site")]);
+    let warnings = ServicePolicy::of(&config, &labels).unwrap().warnings;
+    assert_eq!(warnings, ["gantry.sites is not a label of Gantry; gantry --help lists them all"]);
+}
+
+#[test]
+fn every_label_that_cannot_be_parsed_is_named() {
+    let labels = labels(&[
+        ("gantry.update.timeout_seconds", "soon"),
+        ("gantry.rollback.on_failure", "1"),
+        ("gantry.services.excluded", "yes"),
+    ]);
+    let mistakes = ServicePolicy::of(&config(&[]), &labels).unwrap_err();
+    insta::assert_snapshot!(mistakes, @r#"label gantry.update.timeout_seconds="soon": expected a whole number of seconds from 0 to 999999999; label gantry.rollback.on_failure="1": expected true or false; label gantry.services.excluded="yes": expected true or false"#);
+}
+
+#[test]
+fn the_table_is_in_order() {
+    for (i, variable) in VARIABLES.iter().enumerate() {
+        let Variable { name, default, default_words, expected, doc, label, .. } = variable;
+        assert!(!expected.is_empty() && doc.trim().ends_with(['.', '…']), "{name}: {doc}");
+        assert!(default.is_none() || default_words.is_none(), "{name}");
+        assert!(VARIABLES[..i].iter().all(|earlier| earlier.name != *name), "{name} is there twice");
+        if let Some(label) = label {
+            let named = LABELS.iter().find(|l| l.name == *label).unwrap();
+            assert_eq!(
+                (named.variable, named.expected, named.in_effect),
+                (Some(*name), *expected, variable.in_effect)
+            );
+        }
+        // A field of the raw struct under another name would never be read.
+        let value = if *name == "HOME" { "/" } else { "\u{fffd}=" };
+        let seen = load(&[(name, value)]).map_or(true, |loaded| {
+            format!("{:?}", loaded.config) != format!("{:?}", config(&[])) || !loaded.warnings.is_empty()
+        });
+        // These two have a meaning only together with others; other tests show it.
+        assert!(seen || matches!(*name, "DOCKER_TLS_VERIFY" | "DOCKER_CERT_PATH"), "{name} is not read");
+    }
+}
+
+#[test]
+fn both_tables_of_the_product_are_complete() {
+    let names: Vec<&str> = VARIABLES.iter().map(|v| v.name).chain(LABELS.iter().map(|l| l.name)).collect();
+    let product = "GANTRY_LOG_FORMAT GANTRY_LOG_LEVEL GANTRY_NODE_NAME TZ GANTRY_SLEEP_SECONDS GANTRY_TRIGGER_PATH \
+        GANTRY_PRE_RUN_CMD GANTRY_POST_RUN_CMD DOCKER_HOST DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_CONFIG \
+        GANTRY_REGISTRY_USER GANTRY_REGISTRY_PASSWORD GANTRY_REGISTRY_HOST GANTRY_REGISTRY_CONFIG \
+        GANTRY_REGISTRY_USER_FILE GANTRY_REGISTRY_PASSWORD_FILE GANTRY_REGISTRY_HOST_FILE \
+        GANTRY_REGISTRY_CONFIG_FILE GANTRY_REGISTRY_CONFIGS_FILE GANTRY_SERVICES_EXCLUDED \
+        GANTRY_SERVICES_EXCLUDED_FILTERS GANTRY_SERVICES_FILTERS GANTRY_MANIFEST_CMD GANTRY_MANIFEST_NUM_WORKERS \
+        GANTRY_MANIFEST_OPTIONS GANTRY_ROLLBACK_ON_FAILURE GANTRY_ROLLBACK_OPTIONS GANTRY_UPDATE_JOBS \
+        GANTRY_UPDATE_NUM_WORKERS GANTRY_UPDATE_OPTIONS GANTRY_UPDATE_TIMEOUT_SECONDS GANTRY_CLEANUP_IMAGES \
+        GANTRY_CLEANUP_IMAGES_OPTIONS GANTRY_CLEANUP_IMAGES_REMOVER GANTRY_IMAGES_TO_REMOVE GANTRY_SERVICES_SELF \
+        GANTRY_NOTIFICATION_APPRISE_URL GANTRY_NOTIFICATION_CONDITION GANTRY_NOTIFICATION_TITLE \
+        GANTRY_UPDATE_ORDER GANTRY_ROLLOUT_MAX_FAILURE_RATIO GANTRY_ROLLOUT_MIN_FAILURES \
+        GANTRY_ROLLOUT_INITIAL_WORKERS GANTRY_QUARANTINE GANTRY_QUARANTINE_SECONDS \
+        GANTRY_UPDATE_MAX_STARTING_PER_NODE \
+        gantry.auth.config gantry.services.excluded gantry.manifest.cmd gantry.manifest.options \
+        gantry.rollback.on_failure gantry.rollback.options gantry.update.jobs gantry.update.options \
+        gantry.update.timeout_seconds gantry.update.order gantry.rollout.canary HOME";
+    let (mut names, mut product) = (names, product.split_whitespace().collect::<Vec<_>>());
+    names.sort_unstable();
+    product.sort_unstable();
+    assert_eq!(names, product);
+}
+
+/// Any bytes, but often something that a parser accepts.
+fn any_value() -> impl Strategy<Value = OsString> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>().prop_filter("no NUL in an environment", |b| *b != 0), 0..40)
+            .prop_map(|bytes| OsStr::from_bytes(&bytes).to_owned()),
+        "[0-9]{1,4}|true|false|0?\\.[0-9]{1,3}|tcp://[a-z]{1,5}(:[0-9]{1,5})?|label=[a-z.=]{0,9}| *"
+            .prop_map(OsString::from),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_environment_makes_the_parser_panic(
+        ours in prop::collection::vec((0..VARIABLES.len(), any_value()), 0..60),
+        others in prop::collection::vec(("(GANTRY_)?\\PC{0,30}", any_value()), 0..5),
+    ) {
+        let ours = ours.into_iter().map(|(i, value)| (VARIABLES[i].name.into(), value));
+        let others = others.into_iter().map(|(name, value)| (name.into(), value));
+        if let Err(mistakes) = Config::load(ours.chain(others)) {
+            prop_assert!(!mistakes.list.is_empty());
+            prop_assert_eq!(mistakes.to_string().lines().count(), mistakes.list.len() + 1);
+        }
+    }
+
+    #[test]
+    fn no_label_makes_the_parser_panic(
+        ours in prop::collection::vec((0..LABELS.len(), "\\PC{0,20}|[0-9]{1,12}|true"), 0..20),
+        others in prop::collection::vec(("(gantry\\.)?\\PC{0,30}", "\\PC{0,20}"), 0..5),
+    ) {
+        let ours = ours.into_iter().map(|(i, value)| (LABELS[i].name.to_owned(), value));
+        let _ = ServicePolicy::of(&config(&[]), &ours.chain(others).collect());
+    }
+}

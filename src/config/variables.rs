@@ -1,0 +1,381 @@
+//! The table of all variables and labels: the one place where each is defined.
+//!
+//! From it come the raw variables that are read from the environment, their parsers and defaults, those of
+//! the labels, the text of `gantry --help`, the tables of the README and the suggestions for names that
+//! nobody knows. An entry reads
+//!
+//! ```text
+//! /// What it means, in Markdown.
+//! [now] "NAME" name: Kind = "default" else "the default in words" label "its.label" its_label;
+//! ```
+//!
+//! `[later]` instead of `[now]`: accepted and checked, not in effect yet. A variable without `=` is an
+//! `Option`. Default, `else` and `label` may be missing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::engine::DockerHost;
+use super::mistakes::Mistake;
+use super::value::{
+    Count, Filters, FiltersOrNone, Limit, ManifestOptions, Ratio, Seconds, Url, Value, Words, Zone,
+};
+use super::{LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
+use crate::secret::Secret;
+
+/// What there is to know of a variable.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// The heading that it stands under.
+    pub group: &'static str,
+    /// The value that it has when it is not set, as it would be written.
+    pub default: Option<&'static str>,
+    /// The same in words, where it is no fixed text.
+    pub default_words: Option<&'static str>,
+    /// What a value looks like, in words that follow "expected".
+    pub expected: &'static str,
+    /// Whether its value must never be shown.
+    pub is_secret: bool,
+    /// What it means, in Markdown.
+    pub doc: &'static str,
+    /// The label that overrides it for one service.
+    pub label: Option<&'static str>,
+    /// Whether it does something already.
+    pub in_effect: bool,
+}
+
+/// What there is to know of a label.
+#[derive(Debug)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// The variable that it overrides.
+    pub variable: Option<&'static str>,
+    /// What a value looks like, in words that follow "expected".
+    pub expected: &'static str,
+    /// What it means, in Markdown.
+    pub doc: &'static str,
+    /// Whether it does something already.
+    pub in_effect: bool,
+}
+
+/// Whether an entry is in effect.
+macro_rules! in_effect {
+    (now) => {
+        true
+    };
+    (later) => {
+        false
+    };
+}
+
+/// `Some` of what is there.
+macro_rules! optional {
+    () => {
+        None
+    };
+    ($value:expr) => {
+        Some($value)
+    };
+}
+
+/// The type of a variable: its kind where it has a default, an `Option` of it where it has none.
+macro_rules! field_type {
+    ($type:ident) => { Option<$type> };
+    ($type:ident $default:literal) => { $type };
+}
+
+/// Reads a variable; `None` after a mistake.
+macro_rules! read {
+    ($type:ident $raw:expr, $name:literal, $mistakes:ident) => {
+        match $raw {
+            Some(text) => parse::<$type>($name, text, $mistakes).map(Some),
+            None => Some(None),
+        }
+    };
+    ($type:ident $raw:expr, $name:literal, $mistakes:ident, $default:literal) => {
+        parse::<$type>($name, $raw.unwrap_or($default), $mistakes)
+    };
+}
+
+macro_rules! table {
+    (
+        $(
+            group $group:literal
+            $(
+                $(#[doc = $doc:literal])+
+                [$when:ident] $name:literal $field:ident: $type:ident
+                    $(= $default:literal)? $(else $words:literal)? $(label $label:literal $label_field:ident)?;
+            )+
+        )+
+        labels
+        $(
+            $(#[doc = $own_doc:literal])+
+            [$own_when:ident] $own_label:literal $own_field:ident: $own_type:ident;
+        )+
+    ) => {
+        /// Every variable, in the order in which they are explained.
+        pub const VARIABLES: &[Variable] = &[$($(
+            Variable {
+                name: $name,
+                group: $group,
+                default: optional!($($default)?),
+                default_words: optional!($($words)?),
+                expected: <$type as Value>::EXPECTED,
+                is_secret: <$type as Value>::IS_SECRET,
+                doc: concat!($($doc),+),
+                label: optional!($($label)?),
+                in_effect: in_effect!($when),
+            },
+        )+)+];
+
+        /// Every label, those that override a variable first.
+        pub const LABELS: &[Label] = &[
+            $($($(
+                Label {
+                    name: $label,
+                    variable: Some($name),
+                    expected: <$type as Value>::EXPECTED,
+                    doc: concat!("`", $name, "` for this service."),
+                    in_effect: in_effect!($when),
+                },
+            )?)+)+
+            $(
+                Label {
+                    name: $own_label,
+                    variable: None,
+                    expected: <$own_type as Value>::EXPECTED,
+                    doc: concat!($($own_doc),+),
+                    in_effect: in_effect!($own_when),
+                },
+            )+
+        ];
+
+        /// The variables as they are in the environment.
+        #[derive(Debug, Default, Deserialize)]
+        pub(super) struct Raw {
+            $($(pub(super) $field: Option<String>,)+)+
+        }
+
+        /// The variables, parsed one by one.
+        pub(super) struct Variables {
+            $($(
+                $(#[doc = $doc])+
+                pub(super) $field: field_type!($type $($default)?),
+            )+)+
+        }
+
+        /// The labels of one service, parsed one by one; `None`: not set.
+        pub(super) struct Labels {
+            $($($(pub(super) $label_field: Option<$type>,)?)+)+
+            $(
+                $(#[doc = $own_doc])+
+                pub(super) $own_field: Option<$own_type>,
+            )+
+        }
+
+        impl Raw {
+            /// The names of the variables that are set.
+            pub(super) fn set(&self) -> impl Iterator<Item = &'static str> {
+                [$($((is_set::<$type>(self.$field.as_deref()), $name),)+)+]
+                    .into_iter()
+                    .filter_map(|(text, name)| text.map(|_| name))
+            }
+        }
+
+        impl Variables {
+            /// Parses all variables; `None` when there are mistakes, which are then added.
+            pub(super) fn read(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+                $($(
+                    let $field = is_set::<$type>(raw.$field.as_deref());
+                    let $field = read!($type $field, $name, mistakes $(, $default)?);
+                )+)+
+                Some(Self { $($($field: $field?,)+)+ })
+            }
+        }
+
+        impl Labels {
+            /// Parses all labels; `None` when there are mistakes, which are then added.
+            pub(super) fn read(labels: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+                $($($(
+                    let $label_field = is_set::<$type>(labels.get($label).map(String::as_str));
+                    let $label_field = read!($type $label_field, $label, mistakes);
+                )?)+)+
+                $(
+                    let $own_field = is_set::<$own_type>(labels.get($own_label).map(String::as_str));
+                    let $own_field = read!($own_type $own_field, $own_label, mistakes);
+                )+
+                Some(Self { $($($($label_field: $label_field?,)?)+)+ $($own_field: $own_field?,)+ })
+            }
+        }
+    };
+}
+
+/// The text, unless it is empty and its kind takes that for unset.
+fn is_set<T: Value>(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| T::EMPTY_IS_A_VALUE || !text.trim().is_empty())
+}
+
+/// Parses a text or notes the mistake.
+fn parse<T: Value>(name: &str, text: &str, mistakes: &mut Vec<Mistake>) -> Option<T> {
+    let mistake = |expected| {
+        if T::IS_SECRET { Mistake::secret(name, expected) } else { Mistake::new(name, text, expected) }
+    };
+    T::parse(text).map_err(|expected| mistakes.push(mistake(expected))).ok()
+}
+
+table! {
+    group "Log"
+        /// `text` is for people, `json` is one object per line for machines, with at least `level`,
+        /// `message` and `time`.
+        [now] "GANTRY_LOG_FORMAT" gantry_log_format: LogFormat = "text";
+        /// The least severe level that is logged. `NONE` is silent even about mistakes.
+        [now] "GANTRY_LOG_LEVEL" gantry_log_level: LogLevel = "INFO";
+        /// The name of the node in the log.
+        [now] "GANTRY_NODE_NAME" gantry_node_name: String else "host name of the manager";
+        /// The time zone of the times in the log.
+        [now] "TZ" tz: Zone = "UTC";
+
+    group "Cycle"
+        /// From the start of one cycle to the start of the next. A cycle that takes longer is followed by
+        /// the next one at once. 0: run once and exit, with 0 when nothing failed, else with 1.
+        [now] "GANTRY_SLEEP_SECONDS" gantry_sleep_seconds: Seconds = "0";
+        /// A file or folder. Whatever changes in it starts a cycle: alone, or before the interval is over.
+        [later] "GANTRY_TRIGGER_PATH" gantry_trigger_path: PathBuf;
+        /// Run by a shell before each cycle. `GANTRY_*` variables that it exports apply to that cycle. When
+        /// it fails, nothing is updated in that cycle, and the cycle has failed.
+        [later] "GANTRY_PRE_RUN_CMD" gantry_pre_run_cmd: String;
+        /// Run by a shell after each cycle. When it fails, the cycle has failed.
+        [later] "GANTRY_POST_RUN_CMD" gantry_post_run_cmd: String;
+
+    group "Engine"
+        /// Where the engine listens. It must be a manager.
+        [now] "DOCKER_HOST" docker_host: DockerHost = "unix:///var/run/docker.sock";
+        /// Any value: use TLS over TCP, and verify the engine's certificate.
+        [now] "DOCKER_TLS_VERIFY" docker_tls_verify: String;
+        /// The folder with `ca.pem`, `cert.pem` and `key.pem` for TLS.
+        [now] "DOCKER_CERT_PATH" docker_cert_path: PathBuf else "`DOCKER_CONFIG`, or `$HOME/.docker`";
+
+    group "Credentials"
+        /// The folder whose `config.json` has the credentials for registries. Nothing is written to it.
+        [now] "DOCKER_CONFIG" docker_config: PathBuf else "`$HOME/.docker`";
+        /// The home folder, as every system sets it.
+        [now] "HOME" home: PathBuf;
+        /// The user of a login of its own, in addition to `config.json`.
+        [later] "GANTRY_REGISTRY_USER" gantry_registry_user: Secret;
+        /// A file with the user.
+        [later] "GANTRY_REGISTRY_USER_FILE" gantry_registry_user_file: PathBuf;
+        /// The password of this login.
+        [later] "GANTRY_REGISTRY_PASSWORD" gantry_registry_password: Secret;
+        /// A file with the password.
+        [later] "GANTRY_REGISTRY_PASSWORD_FILE" gantry_registry_password_file: PathBuf;
+        /// The registry of this login.
+        [later] "GANTRY_REGISTRY_HOST" gantry_registry_host: String else "Docker Hub";
+        /// A file with the registry.
+        [later] "GANTRY_REGISTRY_HOST_FILE" gantry_registry_host_file: PathBuf;
+        /// A name for this login, for the shell program a folder of client configuration. Only services whose
+        /// label `gantry.auth.config` says the same use it then.
+        [later] "GANTRY_REGISTRY_CONFIG" gantry_registry_config: String;
+        /// A file with the name.
+        [later] "GANTRY_REGISTRY_CONFIG_FILE" gantry_registry_config_file: PathBuf;
+        /// A file with a login per line: `<config> <host> <user> <password>`, separated by tabs or spaces.
+        /// Empty lines and lines that begin with `#` are skipped.
+        [later] "GANTRY_REGISTRY_CONFIGS_FILE" gantry_registry_configs_file: PathBuf;
+
+    group "Which services"
+        /// Filters of `docker service ls --filter` that a service must pass to be updated, for example
+        /// `label=gantry.enable=true`. They are sent to the engine; one that it refuses is an error, and
+        /// nothing is updated.
+        [now] "GANTRY_SERVICES_FILTERS" gantry_services_filters: Filters else "all services";
+        /// Names of services that are never updated.
+        [now] "GANTRY_SERVICES_EXCLUDED" gantry_services_excluded: Words;
+        /// A service that passes all these filters is never updated. Set but empty: there are none.
+        [now] "GANTRY_SERVICES_EXCLUDED_FILTERS" gantry_services_excluded_filters: FiltersOrNone
+            = "label=gantry.services.excluded=true";
+        /// The name of Gantry's own service, which is updated before the others are looked at.
+        [now] "GANTRY_SERVICES_SELF" gantry_services_self: String else "found from our own container";
+
+    group "Looking up images"
+        /// `buildx` and `manifest`: ask the registry. No command is run for that. `none`: do not ask; the
+        /// service is sent its tag without a digest, and its tasks are replaced by what each node has or
+        /// can pull. This is for local images.
+        [now] "GANTRY_MANIFEST_CMD" gantry_manifest_cmd: LookupMethod = "buildx"
+            label "gantry.manifest.cmd" manifest_cmd;
+        /// How many images are looked up at once.
+        [now] "GANTRY_MANIFEST_NUM_WORKERS" gantry_manifest_num_workers: Count = "10";
+        /// `--insecure` also accepts plain HTTP and certificates that cannot be verified. Other options
+        /// have no meaning, and a warning says so.
+        [later] "GANTRY_MANIFEST_OPTIONS" gantry_manifest_options: ManifestOptions
+            label "gantry.manifest.options" manifest_options;
+
+    group "Updating"
+        /// How many services are updated at once.
+        [now] "GANTRY_UPDATE_NUM_WORKERS" gantry_update_num_workers: Count = "50";
+        /// How long one service's update may take. 0: no limit; Swarm itself has none either.
+        [now] "GANTRY_UPDATE_TIMEOUT_SECONDS" gantry_update_timeout_seconds: Seconds = "0"
+            label "gantry.update.timeout_seconds" update_timeout_seconds;
+        /// `auto`: start the new task before the old one is stopped, unless the service has an order of its
+        /// own or something forbids it (ports in host mode, a maximum of replicas per node). `keep`: what
+        /// the service says, also where it says nothing.
+        [now] "GANTRY_UPDATE_ORDER" gantry_update_order: UpdateOrder = "auto"
+            label "gantry.update.order" update_order;
+        /// Also update replicated and global jobs. Updating a job runs it.
+        [later] "GANTRY_UPDATE_JOBS" gantry_update_jobs: bool = "false"
+            label "gantry.update.jobs" update_jobs;
+        /// Options of `docker service update`, applied to every update.
+        [later] "GANTRY_UPDATE_OPTIONS" gantry_update_options: String
+            label "gantry.update.options" update_options;
+        /// No update starts while so many tasks are starting on one node. 0: no limit.
+        [later] "GANTRY_UPDATE_MAX_STARTING_PER_NODE" gantry_update_max_starting_per_node: Limit = "0";
+
+    group "When an update fails"
+        /// Roll a service back when its update failed.
+        [now] "GANTRY_ROLLBACK_ON_FAILURE" gantry_rollback_on_failure: bool = "true"
+            label "gantry.rollback.on_failure" rollback_on_failure;
+        /// Options of `docker service update --rollback`.
+        [later] "GANTRY_ROLLBACK_OPTIONS" gantry_rollback_options: String
+            label "gantry.rollback.options" rollback_options;
+        /// Stop rolling out an image when this part of its finished updates failed ...
+        [later] "GANTRY_ROLLOUT_MAX_FAILURE_RATIO" gantry_rollout_max_failure_ratio: Ratio = "0.1";
+        /// ... and at least so many.
+        [later] "GANTRY_ROLLOUT_MIN_FAILURES" gantry_rollout_min_failures: Count = "2";
+        /// How many services get a new image first. Each success widens the rollout.
+        [later] "GANTRY_ROLLOUT_INITIAL_WORKERS" gantry_rollout_initial_workers: Count = "1";
+        /// Never offer a digest again to a service that it broke, nor to any service once its rollout was
+        /// stopped.
+        [later] "GANTRY_QUARANTINE" gantry_quarantine: bool = "true";
+        /// Offer it again after so long. 0: when the tag has moved on to another digest.
+        [later] "GANTRY_QUARANTINE_SECONDS" gantry_quarantine_seconds: Seconds = "0";
+
+    group "Cleaning up"
+        /// Remove replaced images from all nodes.
+        [now] "GANTRY_CLEANUP_IMAGES" gantry_cleanup_images: bool = "true";
+        /// The image of the job that removes them on each node.
+        [now] "GANTRY_CLEANUP_IMAGES_REMOVER" gantry_cleanup_images_remover: String
+            else "our own image, when we run as a service";
+        /// Options of `docker service create` for this job.
+        [later] "GANTRY_CLEANUP_IMAGES_OPTIONS" gantry_cleanup_images_options: String;
+        /// Internal. This process is the job on one node: it removes these images there and exits.
+        [now] "GANTRY_IMAGES_TO_REMOVE" gantry_images_to_remove: Words;
+
+    group "Notification"
+        /// An [Apprise](https://github.com/caronc/apprise-api) server that is told of each cycle's end.
+        [later] "GANTRY_NOTIFICATION_APPRISE_URL" gantry_notification_apprise_url: Url;
+        /// `on-change`: only after a cycle with an update or an error.
+        [later] "GANTRY_NOTIFICATION_CONDITION" gantry_notification_condition: NotificationCondition = "all";
+        /// Appended to the title.
+        [later] "GANTRY_NOTIFICATION_TITLE" gantry_notification_title: String;
+
+    labels
+        /// `true`: this service is never updated. In effect through the default of
+        /// `GANTRY_SERVICES_EXCLUDED_FILTERS`.
+        [now] "gantry.services.excluded" services_excluded: bool;
+        /// The name of the login with which this service's image is looked up and pulled.
+        [later] "gantry.auth.config" auth_config: String;
+        /// `true`: this service is among the first that get a new image.
+        [later] "gantry.rollout.canary" rollout_canary: bool;
+}
