@@ -13,13 +13,32 @@ if [[ -n ${GANTRY_LAB_ENGINE:-} ]]; then
     ENGINE_PATH=$GANTRY_LAB_ENGINE/usr/sbin:$GANTRY_LAB_ENGINE/usr/bin:$ENGINE_PATH
 fi
 
+# The place for the engines' own mounts has to exist. It is shared by all labs, so the last one removes it, if
+# a lab made it.
+DEFAULT_DATA_ROOT=/var/lib/docker
+data_root_up() {
+    if [[ ! -e $DEFAULT_DATA_ROOT ]] || grep -qsxF "folder $DEFAULT_DATA_ROOT" /run/gantry-lab*/made; then
+        remember folder "$DEFAULT_DATA_ROOT"
+        mkdir -p "$DEFAULT_DATA_ROOT"
+    fi
+}
+data_root_down() {
+    local record users=0
+    for record in /run/gantry-lab*/made; do
+        ! grep -qsxF "folder $DEFAULT_DATA_ROOT" "$record" || users=$((users + 1))
+    done
+    if ((users == 1)) && recorded folder "$DEFAULT_DATA_ROOT"; then
+        rmdir "$DEFAULT_DATA_ROOT" 2>/dev/null || true
+    fi
+}
+
 # engine_launch NAME NETWORK-FILE FOLDER DOCKERD-OPTION...: start in the background; see engine_wait.
 # An empty network file means this machine's own network.
 engine_launch() {
     local name=$1 net=$2 folder=$3 enter=()
     shift 3
     [[ -z $net ]] || enter=(nsenter "--net=$net")
-    mkdir -p "$folder"/{data,run,etc/upper,etc/work}
+    mkdir -p "$folder"/{data,lib,run,etc/upper,etc/work}
     rm -f "$LAB_STATE/$name.sock" "$(engine_pidfile "$name")"
     # An empty environment: a proxy or a client setting of the caller is none of the engine's business.
     setsid "${enter[@]}" unshare --uts --mount --propagation private --pid --fork -- \
@@ -48,6 +67,8 @@ engine_inside() {
     mount -n -t overlay -o "lowerdir=/etc,upperdir=$folder/etc/upper,workdir=$folder/etc/work" overlay /etc
     mkdir -p /etc/docker
     echo '{}' >/etc/docker/lab.json # named, so that the machine's own daemon.json is not read
+    # Whatever its data root, an engine writes a few files to the default one.
+    mount -n --bind "$folder/lib" "$DEFAULT_DATA_ROOT"
     mount -n -t proc proc /proc
 
     init=$(type -P docker-init || type -P tini-static || type -P tini || echo /usr/libexec/docker/docker-init)
@@ -59,15 +80,14 @@ engine_inside() {
         --insecure-registry "$LAB_SUBNET.0/24" "$@"
 }
 
-# engine_wait NAME FOLDER: until the engine answers.
+# engine_wait NAME FOLDER: until the engine answers. Fails, with the engine's last words, when it ended instead.
 engine_wait() {
     local name=$1 folder=$2 deadline=$((SECONDS + 60))
     until curl -sf -o /dev/null --max-time 2 --unix-socket "$LAB_STATE/$name.sock" http://engine/_ping; do
         # The process notes its id a moment after it was started; from then on it has to be there.
         if [[ -e $(engine_pidfile "$name") ]] && ! engine_alive "$name"; then
-            tail -n 5 "$folder/engine.log" >&2
-            die "The engine of $name ended as it started (above are its last words)." \
-                "See $folder/engine.log; '$LAB_SELF down' and 'up' begin anew."
+            tail -n 3 "$folder/engine.log" >&2
+            return 1
         fi
         ((SECONDS < deadline)) || die "The engine of $name has not answered for a minute." "See $folder/engine.log."
         sleep 0.05
@@ -105,6 +125,19 @@ start_node() {
         --storage-driver overlay2 --bip "198.19.$1.1/26" --default-address-pool "base=198.19.$1.128/25,size=26"
 }
 
+# node_ready K: wait for a started node. On a machine that is busy with other things an engine may give up on its
+# containerd, so it has a second try.
+node_ready() {
+    local folder
+    folder=$(engine_folder "node$1")
+    if ! engine_wait "node$1" "$folder"; then
+        say "the engine of node$1 ended as it started (above); trying once more"
+        start_node "$1"
+        engine_wait "node$1" "$folder" || die "The engine of node$1 ended as it started (above are its last words)." \
+            "See $folder/engine.log; '$LAB_SELF down' and 'up' begin anew."
+    fi
+}
+
 lab_stop() {
     need_node "${1:-}"
     case ${2:-} in
@@ -118,7 +151,10 @@ lab_stop() {
 lab_start() {
     need_node "${1:-}"
     start_node "$1"
-    engine_wait "node$1" "$(engine_folder "node$1")"
+    node_ready "$1"
+    # The engine answers before it has found its way back into the swarm.
+    local deadline=$((SECONDS + 10))
+    while [[ $(swarm_state "$1") != active ]] && ((SECONDS < deadline)); do sleep 0.1; done
 }
 
 # lab exec K -- CMD...
@@ -130,5 +166,5 @@ lab_exec() {
     [[ $# -gt 0 ]] || die "There is nothing to run." "Use: lab exec $node -- COMMAND..." 2
     engine_alive "node$node" || die "node$node is stopped." "Start it with: $LAB_SELF start $node"
     read -r pid _ <"$(engine_pidfile "node$node")"
-    exec nsenter --target "$pid" --net --mount --uts --pid -- "$@"
+    exec env DOCKER_HOST=unix:///var/run/docker.sock nsenter --target "$pid" --net --mount --uts --pid -- "$@"
 }

@@ -15,7 +15,9 @@ digest; to move a tag, change an option, say --env VERSION=2.
 
   --env KEY=VALUE        set a variable
   --label KEY=VALUE      set a label
-  --cmd COMMAND          what containers run, given to sh -c (default: sleep until stopped)
+  --cmd COMMAND          what containers run, given to sh -c (default: sleep until stopped). It is process 1, which
+                         a signal ends only if it asked for it: see --web for how a server is ended at once
+  --web TEXT             serve a page with this text on port 80, and end at once when told to
   --entrypoint COMMAND   a program to run instead, without a shell
   --health COMMAND       health check, given to sh -c, with --health-interval, --health-timeout,
                          --health-start-period (such as 1s or 500ms) and --health-retries N
@@ -56,7 +58,8 @@ nanoseconds() {
 }
 
 lab_image() {
-    local ref='' push=yes node='' size='' health='' env=() labels=()
+    local ref='' push=yes node='' size='' health='' page='' env=() labels=()
+    # shellcheck disable=SC2016 # for the container's shell
     local cmd='trap "exit 0" TERM INT; while :; do sleep 1d & wait $!; done' entrypoint=''
     local interval=0 timeout=0 period=0 retries=0 platform
     platform=linux/$(machine_architecture)
@@ -68,6 +71,11 @@ lab_image() {
             --env) env+=("$2") ;;
             --label) labels+=("$2") ;;
             --cmd) cmd=$2 ;;
+            --web)
+                page=$2
+                # shellcheck disable=SC2016 # for the container's shell
+                cmd='echo "$PAGE" >/www/index.html; httpd -f -p 80 -h /www & trap "exit 0" TERM INT; wait $!'
+                ;;
             --entrypoint) entrypoint=$2 ;;
             --health) health=$2 ;;
             --health-interval) interval=$(nanoseconds "$2") ;;
@@ -89,6 +97,8 @@ lab_image() {
     [[ -n $ref ]] || die "The image needs a name." "See 'lab image --help'." 2
     ref=${ref#"$LAB_REGISTRY/"}
     [[ ${ref##*/} == *:* ]] || ref=$ref:latest
+
+    [[ -z $page ]] || env+=("PAGE=$page")
 
     # Fixed in time, so that the same options give the same digest.
     local config
@@ -130,7 +140,7 @@ machine_architecture() {
 # image_layers SIZE WORK: prints a line per layer: digest of the content, file.
 image_layers() {
     echo "$(<"$LAB_DIR/image/layer.diff") $LAB_DIR/image/layer.tar"
-    [[ -z $1 ]] && return
+    [[ -n $1 ]] || return 0
     mkdir "$2/ballast"
     head -c "${1}M" /dev/urandom >"$2/ballast/ballast"
     tar -C "$2/ballast" -cf "$2/ballast.tar" ballast
@@ -140,17 +150,15 @@ image_layers() {
 # image_push REF CONFIG SIZE WORK
 image_push() {
     local repository=${1%:*} tag=${1##*:} config=$2 work=$4 diff file layers='[]' digest
+    image_layers "$3" "$work" >"$work/layers"
     while read -r diff file; do
         config=$(jq -c --arg diff "sha256:$diff" '.rootfs.diff_ids += [$diff]' <<<"$config")
-        if [[ -s $file.gz ]]; then
-            file=$file.gz
-        else
-            gzip -1nc "$file" >"$file.gz"
-            file=$file.gz
-        fi
-        layers=$(jq -c --arg digest "$(registry_blob "$repository" "$file")" --argjson size "$(stat -c %s "$file")" \
+        [[ -s $file.gz ]] || gzip -1nc "$file" >"$file.gz"
+        file=$file.gz
+        digest=$(registry_blob "$repository" "$file")
+        layers=$(jq -c --arg digest "$digest" --argjson size "$(stat -c %s "$file")" \
             '. + [{mediaType: "application/vnd.docker.image.rootfs.diff.tar.gzip", size: $size, digest: $digest}]' <<<"$layers")
-    done < <(image_layers "$3" "$work")
+    done <"$work/layers"
     printf '%s' "$config" >"$work/config"
     digest=$(registry_blob "$repository" "$work/config")
     jq -cnj --arg digest "$digest" --argjson size "$(stat -c %s "$work/config")" --argjson layers "$layers" \
@@ -183,11 +191,12 @@ registry_ask() {
 image_load() {
     local config=$2 work=$4 diff file layers='[]' k
     mkdir "$work/save"
+    image_layers "$3" "$work" >"$work/layers"
     while read -r diff file; do
         config=$(jq -c --arg diff "sha256:$diff" '.rootfs.diff_ids += [$diff]' <<<"$config")
         ln -s "$file" "$work/save/$diff.tar"
         layers=$(jq -c --arg file "$diff.tar" '. + [$file]' <<<"$layers")
-    done < <(image_layers "$3" "$work")
+    done <"$work/layers"
     printf '%s' "$config" >"$work/save/config.json"
     jq -cn --arg ref "$LAB_REGISTRY/$1" --argjson layers "$layers" \
         '[{Config: "config.json", RepoTags: [$ref], Layers: $layers}]' >"$work/save/manifest.json"

@@ -68,7 +68,7 @@ net_down() {
     file=$(net_file "$1")
     link_down "$2"
     [[ ! -e $file ]] || {
-        umount "$file" 2>/dev/null || true
+        umount -n "$file" 2>/dev/null || true
         rm -f "$file"
     }
 }

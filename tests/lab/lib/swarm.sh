@@ -28,7 +28,7 @@ lab_up() {
         "Install Debian's package busybox-static."
 
     claim_folder "$LAB_STATE"
-    claim_folder "$LAB_DIR"
+    data_up
     mkdir -p "$LAB_STATE/client" "$LAB_STATE/net"
     # `down` must find the data even if the variable is not set then.
     if [[ -s $LAB_STATE/folder && $(<"$LAB_STATE/folder") != "$LAB_DIR" ]]; then
@@ -38,13 +38,27 @@ lab_up() {
     echo "$nodes" >"$LAB_STATE/nodes"
     echo "$managers" >"$LAB_STATE/managers"
 
+    data_root_up
     bridge_up
     for ((k = 1; k <= nodes; k++)); do start_node "$k"; done
     registry_up
     image_prepare
-    for ((k = 1; k <= nodes; k++)); do engine_wait "node$k" "$(engine_folder "node$k")"; done
+    for ((k = 1; k <= nodes; k++)); do node_ready "$k"; done
     swarm_up "$nodes" "$managers"
     say "up: $nodes nodes ($managers managers), registry $LAB_REGISTRY. Use it with: eval \"\$($LAB_SELF env)\""
+}
+
+# The data lives in memory: engines and the swarm's log wait for the disk with every change, which on a machine
+# that also compiles makes a test slow today and fail tomorrow.
+data_up() {
+    claim_folder "$LAB_DIR"
+    remember mount "$LAB_DIR"
+    mountpoint -q "$LAB_DIR" || mount -n -t tmpfs -o mode=755 "$LAB_PREFIX" "$LAB_DIR"
+    touch "$LAB_DIR/$LAB_MARK"
+}
+data_down() {
+    ! recorded mount "$LAB_DIR" || umount -n "$LAB_DIR" 2>/dev/null || true
+    drop_folder "$LAB_DIR"
 }
 
 swarm_up() {
@@ -81,6 +95,7 @@ swarm_up() {
     done
 }
 
+# inactive, pending, active, locked or error
 swarm_state() { on "$1" info --format '{{.Swarm.LocalNodeState}}'; }
 
 swarm_join() {
@@ -108,16 +123,17 @@ lab_down() {
         end_process "$record" KILL 20 || die "A process of the lab cannot be ended." "Look at the one in $record."
     done
     for name in "$LAB_STATE"/net/*; do
-        [[ ! -e $name ]] || { umount "$name" 2>/dev/null || true; }
+        [[ ! -e $name ]] || { umount -n "$name" 2>/dev/null || true; }
     done
     if [[ -f $LAB_STATE/made ]]; then
         while read -r kind name; do
             [[ $kind != link || $name == "$LAB_PREFIX" ]] || link_down "$name"
         done <"$LAB_STATE/made"
         bridge_down
+        data_root_down
     fi
     cgroups_down
-    drop_folder "$LAB_DIR"
+    data_down
     drop_folder "$LAB_STATE"
     say "down"
 }
