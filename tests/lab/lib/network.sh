@@ -6,15 +6,17 @@
 
 net_file() { echo "$LAB_STATE/net/$1"; }
 
+link_exists() { ip link show dev "$1" >/dev/null 2>&1; }
+
 # refuse_foreign_link NAME: an interface of that name that is not written down is somebody else's.
 refuse_foreign_link() {
-    [[ ! -e /sys/class/net/$1 ]] || recorded link "$1" ||
+    ! link_exists "$1" || recorded link "$1" ||
         die "There is a network interface $1 that this lab did not make." \
             "If an earlier lab lost its notes in $LAB_STATE, remove it with: ip link delete $1. Else choose another GANTRY_LAB_NAME."
 }
 
 bridge_up() {
-    if [[ ! -e /sys/class/net/$LAB_PREFIX ]]; then
+    if ! link_exists "$LAB_PREFIX"; then
         remember link "$LAB_PREFIX"
         ip link add "$LAB_PREFIX" type bridge
     fi
@@ -47,7 +49,7 @@ net_up() {
     file=$(net_file "$1")
     refuse_foreign_link "$leg"
     # A namespace that lost its leg, or a leg whose namespace is gone, is made anew.
-    if mountpoint -q "$file" && [[ -e /sys/class/net/$leg ]]; then
+    if mountpoint -q "$file" && link_exists "$leg"; then
         return
     fi
     net_down "$1" "$leg"
