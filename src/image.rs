@@ -61,7 +61,7 @@ impl FromStr for Digest {
 }
 
 /// What an image reference pins.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Pin {
     /// `name:tag`, `name` (the tag is then `latest`) or `name:tag@digest`.
     Tag { tag: String, digest: Option<Digest> },
@@ -70,7 +70,7 @@ enum Pin {
 }
 
 /// A parsed image reference that remembers how its name was written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageRef {
     name: String,
     registry: String,

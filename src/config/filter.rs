@@ -29,6 +29,18 @@ impl Filter {
             .then(|| self.value.split_once('=').map_or(self.value.as_str(), |(name, _)| name))
     }
 
+    /// Whether a service with these labels passes, as the engine sees it; `None` for filters that are not
+    /// about labels.
+    pub fn passes(&self, labels: &BTreeMap<String, String>) -> Option<bool> {
+        if self.key != "label" {
+            return None;
+        }
+        Some(match self.value.split_once('=') {
+            Some((name, value)) => labels.get(name).is_some_and(|present| present == value),
+            None => labels.contains_key(&self.value),
+        })
+    }
+
     /// The value of the engine's `filters` parameter: `{"label":["a=b","c=d"],"mode":["replicated"]}`.
     ///
     /// The engine demands all labels at once, and any one of several names or modes.

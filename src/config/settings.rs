@@ -1,6 +1,6 @@
 //! The validated configuration, grouped by who reads it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -139,6 +139,16 @@ pub struct Selection {
     pub itself: Option<String>,
 }
 
+impl Selection {
+    /// Whether a service that was selected is so with these labels too. Only filters by label can be told
+    /// without the engine; the others are taken to hold.
+    pub fn still_selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        let is_excluded = !self.excluded_filters.is_empty()
+            && self.excluded_filters.iter().all(|filter| filter.passes(labels) == Some(true));
+        !is_excluded && self.filters.iter().all(|filter| filter.passes(labels) != Some(false))
+    }
+}
+
 /// How registries are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookups {
@@ -247,4 +257,10 @@ pub enum NotificationCondition {
     All,
     /// After a cycle with an update or an error.
     OnChange,
+}
+impl Config {
+    /// stub
+    pub fn credential_sources(&self) -> crate::registry::Sources {
+        crate::registry::Sources
+    }
 }

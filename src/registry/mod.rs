@@ -9,7 +9,7 @@ use crate::image::{Digest, ImageRef};
 
 pub mod credentials;
 
-pub use credentials::Credentials;
+pub use credentials::{Credentials, Keyring, Sources};
 
 /// One question to a registry.
 #[derive(Clone, Debug)]

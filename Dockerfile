@@ -1,0 +1,54 @@
+# Gantry's image: `docker build -t gantry .` is all it takes.
+#
+# The result starts from nothing: one static program, a shell for the hooks, CA certificates and time zones. It
+# needs no builder features beyond a classic `docker build`.
+
+FROM rust:1-slim-bookworm AS build
+
+# What goes into the image besides the program.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends busybox-static ca-certificates tzdata \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /src
+# The C library goes into the program, as there is none in an empty image. This is glibc, whose resolver and
+# time functions behave as on the hosts. The target is named below, because without that the flag would also
+# reach procedural macros, which must stay dynamic.
+ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_INCREMENTAL=0
+
+# Dependencies are a layer of their own, compiled for an empty program: it is used again until they change.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && echo 'fn main() {}' >src/main.rs \
+    && touch src/lib.rs \
+    && cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')"
+
+COPY src src
+# Copied files may be older than the empty program; touched, they are newer.
+RUN find src -type f -exec touch {} + \
+    && cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')"
+
+# The image's file tree. `right` counts leap seconds, which no computer's clock does; `posix` says everything
+# a second time.
+RUN mkdir -p /image/bin /image/etc/ssl/certs /image/root /image/usr/share /image/tmp \
+    && chmod 1777 /image/tmp \
+    && cp target/*/release/gantry /image/bin/ \
+    && for applet in $(/bin/busybox --list); do ln -s busybox "/image/bin/$applet"; done \
+    && cp --remove-destination /bin/busybox /image/bin/ \
+    && cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+    && cp -a /usr/share/zoneinfo /image/usr/share/ \
+    && rm -rf /image/usr/share/zoneinfo/right /image/usr/share/zoneinfo/posix \
+    && echo 'root:x:0:0:root:/root:/bin/sh' >/image/etc/passwd \
+    && echo 'root:x:0:' >/image/etc/group \
+    && echo 'hosts: files dns' >/image/etc/nsswitch.conf
+
+FROM scratch
+LABEL org.opencontainers.image.title="Gantry" \
+      org.opencontainers.image.description="Keeps Docker Swarm services on the newest image of their tag, safely" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /image /
+ENV PATH=/bin
+# A Swarm update of Gantry itself goes on when the new one is healthy, so it is asked soon and often; the
+# question is cheap.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=6 CMD ["/bin/gantry", "healthcheck"]
+ENTRYPOINT ["/bin/gantry"]

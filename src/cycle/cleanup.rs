@@ -1,0 +1,234 @@
+//! Stage 5: the replaced images are removed, on every node.
+//!
+//! A manager's socket shows only its own node, so our own image is run once on every node, with that node's
+//! socket. It does the work (see [`super::remover`]), prints what it did and waits to be removed.
+//!
+//! It is a *global service* rather than a global job. Tried on 20.10: the finished containers of a job
+//! stay on the nodes when the job is removed, and running ones are not even stopped; those of a service
+//! are stopped and removed with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::Context;
+use super::remover::{self, Removal};
+use super::rollout::{Finished, Outcome};
+use crate::image::ImageRef;
+use crate::registry::Keyring;
+use crate::secret::Secret;
+use crate::swarm::{Listing, Nodes, Spec, Swarm, SwarmError, Task, TaskState};
+
+/// The name of the service that removes images.
+pub const REMOVER_NAME: &str = "gantry-image-remover";
+
+/// How long all nodes together may take. A node that is slower is named and left to the next cleaning.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// From one look at the removers to the next.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many lines of a remover's output are read.
+const LOG_LINES: usize = 200;
+
+/// What a cleaning did.
+#[derive(Debug, Default)]
+pub struct Cleaned {
+    /// The images to remove.
+    pub images: Vec<String>,
+    /// What was done, by node.
+    pub nodes: BTreeMap<String, Removal>,
+    /// Ready nodes that did not report in time.
+    pub silent: Vec<String>,
+    /// Why it could not be done at all, or not everywhere.
+    pub problem: Option<String>,
+}
+
+/// Removes the images that this cycle replaced, from all nodes. A failure is only a warning.
+pub async fn clean_up<S: Swarm, R>(
+    context: &Context<S, R>,
+    keyring: &Keyring,
+    finished: &[Finished],
+) -> Option<Cleaned> {
+    if !context.config.cleanup.enabled || context.stop.is_cancelled() {
+        return None;
+    }
+    let replaced: BTreeSet<&ImageRef> = finished
+        .iter()
+        .filter(|finished| finished.outcome == Outcome::Updated && finished.from != finished.to)
+        .map(|finished| &finished.from)
+        .collect();
+    if replaced.is_empty() {
+        return None;
+    }
+    let mut cleaned = Cleaned::default();
+    if let Err(error) = everywhere(context, keyring, &replaced, &mut cleaned).await {
+        cleaned.problem = Some(format!("{error:#}"));
+    }
+    cleaned.announce();
+    Some(cleaned)
+}
+
+async fn everywhere<S: Swarm, R>(
+    context: &Context<S, R>,
+    keyring: &Keyring,
+    replaced: &BTreeSet<&ImageRef>,
+    cleaned: &mut Cleaned,
+) -> Result<()> {
+    let services = context.swarm.services(Listing::Filters(&[])).await.context("cannot list the services")?;
+    let needed: BTreeSet<String> =
+        services.iter().filter_map(|service| service.spec.facts().image.clone()).collect();
+    cleaned.images =
+        replaced.iter().filter(|image| !is_needed(image, &needed)).map(ToString::to_string).collect();
+    if cleaned.images.is_empty() {
+        return Ok(());
+    }
+
+    let own = context.itself.as_ref().and_then(|itself| itself.image.as_ref());
+    let Some(image) = context.config.cleanup.remover.as_ref().or(own) else {
+        let removal = remover::remove(&*context.swarm, &cleaned.images).await;
+        cleaned.nodes.insert("this node".to_owned(), removal);
+        cleaned.problem = Some(
+            "only this node was cleaned: Gantry does not run as a service, so there is no image to run on the \
+             others (set GANTRY_CLEANUP_IMAGES_REMOVER)"
+                .to_owned(),
+        );
+        return Ok(());
+    };
+    let spec = remover_spec(context, image, &cleaned.images)?;
+    let reference: ImageRef = image.parse().context("the image remover's image")?;
+    let credentials = keyring.find(reference.registry()).await?;
+    let auth = credentials.map(|credentials| credentials.registry_auth());
+    let id = create(&*context.swarm, &spec, auth.as_ref()).await.context("cannot start the image remover")?;
+    let gathered = gather(context, &id, cleaned).await;
+    context.swarm.remove_service(&id).await.context("cannot remove the image remover's service")?;
+    gathered
+}
+
+/// Whether a service needs the image: by digest, whatever the tag, or by tag where there is no digest.
+fn is_needed(image: &ImageRef, needed: &BTreeSet<String>) -> bool {
+    needed.iter().filter_map(|written| written.parse::<ImageRef>().ok()).any(|other| {
+        let is_same_repository =
+            (other.registry(), other.repository()) == (image.registry(), image.repository());
+        is_same_repository
+            && match (image.digest(), other.digest()) {
+                (Some(digest), Some(other)) => digest == other,
+                (None, None) => image.tag() == other.tag(),
+                _ => false,
+            }
+    })
+}
+
+/// Starts the remover; one that a killed Gantry left behind goes first.
+async fn create<S: Swarm>(swarm: &S, spec: &Spec, auth: Option<&Secret>) -> Result<String, SwarmError> {
+    match swarm.create_service(spec, auth).await {
+        Err(SwarmError::Refused(words)) if words.contains("name conflicts") => {
+            swarm.remove_service(REMOVER_NAME).await?;
+            swarm.create_service(spec, auth).await
+        }
+        created => created,
+    }
+}
+
+fn remover_spec<S, R>(context: &Context<S, R>, image: &str, images: &[String]) -> Result<Spec> {
+    const SOCKET: &str = "/var/run/docker.sock";
+    let socket = context.itself.as_ref().and_then(|itself| itself.socket.as_deref()).unwrap_or(SOCKET);
+    let level = match context.config.log.level {
+        crate::config::LogLevel::Debug => "DEBUG",
+        _ => "INFO",
+    };
+    let spec = json!({
+        "Name": REMOVER_NAME,
+        "Labels": { "gantry.services.excluded": "true" },
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": image,
+                "Env": [
+                    format!("GANTRY_IMAGES_TO_REMOVE={}", images.join(" ")),
+                    format!("GANTRY_LOG_LEVEL={level}"),
+                ],
+                "ReadOnly": true,
+                "Healthcheck": { "Test": ["NONE"] },
+                "Mounts": [{ "Type": "bind", "Source": socket, "Target": SOCKET }],
+                "StopGracePeriod": 2_000_000_000_u64,
+            },
+            "LogDriver": { "Name": "json-file" },
+            "RestartPolicy": { "Condition": "none" },
+        },
+        "Mode": { "Global": {} },
+    });
+    Ok(Spec::from_json(&spec.to_string())?)
+}
+
+/// Collects the removers' reports until every ready node has given one.
+async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cleaned) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        sleep(LOOK_INTERVAL).await;
+        context.beat();
+        let nodes: Nodes = context.swarm.nodes().await?.into_iter().collect();
+        let tasks = context.swarm.tasks(&[id.to_owned()]).await?;
+        for task in tasks.iter().filter(|task| task.state >= TaskState::Running) {
+            let node = nodes.name(&task.node_id);
+            if !cleaned.nodes.contains_key(node)
+                && let Some(removal) = report_of(&*context.swarm, task).await
+            {
+                cleaned.nodes.insert(node.to_owned(), removal);
+            }
+        }
+        cleaned.silent = nodes
+            .iter()
+            .filter(|node| node.is_ready && node.is_active && !cleaned.nodes.contains_key(&node.name))
+            .map(|node| node.name.clone())
+            .collect();
+        if cleaned.silent.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() >= TIME_LIMIT || context.stop.is_cancelled() {
+            cleaned.silent.sort();
+            let why: BTreeSet<&str> =
+                tasks.iter().map(|task| task.error.as_str()).filter(|error| !error.is_empty()).collect();
+            let why: Vec<&str> = why.into_iter().collect();
+            anyhow::bail!("no report from {} {}", cleaned.silent.join(", "), why.join("; "));
+        }
+    }
+}
+
+/// What a node's remover has printed; `None`: nothing yet.
+async fn report_of<S: Swarm>(swarm: &S, task: &Task) -> Option<Removal> {
+    if task.has_failed() {
+        return Some(Removal::failed(&task.error));
+    }
+    let lines = swarm.task_log(&task.id, LOG_LINES).await.ok()?;
+    lines.iter().find_map(|line| Removal::from_line(line))
+}
+
+impl Cleaned {
+    fn announce(&self) {
+        for (node, removal) in &self.nodes {
+            for image in &removal.removed {
+                tracing::info!(node, image, "removed image");
+            }
+            for (image, why) in &removal.kept {
+                tracing::info!(node, image, why, "kept image");
+            }
+            for (image, why) in &removal.failed {
+                tracing::warn!(node, image, why, "cannot remove image");
+            }
+        }
+        if let Some(problem) = &self.problem {
+            tracing::warn!(problem, "cleaning up images");
+        }
+    }
+}
+
+impl fmt::Display for Cleaned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let removed: usize = self.nodes.values().map(|removal| removal.removed.len()).sum();
+        write!(f, "removed {removed} images on {} nodes", self.nodes.len())
+    }
+}

@@ -1,0 +1,226 @@
+//! Stage 3: exactly one decision for each service. Pure.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::config::{LookupMethod, Selection, ServicePolicy, UpdateOrder};
+use crate::image::{Digest, ImageRef};
+use crate::registry::{Credentials, Platform};
+use crate::swarm::spec::Edits;
+use crate::swarm::{Facts, Mode, Order, Service};
+
+use super::discover::Candidate;
+use super::inspect::{Answer, Inspected};
+
+/// What is to happen to one service.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The service's name.
+    pub service: String,
+    /// Its image, as people call it; empty where there is none.
+    pub image: String,
+    /// What is to happen.
+    pub decision: Decision,
+}
+
+/// What is to happen to a service.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// It gets another image.
+    Update(Box<Update>),
+    /// It has what the registry has.
+    UpToDate,
+    /// It is not ours to update.
+    LeftAlone(Reason),
+    /// Whether it needs an update cannot be told; the cause in words.
+    Error(String),
+}
+
+/// Why a service is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is excluded by name, filter or label.
+    Excluded,
+    /// Its image is given by digest alone: there is no tag that could move.
+    PinnedByDigest,
+    /// It is a job, and jobs are not to be updated.
+    Job,
+    /// It runs no container.
+    NoContainer,
+}
+
+/// One update, with nothing left to choose.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// The service's id.
+    pub id: String,
+    /// The service's name.
+    pub service: String,
+    /// The image that it has, as it stands in its specification.
+    pub from: ImageRef,
+    /// The image that it gets.
+    pub to: ImageRef,
+    /// The platforms of the new image, where they are known.
+    pub platforms: Option<Vec<Platform>>,
+    /// Replace the tasks though the image reads the same.
+    pub force: bool,
+    /// What the nodes pull with.
+    pub credentials: Option<Arc<Credentials>>,
+    /// How it is done.
+    pub policy: ServicePolicy,
+    /// What makes it ours to update.
+    pub selection: Arc<Selection>,
+}
+
+/// Decides on all services that were looked at.
+pub fn plan(inspected: &[Inspected], selection: &Arc<Selection>) -> Vec<Planned> {
+    inspected
+        .iter()
+        .map(|Inspected { candidate, answer }| Planned {
+            service: candidate.name.clone(),
+            image: candidate.image_name(),
+            decision: decide(candidate, answer.as_ref(), selection),
+        })
+        .collect()
+}
+
+/// Decides on one service. `answer` is missing when its registry was not asked.
+fn decide(
+    candidate: &Candidate,
+    answer: Option<&Result<Answer, String>>,
+    selection: &Arc<Selection>,
+) -> Decision {
+    if candidate.is_excluded {
+        return Decision::LeftAlone(Reason::Excluded);
+    }
+    let policy = match &candidate.policy {
+        Ok(policy) if policy.excluded => return Decision::LeftAlone(Reason::Excluded),
+        Ok(policy) => policy,
+        Err(mistakes) => return Decision::Error(mistakes.to_string()),
+    };
+    let Some(written) = &candidate.image else {
+        return Decision::LeftAlone(Reason::NoContainer);
+    };
+    if candidate.mode == Mode::Job && !policy.update_jobs {
+        return Decision::LeftAlone(Reason::Job);
+    }
+    let from = match written.parse::<ImageRef>() {
+        Ok(image) if image.tag().is_none() => return Decision::LeftAlone(Reason::PinnedByDigest),
+        Ok(image) => image,
+        Err(error) => return Decision::Error(error.to_string()),
+    };
+    let (to, platforms, force, credentials) = match answer {
+        None => (from.unpinned(), None, true, None),
+        Some(Err(cause)) => return Decision::Error(cause.clone()),
+        Some(Ok(answer)) if is_current(from.digest(), answer) => return Decision::UpToDate,
+        Some(Ok(Answer { digest, manifest, credentials })) => {
+            let platforms = manifest.as_ref().map(|manifest| manifest.platforms.clone());
+            let platforms = platforms.filter(|platforms| !platforms.is_empty());
+            (from.pinned(digest), platforms, false, credentials.clone())
+        }
+    };
+    Decision::Update(Box::new(Update {
+        id: candidate.id.clone(),
+        service: candidate.name.clone(),
+        from,
+        to,
+        platforms,
+        force,
+        credentials,
+        policy: policy.clone(),
+        selection: selection.clone(),
+    }))
+}
+
+/// A digest is current when it is the tag's, or one of the platforms that the tag's index still lists.
+fn is_current(recorded: Option<&Digest>, answer: &Answer) -> bool {
+    recorded.is_some_and(|recorded| {
+        *recorded == answer.digest
+            || answer.manifest.as_deref().is_some_and(|manifest| manifest.children.contains(recorded))
+    })
+}
+
+/// Whether a registry has to be asked before this service can be decided on.
+pub fn needs_answer(candidate: &Candidate) -> bool {
+    // Ourselves: always asked for, since a forced update of ourselves would never end.
+    let asks = |policy: &ServicePolicy| policy.lookup == LookupMethod::Registry || candidate.is_itself;
+    let image = candidate.image.as_deref().and_then(|written| written.parse::<ImageRef>().ok());
+    !candidate.is_excluded
+        && image.is_some_and(|image| image.tag().is_some())
+        && candidate.policy.as_ref().is_ok_and(|policy| {
+            !policy.excluded && asks(policy) && (candidate.mode != Mode::Job || policy.update_jobs)
+        })
+}
+
+/// What is sent to a service, now that its turn has come and it was read again.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Turn {
+    /// These changes.
+    Send(Edits),
+    /// It has the new image by now.
+    AlreadyThere,
+    /// Its image is another one than the plan was made for.
+    ChangedTo(String),
+    /// It does not match the filters any more, or its labels exclude it.
+    NotOurs,
+}
+
+impl Update {
+    /// Decides again on what is there now.
+    pub fn turn(&self, service: &Service) -> Turn {
+        let facts = service.spec.facts();
+        if !self.selection.still_selects(&facts.labels) {
+            return Turn::NotOurs;
+        }
+        let present = facts.image.clone().unwrap_or_default();
+        if present == self.to.to_string() && !self.force {
+            return Turn::AlreadyThere;
+        }
+        if present != self.from.to_string() && present != self.written_from() {
+            return Turn::ChangedTo(present);
+        }
+        Turn::Send(Edits {
+            image: Some(self.to.to_string()),
+            platforms: self
+                .platforms
+                .as_ref()
+                .map(|platforms| platforms.iter().map(|p| (p.os.clone(), p.architecture.clone())).collect()),
+            order: order(self.policy.order, facts),
+            force_update: self.force.then(|| facts.force_update + 1),
+        })
+    }
+
+    /// `name` alone means `name:latest`, and may stand so in a specification.
+    fn written_from(&self) -> String {
+        match (self.from.tag(), self.from.digest()) {
+            (Some("latest"), None) => self.from.name().to_owned(),
+            _ => self.from.to_string(),
+        }
+    }
+}
+
+/// The order to set; `None`: leave it as it is.
+fn order(wanted: UpdateOrder, facts: &Facts) -> Option<Order> {
+    let own = facts.update.and_then(|update| update.order);
+    match wanted {
+        UpdateOrder::Keep => None,
+        UpdateOrder::StartFirst => Some(Order::StartFirst),
+        UpdateOrder::StopFirst => Some(Order::StopFirst),
+        UpdateOrder::Auto => {
+            // Two tasks of a slot side by side need a second port of the node, or room for one more replica.
+            let is_forbidden = facts.has_host_ports || facts.max_replicas_per_node > 0;
+            (own.is_none() && !is_forbidden && facts.mode != Mode::Job).then_some(Order::StartFirst)
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Excluded => "excluded",
+            Self::PinnedByDigest => "pinned by digest without a tag, so there is nothing newer to look for",
+            Self::Job => "a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)",
+            Self::NoContainer => "runs no container",
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! Why an update failed, in words.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::swarm::{Facts, Nodes, Task, TaskState};
+
+/// Longest piece of an engine's words that is passed on.
+const MAX_WORDS_CHARS: usize = 300;
+
+/// The exit code of a process that was killed (128 + SIGKILL): by the kernel when memory ran out, or by
+/// the engine after a health check failed or a stop took too long.
+const KILLED: i64 = 137;
+
+/// Why an update, or a rollback, failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A task came to a bad end by itself.
+    TaskFailed {
+        /// The node that it ran on.
+        node: String,
+        /// The exit code of its container.
+        exit_code: Option<i64>,
+        /// The engine's words.
+        error: String,
+    },
+    /// A task's health check failed.
+    Unhealthy {
+        /// The node that it ran on.
+        node: String,
+    },
+    /// A task was killed and has a memory limit.
+    OutOfMemory {
+        /// The node that it ran on.
+        node: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A node could not get the image; the engine says the same for a missing image, refused credentials and
+    /// an unreachable registry.
+    ImageNotFound {
+        /// The node.
+        node: String,
+        /// The engine's words.
+        error: String,
+    },
+    /// The swarm finds no node for a task.
+    NoSuitableNode {
+        /// The swarm's reason.
+        reason: String,
+    },
+    /// It did not come to its end in time.
+    TimedOut {
+        /// The time it had.
+        after: Duration,
+        /// What it was doing.
+        waiting: String,
+    },
+    /// The swarm says that the update is over, but not all tasks run.
+    NotRunning {
+        /// Tasks that run.
+        running: u64,
+        /// Tasks that should.
+        desired: u64,
+    },
+    /// The swarm stopped the update and no task tells why.
+    Stopped {
+        /// The swarm's words.
+        message: String,
+    },
+    /// The engine did not accept the update.
+    Refused {
+        /// Its words.
+        message: String,
+    },
+    /// A fault of this program; the other services are not concerned.
+    Internal {
+        /// What happened.
+        message: String,
+    },
+}
+
+impl Cause {
+    /// What a task that has failed, or that waits for a reason, tells.
+    pub fn of_task(task: &Task, facts: &Facts, nodes: &Nodes) -> Option<Self> {
+        let node = nodes.name(&task.node_id).to_owned();
+        let error = words(&task.error);
+        if task.state < TaskState::Assigned {
+            // Pending: an error here is the scheduler's reason.
+            return (!error.is_empty()).then_some(Self::NoSuitableNode { reason: error });
+        }
+        if task.state == TaskState::Rejected && is_about_an_image(&error) {
+            return Some(Self::ImageNotFound { node, error });
+        }
+        if error.contains("unhealthy") {
+            return Some(Self::Unhealthy { node });
+        }
+        if task.exit_code == Some(KILLED) && facts.memory_limit > 0 {
+            return Some(Self::OutOfMemory { node, limit: facts.memory_limit });
+        }
+        let ended_badly = task.has_failed() || task.exit_code.is_some_and(|code| code != 0);
+        ended_badly.then_some(Self::TaskFailed { node, exit_code: task.exit_code, error })
+    }
+}
+
+/// The engine says `No such image` for whatever kept it from pulling.
+fn is_about_an_image(error: &str) -> bool {
+    let error = error.to_ascii_lowercase();
+    ["no such image", "pull access denied", "manifest unknown", "manifest for"]
+        .iter()
+        .any(|words| error.contains(words))
+}
+
+/// Text from elsewhere, on one line and of a sane size.
+pub(super) fn words(text: &str) -> String {
+    let text = text.trim();
+    let mut clean: String =
+        text.chars().take(MAX_WORDS_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if clean.len() < text.len() {
+        clean.push_str("...");
+    }
+    clean
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TaskFailed { node, exit_code, error } => {
+                write!(f, "a task failed on {node}")?;
+                // The engine's words hold the code already: "task: non-zero exit (1)".
+                if let Some(code) = exit_code
+                    && !error.contains(&format!("({code})"))
+                {
+                    write!(f, " with exit code {code}")?;
+                }
+                if error.is_empty() { Ok(()) } else { write!(f, ": {error}") }
+            }
+            Self::Unhealthy { node } => write!(f, "a task was unhealthy on {node}"),
+            Self::OutOfMemory { node, limit } => write!(
+                f,
+                "a task was killed on {node} (exit code {KILLED}), probably out of memory: its limit is {} MiB",
+                limit >> 20
+            ),
+            Self::ImageNotFound { node, error } => write!(
+                f,
+                "{node} cannot get the image ({error}); the engine says so too when credentials are refused or \
+                 the registry cannot be reached from there"
+            ),
+            Self::NoSuitableNode { reason } => write!(f, "no suitable node: {reason}"),
+            Self::TimedOut { after, waiting } => {
+                write!(f, "timed out after {} s while {waiting}", after.as_secs())
+            }
+            Self::NotRunning { running, desired } => {
+                write!(f, "the swarm calls the update completed, but {running} of {desired} tasks run")
+            }
+            Self::Stopped { message } if message.is_empty() => f.write_str("the swarm stopped the update"),
+            Self::Stopped { message } => write!(f, "the swarm stopped the update: {message}"),
+            Self::Refused { message } => write!(f, "the engine refused the update: {message}"),
+            Self::Internal { message } => write!(f, "internal error: {message}"),
+        }
+    }
+}

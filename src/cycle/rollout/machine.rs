@@ -1,0 +1,421 @@
+//! One service's update, from the moment it was sent to its outcome. Pure: what was seen and the time
+//! come in, what to do comes out.
+//!
+//! ```text
+//!            sent
+//!             |
+//!             v                 tasks run, monitored       +---------+
+//!        +----------+ -----------------------------------> | Updated |
+//!        | Updating | ---- somebody else's change -------> | Superseded, Removed
+//!        +----------+ ---- nothing that could run -------> | Started
+//!          |      |
+//!   failed |      | the swarm rolls back by itself
+//!   or too |      v
+//!     late |  +-------------+    old tasks run, monitored   +------------+
+//!          |  | RollingBack | ----------------------------> | RolledBack |
+//!          |  +-------------+ ----------------------------> | RollbackFailed, Superseded, Removed
+//!          |      ^
+//!          v      | rollback sent
+//!      may roll back? --- no ---> Failed (kept)
+//! ```
+//!
+//! An update is never `Updated` after a rollback was seen, and is rolled back at most once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cause::Cause;
+use super::convergence::{Convergence, Waiting, judge, present_tasks};
+use super::outcome::{By, Outcome};
+use crate::swarm::{Facts, Nodes, Service, Task, TaskState, UpdateState};
+
+/// What the swarm showed of one service at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The service; `None`: it is gone.
+    pub service: Option<&'a Service>,
+    /// Its tasks, ended ones included.
+    pub tasks: &'a [Task],
+    /// All nodes.
+    pub nodes: &'a Nodes,
+}
+
+/// What tells one specification's tasks from another's: every update of ours changes one of the two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The image, as it stands in the specification.
+    pub image: String,
+    /// The forced-update counter.
+    pub force_update: u64,
+}
+
+/// What was sent, and under which conditions it is watched.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// What the service was sent.
+    pub sent: Mark,
+    /// What it had before.
+    pub replaced: Mark,
+    /// When it was sent.
+    pub sent_at: Instant,
+    /// How long it may take; `None`: as long as it wants.
+    pub timeout: Option<Duration>,
+    /// Whether it is rolled back when it fails.
+    pub may_roll_back: bool,
+}
+
+impl Mark {
+    /// The mark of a specification.
+    pub fn of(facts: &Facts) -> Self {
+        Self { image: facts.image.clone().unwrap_or_default(), force_update: facts.force_update }
+    }
+
+    fn is_on(&self, task: &Task) -> bool {
+        task.image == self.image && task.force_update == self.force_update
+    }
+}
+
+impl Terms {
+    /// Whether a service still carries what it was sent. Forced once more by somebody, it does.
+    pub fn is_sent(&self, facts: &Facts) -> bool {
+        let mark = Mark::of(facts);
+        mark.image == self.sent.image && mark.force_update >= self.sent.force_update
+    }
+
+    /// Whether a service carries what it had before.
+    pub fn is_replaced(&self, facts: &Facts) -> bool {
+        facts.image.as_deref() == Some(&self.replaced.image) && !self.is_sent(facts)
+    }
+}
+
+/// What to do after a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Look again later.
+    Wait,
+    /// Roll back now, then say so with [`Machine::rollback_sent`].
+    RollBack,
+    /// It is over.
+    Finish(Outcome),
+}
+
+/// The state of one update.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    terms: Terms,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Updating(Watch),
+    /// Failed; a rollback was asked for and has not been sent yet.
+    Failed(Cause),
+    RollingBack {
+        by: By,
+        cause: Cause,
+        since: Instant,
+        watch: Watch,
+    },
+}
+
+/// What is remembered from look to look while tasks are watched.
+#[derive(Clone, Debug, Default)]
+struct Watch {
+    /// The tasks that run as wanted, and since when these very ones.
+    steady: Option<(BTreeSet<String>, Instant)>,
+    /// Since when the swarm calls the update completed.
+    completed: Option<Instant>,
+    /// What was last waited for.
+    waiting: Waiting,
+}
+
+/// What watching tasks has shown.
+enum Watched {
+    /// They run, and have done so for the monitor period.
+    Steady,
+    /// Nothing could run.
+    Nothing(&'static str),
+    /// Not yet.
+    NotYet,
+    /// The swarm has finished, but they do not stay up.
+    Unsteady,
+}
+
+impl Machine {
+    /// Starts to watch an update that was just sent.
+    pub fn new(terms: Terms) -> Self {
+        Self { terms, state: State::Updating(Watch::default()) }
+    }
+
+    /// What the update is waiting for, in words, and the swarm's reason if there is one.
+    pub fn waiting(&self) -> Option<&Waiting> {
+        match &self.state {
+            State::Updating(watch) | State::RollingBack { watch, .. } => Some(&watch.waiting),
+            State::Failed(_) => None,
+        }
+    }
+
+    /// Whether the service is being restored rather than updated.
+    pub fn is_rolling_back(&self) -> bool {
+        matches!(self.state, State::RollingBack { .. })
+    }
+
+    /// Takes note that the rollback asked for by [`Step::RollBack`] was sent.
+    /// `by` is the swarm when it turns out to have been faster.
+    pub fn rollback_sent(&mut self, by: By, now: Instant) {
+        if let State::Failed(cause) = &self.state {
+            let watch = Watch::default();
+            self.state = State::RollingBack { by, cause: cause.clone(), since: now, watch };
+        }
+    }
+
+    /// Why the update failed, once it has.
+    pub fn cause(&self) -> Option<&Cause> {
+        match &self.state {
+            State::Updating(_) => None,
+            State::Failed(cause) | State::RollingBack { cause, .. } => Some(cause),
+        }
+    }
+
+    /// Takes a look. Total: whatever is seen, there is something to do.
+    pub fn step(&mut self, seen: &Seen<'_>, now: Instant) -> Step {
+        let Some(service) = seen.service else {
+            return Step::Finish(Outcome::Removed);
+        };
+        match &mut self.state {
+            State::Updating(watch) => {
+                let verdict = updating(&self.terms, watch, service, seen, now);
+                self.follow(verdict, now)
+            }
+            State::Failed(_) => Step::RollBack,
+            State::RollingBack { by, cause, since, watch } => {
+                rolling_back(&self.terms, (*by, cause, *since), watch, service, seen, now)
+            }
+        }
+    }
+
+    fn follow(&mut self, verdict: Verdict, now: Instant) -> Step {
+        match verdict {
+            Verdict::Wait => Step::Wait,
+            Verdict::Over(outcome) => Step::Finish(outcome),
+            Verdict::RolledBackBySwarm(cause) => {
+                let watch = Watch::default();
+                self.state = State::RollingBack { by: By::Swarm, cause, since: now, watch };
+                Step::Wait
+            }
+            Verdict::Failed(cause) if self.terms.may_roll_back => {
+                self.state = State::Failed(cause);
+                Step::RollBack
+            }
+            Verdict::Failed(cause) => Step::Finish(Outcome::Failed { cause }),
+        }
+    }
+}
+
+enum Verdict {
+    Wait,
+    Over(Outcome),
+    RolledBackBySwarm(Cause),
+    Failed(Cause),
+}
+
+fn updating(terms: &Terms, watch: &mut Watch, service: &Service, seen: &Seen<'_>, now: Instant) -> Verdict {
+    let facts = service.spec.facts();
+    let status = service.update.as_ref();
+    let rolls_back = status.filter(|status| status.state.is_rollback());
+
+    if !terms.is_sent(facts) {
+        return match rolls_back {
+            // A rollback by the swarm leaves no previous specification, one that somebody asked for does.
+            Some(status) if status.is_manual_rollback() || service.previous.is_some() => {
+                Verdict::Over(Outcome::Superseded("somebody rolled it back".to_owned()))
+            }
+            Some(status) => Verdict::RolledBackBySwarm(cause_of(terms, facts, seen, &status.message)),
+            None => Verdict::Over(superseded(facts)),
+        };
+    }
+    if let Some(status) = status.filter(|status| status.state == UpdateState::Paused) {
+        return Verdict::Failed(cause_of(terms, facts, seen, &status.message));
+    }
+    match watch.look(service, seen, now) {
+        Watched::Steady => Verdict::Over(Outcome::Updated),
+        Watched::Nothing(why) => Verdict::Over(Outcome::Started(why.to_owned())),
+        Watched::Unsteady => {
+            Verdict::Failed(task_cause(terms, facts, seen).unwrap_or(Cause::NotRunning {
+                running: watch.waiting.running,
+                desired: watch.waiting.desired,
+            }))
+        }
+        Watched::NotYet => match terms.timeout {
+            Some(timeout) if now.duration_since(terms.sent_at) >= timeout => {
+                if watch.has_held(facts, now) {
+                    Verdict::Over(Outcome::Updated)
+                } else {
+                    Verdict::Failed(timed_out(terms, facts, watch, seen, timeout))
+                }
+            }
+            _ => Verdict::Wait,
+        },
+    }
+}
+
+fn rolling_back(
+    terms: &Terms,
+    (by, cause, since): (By, &Cause, Instant),
+    watch: &mut Watch,
+    service: &Service,
+    seen: &Seen<'_>,
+    now: Instant,
+) -> Step {
+    let facts = service.spec.facts();
+    if !terms.is_replaced(facts) {
+        return Step::Finish(superseded(facts));
+    }
+    let rolled_back = || Step::Finish(Outcome::RolledBack { by, cause: cause.clone() });
+    let failed = |why: Cause| Step::Finish(Outcome::RollbackFailed { cause: cause.clone(), why });
+
+    let state = service.update.as_ref().map(|status| &status.state);
+    if let (Some(UpdateState::Paused | UpdateState::RollbackPaused), Some(status)) = (state, &service.update)
+    {
+        let latest = latest_failure(service, seen);
+        return failed(latest.unwrap_or(Cause::Stopped { message: super::cause::words(&status.message) }));
+    }
+    match watch.look(service, seen, now) {
+        Watched::Steady | Watched::Nothing(_) => rolled_back(),
+        Watched::Unsteady => {
+            failed(latest_failure(service, seen).unwrap_or(Cause::NotRunning {
+                running: watch.waiting.running,
+                desired: watch.waiting.desired,
+            }))
+        }
+        Watched::NotYet => match terms.timeout {
+            Some(timeout) if now.duration_since(since) >= timeout && watch.has_held(facts, now) => {
+                rolled_back()
+            }
+            Some(timeout) if now.duration_since(since) >= timeout => {
+                failed(Cause::TimedOut { after: timeout, waiting: watch.waiting.activity.clone() })
+            }
+            _ => Step::Wait,
+        },
+    }
+}
+
+impl Watch {
+    /// Looks at the tasks. They have to run through the monitor period: the swarm's word that the update is
+    /// completed stands for that only when no task has failed, because with a failure action of `continue`
+    /// it says so whatever happens.
+    fn look(&mut self, service: &Service, seen: &Seen<'_>, now: Instant) -> Watched {
+        let facts = service.spec.facts();
+        let state = service.update.as_ref().map(|status| &status.state);
+        let is_over = matches!(state, Some(UpdateState::Completed | UpdateState::RollbackCompleted));
+        let is_under_way = matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted));
+        if !is_over {
+            self.completed = None;
+        }
+        let completed = is_over.then(|| *self.completed.get_or_insert(now));
+
+        match judge(service, seen.tasks, seen.nodes) {
+            Convergence::Nothing(why) => Watched::Nothing(why),
+            Convergence::Converged { tasks } => {
+                let since = match &self.steady {
+                    Some((same, since)) if *same == tasks => *since,
+                    _ => now,
+                };
+                self.waiting = Waiting {
+                    running: tasks.len() as u64,
+                    desired: tasks.len() as u64,
+                    activity: "all tasks run; monitored".to_owned(),
+                    reason: None,
+                };
+                self.steady = Some((tasks, since));
+                let has_held = self.has_held(facts, now);
+                let is_steady = match completed {
+                    Some(_) => has_held || !has_a_task_ended(service, seen),
+                    // The swarm monitors as well and may still find fault.
+                    None => has_held && !is_under_way,
+                };
+                if is_steady { Watched::Steady } else { Watched::NotYet }
+            }
+            Convergence::Waiting(waiting) => {
+                self.steady = None;
+                self.waiting = waiting;
+                // Tasks that are merely away (a node was lost, an image is pulled elsewhere) are waited for.
+                match completed {
+                    Some(since)
+                        if now.duration_since(since) >= settling_time(facts)
+                            && has_a_task_ended(service, seen) =>
+                    {
+                        Watched::Unsteady
+                    }
+                    _ => Watched::NotYet,
+                }
+            }
+        }
+    }
+
+    /// Whether the same tasks have run through the monitor period.
+    fn has_held(&self, facts: &Facts, now: Instant) -> bool {
+        self.steady.as_ref().is_some_and(|(_, since)| now.duration_since(*since) >= facts.monitor())
+    }
+}
+
+/// Whether a task of the present specification has come to an end by itself.
+fn has_a_task_ended(service: &Service, seen: &Seen<'_>) -> bool {
+    present_tasks(service, seen.tasks).any(|task| task.has_failed() || task.state == TaskState::Complete)
+}
+
+/// How long tasks may be away after the swarm called an update completed: a task that failed is started
+/// again after the restart delay, has to run, and to stay up for the monitor period. Twice that, and ten
+/// seconds for a busy node.
+fn settling_time(facts: &Facts) -> Duration {
+    (facts.restart_delay + facts.monitor()) * 2 + Duration::from_secs(10)
+}
+
+fn superseded(facts: &Facts) -> Outcome {
+    let image = facts.image.as_deref().unwrap_or("no image");
+    Outcome::Superseded(format!("somebody changed it to {image}"))
+}
+
+/// The cause of a failure: what a failed task of the new image tells, else the swarm's words.
+fn cause_of(terms: &Terms, facts: &Facts, seen: &Seen<'_>, message: &str) -> Cause {
+    task_cause(terms, facts, seen).unwrap_or_else(|| Cause::Stopped { message: super::cause::words(message) })
+}
+
+/// The latest task of the new image that came to a bad end.
+fn task_cause(terms: &Terms, facts: &Facts, seen: &Seen<'_>) -> Option<Cause> {
+    failed_task(&terms.sent, seen).and_then(|task| Cause::of_task(task, facts, seen.nodes))
+}
+
+/// The latest task with this mark that came to a bad end, if there is one. An unhealthy task may end as
+/// `complete`, so every end that has a cause counts.
+pub(super) fn failed_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> {
+    let facts = Facts::default();
+    seen.tasks
+        .iter()
+        .filter(|task| mark.is_on(task) && task.state > TaskState::Running)
+        .filter(|task| Cause::of_task(task, &facts, seen.nodes).is_some())
+        // One that failed by itself tells more than one that was shut down for it.
+        .max_by_key(|task| (task.has_failed(), task.created_at))
+}
+
+fn latest_failure(service: &Service, seen: &Seen<'_>) -> Option<Cause> {
+    let facts = service.spec.facts();
+    present_tasks(service, seen.tasks)
+        .filter(|task| task.has_failed())
+        .max_by_key(|task| task.created_at)
+        .and_then(|task| Cause::of_task(task, facts, seen.nodes))
+}
+
+fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after: Duration) -> Cause {
+    if let Some(reason @ Cause::NoSuitableNode { .. }) = &watch.waiting.reason {
+        return Cause::TimedOut { after, waiting: format!("waiting for a node ({reason})") };
+    }
+    let waiting = match task_cause(terms, facts, seen) {
+        Some(cause) => format!("{}; before that, {cause}", watch.waiting.activity),
+        None => watch.waiting.activity.clone(),
+    };
+    Cause::TimedOut { after, waiting }
+}

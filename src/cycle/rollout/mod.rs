@@ -1,0 +1,212 @@
+//! Stage 4: the updates, some at a time, each watched to its outcome.
+//!
+//! `send` writes, [`watch`] looks, [`machine`] judges. This file only moves values between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::machine::{Machine, Mark, Seen, Step, Terms};
+use self::send::{Sent, TakenBack};
+use self::watch::{LookOut, Snapshot};
+use super::Context;
+use super::plan::Update;
+use crate::image::ImageRef;
+use crate::registry::Registry;
+use crate::swarm::Swarm;
+
+pub mod cause;
+pub mod convergence;
+pub mod machine;
+mod outcome;
+mod send;
+mod watch;
+
+pub use cause::Cause;
+pub use outcome::{By, Outcome};
+
+/// How many of a failed task's last lines are kept.
+const LOG_LINES: usize = 10;
+
+/// An update that has come to its end.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The service's name.
+    pub service: String,
+    /// The image that it had.
+    pub from: ImageRef,
+    /// The image that it was to get.
+    pub to: ImageRef,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The last lines of the failed task's output, where there is one.
+    pub log: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Carries out the updates, as many at a time as there are workers. Returns when all have come to their
+/// end, or as soon as Gantry is stopped; what was not begun by then is left out.
+pub async fn roll_out<S: Swarm, R: Registry>(
+    context: &Arc<Context<S, R>>,
+    updates: Vec<Update>,
+) -> Vec<Finished> {
+    if updates.is_empty() {
+        return Vec::new();
+    }
+    let look_out = LookOut::new();
+    let mut queue = updates.into_iter();
+    let mut workers: JoinSet<Finished> = JoinSet::new();
+    let mut finished = Vec::new();
+    let mut keeping = std::pin::pin!(look_out.keep(context));
+    loop {
+        while workers.len() < context.config.updates.workers.max(1)
+            && !context.stop.is_cancelled()
+            && let Some(update) = queue.next()
+        {
+            workers.spawn(carry_out(context.clone(), look_out.clone(), update));
+        }
+        let ended = tokio::select! {
+            ended = workers.join_next() => ended,
+            () = &mut keeping => None,
+        };
+        match ended {
+            Some(Ok(one)) => finished.push(one),
+            // A panic of one worker is caught in `carry_out`'s task; the others go on.
+            Some(Err(error)) => tracing::error!(%error, "an update ended in a fault of Gantry's own"),
+            None => return finished,
+        }
+    }
+}
+
+/// Carries out one update and says how it went.
+async fn carry_out<S: Swarm, R: Registry>(
+    context: Arc<Context<S, R>>,
+    look_out: Arc<LookOut>,
+    update: Update,
+) -> Finished {
+    let begun = Instant::now();
+    tracing::info!(
+        service = update.service,
+        image = update.to.tagged(),
+        from = update.from.digest().map_or("no digest", |digest| digest.short()),
+        to = update.to.digest().map_or("whatever the nodes have", |digest| digest.short()),
+        "updating"
+    );
+    let mut log = Vec::new();
+    let work = update_one(&context, &look_out, &update, &mut log);
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        () = context.stop.cancelled() => Outcome::Interrupted,
+    };
+    let finished = Finished {
+        service: update.service,
+        from: update.from,
+        to: update.to,
+        outcome,
+        log,
+        took: begun.elapsed(),
+    };
+    announce(&finished);
+    finished
+}
+
+/// Sends the update and follows it, through its rollback if it comes to that.
+async fn update_one<S: Swarm, R: Registry>(
+    context: &Context<S, R>,
+    look_out: &Arc<LookOut>,
+    update: &Update,
+    log: &mut Vec<String>,
+) -> Outcome {
+    let sent = match send::send(context, update).await {
+        Ok(sent) => sent,
+        Err(outcome) => return outcome,
+    };
+    let mut since = Instant::now();
+    let terms = Terms {
+        sent: Mark::of(sent.spec.facts()),
+        replaced: Mark::of(sent.replaced.facts()),
+        sent_at: since,
+        timeout: update.policy.timeout,
+        may_roll_back: update.policy.rollback_on_failure,
+    };
+    let mut machine = Machine::new(terms.clone());
+    let mut place = look_out.place(&update.id);
+    let mut told = None;
+    loop {
+        let snapshot = place.next(since).await;
+        let had_failed = machine.cause().is_some();
+        let step = machine.step(&snapshot.of(&update.id), Instant::now());
+        if !had_failed && (machine.cause().is_some() || matches!(step, Step::Finish(Outcome::Failed { .. })))
+        {
+            *log = last_lines(context, &terms.sent, &snapshot, &update.id).await;
+        }
+        match step {
+            Step::Wait => tell_why(&machine, &mut told, update),
+            Step::Finish(outcome) => return outcome,
+            Step::RollBack => {
+                let cause = machine.cause().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(service = update.service, cause, "update failed, rolling back");
+                match roll_back(context, update, &sent, &terms).await {
+                    TakenBack::Sent(by) => {
+                        since = Instant::now();
+                        machine.rollback_sent(by, since);
+                    }
+                    TakenBack::Over(outcome) => return outcome,
+                }
+            }
+        }
+    }
+}
+
+async fn roll_back<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+    sent: &Sent,
+    terms: &Terms,
+) -> TakenBack {
+    send::take_back(context, update, sent, terms).await
+}
+
+/// Says why an update has to wait, once per reason.
+fn tell_why(machine: &Machine, told: &mut Option<String>, update: &Update) {
+    let Some(reason) = machine.waiting().and_then(|waiting| waiting.reason.as_ref()) else {
+        return;
+    };
+    let reason = reason.to_string();
+    if told.as_ref() != Some(&reason) {
+        let doing = if machine.is_rolling_back() { "rolling back" } else { "updating" };
+        tracing::warn!(service = update.service, reason, "waiting while {doing}");
+        *told = Some(reason);
+    }
+}
+
+/// The last lines of the failed task's output: the best cause there is. Not having them is no failure.
+async fn last_lines<S: Swarm, R>(
+    context: &Context<S, R>,
+    sent: &Mark,
+    snapshot: &Snapshot,
+    id: &str,
+) -> Vec<String> {
+    let seen: Seen<'_> = snapshot.of(id);
+    let Some(task) = machine::failed_task(sent, &seen).filter(|task| !task.node_id.is_empty()) else {
+        return Vec::new();
+    };
+    let lines = context.swarm.task_log(&task.id, LOG_LINES).await.unwrap_or_default();
+    lines.iter().map(|line| cause::words(line)).collect()
+}
+
+fn announce(finished: &Finished) {
+    let Finished { service, outcome, log, took, .. } = finished;
+    let seconds = took.as_secs();
+    if outcome.is_failure() {
+        tracing::error!(service, seconds, "{outcome}");
+        for line in log {
+            tracing::error!(service, "its last output: {line}");
+        }
+    } else {
+        tracing::info!(service, seconds, "{outcome}");
+    }
+}

@@ -1,0 +1,91 @@
+//! How an update ended.
+
+use std::fmt;
+
+use super::cause::Cause;
+
+/// Who rolled a service back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// This program.
+    Gantry,
+    /// The swarm, because the service's own failure action says so.
+    Swarm,
+}
+
+/// How an update ended. Only what was seen counts: the service carries the image, and its tasks run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The tasks of the new image run, and ran through the monitor period.
+    Updated,
+    /// There was nothing to do any more when its turn came.
+    Unchanged(String),
+    /// It failed, and what was there before runs again.
+    RolledBack {
+        /// Who did it.
+        by: By,
+        /// Why the update failed.
+        cause: Cause,
+    },
+    /// It failed, and what was there before does not run either.
+    RollbackFailed {
+        /// Why the update failed.
+        cause: Cause,
+        /// Why the rollback failed.
+        why: Cause,
+    },
+    /// It failed and was left as it is, because it must not be rolled back.
+    Failed {
+        /// Why.
+        cause: Cause,
+    },
+    /// It was sent, and there is nothing to wait for.
+    Started(String),
+    /// Somebody else changed the service meanwhile; their change stands.
+    Superseded(String),
+    /// The service was removed meanwhile.
+    Removed,
+    /// This program was stopped; the swarm goes on by itself.
+    Interrupted,
+}
+
+impl Outcome {
+    /// Whether the service does not run what it should.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::RolledBack { .. } | Self::RollbackFailed { .. } | Self::Failed { .. })
+    }
+
+    /// One word or two for it, as logs, notification and metrics use it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Updated => "updated",
+            Self::Unchanged(_) => "unchanged",
+            Self::RolledBack { .. } => "rolled back",
+            Self::RollbackFailed { .. } => "rollback failed",
+            Self::Failed { .. } => "failed",
+            Self::Started(_) => "started",
+            Self::Superseded(_) => "superseded",
+            Self::Removed => "removed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Updated => f.write_str("updated"),
+            Self::Unchanged(why) => write!(f, "unchanged: {why}"),
+            Self::RolledBack { by: By::Gantry, cause } => write!(f, "rolled back: {cause}"),
+            Self::RolledBack { by: By::Swarm, cause } => write!(f, "rolled back by Swarm: {cause}"),
+            Self::RollbackFailed { cause, why } => {
+                write!(f, "rollback failed: {why}; the update had failed because {cause}")
+            }
+            Self::Failed { cause } => write!(f, "failed, and kept as it is: {cause}"),
+            Self::Started(why) => write!(f, "started, nothing to wait for: {why}"),
+            Self::Superseded(how) => write!(f, "superseded: {how}"),
+            Self::Removed => f.write_str("removed meanwhile"),
+            Self::Interrupted => f.write_str("interrupted: Gantry was stopped, the swarm goes on by itself"),
+        }
+    }
+}

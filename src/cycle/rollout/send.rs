@@ -1,0 +1,225 @@
+//! Sending an update, and taking one back: read, decide again, write if nobody was faster.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::cause::{Cause, words};
+use super::machine::{Mark, Terms};
+use super::outcome::{By, Outcome};
+use crate::cycle::Context;
+use crate::cycle::plan::{Turn, Update};
+use crate::swarm::spec::Edits;
+use crate::swarm::{Change, Service, Spec, Swarm, SwarmError};
+
+/// How often a service that somebody else keeps changing is read again before giving up. Status writes of
+/// the orchestrator count as changes, so a few are normal.
+const MAX_CONFLICTS: u32 = 20;
+
+/// The wait after the first conflict; it grows by as much with each.
+const CONFLICT_WAIT: Duration = Duration::from_millis(50);
+
+/// How long an engine that does not answer is asked again before the update is given up. Nothing has been
+/// sent by then, so giving up leaves the service as it is.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// First and longest wait after the engine did not answer.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// An update that the engine has accepted.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// What the service had.
+    pub(super) replaced: Spec,
+    /// What it was sent.
+    pub(super) spec: Spec,
+}
+
+/// What became of taking an update back.
+#[derive(Debug)]
+pub(super) enum TakenBack {
+    /// The previous state is being restored, by whom.
+    Sent(By),
+    /// It is over without that.
+    Over(Outcome),
+}
+
+/// Waits between attempts, and knows when it has been enough.
+struct Attempts {
+    conflicts: u32,
+    away_since: Option<Instant>,
+    back_off: Duration,
+}
+
+impl Attempts {
+    fn new() -> Self {
+        Self { conflicts: 0, away_since: None, back_off: BACK_OFF.0 }
+    }
+
+    fn answered(&mut self) {
+        self.away_since = None;
+        self.back_off = BACK_OFF.0;
+    }
+
+    /// Waits before the next attempt; an error when it makes no sense to try again.
+    async fn again(&mut self, error: SwarmError) -> Result<(), SwarmError> {
+        match error {
+            SwarmError::Conflict if self.conflicts < MAX_CONFLICTS => {
+                self.conflicts += 1;
+                sleep(CONFLICT_WAIT * self.conflicts).await;
+                Ok(())
+            }
+            error if error.is_transient() => {
+                let now = Instant::now();
+                let since = *self.away_since.get_or_insert(now);
+                if now.duration_since(since) >= PATIENCE {
+                    return Err(error);
+                }
+                sleep(self.back_off).await;
+                self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+}
+
+/// Sends an update. An outcome instead means that there is nothing to watch.
+pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Result<Sent, Outcome> {
+    let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
+    let mut attempts = Attempts::new();
+    // What was last sent without an answer: it may have arrived.
+    let mut unanswered: Option<Sent> = None;
+    loop {
+        context.beat();
+        let service = match context.swarm.service(&update.id).await {
+            Ok(Some(service)) => service,
+            Ok(None) => return Err(Outcome::Removed),
+            Err(error) => {
+                attempts.again(error).await.map_err(|error| refused(&error))?;
+                continue;
+            }
+        };
+        attempts.answered();
+        if let Some(sent) = unanswered.take()
+            && Mark::of(service.spec.facts()) == Mark::of(sent.spec.facts())
+        {
+            return Ok(sent);
+        }
+        let edits = match update.turn(&service) {
+            Turn::Send(edits) => edits,
+            Turn::AlreadyThere => {
+                return Err(Outcome::Unchanged("it has the new image already".to_owned()));
+            }
+            Turn::ChangedTo(image) => {
+                return Err(Outcome::Superseded(format!("somebody changed it to {image}")));
+            }
+            Turn::NotOurs => {
+                return Err(Outcome::Unchanged("it was taken out meanwhile".to_owned()));
+            }
+        };
+        let spec = service.spec.edited(&edits).map_err(|error| internal(&error))?;
+        let answer =
+            context.swarm.update_service(&update.id, service.version, Change::To(&spec), auth.as_ref()).await;
+        let sent = Sent { replaced: service.spec, spec };
+        match answer {
+            Ok(warnings) => {
+                for warning in warnings {
+                    tracing::warn!(service = update.service, "the engine warns: {}", words(&warning));
+                }
+                return Ok(sent);
+            }
+            Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
+            Err(error) => {
+                if error.is_transient() {
+                    unanswered = Some(sent);
+                }
+                attempts.again(error).await.map_err(|error| refused(&error))?;
+            }
+        }
+    }
+}
+
+/// Takes an update back, while the service still carries it.
+///
+/// The swarm's own rollback (`rollback=previous`) is used when it would restore exactly what was replaced:
+/// it follows the service's rollback configuration. When somebody has changed something else meanwhile,
+/// only the image goes back, and their change stays.
+pub(super) async fn take_back<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+    sent: &Sent,
+    terms: &Terms,
+) -> TakenBack {
+    let mut attempts = Attempts::new();
+    let mut may_swap = true;
+    let mut is_unanswered = false;
+    loop {
+        context.beat();
+        let service = match context.swarm.service(&update.id).await {
+            Ok(Some(service)) => service,
+            Ok(None) => return TakenBack::Over(Outcome::Removed),
+            Err(error) => match attempts.again(error).await {
+                Ok(()) => continue,
+                Err(error) => return TakenBack::Over(not_taken_back(&error)),
+            },
+        };
+        attempts.answered();
+        let facts = service.spec.facts();
+        if terms.is_replaced(facts) {
+            return TakenBack::Sent(if is_unanswered { By::Gantry } else { By::Swarm });
+        }
+        if !terms.is_sent(facts) {
+            let image = facts.image.as_deref().unwrap_or("no image");
+            return TakenBack::Over(Outcome::Superseded(format!("somebody changed it to {image}")));
+        }
+        let is_swap = may_swap && is_untouched(&service, sent);
+        let spec = match service.spec.edited(&restoring(sent)) {
+            Ok(spec) => spec,
+            Err(error) => return TakenBack::Over(internal(&error)),
+        };
+        let change = if is_swap { Change::Back(&service.spec) } else { Change::To(&spec) };
+        match context.swarm.update_service(&update.id, service.version, change, None).await {
+            Ok(_) => return TakenBack::Sent(By::Gantry),
+            Err(SwarmError::NotFound(_)) => return TakenBack::Over(Outcome::Removed),
+            // There is no previous specification after all.
+            Err(SwarmError::Refused(_)) if is_swap => may_swap = false,
+            Err(error) => {
+                is_unanswered |= error.is_transient();
+                if let Err(error) = attempts.again(error).await {
+                    return TakenBack::Over(not_taken_back(&error));
+                }
+            }
+        }
+    }
+}
+
+/// Whether the swarm's own rollback would restore what was replaced, and undo nothing else.
+fn is_untouched(service: &Service, sent: &Sent) -> bool {
+    service.spec.is_same_as(&sent.spec)
+        && service.previous.as_ref().is_some_and(|previous| previous.is_same_as(&sent.replaced))
+}
+
+/// The changes that bring the replaced image back and leave everything else.
+fn restoring(sent: &Sent) -> Edits {
+    let (replaced, spec) = (sent.replaced.facts(), sent.spec.facts());
+    Edits {
+        image: replaced.image.clone(),
+        platforms: Some(sent.replaced.platforms()),
+        order: None,
+        force_update: (replaced.force_update != spec.force_update).then_some(replaced.force_update),
+    }
+}
+
+fn refused(error: &SwarmError) -> Outcome {
+    Outcome::Failed { cause: Cause::Refused { message: words(&error.to_string()) } }
+}
+
+fn not_taken_back(error: &SwarmError) -> Outcome {
+    let message = format!("the rollback could not be sent: {}", words(&error.to_string()));
+    Outcome::Failed { cause: Cause::Refused { message } }
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Outcome {
+    Outcome::Failed { cause: Cause::Internal { message: words(&error.to_string()) } }
+}

@@ -1,0 +1,195 @@
+//! One look for all: a snapshot of the services that are being updated, taken for every worker at once.
+//!
+//! The number of requests does not grow with the number of workers. Events only say that a look may pay;
+//! what counts is the snapshot.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::machine::Seen;
+use crate::cycle::Context;
+use crate::swarm::{Listing, Node, Nodes, Service, Swarm, SwarmError, Task};
+
+/// Shortest time from one snapshot to the next.
+const FLOOR: Duration = Duration::from_millis(500);
+
+/// Longest time from one snapshot to the next: tasks change without an event.
+const CEILING: Duration = Duration::from_secs(2);
+
+/// How old the list of nodes may be. A node counts as down only after missed heartbeats anyway.
+const NODES_AGE: Duration = Duration::from_secs(5);
+
+/// First and longest wait after the engine did not answer.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+
+/// What the swarm showed at one moment.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    began: Instant,
+    services: HashMap<String, Service>,
+    tasks: HashMap<String, Vec<Task>>,
+    nodes: Arc<Nodes>,
+}
+
+impl Snapshot {
+    /// What it shows of one service.
+    pub(super) fn of(&self, id: &str) -> Seen<'_> {
+        Seen {
+            service: self.services.get(id),
+            tasks: self.tasks.get(id).map_or(&[], Vec::as_slice),
+            nodes: &self.nodes,
+        }
+    }
+}
+
+/// The shared look-out.
+#[derive(Debug)]
+pub(super) struct LookOut {
+    /// Watched services, each with the number of its watchers.
+    watched: Mutex<BTreeMap<String, usize>>,
+    has_work: Notify,
+    latest: watch::Sender<Option<Arc<Snapshot>>>,
+}
+
+/// One worker's place at the look-out. Given up when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    look_out: Arc<LookOut>,
+    id: String,
+    latest: watch::Receiver<Option<Arc<Snapshot>>>,
+}
+
+impl LookOut {
+    /// A look-out that watches nothing yet.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            watched: Mutex::default(),
+            has_work: Notify::new(),
+            latest: watch::Sender::new(None),
+        })
+    }
+
+    /// Starts to watch a service.
+    pub(super) fn place(self: &Arc<Self>, id: &str) -> Place {
+        *self.lock().entry(id.to_owned()).or_default() += 1;
+        self.has_work.notify_one();
+        Place { look_out: self.clone(), id: id.to_owned(), latest: self.latest.subscribe() }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, usize>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// Takes snapshots for as long as it is polled, while something is watched.
+    pub(super) async fn keep<S: Swarm, R>(&self, context: &Context<S, R>) {
+        let mut changes = std::pin::pin!(wake_ups(&*context.swarm));
+        let mut nodes: (Option<Instant>, Arc<Nodes>) = (None, Arc::default());
+        let mut last = Instant::now();
+        let mut back_off = BACK_OFF.0;
+        loop {
+            let ids = self.ids();
+            if ids.is_empty() {
+                self.has_work.notified().await;
+                continue;
+            }
+            tokio::select! {
+                () = sleep_until(last + CEILING) => {}
+                _ = changes.next() => sleep_until(last + FLOOR).await,
+            }
+            last = Instant::now();
+            match self.look(context, &mut nodes).await {
+                Ok(snapshot) => {
+                    back_off = BACK_OFF.0;
+                    context.beat();
+                    self.latest.send_replace(Some(Arc::new(snapshot)));
+                }
+                Err(error) => {
+                    if back_off == BACK_OFF.0 {
+                        tracing::warn!(%error, "the engine does not answer; the updates are watched on when it does");
+                    }
+                    context.beat();
+                    sleep(back_off).await;
+                    back_off = (back_off * 2).min(BACK_OFF.1);
+                }
+            }
+        }
+    }
+
+    async fn look<S: Swarm, R>(
+        &self,
+        context: &Context<S, R>,
+        nodes: &mut (Option<Instant>, Arc<Nodes>),
+    ) -> Result<Snapshot, SwarmError> {
+        let began = Instant::now();
+        let ids = self.ids();
+        let services = context.swarm.services(Listing::Ids(&ids)).await?;
+        // A service that is gone would make the engine refuse to list the tasks of all.
+        let present: Vec<String> = services.iter().map(|service| service.id.clone()).collect();
+        let listed = if present.is_empty() { Vec::new() } else { context.swarm.tasks(&present).await? };
+        if nodes.0.is_none_or(|taken| began.duration_since(taken) >= NODES_AGE) {
+            let listed: Vec<Node> = context.swarm.nodes().await?;
+            *nodes = (Some(began), Arc::new(listed.into_iter().collect()));
+        }
+        let mut tasks: HashMap<String, Vec<Task>> = HashMap::new();
+        for task in listed {
+            tasks.entry(task.service_id.clone()).or_default().push(task);
+        }
+        Ok(Snapshot {
+            began,
+            services: services.into_iter().map(|service| (service.id.clone(), service)).collect(),
+            tasks,
+            nodes: nodes.1.clone(),
+        })
+    }
+}
+
+/// The swarm's changes, listened to again whenever the connection ends.
+fn wake_ups<S: Swarm>(swarm: &S) -> impl futures_util::Stream<Item = ()> {
+    futures_util::stream::repeat_with(|| swarm.changes())
+        .then(|changes| async move {
+            // Not all at once while the engine is away.
+            sleep(FLOOR).await;
+            changes
+        })
+        .flatten()
+        .filter_map(|change| async move { change.ok() })
+}
+
+impl Place {
+    /// A snapshot that was begun after `since` and that this place has not been shown yet.
+    pub(super) async fn next(&mut self, since: Instant) -> Arc<Snapshot> {
+        loop {
+            if self.latest.changed().await.is_err() {
+                // The look-out is gone only together with the rollout.
+                std::future::pending::<()>().await;
+            }
+            let latest = self.latest.borrow_and_update().clone();
+            if let Some(snapshot) = latest
+                && snapshot.began > since
+            {
+                return snapshot;
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut watched = self.look_out.lock();
+        if let Some(watchers) = watched.get_mut(&self.id) {
+            *watchers -= 1;
+            if *watchers == 0 {
+                watched.remove(&self.id);
+            }
+        }
+    }
+}

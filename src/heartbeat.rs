@@ -1,0 +1,33 @@
+//! A sign of life: the work beats, and whoever asks can tell a loop that works or waits from a dead one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Counts time since the last sign of life. Cheap to clone; clones beat the same heart.
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    born: Instant,
+    last_millis: Arc<AtomicU64>,
+}
+
+impl Heartbeat {
+    /// A heart that has just beaten.
+    pub fn new(now: Instant) -> Self {
+        Self { born: now, last_millis: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// Gives a sign of life.
+    pub fn beat(&self, now: Instant) {
+        let millis = u64::try_from(now.duration_since(self.born).as_millis()).unwrap_or(u64::MAX);
+        self.last_millis.fetch_max(millis, Ordering::Relaxed);
+    }
+
+    /// How long ago the last sign of life was.
+    pub fn age(&self, now: Instant) -> Duration {
+        let last = Duration::from_millis(self.last_millis.load(Ordering::Relaxed));
+        now.duration_since(self.born).saturating_sub(last)
+    }
+}

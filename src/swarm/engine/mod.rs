@@ -1,0 +1,286 @@
+//! The real engine. The only part of the program that talks to Docker.
+
+use futures_util::{Stream, StreamExt, stream};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use self::transport::{Request, Transport};
+use super::node::NodeJson;
+use super::task::TaskJson;
+use super::{
+    Change, Container, EngineView, Listing, LocalImage, Node, Role, Service, Spec, Swarm, SwarmError, Task,
+};
+use crate::config::{EngineAddress, Filter};
+use crate::hosts::EngineRegistries;
+use crate::secret::Secret;
+
+mod log;
+mod transport;
+
+/// Docker's engine behind a socket.
+pub struct Engine {
+    transport: Transport,
+}
+
+impl Engine {
+    /// An engine at this address. Nothing is sent yet.
+    pub fn new(address: EngineAddress) -> Self {
+        Self { transport: Transport::new(address) }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, SwarmError> {
+        let answer = self.transport.call(Request::get(path)).await?;
+        serde_json::from_slice(&answer).map_err(|error| unreadable(&error))
+    }
+
+    async fn containers(&self, key: &str, value: &str) -> Result<Vec<ListedContainerJson>, SwarmError> {
+        let filters = any_of(key, &[value.to_owned()]);
+        self.get(format!("/containers/json?all=true&filters={}", encode(&filters))).await
+    }
+
+    /// Like [`Self::get`], with `None` for what does not exist.
+    async fn find<T: DeserializeOwned>(&self, path: String) -> Result<Option<T>, SwarmError> {
+        match self.get(path).await {
+            Ok(found) => Ok(Some(found)),
+            Err(SwarmError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Swarm for Engine {
+    async fn engine(&self) -> Result<EngineView, SwarmError> {
+        let info: InfoJson = self.get("/info".to_owned()).await?;
+        let role = match (info.swarm.local_node_state.as_str(), info.swarm.control_available) {
+            (_, true) => Role::Manager,
+            ("active", false) => Role::Worker,
+            _ => Role::None,
+        };
+        Ok(EngineView {
+            role,
+            node_id: info.swarm.node_id,
+            host_name: info.name,
+            version: info.server_version,
+            registries: info.registry_config,
+        })
+    }
+
+    async fn services(&self, listing: Listing<'_>) -> Result<Vec<Service>, SwarmError> {
+        let filters = match listing {
+            Listing::Filters(filters) => Filter::to_json(filters),
+            Listing::Ids([]) => return Ok(Vec::new()),
+            Listing::Ids(ids) => any_of("id", ids),
+        };
+        let listed: Vec<Box<RawValue>> =
+            self.get(format!("/services?status=true&filters={}", encode(&filters))).await?;
+        // One service that cannot be read does not hide the others.
+        Ok(listed
+            .iter()
+            .filter_map(|raw| {
+                Service::from_json(raw.get())
+                    .inspect_err(|error| tracing::error!(%error, "left out a service that cannot be read"))
+                    .ok()
+            })
+            .collect())
+    }
+
+    async fn service(&self, id: &str) -> Result<Option<Service>, SwarmError> {
+        let found: Option<Box<RawValue>> = self.find(format!("/services/{}", encode(id))).await?;
+        found
+            .map(|raw| Service::from_json(raw.get()))
+            .transpose()
+            .map_err(|error| SwarmError::Unreadable(error.to_string()))
+    }
+
+    async fn tasks(&self, services: &[String]) -> Result<Vec<Task>, SwarmError> {
+        let filters = any_of("service", services);
+        let tasks: Vec<TaskJson> = self.get(format!("/tasks?filters={}", encode(&filters))).await?;
+        Ok(tasks.into_iter().map(Task::from).collect())
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
+        let nodes: Vec<NodeJson> = self.get("/nodes".to_owned()).await?;
+        Ok(nodes.into_iter().map(Node::from).collect())
+    }
+
+    async fn update_service(
+        &self,
+        id: &str,
+        version: u64,
+        change: Change<'_>,
+        auth: Option<&Secret>,
+    ) -> Result<Vec<String>, SwarmError> {
+        let (spec, extra) = match change {
+            Change::To(spec) => (spec, ""),
+            Change::Back(present) => (present, "&rollback=previous"),
+        };
+        let path = format!("/services/{}/update?version={version}{extra}", encode(id));
+        let answer = self.transport.call(Request::post(path, spec.json()).with_auth(auth)).await?;
+        // The change is made by now: an answer that cannot be read must not say otherwise.
+        let warnings: WarningsJson = serde_json::from_slice(&answer).unwrap_or_default();
+        Ok(warnings.warnings)
+    }
+
+    async fn create_service(&self, spec: &Spec, auth: Option<&Secret>) -> Result<String, SwarmError> {
+        let request = Request::post("/services/create", spec.json()).with_auth(auth);
+        let answer = self.transport.call(request).await?;
+        let created: CreatedJson = serde_json::from_slice(&answer).map_err(|error| unreadable(&error))?;
+        Ok(created.id)
+    }
+
+    async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
+        gone_is_fine(self.transport.call(Request::delete(format!("/services/{}", encode(id)))).await)
+    }
+
+    async fn task_log(&self, task: &str, lines: usize) -> Result<Vec<String>, SwarmError> {
+        let path = format!("/tasks/{}/logs?stdout=true&stderr=true&tail={lines}", encode(task));
+        let answer = self.transport.call(Request::get(path)).await?;
+        Ok(log::lines(&answer))
+    }
+
+    fn changes(&self) -> impl Stream<Item = Result<(), SwarmError>> + Send {
+        let filters = encode(r#"{"type":["service","node"]}"#);
+        match self.transport.open(Request::get(format!("/events?filters={filters}"))) {
+            // Whatever comes is at least a part of an event, which is all that matters here.
+            Ok(chunks) => chunks.map(|chunk| chunk.map(|_| ())).left_stream(),
+            Err(error) => stream::iter([Err(error)]).right_stream(),
+        }
+    }
+
+    async fn container(&self, id: &str) -> Result<Option<Container>, SwarmError> {
+        let found: Option<ContainerJson> = self.find(format!("/containers/{}/json", encode(id))).await?;
+        Ok(found.map(|json| Container { id: json.id, state: json.state.status, labels: json.config.labels }))
+    }
+
+    async fn containers_of(&self, image_id: &str) -> Result<Vec<Container>, SwarmError> {
+        let listed = self.containers("ancestor", image_id).await?;
+        // An ancestor is also what an image was built on: only the image itself counts.
+        Ok(listed.into_iter().filter(|json| json.image_id == image_id).map(Container::from).collect())
+    }
+
+    async fn containers_of_service(&self, name: &str) -> Result<Vec<Container>, SwarmError> {
+        let listed = self.containers("label", &format!("com.docker.swarm.service.name={name}")).await?;
+        Ok(listed.into_iter().map(Container::from).collect())
+    }
+
+    async fn local_image(&self, name: &str) -> Result<Option<LocalImage>, SwarmError> {
+        self.find(format!("/images/{}/json", encode_name(name))).await
+    }
+
+    async fn remove_container(&self, id: &str) -> Result<(), SwarmError> {
+        gone_is_fine(self.transport.call(Request::delete(format!("/containers/{}", encode(id)))).await)
+    }
+
+    async fn remove_image(&self, name: &str) -> Result<(), SwarmError> {
+        let path = format!("/images/{}", encode_name(name));
+        gone_is_fine(self.transport.call(Request::delete(path)).await)
+    }
+}
+
+fn gone_is_fine(answer: Result<bytes::Bytes, SwarmError>) -> Result<(), SwarmError> {
+    match answer {
+        Ok(_) | Err(SwarmError::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> SwarmError {
+    SwarmError::Unreadable(error.to_string())
+}
+
+/// Everything but letters and digits: filters are JSON with names that users choose.
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// An image's name keeps its slashes and colons: the engine's router wants them plain.
+fn encode_name(name: &str) -> String {
+    const PLAIN: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'/').remove(b':').remove(b'@').remove(b'.').remove(b'-').remove(b'_');
+    utf8_percent_encode(name, PLAIN).to_string()
+}
+
+/// A filter that any one of these values passes; no values, no filter.
+fn any_of(key: &str, values: &[String]) -> String {
+    let filters: Vec<Filter> =
+        values.iter().map(|value| Filter { key: key.to_owned(), value: value.clone() }).collect();
+    Filter::to_json(&filters)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InfoJson {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    server_version: String,
+    #[serde(default)]
+    swarm: SwarmJson,
+    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
+    registry_config: EngineRegistries,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct SwarmJson {
+    #[serde(rename = "NodeID")]
+    node_id: String,
+    local_node_state: String,
+    control_available: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct WarningsJson {
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct CreatedJson {
+    #[serde(rename = "ID")]
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerJson {
+    id: String,
+    #[serde(default)]
+    state: ContainerStateJson,
+    #[serde(default)]
+    config: ContainerConfigJson,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ContainerStateJson {
+    status: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ContainerConfigJson {
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    labels: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedContainerJson {
+    id: String,
+    #[serde(rename = "ImageID", default)]
+    image_id: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
+    labels: std::collections::BTreeMap<String, String>,
+}
+
+impl From<ListedContainerJson> for Container {
+    fn from(json: ListedContainerJson) -> Self {
+        Self { id: json.id, state: json.state, labels: json.labels }
+    }
+}

@@ -1,0 +1,178 @@
+//! The swarm: what can be seen of it and what can be asked of it.
+//!
+//! [`Swarm`] is the seam between the cycle and Docker. [`engine::Engine`] is the only implementation
+//! that talks to a real one; tests have a stateful fake.
+
+use std::future::Future;
+
+use futures_util::Stream;
+
+use crate::config::Filter;
+use crate::hosts::EngineRegistries;
+use crate::secret::Secret;
+
+pub mod engine;
+mod node;
+mod service;
+pub mod spec;
+mod task;
+
+pub use node::{Container, LocalImage, Node, Nodes};
+pub use service::{Service, ServiceStatus, UpdateState, UpdateStatus};
+pub use spec::{Facts, FailureAction, Mode, Order, Spec, SpecError, UpdateConfig};
+pub use task::{Task, TaskState};
+
+/// What the engine says of itself (`GET /info`).
+#[derive(Clone, Debug, Default)]
+pub struct EngineView {
+    /// Whether it can be asked about the swarm.
+    pub role: Role,
+    /// Its node's id in the swarm; empty outside one.
+    pub node_id: String,
+    /// The host's name.
+    pub host_name: String,
+    /// Its version, for logs.
+    pub version: String,
+    /// How it talks to registries.
+    pub registries: EngineRegistries,
+}
+
+/// What an engine is to its swarm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Not part of a swarm.
+    #[default]
+    None,
+    /// Part of one, but the cluster's state is not to be had from it.
+    Worker,
+    /// The cluster's state can be read and changed through it.
+    Manager,
+}
+
+/// Which services a listing returns.
+#[derive(Clone, Debug)]
+pub enum Listing<'a> {
+    /// Those that match filters of `docker service ls`; all when there are none.
+    Filters(&'a [Filter]),
+    /// Those with these ids; one that is gone is left out.
+    Ids(&'a [String]),
+}
+
+/// What a service is changed to.
+#[derive(Clone, Debug)]
+pub enum Change<'a> {
+    /// This specification.
+    To(&'a Spec),
+    /// Its previous specification (`rollback=previous`), under the service's own rollback configuration.
+    /// The engine wants the present one along.
+    Back(&'a Spec),
+}
+
+/// A swarm seen through one manager.
+///
+/// All calls are bounded in time; none retries. An error says whether a retry may help
+/// ([`SwarmError::is_transient`]).
+pub trait Swarm: Send + Sync + 'static {
+    /// What the engine says of itself.
+    fn engine(&self) -> impl Future<Output = Result<EngineView, SwarmError>> + Send;
+
+    /// Services with their task counts, one request whatever their number.
+    fn services(&self, listing: Listing<'_>)
+    -> impl Future<Output = Result<Vec<Service>, SwarmError>> + Send;
+
+    /// One service, or `None` when it is gone.
+    fn service(&self, id: &str) -> impl Future<Output = Result<Option<Service>, SwarmError>> + Send;
+
+    /// All tasks of these services, finished ones that the swarm still remembers included; of all
+    /// services when none are named. A service that is gone is [`SwarmError::NotFound`].
+    fn tasks(&self, services: &[String]) -> impl Future<Output = Result<Vec<Task>, SwarmError>> + Send;
+
+    /// All nodes.
+    fn nodes(&self) -> impl Future<Output = Result<Vec<Node>, SwarmError>> + Send;
+
+    /// Changes a service if it still has that version (else [`SwarmError::Conflict`]). `auth` is what
+    /// the nodes pull with; without it, the one that the service has is kept. Returns the engine's
+    /// warnings.
+    fn update_service(
+        &self,
+        id: &str,
+        version: u64,
+        change: Change<'_>,
+        auth: Option<&Secret>,
+    ) -> impl Future<Output = Result<Vec<String>, SwarmError>> + Send;
+
+    /// Creates a service and returns its id.
+    fn create_service(
+        &self,
+        spec: &Spec,
+        auth: Option<&Secret>,
+    ) -> impl Future<Output = Result<String, SwarmError>> + Send;
+
+    /// Removes a service; one that is gone already is no error.
+    fn remove_service(&self, id: &str) -> impl Future<Output = Result<(), SwarmError>> + Send;
+
+    /// The last lines of a task's output, standard output and error together, oldest first.
+    fn task_log(
+        &self,
+        task: &str,
+        lines: usize,
+    ) -> impl Future<Output = Result<Vec<String>, SwarmError>> + Send;
+
+    /// Yields whenever a service or node has changed. Good as a wake-up, not as the truth; ends when
+    /// the connection does.
+    fn changes(&self) -> impl Stream<Item = Result<(), SwarmError>> + Send;
+
+    /// The labels and the image of one of the engine's own containers.
+    fn container(&self, id: &str) -> impl Future<Output = Result<Option<Container>, SwarmError>> + Send;
+
+    /// The engine's own containers that were made of this image, running or not.
+    fn containers_of(
+        &self,
+        image_id: &str,
+    ) -> impl Future<Output = Result<Vec<Container>, SwarmError>> + Send;
+
+    /// The engine's own containers that the swarm made for the service of this name.
+    fn containers_of_service(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Vec<Container>, SwarmError>> + Send;
+
+    /// An image of the engine's own, by any of its names.
+    fn local_image(&self, name: &str) -> impl Future<Output = Result<Option<LocalImage>, SwarmError>> + Send;
+
+    /// Removes one of the engine's own containers, which must not run.
+    fn remove_container(&self, id: &str) -> impl Future<Output = Result<(), SwarmError>> + Send;
+
+    /// Removes a name of one of the engine's own images, and with its last name the image.
+    fn remove_image(&self, name: &str) -> impl Future<Output = Result<(), SwarmError>> + Send;
+}
+
+/// Why the engine did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SwarmError {
+    /// The service was changed by somebody else since it was read.
+    #[error("the service was changed meanwhile (update out of sequence)")]
+    Conflict,
+    /// What was named does not exist.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// The engine says that the request makes no sense, in its words.
+    #[error("the engine refuses: {0}")]
+    Refused(String),
+    /// The engine is no manager of a swarm.
+    #[error("this engine is not a swarm manager; run Gantry on a manager node (it said: {0})")]
+    NotManager(String),
+    /// No connection, no answer in time, no leader, or an error of the engine's own.
+    #[error("the engine cannot be used: {0}")]
+    Unavailable(String),
+    /// An answer that could not be read.
+    #[error("the engine's answer cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl SwarmError {
+    /// Whether the same request may succeed later without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Unreadable(_))
+    }
+}

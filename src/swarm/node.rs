@@ -1,0 +1,128 @@
+//! Nodes, and what lies on the engine's own one.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+/// A node of the swarm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its id.
+    pub id: String,
+    /// Its host's name, which is what people call it.
+    pub name: String,
+    /// Whether the swarm hears from it.
+    pub is_ready: bool,
+    /// Whether it takes tasks: neither drained nor paused.
+    pub is_active: bool,
+}
+
+/// Nodes by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nodes(HashMap<String, Node>);
+
+impl Nodes {
+    /// The node's name, or its id when the node is unknown.
+    pub fn name<'a>(&'a self, id: &'a str) -> &'a str {
+        self.0.get(id).map_or(id, |node| &node.name)
+    }
+
+    /// Whether tasks on this node can run: it is known and the swarm hears from it.
+    pub fn is_ready(&self, id: &str) -> bool {
+        self.0.get(id).is_some_and(|node| node.is_ready)
+    }
+
+    /// All nodes, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.0.values()
+    }
+}
+
+impl FromIterator<Node> for Nodes {
+    fn from_iter<I: IntoIterator<Item = Node>>(nodes: I) -> Self {
+        Self(nodes.into_iter().map(|node| (node.id.clone(), node)).collect())
+    }
+}
+
+/// A container on the engine's own node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Its id.
+    pub id: String,
+    /// `created`, `running`, `exited`, `dead`, ...
+    pub state: String,
+    /// Its labels; the swarm's begin with `com.docker.swarm.`.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Container {
+    /// Whether the swarm made it, for a task.
+    pub fn is_swarm_task(&self) -> bool {
+        self.labels.contains_key("com.docker.swarm.task.id")
+    }
+
+    /// Whether it has come to its end.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state.as_str(), "exited" | "dead")
+    }
+}
+
+/// An image on the engine's own node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LocalImage {
+    /// Its id.
+    pub id: String,
+    /// `name:tag` names; empty for what was pulled by digest.
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    pub repo_tags: Vec<String>,
+    /// `name@digest` names.
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    pub repo_digests: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct NodeJson {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(default)]
+    spec: NodeSpecJson,
+    #[serde(default)]
+    description: NodeDescriptionJson,
+    #[serde(default)]
+    status: NodeStatusJson,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct NodeSpecJson {
+    availability: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct NodeDescriptionJson {
+    hostname: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct NodeStatusJson {
+    state: String,
+}
+
+impl From<NodeJson> for Node {
+    fn from(json: NodeJson) -> Self {
+        Self {
+            name: if json.description.hostname.is_empty() {
+                json.id.clone()
+            } else {
+                json.description.hostname
+            },
+            id: json.id,
+            is_ready: json.status.state == "ready",
+            is_active: json.spec.availability == "active",
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! A service's specification: JSON that keeps what it does not know, and the edits made to it.
+//!
+//! Typed models of the engine's API lose what they do not know (bollard's drop the container's health
+//! check), and what is lost on the way back changes a running service. So a [`Spec`] is the engine's own
+//! text. It is read through the small, tolerant [`Facts`], and changed through [`Edits`], which touch
+//! nothing else: every other field survives, numbers to the last digit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A specification, as the engine wrote it or as edited. Cheap to clone.
+#[derive(Clone)]
+pub struct Spec {
+    json: Arc<str>,
+    facts: Arc<Facts>,
+}
+
+/// What this program reads from a specification.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// The service's name.
+    pub name: String,
+    /// The service's labels (not those of its containers).
+    pub labels: BTreeMap<String, String>,
+    /// The image, as written; `None` for what is no container (plugins).
+    pub image: Option<String>,
+    /// The counter that a forced update raises.
+    pub force_update: u64,
+    /// How many tasks there are to be, and whether they are to end.
+    pub mode: Mode,
+    /// The service's update configuration, if it says anything.
+    pub update: Option<UpdateConfig>,
+    /// The monitor period of its rollback configuration.
+    pub rollback_monitor: Option<Duration>,
+    /// Whether its placement lists platforms.
+    pub has_platforms: bool,
+    /// Whether a port is published on the nodes themselves (`mode=host`).
+    pub has_host_ports: bool,
+    /// At most so many tasks on one node; 0: no limit.
+    pub max_replicas_per_node: u64,
+    /// How long the swarm waits before it starts a failed task again.
+    pub restart_delay: Duration,
+    /// The memory limit in bytes; 0: none.
+    pub memory_limit: u64,
+}
+
+/// How many tasks a service is to have, and whether they are to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// So many tasks.
+    Replicated(u64),
+    /// One task on every eligible node.
+    Global,
+    /// Tasks that end: an update runs them again.
+    Job,
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self::Replicated(1)
+    }
+}
+
+/// What the swarm does with the old task of a slot while it starts the new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The new one must run before the old one goes.
+    StartFirst,
+    /// The old one goes before the new one starts.
+    StopFirst,
+}
+
+impl Order {
+    /// The engine's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StartFirst => "start-first",
+            Self::StopFirst => "stop-first",
+        }
+    }
+}
+
+/// What the swarm does by itself when an update fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailureAction {
+    /// Stops where it is.
+    #[default]
+    Pause,
+    /// Goes on with the next task.
+    Continue,
+    /// Restores the previous specification.
+    Rollback,
+}
+
+/// A service's own update configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpdateConfig {
+    /// The order, where one is set.
+    pub order: Option<Order>,
+    /// What happens when it fails.
+    pub failure_action: FailureAction,
+    /// How long the swarm watches a task after it started to run.
+    pub monitor: Duration,
+}
+
+/// How long the swarm watches a new task when the service does not say (swarmkit `defaults`).
+pub const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
+
+/// How long the swarm waits before it starts a failed task again when the service does not say.
+pub const DEFAULT_RESTART_DELAY: Duration = Duration::from_secs(5);
+
+/// A specification that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the specification: {0}")]
+pub struct SpecError(#[from] serde_json::Error);
+
+/// The changes an update makes. What is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Edits {
+    /// The new image.
+    pub image: Option<String>,
+    /// The new list of platforms, as (operating system, architecture), where the specification has one.
+    pub platforms: Option<Vec<(String, String)>>,
+    /// The order to update in.
+    pub order: Option<Order>,
+    /// The forced-update counter: another number replaces the tasks though nothing else has changed.
+    pub force_update: Option<u64>,
+}
+
+impl Spec {
+    /// Reads a specification.
+    pub fn from_json(json: &str) -> Result<Self, SpecError> {
+        let facts: SpecJson = serde_json::from_str(json)?;
+        Ok(Self { json: json.into(), facts: Arc::new(facts.into()) })
+    }
+
+    /// What this program reads from it.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The text to send to the engine.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The same specification with these changes and no other.
+    pub fn edited(&self, edits: &Edits) -> Result<Self, SpecError> {
+        let mut json: Value = serde_json::from_str(&self.json)?;
+        edits.apply(&mut json);
+        Self::from_json(&json.to_string())
+    }
+
+    /// The platforms of its placement, as (operating system, architecture).
+    pub fn platforms(&self) -> Vec<(String, String)> {
+        let json: Value = serde_json::from_str(&self.json).unwrap_or_default();
+        let listed = json.pointer("/TaskTemplate/Placement/Platforms").and_then(Value::as_array);
+        let text = |platform: &Value, key: &str| {
+            platform.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        listed
+            .into_iter()
+            .flatten()
+            .map(|platform| (text(platform, "OS"), text(platform, "Architecture")))
+            .collect()
+    }
+
+    /// Whether both mean the same, however they are written.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
+        self.json == other.json || parse(&self.json).is_some_and(|json| Some(json) == parse(&other.json))
+    }
+}
+
+impl fmt::Debug for Spec {
+    /// Names the service only: a specification holds the environment of its containers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spec")
+            .field("name", &self.facts.name)
+            .field("image", &self.facts.image)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Edits {
+    fn apply(&self, spec: &mut Value) {
+        // Looked up, never indexed: indexing would add what is missing.
+        if let Some(image) = &self.image
+            && let Some(present) = spec.pointer_mut("/TaskTemplate/ContainerSpec/Image")
+        {
+            *present = json!(image);
+        }
+        if let Some(platforms) = &self.platforms
+            && let Some(present) = spec.pointer_mut("/TaskTemplate/Placement/Platforms")
+            && present.as_array().is_some_and(|listed| !listed.is_empty())
+        {
+            *present = as_placement(platforms);
+        }
+        if let Some(order) = self.order {
+            set_order(spec, order);
+        }
+        if let Some(counter) = self.force_update
+            && let Some(template) = spec.pointer_mut("/TaskTemplate")
+        {
+            template["ForceUpdate"] = json!(counter);
+        }
+    }
+}
+
+/// Platforms as Docker's own client writes them: `arm` without an architecture, because nodes report
+/// variants of it (swarmkit issue 2294), and each once.
+fn as_placement(platforms: &[(String, String)]) -> Value {
+    let mut listed: Vec<Value> = Vec::new();
+    for (os, architecture) in platforms {
+        let entry = if architecture == "arm" || architecture.is_empty() {
+            json!({ "OS": os })
+        } else {
+            json!({ "Architecture": architecture, "OS": os })
+        };
+        if !listed.contains(&entry) {
+            listed.push(entry);
+        }
+    }
+    Value::Array(listed)
+}
+
+/// Sets the update order. A specification without an update configuration needs all of it: the engine
+/// takes a lone order to mean a parallelism of 0, which is everything at once.
+fn set_order(spec: &mut Value, order: Order) {
+    let config = &mut spec["UpdateConfig"];
+    if !config.is_object() {
+        *config = json!({
+            "Parallelism": 1,
+            "FailureAction": "pause",
+            "Monitor": 5_000_000_000_u64,
+            "MaxFailureRatio": 0,
+        });
+    }
+    config["Order"] = json!(order.name());
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct SpecJson {
+    name: String,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    task_template: TaskTemplateJson,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    mode: ModeJson,
+    update_config: Option<UpdateConfigJson>,
+    rollback_config: Option<UpdateConfigJson>,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    endpoint_spec: EndpointSpecJson,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct TaskTemplateJson {
+    container_spec: Option<ContainerSpecJson>,
+    force_update: u64,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    placement: PlacementJson,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    restart_policy: RestartPolicyJson,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    resources: ResourcesJson,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ContainerSpecJson {
+    image: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PlacementJson {
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    platforms: Vec<serde::de::IgnoredAny>,
+    max_replicas: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct RestartPolicyJson {
+    delay: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ResourcesJson {
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    limits: LimitsJson,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct LimitsJson {
+    memory_bytes: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ModeJson {
+    replicated: Option<ReplicatedJson>,
+    global: Option<serde::de::IgnoredAny>,
+    replicated_job: Option<serde::de::IgnoredAny>,
+    global_job: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ReplicatedJson {
+    replicas: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct UpdateConfigJson {
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    failure_action: String,
+    monitor: Option<u64>,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    order: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct EndpointSpecJson {
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    ports: Vec<PortJson>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PortJson {
+    publish_mode: String,
+}
+
+impl UpdateConfigJson {
+    /// A monitor of 0 is kept as the engine has it: it then watches for its default period.
+    fn monitor(&self) -> Duration {
+        self.monitor.filter(|&nanos| nanos > 0).map_or(DEFAULT_MONITOR, Duration::from_nanos)
+    }
+}
+
+impl From<SpecJson> for Facts {
+    fn from(json: SpecJson) -> Self {
+        let template = json.task_template;
+        let mode = match json.mode {
+            ModeJson { replicated_job: Some(_), .. } | ModeJson { global_job: Some(_), .. } => Mode::Job,
+            ModeJson { global: Some(_), .. } => Mode::Global,
+            ModeJson { replicated: Some(replicated), .. } => {
+                Mode::Replicated(replicated.replicas.unwrap_or(1))
+            }
+            _ => Mode::default(),
+        };
+        Self {
+            name: json.name,
+            labels: json.labels,
+            image: template.container_spec.map(|container| container.image),
+            force_update: template.force_update,
+            mode,
+            update: json.update_config.map(|config| UpdateConfig {
+                order: match config.order.as_str() {
+                    "start-first" => Some(Order::StartFirst),
+                    "stop-first" => Some(Order::StopFirst),
+                    _ => None,
+                },
+                failure_action: match config.failure_action.as_str() {
+                    "continue" => FailureAction::Continue,
+                    "rollback" => FailureAction::Rollback,
+                    _ => FailureAction::Pause,
+                },
+                monitor: config.monitor(),
+            }),
+            rollback_monitor: json.rollback_config.map(|config| config.monitor()),
+            has_platforms: !template.placement.platforms.is_empty(),
+            has_host_ports: json.endpoint_spec.ports.iter().any(|port| port.publish_mode == "host"),
+            max_replicas_per_node: template.placement.max_replicas,
+            restart_delay: template.restart_policy.delay.map_or(DEFAULT_RESTART_DELAY, Duration::from_nanos),
+            memory_limit: template.resources.limits.memory_bytes,
+        }
+    }
+}
+
+impl Facts {
+    /// How long the swarm watches a new task of this service.
+    pub fn monitor(&self) -> Duration {
+        self.update.map_or(DEFAULT_MONITOR, |config| config.monitor)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// A specification with fields that no engine has, and numbers that no double can hold.
+const RICH: &str = r#"{
+    "Name": "web", "Labels": {"gantry.enable": "true"},
+    "Zukunft": {"a": [1, {"b": null}], "big": 123456789012345678901234567890, "tiny": 0.10000000000000000001},
+    "TaskTemplate": {
+        "ContainerSpec": {"Image": "web:1@sha256:old", "Healthcheck": {"Test": ["CMD", "true"], "Neu": 1}, "Isolation": "default"},
+        "Placement": {"Platforms": [{"Architecture": "amd64", "OS": "linux"}], "MaxReplicas": 2},
+        "RestartPolicy": {"Condition": "any", "Delay": 1000000000},
+        "Resources": {"Limits": {"MemoryBytes": 67108864}},
+        "ForceUpdate": 3, "Runtime": "container"
+    },
+    "Mode": {"Replicated": {"Replicas": 4}},
+    "UpdateConfig": {"Parallelism": 2, "FailureAction": "rollback", "Monitor": 7000000000, "MaxFailureRatio": 0.1, "Order": "stop-first"},
+    "RollbackConfig": {"Monitor": 3000000000},
+    "EndpointSpec": {"Mode": "vip", "Ports": [{"PublishMode": "host", "TargetPort": 80}]}
+}"#;
+
+fn value(spec: &Spec) -> Value {
+    serde_json::from_str(spec.json()).unwrap()
+}
+
+fn edited(json: &str, edits: &Edits) -> Value {
+    value(&Spec::from_json(json).unwrap().edited(edits).unwrap())
+}
+
+#[test]
+fn the_facts_are_read_from_a_rich_specification() {
+    let spec = Spec::from_json(RICH).unwrap();
+    let facts = spec.facts();
+    assert_eq!(facts.name, "web");
+    assert_eq!(facts.labels["gantry.enable"], "true");
+    assert_eq!(facts.image.as_deref(), Some("web:1@sha256:old"));
+    assert_eq!(facts.force_update, 3);
+    assert_eq!(facts.mode, Mode::Replicated(4));
+    assert_eq!(facts.monitor(), Duration::from_secs(7));
+    assert_eq!(facts.rollback_monitor, Some(Duration::from_secs(3)));
+    assert_eq!(facts.update.unwrap().order, Some(Order::StopFirst));
+    assert_eq!(facts.update.unwrap().failure_action, FailureAction::Rollback);
+    assert!(facts.has_host_ports && facts.has_platforms);
+    assert_eq!((facts.max_replicas_per_node, facts.memory_limit), (2, 64 << 20));
+    assert_eq!(facts.restart_delay, Duration::from_secs(1));
+}
+
+#[test]
+fn the_facts_of_sparse_and_strange_specifications_are_the_defaults() {
+    for json in [
+        "{}",
+        r#"{"Name":"x","Labels":null,"TaskTemplate":null,"Mode":null,"EndpointSpec":null}"#,
+        r#"{"TaskTemplate":{"Placement":null,"RestartPolicy":null,"Resources":{"Limits":null}},"Mode":{}}"#,
+    ] {
+        let facts = Spec::from_json(json).unwrap().facts().clone();
+        assert_eq!(facts.mode, Mode::Replicated(1), "{json}");
+        assert_eq!(facts.monitor(), DEFAULT_MONITOR, "{json}");
+        assert_eq!(facts.image, None, "{json}");
+    }
+    let mode = |json: &str| Spec::from_json(json).unwrap().facts().mode;
+    assert_eq!(mode(r#"{"Mode":{"Global":{}}}"#), Mode::Global);
+    assert_eq!(mode(r#"{"Mode":{"GlobalJob":{}}}"#), Mode::Job);
+    assert_eq!(mode(r#"{"Mode":{"ReplicatedJob":{"TotalCompletions":2}}}"#), Mode::Job);
+    assert_eq!(mode(r#"{"Mode":{"Replicated":{}}}"#), Mode::Replicated(1));
+}
+
+#[test]
+fn an_image_update_changes_the_image_and_the_platforms_and_nothing_else() {
+    let edits = Edits {
+        image: Some("web:1@sha256:new".into()),
+        platforms: Some(vec![("linux".into(), "arm".into()), ("linux".into(), "arm64".into())]),
+        ..Edits::default()
+    };
+    let mut expected: Value = serde_json::from_str(RICH).unwrap();
+    expected["TaskTemplate"]["ContainerSpec"]["Image"] = json!("web:1@sha256:new");
+    expected["TaskTemplate"]["Placement"]["Platforms"] =
+        json!([{"OS": "linux"}, {"Architecture": "arm64", "OS": "linux"}]);
+    let after = edited(RICH, &edits);
+    assert_eq!(after, expected);
+    let text = after.to_string();
+    assert!(text.contains("123456789012345678901234567890"), "{text}");
+    assert!(text.contains("0.10000000000000000001"), "{text}");
+}
+
+#[test]
+fn platforms_are_not_added_where_there_were_none() {
+    let edits = Edits {
+        platforms: Some(vec![("linux".into(), "amd64".into())]),
+        force_update: Some(1),
+        ..Edits::default()
+    };
+    for json in [
+        r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"}}}"#,
+        r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"},"Placement":{}}}"#,
+        r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"},"Placement":{"Platforms":[]}}}"#,
+    ] {
+        let mut expected: Value = serde_json::from_str(json).unwrap();
+        expected["TaskTemplate"]["ForceUpdate"] = json!(1);
+        assert_eq!(edited(json, &edits), expected);
+    }
+}
+
+#[test]
+fn variants_of_one_platform_are_listed_once() {
+    let linux = |architecture: &str| ("linux".to_owned(), architecture.to_owned());
+    assert_eq!(
+        as_placement(&[linux("arm"), linux("amd64"), linux("arm"), linux("amd64")]),
+        json!([{"OS": "linux"}, {"Architecture": "amd64", "OS": "linux"}])
+    );
+}
+
+#[test]
+fn an_order_brings_all_of_the_update_configuration_where_there_was_none() {
+    let edits = Edits { order: Some(Order::StartFirst), ..Edits::default() };
+    for json in ["{}", r#"{"UpdateConfig":null}"#] {
+        assert_eq!(
+            edited(json, &edits)["UpdateConfig"],
+            json!({"Parallelism": 1, "FailureAction": "pause", "Monitor": 5_000_000_000_u64,
+                   "MaxFailureRatio": 0, "Order": "start-first"})
+        );
+    }
+    let mut expected: Value = serde_json::from_str(RICH).unwrap();
+    expected["UpdateConfig"]["Order"] = json!("start-first");
+    assert_eq!(edited(RICH, &edits), expected);
+}
+
+#[test]
+fn debug_prints_no_environment() {
+    let spec = Spec::from_json(r#"{"TaskTemplate":{"ContainerSpec":{"Env":["PASSWORD=hush"]}}}"#).unwrap();
+    assert!(!format!("{spec:?}").contains("hush"));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map("[A-Za-z]{1,10}", inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_else_a_specification_holds_survives_an_edit(
+        top in any_json(), template in any_json(), container in any_json(),
+    ) {
+        let before = json!({
+            "Name": "x", "Unknown": top,
+            "TaskTemplate": {"Unknown": template, "ContainerSpec": {"Image": "a:1", "Unknown": container}},
+        });
+        let mut expected = before.clone();
+        expected["TaskTemplate"]["ContainerSpec"]["Image"] = json!("a:2");
+        let edits = Edits { image: Some("a:2".into()), ..Edits::default() };
+        prop_assert_eq!(edited(&before.to_string(), &edits), expected);
+    }
+
+    #[test]
+    fn reading_never_panics(text in "\\PC{0,200}") {
+        let _ = Spec::from_json(&text);
+    }
+}
