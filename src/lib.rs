@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod cycle;
+pub mod daemon;
 pub mod heartbeat;
 pub mod hosts;
 pub mod image;

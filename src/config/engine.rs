@@ -1,5 +1,6 @@
 //! Where the engine listens: `DOCKER_HOST` and its companions, as the docker CLI reads them.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::value::Value;
@@ -16,6 +17,15 @@ pub enum EngineAddress {
         /// The folder with `ca.pem`, `cert.pem` and `key.pem`; `None`: plain text.
         tls: Option<PathBuf>,
     },
+}
+
+impl fmt::Display for EngineAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { host, .. } => write!(f, "tcp://{host}"),
+        }
+    }
 }
 
 /// `DOCKER_HOST` by itself.
