@@ -9,3 +9,4 @@ pub mod image;
 pub mod registry;
 pub mod secret;
 pub mod swarm;
+pub mod telemetry;

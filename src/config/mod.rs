@@ -3,8 +3,10 @@
 //! Nothing here reads the environment, the clock or a file, and nothing here logs: the environment comes in
 //! as pairs, mistakes and warnings go out as values.
 
+mod command;
 mod engine;
 mod filter;
+mod help;
 mod load;
 mod mistakes;
 mod policy;
@@ -15,8 +17,10 @@ mod tests;
 mod value;
 mod variables;
 
+pub use command::{Command, UsageError};
 pub use engine::EngineAddress;
 pub use filter::Filter;
+pub use help::{help, markdown_labels, markdown_variables, version};
 pub use load::Loaded;
 pub use mistakes::{LabelMistakes, Mistake, Mistakes};
 pub use policy::ServicePolicy;

@@ -302,7 +302,7 @@ table! {
     group "Looking up images"
         /// `buildx` and `manifest`: ask the registry. No command is run for that. `none`: do not ask; the
         /// service is sent its tag without a digest, and its tasks are replaced by what each node has or
-        /// can pull. This is for local images.
+        /// can pull. This is for local images. Gantry's own image is asked for in any case.
         [now] "GANTRY_MANIFEST_CMD" gantry_manifest_cmd: LookupMethod = "buildx"
             label "gantry.manifest.cmd" manifest_cmd;
         /// How many images are looked up at once.

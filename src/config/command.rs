@@ -1,0 +1,106 @@
+//! The command line.
+
+use std::ffi::OsString;
+
+use super::suggest::nearest;
+
+/// What a process is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The daemon, one cycle, or the remover of images, as the configuration says.
+    Run,
+    /// Print [`super::help()`].
+    Help,
+    /// Print [`super::version()`].
+    Version,
+    /// Tell whether the daemon in this container is alive.
+    Healthcheck,
+}
+
+/// A command line that means nothing. The process ends with exit code 2.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{unexpected:?} is not expected here; {remedy}")]
+pub struct UsageError {
+    unexpected: String,
+    remedy: String,
+}
+
+impl Command {
+    /// Reads the arguments after the program's name.
+    ///
+    /// # Errors
+    /// An argument that is not known, or one too many.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
+        let mut arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
+        let Some(first) = arguments.next() else { return Ok(Self::Run) };
+        let command = match first.as_str() {
+            "-h" | "--help" | "help" => Self::Help,
+            "-V" | "--version" | "version" => Self::Version,
+            "healthcheck" => Self::Healthcheck,
+            _ => return Err(unknown(first)),
+        };
+        match arguments.next() {
+            None => Ok(command),
+            Some(_) if command == Self::Help => Ok(command),
+            Some(unexpected) => Err(UsageError { unexpected, remedy: format!("{first} stands alone") }),
+        }
+    }
+}
+
+fn unknown(argument: String) -> UsageError {
+    // Whoever passes a setting as an option has read of another program.
+    let variable = argument.split_once('=').map_or(argument.as_str(), |(name, _)| name);
+    let remedy = if super::VARIABLES.iter().any(|v| v.name == variable) {
+        format!("{variable} is an environment variable: env {argument} gantry")
+    } else if let Some(known) = nearest(&argument, "--", ["--help", "--version", "healthcheck"].into_iter()) {
+        format!("did you mean gantry {known}?")
+    } else {
+        "settings are environment variables, and gantry --help lists them".to_owned()
+    };
+    UsageError { unexpected: argument, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Command, String> {
+        Command::parse(arguments.iter().map(Into::into)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_nothing_or_one_word() {
+        for (arguments, command) in [
+            (&[][..], Command::Run),
+            (&["--help"], Command::Help),
+            (&["-h"], Command::Help),
+            (&["help", "variables"], Command::Help),
+            (&["--version"], Command::Version),
+            (&["-V"], Command::Version),
+            (&["healthcheck"], Command::Healthcheck),
+        ] {
+            assert_eq!(parse(arguments), Ok(command), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_answered_with_a_hint() {
+        let errors = [
+            &["--hlep"][..],
+            &["health-check"],
+            &["--interval", "5"],
+            &["GANTRY_LOG_LEVEL=DEBUG"],
+            &["healthcheck", "now"],
+            &["\u{1b}[31m"],
+        ];
+        let errors = errors.map(|arguments| parse(arguments).unwrap_err()).join("\n");
+        insta::assert_snapshot!(errors, @r#"
+        "--hlep" is not expected here; did you mean gantry --help?
+        "health-check" is not expected here; did you mean gantry healthcheck?
+        "--interval" is not expected here; settings are environment variables, and gantry --help lists them
+        "GANTRY_LOG_LEVEL=DEBUG" is not expected here; GANTRY_LOG_LEVEL is an environment variable: env GANTRY_LOG_LEVEL=DEBUG gantry
+        "now" is not expected here; healthcheck stands alone
+        "\u{1b}[31m" is not expected here; settings are environment variables, and gantry --help lists them
+        "#);
+    }
+}

@@ -1,0 +1,182 @@
+//! What users read of the table of variables: `gantry --help` and the tables of the README.
+
+use std::fmt::Write as _;
+
+use super::variables::{LABELS, Label, VARIABLES, Variable};
+
+/// What a terminal is wide enough for, in characters.
+const WIDTH: usize = 100;
+
+const USAGE: &str = "\
+Usage: gantry             Keep the services on the newest image of their tag
+       gantry healthcheck Tell a live daemon (exit code 0) from a dead one (1)
+       gantry --help      Show this text
+       gantry --version   Show the version
+
+Exit codes: 0 nothing failed, 1 something failed, 2 the configuration or the command line is wrong.
+";
+
+/// The text of `gantry --version`.
+pub fn version() -> String {
+    format!("gantry {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The text of `gantry --help`.
+pub fn help() -> String {
+    let mut text = format!("{}{}.\n\n{USAGE}\n", version(), env!("CARGO_PKG_DESCRIPTION"));
+    let intro = "Gantry is configured by environment variables. Empty means unset. Lists are separated by white \
+                 space. A label on a service overrides its variable for that service. What is marked with \
+                 \"not yet\" is accepted and checked, but not in effect yet.";
+    wrap(&mut text, "", intro);
+    let mut group = "";
+    for variable in VARIABLES {
+        if variable.group != group {
+            group = variable.group;
+            _ = writeln!(text, "\n{group}:");
+        }
+        _ = writeln!(text, "  {}{}", variable.name, default_in_help(variable));
+        wrap(&mut text, "      ", &format!("{}{}", mark(variable.in_effect), plain(variable.doc)));
+        let expected = expected(variable.expected).map(|expected| format!("Expected: {expected}."));
+        let label = variable.label.map(|label| format!("Label: {label}."));
+        let more: Vec<String> = expected.into_iter().chain(label).collect();
+        wrap(&mut text, "      ", &more.join(" "));
+    }
+    text.push_str("\nLabels of services:\n");
+    for label in LABELS {
+        _ = writeln!(text, "  {}", label.name);
+        wrap(&mut text, "      ", &format!("{}{}", mark(label.in_effect), plain(label.doc)));
+        let expected = expected(label.expected).map(|expected| format!("Expected: {expected}."));
+        wrap(&mut text, "      ", &expected.unwrap_or_default());
+    }
+    text
+}
+
+/// What is expected, unless that goes without saying.
+fn expected(words: &str) -> Option<&str> {
+    (!matches!(words, "a text" | "a path")).then_some(words)
+}
+
+fn default_in_help(variable: &Variable) -> String {
+    match (variable.default, variable.default_words) {
+        (Some(default), _) => format!("={default}"),
+        (None, Some(words)) => format!("  (default: {})", plain(words)),
+        (None, None) => String::new(),
+    }
+}
+
+fn mark(in_effect: bool) -> &'static str {
+    if in_effect { "" } else { "(not yet) " }
+}
+
+/// Markdown as it is read on a terminal: a link is its text and its target.
+fn plain(markdown: &str) -> String {
+    markdown.replace(['`', '['], "").replace("](", " (")
+}
+
+/// Writes words in lines that are not longer than [`WIDTH`], unless one word alone is.
+fn wrap(text: &mut String, indent: &str, words: &str) {
+    let mut column = 0;
+    for word in words.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > WIDTH {
+            text.push('\n');
+            column = 0;
+        }
+        if column == 0 {
+            text.push_str(indent);
+            column = indent.len();
+        } else {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    if column > 0 {
+        text.push('\n');
+    }
+}
+
+/// The table of variables in the README.
+pub fn markdown_variables() -> String {
+    let mut text = String::new();
+    let mut group = "";
+    for variable in VARIABLES {
+        if variable.group != group {
+            group = variable.group;
+            _ = write!(text, "\n**{group}**\n\n| variable | default | meaning |\n|---|---|---|\n");
+        }
+        let Variable { name, default, default_words, expected, doc, label, in_effect, .. } = variable;
+        let default = match (default, default_words) {
+            (Some(default), _) => format!("`{default}`"),
+            (None, words) => words.unwrap_or_default().to_owned(),
+        };
+        let label = label.map_or_else(String::new, |label| format!(" Label: `{label}`."));
+        let mark = markdown_mark(*in_effect);
+        let doc = doc.trim();
+        let value = markdown_value(expected);
+        _ = writeln!(text, "| `{name}` | {default} | {mark}{doc}{value}{label} |");
+    }
+    text
+}
+
+/// The table of labels in the README.
+pub fn markdown_labels() -> String {
+    let mut text = "\n| label | meaning |\n|---|---|\n".to_owned();
+    for Label { name, doc, expected, in_effect, .. } in LABELS {
+        let mark = markdown_mark(*in_effect);
+        let doc = doc.trim();
+        let value = markdown_value(expected);
+        _ = writeln!(text, "| `{name}` | {mark}{doc}{value} |");
+    }
+    text
+}
+
+fn markdown_value(words: &str) -> String {
+    expected(words).map_or_else(String::new, |words| format!(" *Value: {words}.*"))
+}
+
+fn markdown_mark(in_effect: bool) -> &'static str {
+    if in_effect { "" } else { "**Not in effect yet.** " }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_explains_every_variable_and_label_within_100_columns() {
+        let help = help();
+        insta::assert_snapshot!(help);
+        for line in help.lines() {
+            assert!(line.chars().count() <= WIDTH && !line.ends_with(' '), "{line:?}");
+        }
+    }
+
+    /// `UPDATE_README=1 cargo test readme` writes the tables anew.
+    #[test]
+    fn the_readme_has_the_tables_as_they_are() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let readme = std::fs::read_to_string(path).unwrap();
+        let mut expected = readme.clone();
+        for (name, table) in [("variables", markdown_variables()), ("labels", markdown_labels())] {
+            let begin = format!("<!-- {name}: written by UPDATE_README=1 cargo test readme -->\n");
+            let end = format!("<!-- end of {name} -->");
+            let start = expected.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();
+            let stop = expected.find(&end).unwrap_or_else(|| panic!("no {end}"));
+            expected.replace_range(start..stop, &format!("{table}\n"));
+        }
+        if std::env::var_os("UPDATE_README").is_some() {
+            std::fs::write(path, expected).unwrap();
+        } else {
+            assert!(readme == expected, "README.md is old; run UPDATE_README=1 cargo test readme");
+        }
+    }
+
+    #[test]
+    fn a_word_longer_than_a_line_stands_alone() {
+        let mut text = String::new();
+        wrap(&mut text, "  ", &format!("a {} b", "x".repeat(200)));
+        assert_eq!(text, format!("  a\n  {}\n  b\n", "x".repeat(200)));
+    }
+}

@@ -1,0 +1,177 @@
+//! The log: text for people or JSON for machines, one line per event, to standard output.
+//!
+//! A line is one line whatever stands in an event: task errors, hooks and registries can print what they
+//! like, and none of it becomes a second line, a colour or a field of ours.
+
+use std::fmt;
+use std::io::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::{LookupSpan, Registry, Scope};
+
+use crate::config::{LogFormat, LogLevel, LogSettings, Mistakes};
+
+mod line;
+#[cfg(test)]
+mod tests;
+
+use line::{Fields, Line};
+
+/// The node's name in the log. It may become known long after the first line.
+#[derive(Clone, Debug, Default)]
+pub struct NodeName(Arc<OnceLock<String>>);
+
+impl NodeName {
+    /// Names the node, unless it has a name already: what `GANTRY_NODE_NAME` says stays.
+    pub fn set(&self, name: impl Into<String>) {
+        let _ = self.0.set(name.into());
+    }
+
+    fn get(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+}
+
+/// Where lines go, and what time it is there.
+pub struct Output {
+    /// Takes one line with its line feed. It must not panic, and it cannot fail: there is nobody to tell.
+    pub write: Box<dyn Fn(&str) + Send + Sync>,
+    /// The time of a line.
+    pub now: fn() -> Timestamp,
+}
+
+impl Output {
+    /// Standard output, by the system's clock. That nobody reads it is no reason to stop.
+    pub fn stdout() -> Self {
+        let write = |line: &str| {
+            let mut stdout = std::io::stdout().lock();
+            let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+        };
+        Self { write: Box::new(write), now: Timestamp::now }
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Output")
+    }
+}
+
+/// Logs all events of this process to standard output from now on. The first call counts.
+///
+/// The node is named by the settings; where they do not, by whoever calls [`NodeName::set`].
+pub fn init(settings: &LogSettings) -> NodeName {
+    let (subscriber, node) = subscriber(settings, Output::stdout());
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    node
+}
+
+/// Logs what is wrong with a configuration, in the format and from the level that it asks for.
+pub fn log_mistakes(mistakes: &Mistakes, output: Output) {
+    let (subscriber, _) = subscriber(&mistakes.log, output);
+    let number = mistakes.list.len();
+    tracing::subscriber::with_default(subscriber, || match mistakes.log.format {
+        // One message for those who count messages, one line each for those who read them.
+        LogFormat::Json => tracing::error!("{mistakes}"),
+        LogFormat::Text => {
+            tracing::error!("nothing was started: mistakes in the configuration: {number}");
+            mistakes.list.iter().for_each(|mistake| tracing::error!("{mistake}"));
+        }
+    });
+}
+
+/// What turns events into lines of `output`.
+pub fn subscriber(
+    settings: &LogSettings,
+    output: Output,
+) -> (impl Subscriber + Send + Sync + use<>, NodeName) {
+    let node = NodeName::default();
+    if let Some(name) = &settings.node_name {
+        node.set(name.as_str());
+    }
+    let log =
+        Log { format: settings.format, time_zone: settings.time_zone.clone(), node: node.clone(), output };
+    (Registry::default().with(log.with_filter(levels(settings.level))), node)
+}
+
+/// Which events are logged at a level.
+fn levels(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::None => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    // Bollard logs whole bodies, environment variables and all, at DEBUG. What the other libraries say
+    // below a warning helps nobody who runs Gantry.
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("bollard", level.min(LevelFilter::INFO))
+        .with_target(OURS, level)
+}
+
+/// The target of our own events, and what their targets begin with.
+const OURS: &str = "gantry";
+
+/// The layer that writes a line per event.
+struct Log {
+    format: LogFormat,
+    time_zone: TimeZone,
+    node: NodeName,
+    output: Output,
+}
+
+impl<S> Layer<S> for Log
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            span.extensions_mut().replace(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
+            if let Some(of_span) = span.extensions().get::<Fields>() {
+                fields.extend(of_span);
+            }
+        }
+        event.record(&mut fields);
+        let target = event.metadata().target();
+        if !target.starts_with(OURS) {
+            fields.set("target", target.into());
+        }
+        let line = Line {
+            time: (self.output.now)().to_zoned(self.time_zone.clone()),
+            level: *event.metadata().level(),
+            node: self.node.get(),
+            fields: &fields,
+        };
+        let mut text = match self.format {
+            LogFormat::Text => line.to_text(),
+            LogFormat::Json => line.to_json(),
+        };
+        text.push('\n');
+        (self.output.write)(&text);
+    }
+}

@@ -1,0 +1,180 @@
+//! One event as one line.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+
+use jiff::Zoned;
+use serde_json::{Map, Value};
+use tracing::Level;
+use tracing::field::{Field, Visit};
+
+/// The keys of a JSON line that are ours. An event's field of that name is called `field_NAME`.
+const RESERVED: [&str; 4] = ["time", "level", "node", "message"];
+
+/// The fields of an event and of the spans around it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields {
+    /// The event's message; a span has none.
+    message: String,
+    /// The others, in the order in which they were first set.
+    values: Vec<(&'static str, Value)>,
+}
+
+impl Fields {
+    /// Sets a field; what it was before is forgotten.
+    pub(super) fn set(&mut self, name: &'static str, value: Value) {
+        match self.values.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.values.push((name, value)),
+        }
+    }
+
+    /// Sets the fields of an inner span.
+    pub(super) fn extend(&mut self, inner: &Self) {
+        for (name, value) in &inner.values {
+            self.set(name, value.clone());
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Formatting fails where a value's own `Debug` does; what it wrote until then is still worth a line.
+        let mut text = String::new();
+        let _ = write!(text, "{value:?}");
+        self.record_str(field, &text);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => value.clone_into(&mut self.message),
+            name => self.set(name, value.into()),
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON has no number for infinity.
+        let number = serde_json::Number::from_f64(value);
+        self.set(field.name(), number.map_or_else(|| value.to_string().into(), Value::Number));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let mut text = value.to_string();
+        let mut cause = value.source();
+        while let Some(error) = cause {
+            let _ = write!(text, ": {error}");
+            cause = error.source();
+        }
+        self.record_str(field, &text);
+    }
+}
+
+/// One event with all that is written of it.
+pub(super) struct Line<'a> {
+    /// When it happened.
+    pub(super) time: Zoned,
+    /// How severe it is.
+    pub(super) level: Level,
+    /// Where it happened.
+    pub(super) node: Option<&'a str>,
+    /// What happened.
+    pub(super) fields: &'a Fields,
+}
+
+impl Line<'_> {
+    /// `2026-11-23T11:20:00+01:00 INFO  node message key=value`, without a line feed.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = format!("{} {:<5} ", self.rfc3339(), self.level.as_str());
+        push_value(&mut text, self.node.unwrap_or("-"));
+        text.push(' ');
+        push_printable(&mut text, &self.fields.message);
+        for (name, value) in &self.fields.values {
+            let _ = write!(text, " {name}=");
+            match value {
+                Value::String(value) => push_value(&mut text, value),
+                value => _ = write!(text, "{value}"),
+            }
+        }
+        text
+    }
+
+    /// One JSON object, without a line feed.
+    pub(super) fn to_json(&self) -> String {
+        let mut object = Map::new();
+        object.insert("time".to_owned(), self.rfc3339().into());
+        object.insert("level".to_owned(), self.level.as_str().into());
+        if let Some(node) = self.node {
+            object.insert("node".to_owned(), node.into());
+        }
+        object.insert("message".to_owned(), self.fields.message.as_str().into());
+        for (name, value) in &self.fields.values {
+            let is_reserved = RESERVED.contains(name);
+            let name = if is_reserved { format!("field_{name}") } else { (*name).to_owned() };
+            object.insert(name, value.clone());
+        }
+        // All are below U+10000, so that one escape is enough for each.
+        let escape = |mut text: String, c: char| {
+            if is_printable(c) {
+                text.push(c);
+            } else {
+                let _ = write!(text, "\\u{:04x}", u32::from(c));
+            }
+            text
+        };
+        Value::Object(object).to_string().chars().fold(String::new(), escape)
+    }
+
+    /// The time to the second, with the offset of its zone.
+    fn rfc3339(&self) -> String {
+        let mut text = String::new();
+        let _ = write!(text, "{}", self.time.strftime("%Y-%m-%dT%H:%M:%S%:z"));
+        text
+    }
+}
+
+/// Whether a character shows as itself and leaves its line as it is: neither a control character nor a
+/// separator of lines nor one that turns the direction of the text around it.
+fn is_printable(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !turns && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+/// Writes a text with escapes for what is not printable.
+fn push_printable(line: &mut String, text: &str) {
+    for c in text.chars() {
+        if is_printable(c) {
+            line.push(c);
+        } else {
+            line.extend(c.escape_default());
+        }
+    }
+}
+
+/// Writes a value: in quotation marks where it would otherwise not be clear where it ends.
+fn push_value(line: &mut String, value: &str) {
+    let is_clear = |c: char| is_printable(c) && !c.is_whitespace() && !matches!(c, '"' | '=' | '\\');
+    if !value.is_empty() && value.chars().all(is_clear) {
+        line.push_str(value);
+        return;
+    }
+    line.push('"');
+    for c in value.chars() {
+        if matches!(c, '"' | '\\') {
+            line.push('\\');
+        }
+        push_printable(line, c.encode_utf8(&mut [0; 4]));
+    }
+    line.push('"');
+}
