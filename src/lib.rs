@@ -6,3 +6,4 @@ pub mod image;
 pub mod registry;
 pub mod secret;
 pub mod swarm;
+pub mod tls;
