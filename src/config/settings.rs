@@ -263,10 +263,6 @@ pub enum NotificationCondition {
 impl Config {
     /// Where accounts at registries are looked for.
     pub fn credential_sources(&self) -> Sources {
-        Sources {
-            docker_config: self.docker_config.clone(),
-            home: self.home.clone(),
-            ..Sources::default()
-        }
+        Sources { docker_config: self.docker_config.clone(), home: self.home.clone(), ..Sources::default() }
     }
 }
