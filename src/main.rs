@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use gantry::config::{Config, Loaded};
+use gantry::config::{self, Command, Config, Loaded};
 use gantry::cycle::remover;
 use gantry::daemon::{Daemon, End, health, stop_overdue};
 use gantry::heartbeat::Heartbeat;
@@ -24,6 +24,36 @@ const MISTAKES: u8 = 2;
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
+    let say = |text: &str| Output::stdout().line(text);
+    match Command::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Run) => daemon_or_remover(),
+        Ok(Command::Help) => {
+            say(&config::help());
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Version) => {
+            say(&config::version());
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Healthcheck) => match health::check() {
+            Ok(healthy) => {
+                say(&healthy);
+                ExitCode::SUCCESS
+            }
+            Err(unhealthy) => {
+                say(&unhealthy);
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            say(&format!("gantry: {error}"));
+            ExitCode::from(MISTAKES)
+        }
+    }
+}
+
+/// Reads the configuration and does what it says.
+fn daemon_or_remover() -> ExitCode {
     let Loaded { config, warnings } = match Config::load(std::env::vars_os()) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
