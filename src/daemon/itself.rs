@@ -30,6 +30,13 @@ impl Search {
         self.found.as_ref()
     }
 
+    /// Takes note that a cycle has cleaned up after our own update.
+    pub fn cleaned_up(&mut self) {
+        if let Some(itself) = &mut self.found {
+            itself.replaced = None;
+        }
+    }
+
     /// Goes on searching, unless it is over.
     pub async fn go_on<S: Swarm>(&mut self, swarm: &S, engine: &EngineAddress, on_node_name: &impl Fn(&str)) {
         if self.is_over {
@@ -71,9 +78,14 @@ fn describe(service: &Service, engine: &EngineAddress) -> Itself {
         EngineAddress::Unix(path) => path.to_string_lossy().into_owned(),
         EngineAddress::Tcp { .. } => DEFAULT_SOCKET.to_owned(),
     };
+    let image = service.spec.facts().image.clone();
+    let previous = service.previous.as_ref().and_then(|previous| previous.facts().image.as_ref());
     Itself {
         name: service.name().to_owned(),
-        image: service.spec.facts().image.clone(),
+        replaced: previous
+            .filter(|&previous| Some(previous) != image.as_ref())
+            .and_then(|it| it.parse().ok()),
+        image,
         socket: mount_source(service.spec.json(), &inside),
     }
 }

@@ -64,6 +64,9 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             });
             let report = cycle::run(&context).await;
             announce(&report, begun.elapsed());
+            if report.cleanup.is_some() {
+                itself.cleaned_up();
+            }
 
             let Some(interval) = self.config.interval else {
                 let is_good = !report.has_failed() && !report.is_interrupted;
