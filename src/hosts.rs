@@ -2,8 +2,11 @@
 //! asks first. Taken from `GET /info` (`RegistryConfig`), so that what the daemon can pull we can check.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::Deserialize;
+
+use crate::image::DOCKER_HUB;
 
 /// `RegistryConfig` of `GET /info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -32,6 +35,70 @@ pub struct IndexConfig {
     pub mirrors: Vec<String>,
 }
 
+impl EngineRegistries {
+    /// Whether the engine would also speak plain HTTP with `host` (`name[:port]`), or accept any
+    /// certificate from it. `addresses` are what its name resolves to, for the address ranges.
+    ///
+    /// An entry for the host itself decides; without one any address within a range does, and loopback
+    /// always is in one.
+    pub fn is_insecure(&self, host: &str, addresses: &[IpAddr]) -> bool {
+        if let Some(index) = self.index_configs.get(host) {
+            return !index.secure;
+        }
+        is_loopback(host)
+            || addresses.iter().any(|address| {
+                address.is_loopback() || self.insecure_cidrs.iter().any(|cidr| is_within(*address, cidr))
+            })
+    }
+
+    /// The mirrors that the engine asks before `host` itself, as URLs. The engine knows mirrors of
+    /// Docker Hub only.
+    pub fn mirrors_of(&self, host: &str) -> &[String] {
+        if host != DOCKER_HUB {
+            return &[];
+        }
+        match self.index_configs.get(host) {
+            Some(index) if !index.mirrors.is_empty() => &index.mirrors,
+            _ => &self.mirrors,
+        }
+    }
+}
+
+/// The host of `host[:port]`, without the brackets of an IPv6 address.
+pub fn without_port(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split_once(']').map_or(rest, |(address, _)| address);
+    }
+    match host.split_once(':') {
+        // More than one colon and no brackets: a bare IPv6 address.
+        Some((name, port)) if !port.contains(':') => name,
+        _ => host,
+    }
+}
+
+/// Whether `host[:port]` is this very machine by its name or address.
+pub fn is_loopback(host: &str) -> bool {
+    let name = without_port(host);
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether `address` lies within `cidr` (`10.0.0.0/8`); never, when that is no address range.
+fn is_within(address: IpAddr, cidr: &str) -> bool {
+    let Some((network, bits)) = cidr.split_once('/') else { return false };
+    let (Ok(network), Ok(bits)) = (network.parse::<IpAddr>(), bits.parse::<u32>()) else { return false };
+    match (network, address.to_canonical()) {
+        (IpAddr::V4(network), IpAddr::V4(address)) if bits <= 32 => {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            network.to_bits() & mask == address.to_bits() & mask
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) if bits <= 128 => {
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            network.to_bits() & mask == address.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
 /// Go writes empty lists and maps as `null`.
 pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -39,4 +106,79 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine() -> EngineRegistries {
+        serde_json::from_str(
+            r#"{"AllowNondistributableArtifactsCIDRs":null,"InsecureRegistryCIDRs":["::1/128","10.77.0.0/16","127.0.0.0/8"],
+                "IndexConfigs":{"docker.io":{"Name":"docker.io","Mirrors":["https://m/"],"Secure":true,"Official":true},
+                "reg:5000":{"Name":"reg:5000","Mirrors":null,"Secure":false,"Official":false}},"Mirrors":["https://m/"]}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_registry_is_insecure_by_its_entry_its_address_or_being_loopback() {
+        for (host, addresses, insecure) in [
+            ("reg:5000", &[][..], true),
+            ("reg", &[], false),
+            ("reg:5001", &[], false),
+            ("reg:5001", &["10.77.3.4"], true),
+            ("reg:5001", &["192.168.0.1", "10.77.3.4"], true),
+            ("reg:5001", &["10.78.0.1"], false),
+            ("ghcr.io", &["140.82.121.33"], false),
+            ("localhost:5000", &[], true),
+            ("localhost", &[], true),
+            ("127.0.0.1:5000", &[], true),
+            ("127.9.9.9", &[], true),
+            ("[::1]:5000", &[], true),
+            ("alias", &["127.0.1.1"], true),
+            ("docker.io", &["10.77.3.4"], false),
+        ] {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
+            assert_eq!(engine().is_insecure(host, &addresses), insecure, "{host} {addresses:?}");
+        }
+    }
+
+    #[test]
+    fn address_ranges_are_matched_to_the_bit_and_garbage_matches_nothing() {
+        for (address, cidr, within) in [
+            ("10.1.2.3", "10.0.0.0/8", true),
+            ("11.1.2.3", "10.0.0.0/8", false),
+            ("10.1.2.3", "0.0.0.0/0", true),
+            ("10.1.2.3", "10.1.2.3/32", true),
+            ("10.1.2.4", "10.1.2.3/32", false),
+            ("::ffff:10.1.2.3", "10.0.0.0/8", true),
+            ("fd00::1", "fd00::/8", true),
+            ("fe00::1", "fd00::/8", false),
+            ("fd00::1", "::/0", true),
+            ("10.1.2.3", "::/0", false),
+            ("10.1.2.3", "10.0.0.0/33", false),
+            ("10.1.2.3", "10.0.0.0", false),
+            ("10.1.2.3", "ten/8", false),
+        ] {
+            assert_eq!(is_within(address.parse().unwrap(), cidr), within, "{address} in {cidr}");
+        }
+    }
+
+    #[test]
+    fn only_docker_hub_has_mirrors() {
+        assert_eq!(engine().mirrors_of("docker.io"), ["https://m/"]);
+        assert!(engine().mirrors_of("ghcr.io").is_empty());
+        let only_global = EngineRegistries { mirrors: vec!["http://n".to_owned()], ..Default::default() };
+        assert_eq!(only_global.mirrors_of("docker.io"), ["http://n"]);
+    }
+
+    #[test]
+    fn a_host_is_split_from_its_port() {
+        for (host, name) in
+            [("a", "a"), ("a:1", "a"), ("[::1]:5000", "::1"), ("[::1]", "::1"), ("::1", "::1"), ("", "")]
+        {
+            assert_eq!(without_port(host), name);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod cycle;
+pub mod daemon;
 pub mod heartbeat;
 pub mod hosts;
 pub mod image;
@@ -9,3 +10,4 @@ pub mod registry;
 pub mod secret;
 pub mod swarm;
 pub mod telemetry;
+pub mod tls;

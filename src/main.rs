@@ -1,2 +1,153 @@
-//! The `gantry` binary.
-fn main() {}
+//! The `gantry` binary: start-up order, role and exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use gantry::config::{self, Command, Config, Loaded};
+use gantry::cycle::remover;
+use gantry::daemon::{Daemon, End, health, stop_overdue};
+use gantry::heartbeat::Heartbeat;
+use gantry::registry::{HttpRegistry, Settings};
+use gantry::swarm::engine::Engine;
+use gantry::telemetry::{self, NodeName, Output};
+use gantry::tls::install_crypto_provider;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The exit code for mistakes in the configuration, as for wrong usage of most commands.
+const MISTAKES: u8 = 2;
+
+/// How long a stop may take. Docker kills after ten seconds by default.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    let say = |text: &str| Output::stdout().line(text);
+    match Command::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Run) => daemon_or_remover(),
+        Ok(Command::Help) => {
+            say(&config::help());
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Version) => {
+            say(&config::version());
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Healthcheck) => match health::check() {
+            Ok(healthy) => {
+                say(&healthy);
+                ExitCode::SUCCESS
+            }
+            Err(unhealthy) => {
+                say(&unhealthy);
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            say(&format!("gantry: {error}"));
+            ExitCode::from(MISTAKES)
+        }
+    }
+}
+
+/// Reads the configuration and does what it says.
+fn daemon_or_remover() -> ExitCode {
+    let Loaded { config, warnings } = match Config::load(std::env::vars_os()) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            telemetry::log_mistakes(&mistakes, Output::stdout());
+            return ExitCode::from(MISTAKES);
+        }
+    };
+    let node_name = telemetry::init(&config.log);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    install_crypto_provider();
+    let done = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")
+        .and_then(|runtime| runtime.block_on(run(config, &node_name)));
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs in the role that the configuration gives, until that is done or a signal comes.
+async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
+    let engine = Engine::new(config.engine.clone());
+    let stop = stop_on_signals()?;
+    if !config.images_to_remove.is_empty() {
+        return Ok(remove_images(&engine, &config.images_to_remove, &stop).await);
+    }
+
+    let heartbeat = Heartbeat::new(Instant::now());
+    let daemon = Daemon {
+        registry: Arc::new(HttpRegistry::new(Settings::default())),
+        config: Arc::new(config),
+        swarm: Arc::new(engine),
+        stop: stop.clone(),
+        heartbeat: heartbeat.clone(),
+    };
+    tokio::spawn(async move {
+        if let Err(error) = health::serve(heartbeat).await {
+            tracing::warn!(%error, "health checks are not answered");
+        }
+    });
+    let end = tokio::select! {
+        end = daemon.run(|name| node_name.set(name)) => end,
+        () = stop_overdue(&stop, STOP_LIMIT) => {
+            tracing::warn!("stopped without waiting for what is under way");
+            if daemon.config.interval.is_some() { End::Good } else { End::Failed }
+        }
+    };
+    Ok(match end {
+        End::Good => ExitCode::SUCCESS,
+        End::Failed => ExitCode::FAILURE,
+    })
+}
+
+/// Cancelled by the first SIGTERM or SIGINT. The second one ends the process at once.
+fn stop_on_signals() -> Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
+    let first = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if first.is_cancelled() {
+                tracing::warn!("stopped at once by a second signal");
+                std::process::exit(1);
+            }
+            tracing::info!("told to stop; no new updates begin, the swarm goes on with those under way");
+            first.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// The role of the image remover on one node: removes, says so, and stays until it is removed itself,
+/// because only then does the swarm remove its container as well.
+async fn remove_images(engine: &Engine, images: &[String], stop: &CancellationToken) -> ExitCode {
+    /// How long a remover stays whose manager has forgotten it.
+    const FORGOTTEN: Duration = Duration::from_secs(600);
+    let removal = tokio::select! {
+        removal = remover::remove(engine, images) => removal,
+        () = stop.cancelled() => return ExitCode::SUCCESS,
+    };
+    // The answer to the manager is not a log line: it has to come through whatever the log's level is.
+    Output::stdout().line(&removal.to_line());
+    let _ = tokio::time::timeout(FORGOTTEN, stop.cancelled()).await;
+    ExitCode::SUCCESS
+}

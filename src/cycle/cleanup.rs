@@ -57,11 +57,12 @@ pub async fn clean_up<S: Swarm, R>(
     if !context.config.cleanup.enabled || context.stop.is_cancelled() {
         return None;
     }
-    let replaced: BTreeSet<&ImageRef> = finished
+    let updated = finished
         .iter()
         .filter(|finished| finished.outcome == Outcome::Updated && finished.from != finished.to)
-        .map(|finished| &finished.from)
-        .collect();
+        .map(|finished| &finished.from);
+    let own = context.itself.as_ref().and_then(|itself| itself.replaced.as_ref());
+    let replaced: BTreeSet<&ImageRef> = updated.chain(own).collect();
     if replaced.is_empty() {
         return None;
     }

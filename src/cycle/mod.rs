@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::heartbeat::Heartbeat;
+use crate::image::ImageRef;
 use crate::registry::{Keyring, Registry};
 use crate::swarm::Swarm;
 
@@ -48,6 +49,8 @@ pub struct Itself {
     pub name: String,
     /// Its image, as its specification has it: what the image remover runs.
     pub image: Option<String>,
+    /// The image that our own update replaced, until it is cleaned up: who began the update could not do it.
+    pub replaced: Option<ImageRef>,
     /// Where the engine's socket is on the host, when we have it from there.
     pub socket: Option<String>,
 }

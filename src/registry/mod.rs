@@ -7,9 +7,24 @@ use std::time::Duration;
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
 
+mod auth;
+mod challenge;
+mod client;
+mod clients;
 pub mod credentials;
+mod endpoints;
+mod failure;
+mod limits;
+mod manifest;
+mod names;
+mod outage;
+mod retry;
+mod token;
+mod transport;
 
+pub use client::{HttpRegistry, Settings};
 pub use credentials::{Credentials, Keyring, Sources};
+pub use limits::Limits;
 
 /// One question to a registry.
 #[derive(Clone, Debug)]
@@ -105,4 +120,13 @@ pub enum RegistryError {
         /// What was wrong with it.
         cause: String,
     },
+}
+
+/// The longest text of a stranger that is repeated, in characters.
+const WORDS: usize = 200;
+
+/// What a stranger says, fit for one line of a log: without control characters and not endless.
+fn words(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS).collect();
+    clean.split_whitespace().collect::<Vec<_>>().join(" ")
 }

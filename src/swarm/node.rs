@@ -61,9 +61,10 @@ impl Container {
         self.labels.contains_key("com.docker.swarm.task.id")
     }
 
-    /// Whether it has come to its end.
+    /// Whether it does not run and will not run again by itself. The swarm starts each of its containers
+    /// once; one that is only created belongs to a task that was given up before its restart delay was over.
     pub fn is_finished(&self) -> bool {
-        matches!(self.state.as_str(), "exited" | "dead")
+        matches!(self.state.as_str(), "exited" | "dead") || (self.state == "created" && self.is_swarm_task())
     }
 }
 

@@ -6,8 +6,6 @@
 # that builds is one of its own, on this machine's network, since the nodes have no way out to the package
 # registries. It runs only while it builds; what it keeps for the next time is in the cache folder.
 
-BUILD_BASE=rust:1-slim-bookworm
-
 build_usage() {
     cat <<'USAGE'
 lab build [--tag NAME:TAG] [--binary FILE] [-- DOCKER-BUILD-OPTION...]
@@ -76,53 +74,14 @@ build_from_binary() {
     on_build image inspect gantry:built >/dev/null 2>&1 ||
         die "There is no image yet to put $1 into." "Run '$LAB_SELF build' once."
     [[ -x $1 ]] || die "$1 is no program." "See 'lab build --help' for how to make it." 2
-    ! ldd "$1" >/dev/null 2>&1 || die "$1 needs libraries, which the image does not have." "See 'lab build --help' for how to make a static one." 2
+    is_static "$1" || die "$1 needs libraries, which the image does not have." \
+        "See 'lab build --help' for how to make a static one." 2
     rm -rf "$work"
     mkdir "$work"
     cp "$1" "$work/gantry"
     printf 'FROM gantry:built\nCOPY gantry /bin/gantry\n' >"$work/Dockerfile"
     on_build build -q -t gantry:binary "$work" >/dev/null
     rm -rf "$work"
-}
-
-# build_base: the stand-in, unless there is one for this toolchain already.
-build_base() {
-    local key root sysroot
-    type -P rustc >/dev/null || die "There is no Rust here." "Install it, as the README says."
-    sysroot=$(cd "$LAB_PROJECT" && rustc --print sysroot)
-    key=$({ "$sysroot/bin/rustc" -vV && cat "$LAB_HOME/lib/build.sh" && build_certificates; } | sha256sum | cut -c 1-16)
-    [[ $(on_build image inspect --format '{{index .Config.Labels "gantry.lab"}}' "$BUILD_BASE" 2>/dev/null) != "$key" ]] || return 0
-
-    need_packages mmdebstrap:mmdebstrap
-    say "making a stand-in for the base image $BUILD_BASE"
-    root=$LAB_CACHE/base
-    rm -rf --one-file-system "$root"
-    mkdir "$root"
-    # Sources and ways of access are this machine's own.
-    apt-config dump | grep '^Acquire::' | grep -v '^Acquire::IndexTargets' >"$LAB_CACHE/apt.conf" || true
-    [[ -n $(build_sources) ]] || apt-get update >/dev/null
-    build_sources | mmdebstrap --quiet --mode=root --variant=minbase --include=ca-certificates,gcc,libc6-dev \
-        --aptopt="$LAB_CACHE/apt.conf" '' "$root" -
-    build_certificates >"$root/etc/ssl/certs/ca-certificates.crt"
-    mkdir -p "$root/usr/local/cargo"
-    # The compiler and cargo, without documentation and the tools that only people use.
-    tar -C "$sysroot" --exclude=./share --exclude=./etc --exclude=./lib/rustlib/src --exclude='./bin/*-*' \
-        --exclude=./bin/rustdoc --exclude='./bin/rust-*' -cf - . | tar -C "$root/usr/local" -xf -
-    [[ ! -e ${CARGO_HOME:-$HOME/.cargo}/config.toml ]] || cp "${CARGO_HOME:-$HOME/.cargo}/config.toml" "$root/usr/local/cargo/"
-    tar -C "$root" -cf - . | on_build import \
-        --change "LABEL gantry.lab=$key" --change 'ENV CARGO_HOME=/usr/local/cargo' \
-        --change 'ENV PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
-        - "$BUILD_BASE" >/dev/null
-    rm -rf --one-file-system "$root"
-}
-
-# The certificates that programs on this machine trust, an organisation's own among them.
-build_certificates() { cat "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"; }
-
-# Debian's sources as apt here knows them, however they are written.
-build_sources() {
-    apt-get indextargets --format "\$(ORIGIN) \$(REPO_URI) \$(RELEASE) \$(COMPONENT)" 'Created-By: Packages' |
-        awk '$1 == "Debian" { print "deb", $2, $3, $4 }' | sort -u
 }
 
 lab_purge() {

@@ -121,6 +121,13 @@ need_packages() {
     rm -f "$log"
 }
 
+# is_static PROGRAM: it runs where there are no libraries.
+is_static() {
+    local words
+    words=$(ldd "$1" 2>&1) || true
+    [[ $words == *"not a dynamic executable"* || $words == *"statically linked"* ]]
+}
+
 # remember KIND NAME: write down what is about to be made. recorded KIND NAME: was it?
 remember() {
     recorded "$1" "$2" || echo "$1 $2" >>"$LAB_STATE/made"

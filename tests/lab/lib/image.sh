@@ -4,8 +4,6 @@
 # They are put into the registry by its own protocol. No engine takes part, so none of the nodes has the image
 # before the swarm makes it pull, and one takes a tenth of a second.
 
-busybox_is_static() { ! ldd "$(type -P busybox)" >/dev/null 2>&1; }
-
 image_usage() {
     cat <<'USAGE'
 lab image REF [OPTION...]   make a tiny image (busybox) and push it to the lab's registry; prints REF@DIGEST

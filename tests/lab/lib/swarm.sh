@@ -24,7 +24,7 @@ lab_up() {
     need_packages iproute2:ip iptables:iptables busybox-static:busybox docker.io:dockerd \
         docker-registry:docker-registry curl:curl jq:jq util-linux:nsenter
     type -P docker >/dev/null || need_packages docker-cli:docker # a package of its own in newer Debians
-    busybox_is_static || die "The busybox here needs libraries, which the lab's images do not have." \
+    is_static "$(type -P busybox)" || die "The busybox here needs libraries, which the lab's images do not have." \
         "Install Debian's package busybox-static."
 
     claim_folder "$LAB_STATE"

@@ -1,0 +1,150 @@
+//! Which service we are ourselves: found from our own container, asked of the engine that runs it.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::config::EngineAddress;
+use crate::cycle::Itself;
+use crate::swarm::{Service, Swarm, SwarmError};
+
+/// Where the engine's socket is inside a container, unless `DOCKER_HOST` says otherwise.
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// The search for our own service. It ends with the first answer, whatever it is, and goes on in the next
+/// cycle when the engine did not answer.
+#[derive(Debug, Default)]
+pub struct Search {
+    is_over: bool,
+    found: Option<Itself>,
+}
+
+impl Search {
+    /// A search that has not begun.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What was found so far; nothing when we do not run as a service.
+    pub fn found(&self) -> Option<&Itself> {
+        self.found.as_ref()
+    }
+
+    /// Takes note that a cycle has cleaned up after our own update.
+    pub fn cleaned_up(&mut self) {
+        if let Some(itself) = &mut self.found {
+            itself.replaced = None;
+        }
+    }
+
+    /// Goes on searching, unless it is over.
+    pub async fn go_on<S: Swarm>(&mut self, swarm: &S, engine: &EngineAddress, on_node_name: &impl Fn(&str)) {
+        if self.is_over {
+            return;
+        }
+        // An engine that does not answer is reported by the cycle.
+        if let Ok(view) = swarm.engine().await {
+            on_node_name(&view.host_name);
+            tracing::info!(engine = view.version, node = view.host_name, "connected");
+            match search(swarm, engine).await {
+                Ok(found) => {
+                    self.is_over = true;
+                    self.found = found;
+                }
+                Err(error) => tracing::debug!(%error, "cannot find our own service yet"),
+            }
+        }
+        if let Some(itself) = &self.found {
+            tracing::info!(service = itself.name, "running as a service");
+        }
+    }
+}
+
+async fn search<S: Swarm>(swarm: &S, engine: &EngineAddress) -> Result<Option<Itself>, SwarmError> {
+    for id in container_ids() {
+        let Some(container) = swarm.container(&id).await? else {
+            continue;
+        };
+        let Some(service_id) = container.labels.get("com.docker.swarm.service.id") else {
+            return Ok(None);
+        };
+        return Ok(swarm.service(service_id).await?.map(|service| describe(&service, engine)));
+    }
+    Ok(None)
+}
+
+fn describe(service: &Service, engine: &EngineAddress) -> Itself {
+    let inside = match engine {
+        EngineAddress::Unix(path) => path.to_string_lossy().into_owned(),
+        EngineAddress::Tcp { .. } => DEFAULT_SOCKET.to_owned(),
+    };
+    let image = service.spec.facts().image.clone();
+    let previous = service.previous.as_ref().and_then(|previous| previous.facts().image.as_ref());
+    Itself {
+        name: service.name().to_owned(),
+        replaced: previous
+            .filter(|&previous| Some(previous) != image.as_ref())
+            .and_then(|it| it.parse().ok()),
+        image,
+        socket: mount_source(service.spec.json(), &inside),
+    }
+}
+
+/// Where on the host the file is that is mounted there.
+fn mount_source(spec: &str, target: &str) -> Option<String> {
+    // `/run` is `/var/run` on every system that Docker supports.
+    let plain = |path: &str| path.strip_prefix("/var").unwrap_or(path).to_owned();
+    let spec: Value = serde_json::from_str(spec).ok()?;
+    let mounts = spec.pointer("/TaskTemplate/ContainerSpec/Mounts")?.as_array()?;
+    let mount = mounts.iter().find(|mount| {
+        mount.get("Target").and_then(Value::as_str).is_some_and(|here| plain(here) == plain(target))
+    })?;
+    mount.get("Source").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// What may be the id of the container that we run in, the surest first: the engine mounts a container's
+/// `hostname` file from a folder with the container's id, and names the host after it by default.
+fn container_ids() -> Vec<String> {
+    let mounts = std::fs::read_to_string(Path::new("/proc/self/mountinfo")).unwrap_or_default();
+    let host_name = gethostname::gethostname().to_string_lossy().into_owned();
+    let mut ids: Vec<String> = id_in_mounts(&mounts).into_iter().collect();
+    if host_name.len() == 12 && host_name.bytes().all(|b| b.is_ascii_hexdigit()) {
+        ids.push(host_name);
+    }
+    ids
+}
+
+fn id_in_mounts(mounts: &str) -> Option<String> {
+    let is_id = |part: &&str| part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    mounts
+        .lines()
+        .filter(|line| line.contains(" /etc/hostname "))
+        .find_map(|line| line.split('/').find(is_id).map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_container_is_found_in_the_mount_of_its_host_name() {
+        let id = "0123456789abcdef".repeat(4);
+        let mounts = format!(
+            "22 1 0:20 / /proc rw - proc proc rw\n\
+             30 1 8:1 /var/lib/docker/containers/{id}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
+        );
+        assert_eq!(id_in_mounts(&mounts), Some(id));
+        assert_eq!(id_in_mounts("30 1 8:1 /etc/hostname /etc/hostname rw - ext4 /dev/sda1 rw"), None);
+        assert_eq!(id_in_mounts(""), None);
+    }
+
+    #[test]
+    fn the_socket_is_found_wherever_the_host_has_it() {
+        let spec = r#"{"TaskTemplate":{"ContainerSpec":{"Mounts":[
+            {"Type":"volume","Source":"x","Target":"/data"},
+            {"Type":"bind","Source":"/srv/docker.sock","Target":"/run/docker.sock"}]}}}"#;
+        assert_eq!(mount_source(spec, DEFAULT_SOCKET).as_deref(), Some("/srv/docker.sock"));
+        assert_eq!(mount_source(spec, "/other.sock"), None);
+        assert_eq!(mount_source("{}", DEFAULT_SOCKET), None);
+    }
+}

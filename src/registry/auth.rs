@@ -1,0 +1,187 @@
+//! In whose name, and by which scheme, a registry is asked.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::header::WWW_AUTHENTICATE;
+use reqwest::{Method, StatusCode};
+
+use super::challenge::{self, Challenge, Challenges};
+use super::credentials::{Account, Credentials};
+use super::endpoints::{Endpoint, Role};
+use super::failure::Failure;
+use super::token::{Purpose, Tokens, basic};
+use super::transport::{Answer, Request, Transport};
+use super::{Lookup, words};
+use crate::secret::Secret;
+
+/// Whom a look-up asks, and as whom.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub endpoint: Endpoint,
+    pub repository: String,
+    pub credentials: Option<Arc<Credentials>>,
+}
+
+impl Call {
+    /// A mirror is somebody else than the registry that the account is for, and is asked without it.
+    pub(super) fn new(endpoint: Endpoint, lookup: &Lookup) -> Self {
+        let credentials = match endpoint.role {
+            Role::Mirror => None,
+            Role::Upstream => lookup.credentials.clone(),
+        };
+        Self { endpoint, repository: lookup.image.repository().to_owned(), credentials }
+    }
+}
+
+/// What is sent as `Authorization`.
+#[derive(Clone, Debug)]
+struct Authorization {
+    header: Secret,
+    /// The token in it, where it may be replaced by a new one.
+    token: Option<Secret>,
+    /// Whether there is nothing better: a registry that refuses it refuses us.
+    is_final: bool,
+}
+
+impl Authorization {
+    fn fixed(header: Secret) -> Self {
+        Self { header, token: None, is_final: true }
+    }
+}
+
+/// What is known of how registries want to be asked.
+#[derive(Debug, Default)]
+pub(super) struct Authority {
+    /// By host.
+    challenges: Mutex<HashMap<String, Challenge>>,
+    tokens: Tokens,
+}
+
+impl Authority {
+    /// Asks once; and once more where the registry turns out to want something else than it was given.
+    pub(super) async fn ask(
+        &self,
+        transport: &Transport,
+        call: &Call,
+        method: &Method,
+        path: &str,
+        accept: &str,
+    ) -> Result<Answer, Failure> {
+        let send = async |authorization: Option<&Authorization>| {
+            let request = |url| Request {
+                accept: Some(accept.to_owned()),
+                authorization: authorization.map(|authorization| authorization.header.clone()),
+                ..Request::new(method.clone(), url)
+            };
+            transport.ask(&call.endpoint, path, request).await
+        };
+        let known = self.known(&call.endpoint.host);
+        let first = self.authorize(transport, call, known.as_ref(), None).await.inspect_err(|_| {
+            // The registry may have another token server by now: it is asked afresh next time.
+            self.forget(&call.endpoint.host);
+        })?;
+        let answer = send(first.as_ref()).await?;
+        if answer.status != StatusCode::UNAUTHORIZED || !answer.is_first_hand {
+            return accepted(answer, None);
+        }
+
+        let challenges = challenges(&answer);
+        let Some(challenge) = challenges.best.clone() else { return accepted(answer, Some(&challenges)) };
+        let is_new = known.as_ref() != Some(&challenge);
+        self.remember(&call.endpoint.host, &challenge);
+        if !is_new && first.as_ref().is_some_and(|first| first.is_final) {
+            return accepted(answer, Some(&challenges));
+        }
+        let rejected = first.and_then(|first| first.token);
+        let second = self.authorize(transport, call, Some(&challenge), rejected.as_ref()).await?;
+        if second.is_none() {
+            return accepted(answer, Some(&challenges));
+        }
+        let answer = send(second.as_ref()).await?;
+        let challenges = self::challenges(&answer);
+        accepted(answer, Some(&challenges))
+    }
+
+    /// What to send to a registry that asks for `challenge`; nothing where we have nothing for it.
+    async fn authorize(
+        &self,
+        transport: &Transport,
+        call: &Call,
+        challenge: Option<&Challenge>,
+        rejected: Option<&Secret>,
+    ) -> Result<Option<Authorization>, Failure> {
+        let account = call.credentials.as_ref().map(|credentials| &credentials.account);
+        match (challenge, account) {
+            (None, _) | (Some(Challenge::Basic), None | Some(Account::RegistryToken(_))) => Ok(None),
+            (
+                Some(Challenge::Basic),
+                Some(
+                    Account::Password { username, password: secret }
+                    | Account::IdentityToken { username, token: secret },
+                ),
+            ) => Ok(Some(Authorization::fixed(basic(username, secret)))),
+            (Some(Challenge::Bearer(_)), Some(Account::RegistryToken(token))) => {
+                Ok(Some(Authorization::fixed(bearer(token))))
+            }
+            (Some(Challenge::Bearer(parameters)), _) => {
+                let purpose = Purpose {
+                    host: call.endpoint.host.clone(),
+                    bearer: parameters.clone(),
+                    repository: call.repository.clone(),
+                    credentials: call.credentials.clone(),
+                };
+                let issued = self.tokens.get(transport, &call.endpoint, &purpose, rejected).await?;
+                Ok(Some(Authorization {
+                    header: bearer(&issued.token),
+                    token: Some(issued.token),
+                    is_final: issued.is_fresh,
+                }))
+            }
+        }
+    }
+
+    fn known(&self, host: &str) -> Option<Challenge> {
+        self.challenges.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
+    }
+
+    fn remember(&self, host: &str, challenge: &Challenge) {
+        let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+        challenges.insert(host.to_owned(), challenge.clone());
+    }
+
+    fn forget(&self, host: &str) {
+        self.challenges.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+    }
+}
+
+fn bearer(token: &Secret) -> Secret {
+    Secret::new(format!("Bearer {}", token.reveal()))
+}
+
+fn challenges(answer: &Answer) -> Challenges {
+    let headers = answer.headers.get_all(WWW_AUTHENTICATE).iter();
+    challenge::parse(headers.filter_map(|header| header.to_str().ok()))
+}
+
+/// An answer that was not refused; `challenges` are what came with a 401.
+fn accepted(answer: Answer, challenges: Option<&Challenges>) -> Result<Answer, Failure> {
+    let answer = answer.unless_busy()?;
+    match answer.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !answer.is_first_hand => {
+            Err(Failure::nonsense(format!("it redirects to a server that answers {}", answer.explained())))
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            let said = challenges.and_then(|challenges| challenges.words.as_deref()).map(words);
+            let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+            let is_about_the_image = answer.status == StatusCode::FORBIDDEN
+                || !matches!(
+                    challenges.and_then(|challenges| challenges.best.as_ref()),
+                    Some(Challenge::Basic)
+                );
+            let cause = format!("{}{said}", answer.explained());
+            Err(Failure::Refused { cause, may_not_exist: is_about_the_image })
+        }
+        _ => Ok(answer),
+    }
+}

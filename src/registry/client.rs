@@ -1,0 +1,310 @@
+//! The registry protocol over HTTP, as little of it as an updater needs.
+//!
+//! In the steady state a tag costs one `HEAD`: how a registry wants to be asked is remembered per host, and
+//! tokens until they expire. `GET /v2/` is never asked, and `GET` of a manifest only where `HEAD` leaves the
+//! digest open: Docker Hub counts those.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reqwest::{Method, StatusCode};
+use tokio::time::Instant;
+
+use super::auth::{Authority, Call};
+use super::clients::Clients;
+use super::endpoints::{Role, endpoints};
+use super::failure::{Failure, Reached};
+use super::limits::Limits;
+use super::manifest::{Read, accepted, digest_of, is_content_of, platform, read};
+use super::names::Names;
+use super::outage::Outages;
+use super::transport::{Answer, Transport};
+use super::{Credentials, Lookup, Manifest, Registry, RegistryError, retry, words};
+use crate::image::Digest;
+
+/// Where a [`HttpRegistry`] finds things.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bounds on every look-up.
+    pub limits: Limits,
+    /// The folder with certificates by host, as the engine's `/etc/docker/certs.d`.
+    pub certificates: PathBuf,
+    /// The URL of Docker Hub's registry.
+    pub docker_hub: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            certificates: PathBuf::from("/etc/docker/certs.d"),
+            docker_hub: "https://registry-1.docker.io".to_owned(),
+        }
+    }
+}
+
+/// Registries, asked over HTTP. One for the whole process: it remembers connections, tokens and manifests.
+#[derive(Debug)]
+pub struct HttpRegistry {
+    docker_hub: String,
+    transport: Transport,
+    authority: Authority,
+    names: Names,
+    outages: Mutex<Outages<Asked>>,
+    manifests: Mutex<Remembered>,
+}
+
+/// Whom we ask as whom: what an outage is counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    host: String,
+    credentials: Option<Arc<Credentials>>,
+}
+
+impl HttpRegistry {
+    /// With the settings of a real machine: `HttpRegistry::new(Settings::default())`.
+    pub fn new(settings: Settings) -> Self {
+        let clients = Clients::new(&settings.limits, settings.certificates);
+        Self {
+            docker_hub: settings.docker_hub,
+            names: Names::new(settings.limits.connect),
+            manifests: Mutex::new(Remembered::up_to(settings.limits.manifests)),
+            transport: Transport::new(settings.limits, clients),
+            authority: Authority::default(),
+            outages: Mutex::default(),
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.transport.limits
+    }
+
+    /// Asks the registry's mirrors and then the registry itself, within the time for a whole look-up.
+    async fn bounded<T, F>(&self, lookup: &Lookup, ask: impl Fn(Call) -> F) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let asking = async {
+            let host = lookup.image.registry();
+            let insecure = self.names.insecure_hosts(lookup).await;
+            let endpoints = endpoints(host, &lookup.hosts, &self.docker_hub, |host| insecure.contains(host));
+            let mut result = Err(Failure::nonsense("it has no address"));
+            for endpoint in endpoints {
+                let role = endpoint.role;
+                result = ask(Call::new(endpoint, lookup)).await;
+                match &result {
+                    Err(failure) if role == Role::Mirror => {
+                        tracing::debug!(?failure, registry = host, "a mirror has no answer");
+                    }
+                    _ => break,
+                }
+            }
+            result
+        };
+        let limit = self.limits().total;
+        let result = tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| {
+            let cause = format!("no answer within {limit:?}");
+            Err(Failure::Unreachable { cause, reached: Reached::Connection, retry_after: None })
+        });
+        result.map_err(|failure| failure.into_error(lookup))
+    }
+
+    /// Asks one server until it answers, or it is not worth it any more.
+    async fn ask(&self, call: &Call, method: &Method, path: &str, accept: &str) -> Result<Answer, Failure> {
+        let key = Asked { host: call.endpoint.host.clone(), credentials: call.credentials.clone() };
+        if let Some(failure) = self.outages().current(&key, Instant::now()) {
+            return Err(failure);
+        }
+        let mut attempt = 1;
+        loop {
+            let failure = match self.authority.ask(&self.transport, call, method, path, accept).await {
+                Ok(answer) => {
+                    self.outages().answered(&key);
+                    return Ok(answer);
+                }
+                Err(failure) => failure,
+            };
+            let wait = (failure.is_transient() && call.endpoint.role == Role::Upstream)
+                .then(|| retry::wait(attempt, failure.retry_after(), self.limits()))
+                .flatten();
+            let Some(wait) = wait else {
+                self.outages().gave_up(key, &failure, Instant::now(), self.limits());
+                return Err(failure);
+            };
+            tracing::debug!(?failure, host = call.endpoint.host, ?wait, "asking again");
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    async fn digest_at(&self, call: &Call, tag: &str) -> Result<Digest, Failure> {
+        let path = format!("{}/manifests/{tag}", call.repository);
+        let answer = self.ask(call, &Method::HEAD, &path, &accepted()).await?;
+        match answer.status {
+            StatusCode::OK => {
+                if answer.is_html() {
+                    return Err(web_page());
+                }
+                if let Some(digest) = promised_digest(&answer)? {
+                    return Ok(digest);
+                }
+            }
+            // It does not know HEAD.
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {}
+            _ => return Err(unexpected(&answer)),
+        }
+        let answer = self.ask(call, &Method::GET, &path, &accepted()).await?;
+        let body = manifest_body(&answer)?;
+        read(body).map_err(Failure::nonsense)?;
+        match promised_digest(&answer)? {
+            Some(digest) if is_content_of(body, &digest) => Ok(digest),
+            Some(digest) => {
+                Err(Failure::nonsense(format!("its manifest is not what its digest {digest} promises")))
+            }
+            None => digest_of(body).ok_or_else(|| Failure::nonsense("its manifest has no digest")),
+        }
+    }
+
+    async fn manifest_at(&self, call: &Call, digest: &Digest) -> Result<(Manifest, Complete), Failure> {
+        let path = format!("{}/manifests/{digest}", call.repository);
+        let answer = self.ask(call, &Method::GET, &path, &accepted()).await?;
+        let body = manifest_body(&answer)?;
+        if !is_content_of(body, digest) {
+            return Err(Failure::nonsense(format!("its manifest is not what its digest {digest} promises")));
+        }
+        let configuration = match read(body).map_err(Failure::nonsense)? {
+            Read::Index(manifest) => return Ok((manifest, Complete::Yes)),
+            Read::Image { configuration: None } => return Ok((Manifest::default(), Complete::Yes)),
+            Read::Image { configuration: Some(digest) } => digest,
+        };
+        // Which platform a single image is for is good to know and no reason to fail.
+        let path = format!("{}/blobs/{configuration}", call.repository);
+        match self.ask(call, &Method::GET, &path, "*/*").await {
+            Ok(answer) if answer.status == StatusCode::OK && is_content_of(&answer.body, &configuration) => {
+                let platforms = platform(&answer.body).into_iter().collect();
+                Ok((Manifest { platforms, ..Manifest::default() }, Complete::Yes))
+            }
+            Ok(answer) => {
+                tracing::debug!(status = %answer.status, "the image's configuration cannot be read");
+                Ok((Manifest::default(), Complete::No))
+            }
+            Err(failure) => {
+                tracing::debug!(?failure, "the image's configuration cannot be read");
+                Ok((Manifest::default(), Complete::No))
+            }
+        }
+    }
+
+    fn outages(&self) -> MutexGuard<'_, Outages<Asked>> {
+        self.outages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registry for HttpRegistry {
+    async fn digest(&self, lookup: &Lookup) -> Result<Digest, RegistryError> {
+        let tag = match (lookup.image.tag(), lookup.image.digest()) {
+            (None, Some(digest)) => return Ok(digest.clone()),
+            (tag, _) => tag.unwrap_or("latest"),
+        };
+        self.bounded(lookup, |call| async move { self.digest_at(&call, tag).await }).await
+    }
+
+    async fn manifest(&self, lookup: &Lookup, digest: &Digest) -> Result<Arc<Manifest>, RegistryError> {
+        if let Some(manifest) = self.remembered().get(digest) {
+            return Ok(manifest);
+        }
+        let (manifest, complete) =
+            self.bounded(lookup, |call| async move { self.manifest_at(&call, digest).await }).await?;
+        let manifest = Arc::new(manifest);
+        if complete == Complete::Yes {
+            self.remembered().insert(digest.clone(), Arc::clone(&manifest));
+        }
+        Ok(manifest)
+    }
+}
+
+/// Whether all that there is to know of a manifest is known; only then it is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Complete {
+    Yes,
+    No,
+}
+
+/// The digest that an answer's header gives, where there is one.
+fn promised_digest(answer: &Answer) -> Result<Option<Digest>, Failure> {
+    let header = answer.header("docker-content-digest").map(str::trim).filter(|text| !text.is_empty());
+    let parsed = header.map(str::parse::<Digest>).transpose();
+    parsed.map_err(|error| Failure::nonsense(words(&error.to_string())))
+}
+
+/// The body of an answer that should be a manifest.
+fn manifest_body(answer: &Answer) -> Result<&[u8], Failure> {
+    match answer.status {
+        StatusCode::OK if answer.is_html() => Err(web_page()),
+        StatusCode::OK => Ok(&answer.body),
+        _ => Err(unexpected(answer)),
+    }
+}
+
+fn web_page() -> Failure {
+    Failure::nonsense("it sends a web page (text/html) where a manifest should be")
+}
+
+/// An answer with a status that does not fit the question.
+fn unexpected(answer: &Answer) -> Failure {
+    match answer.status {
+        StatusCode::NOT_FOUND => Failure::NotFound,
+        _ => Failure::nonsense(answer.explained()),
+    }
+}
+
+/// What stands behind digests: at most so many, the oldest forgotten first.
+#[derive(Debug)]
+struct Remembered {
+    limit: usize,
+    manifests: HashMap<Digest, Arc<Manifest>>,
+    order: VecDeque<Digest>,
+}
+
+impl Remembered {
+    fn up_to(limit: usize) -> Self {
+        Self { limit, manifests: HashMap::new(), order: VecDeque::new() }
+    }
+
+    fn get(&self, digest: &Digest) -> Option<Arc<Manifest>> {
+        self.manifests.get(digest).map(Arc::clone)
+    }
+
+    fn insert(&mut self, digest: Digest, manifest: Arc<Manifest>) {
+        if self.manifests.insert(digest.clone(), manifest).is_none() {
+            self.order.push_back(digest);
+        }
+        while self.order.len() > self.limit {
+            if let Some(oldest) = self.order.pop_front() {
+                self.manifests.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_manifests_are_remembered() {
+        let digests: Vec<Digest> = (0..5).filter_map(|n: u8| digest_of(&[n])).collect();
+        let mut remembered = Remembered::up_to(3);
+        for digest in digests.iter().chain(&digests[4..]) {
+            remembered.insert(digest.clone(), Arc::default());
+        }
+        let known: Vec<bool> = digests.iter().map(|digest| remembered.get(digest).is_some()).collect();
+        assert_eq!(known, [false, false, true, true, true]);
+        assert_eq!(remembered.manifests.len(), 3);
+    }
+}

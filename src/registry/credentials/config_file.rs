@@ -1,0 +1,291 @@
+//! Docker's client configuration, `config.json`: who is logged in where. Read, never written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+
+use super::{Account, Credentials, CredentialsError, TOKEN_USERNAME, host_of_key, server_of_host};
+use crate::secret::Secret;
+
+/// Docker writes padding; people who write the file by hand do not always.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// One `config.json`.
+#[derive(Clone, Debug)]
+pub(super) struct ConfigFile {
+    path: PathBuf,
+    contents: Contents,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Contents {
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    auths: BTreeMap<String, Entry>,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    cred_helpers: BTreeMap<String, String>,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    creds_store: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    #[serde(deserialize_with = "secret")]
+    auth: Option<Secret>,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    username: String,
+    #[serde(deserialize_with = "secret")]
+    password: Option<Secret>,
+    #[serde(deserialize_with = "secret")]
+    identitytoken: Option<Secret>,
+    #[serde(deserialize_with = "secret")]
+    registrytoken: Option<Secret>,
+}
+
+/// An empty secret is none.
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.filter(|text| !text.is_empty()).map(Secret::new))
+}
+
+/// A credential helper to be asked, and the server to ask it for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HelperQuestion {
+    /// The program's name after `docker-credential-`.
+    pub helper: String,
+    /// What is written to its standard input.
+    pub server: String,
+}
+
+impl ConfigFile {
+    /// Reads `folder/config.json`; `None` when there is no such file.
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, CredentialsError> {
+        let path = folder.join("config.json");
+        let unreadable =
+            |cause: String| CredentialsError::Unreadable { path: path.clone(), cause: cause.clone() };
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound) => return Ok(None),
+            Err(error) => return Err(unreadable(error.to_string())),
+        };
+        // An empty file is what a forgotten bind mount or `touch` leaves; Docker reads it as empty too.
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Some(Self { path, contents: Contents::default() }));
+        }
+        // Only where it went wrong: serde's own words may quote a value, and values are secrets here.
+        let contents = serde_json::from_slice(&text).map_err(|error| {
+            let kind = match error.classify() {
+                serde_json::error::Category::Data => "a value of an unexpected type",
+                _ => "not valid JSON",
+            };
+            unreadable(format!("{kind} at line {} column {}", error.line(), error.column()))
+        })?;
+        Ok(Some(Self { path, contents }))
+    }
+
+    /// The helper that this file names for `host`: its own (`credHelpers`), else the one for all
+    /// (`credsStore`).
+    pub(super) fn helper(&self, host: &str) -> Option<HelperQuestion> {
+        let own = self.contents.cred_helpers.iter().find(|(key, _)| host_of_key(key) == host);
+        let helper = own.map(|(_, helper)| helper).unwrap_or(&self.contents.creds_store);
+        if helper.is_empty() {
+            return None;
+        }
+        // `docker login` leaves the name under which it stored the account as an empty entry.
+        let written = self.entries(host).find(|(_, entry)| entry.is_empty()).map(|(key, _)| key.as_str());
+        let server = written.unwrap_or_else(|| server_of_host(host)).to_owned();
+        Some(HelperQuestion { helper: helper.clone(), server })
+    }
+
+    /// The account that stands in the file itself for `host`.
+    pub(super) fn inline(&self, host: &str) -> Result<Option<Credentials>, CredentialsError> {
+        let Some((key, entry)) = self.entries(host).find(|(_, entry)| !entry.is_empty()) else {
+            return Ok(None);
+        };
+        let malformed = |cause: &str| CredentialsError::Malformed {
+            path: self.path.clone(),
+            key: key.clone(),
+            cause: cause.to_owned(),
+        };
+        let account = entry.account().map_err(malformed)?;
+        Ok(account.map(|account| Credentials {
+            source: self.path.display().to_string(),
+            server: server_of_host(host).to_owned(),
+            account,
+        }))
+    }
+
+    /// All entries of `auths` for `host`, the one under Docker's own name first.
+    fn entries(&self, host: &str) -> impl Iterator<Item = (&String, &Entry)> {
+        let canonical = server_of_host(host).to_owned();
+        let first = self.contents.auths.get_key_value(&canonical);
+        let others =
+            self.contents.auths.iter().filter(move |(key, _)| **key != canonical && host_of_key(key) == host);
+        first.into_iter().chain(others)
+    }
+}
+
+impl Entry {
+    fn is_empty(&self) -> bool {
+        self.auth.is_none()
+            && self.username.is_empty()
+            && self.password.is_none()
+            && self.identitytoken.is_none()
+            && self.registrytoken.is_none()
+    }
+
+    /// The account of this entry; an error says what is wrong with it, never what it is.
+    fn account(&self) -> Result<Option<Account>, &'static str> {
+        if let Some(token) = &self.registrytoken {
+            return Ok(Some(Account::RegistryToken(token.clone())));
+        }
+        let (username, password) = match &self.auth {
+            Some(auth) => decode(auth.reveal())?,
+            None => (self.username.clone(), self.password.clone().unwrap_or_else(|| Secret::new(""))),
+        };
+        if let Some(token) = &self.identitytoken {
+            return Ok(Some(Account::IdentityToken { username, token: token.clone() }));
+        }
+        if username == TOKEN_USERNAME {
+            return Ok(Some(Account::IdentityToken { username, token: password }));
+        }
+        if username.is_empty() { Ok(None) } else { Ok(Some(Account::Password { username, password })) }
+    }
+}
+
+/// `auth`: base64 of `username:password`. The password may contain colons.
+fn decode(auth: &str) -> Result<(String, Secret), &'static str> {
+    let packed: String = auth.split_ascii_whitespace().collect();
+    let bytes = BASE64.decode(packed).map_err(|_| "auth is not base64")?;
+    let text = String::from_utf8(bytes).map_err(|_| "auth is not text in base64")?;
+    let (username, password) = text.split_once(':').ok_or("auth is not username:password in base64")?;
+    Ok((username.to_owned(), Secret::new(password.trim_matches('\0'))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(contents: &str) -> ConfigFile {
+        ConfigFile {
+            path: PathBuf::from("/x/config.json"),
+            contents: serde_json::from_str(contents).unwrap(),
+        }
+    }
+
+    fn password(username: &str, password: &str) -> Account {
+        Account::Password { username: username.to_owned(), password: Secret::new(password) }
+    }
+
+    fn account(contents: &str, host: &str) -> Option<Account> {
+        file(contents).inline(host).unwrap().map(|credentials| credentials.account)
+    }
+
+    #[test]
+    fn every_form_of_an_entry_is_understood() {
+        for (entry, expected) in [
+            // u:p
+            (r#"{"auth":"dTpw"}"#, Some(password("u", "p"))),
+            // user:pä:ss, padding left out
+            (r#"{"auth":"dXNlcjpww6Q6c3M"}"#, Some(password("user", "pä:ss"))),
+            (r#"{"auth":"dXNlcjpww6Q6c3M="}"#, Some(password("user", "pä:ss"))),
+            (r#"{"auth":"dTpw\n"}"#, Some(password("u", "p"))),
+            (r#"{"username":"u","password":"~?>/+"}"#, Some(password("u", "~?>/+"))),
+            (r#"{"auth":"dTpw","username":"x","password":"y","email":"z"}"#, Some(password("u", "p"))),
+            (
+                r#"{"auth":"dTpw","identitytoken":"t"}"#,
+                Some(Account::IdentityToken { username: "u".to_owned(), token: Secret::new("t") }),
+            ),
+            (
+                r#"{"identitytoken":"t","auth":null}"#,
+                Some(Account::IdentityToken { username: String::new(), token: Secret::new("t") }),
+            ),
+            (
+                r#"{"username":"<token>","password":"t"}"#,
+                Some(Account::IdentityToken { username: "<token>".to_owned(), token: Secret::new("t") }),
+            ),
+            (r#"{"registrytoken":"t","auth":"dTpw"}"#, Some(Account::RegistryToken(Secret::new("t")))),
+            ("{}", None),
+            (r#"{"auth":"","username":"","password":""}"#, None),
+            (r#"{"email":"me@example.org"}"#, None),
+        ] {
+            assert_eq!(account(&format!(r#"{{"auths":{{"r":{entry}}}}}"#), "r"), expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn docker_hubs_own_key_wins_over_its_other_names_and_empty_entries_are_passed_over() {
+        let hub = r#"{"auths":{"docker.io":{"username":"b","password":"b"},
+            "https://index.docker.io/v1/":{"username":"a","password":"a"},"r":{}}}"#;
+        assert_eq!(account(hub, "docker.io"), Some(password("a", "a")));
+        let empty = r#"{"auths":{"https://index.docker.io/v1/":{},"index.docker.io":{"auth":"dTpw"}}}"#;
+        assert_eq!(account(empty, "docker.io"), Some(password("u", "p")));
+        assert_eq!(account(hub, "r"), None);
+        assert_eq!(account(hub, "ghcr.io"), None);
+        let found = file(hub).inline("docker.io").unwrap().unwrap();
+        assert_eq!(found.server, "https://index.docker.io/v1/");
+        assert_eq!(found.source, "/x/config.json");
+    }
+
+    #[test]
+    fn a_malformed_entry_is_an_error_for_its_registry_only_and_quotes_nothing() {
+        let contents = r#"{"auths":{"a":{"auth":"!!secret!!"},"b":{"auth":"c2VjcmV0"},"c":{"auth":"dTpw"}}}"#;
+        for host in ["a", "b"] {
+            let error = file(contents).inline(host).unwrap_err().to_string();
+            assert!(error.contains("/x/config.json") && error.contains(&format!("{host:?}")), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        assert!(file(contents).inline("c").unwrap().is_some());
+    }
+
+    #[test]
+    fn helpers_are_chosen_by_host_before_the_store_and_asked_for_the_name_that_docker_uses() {
+        let contents = r#"{"credHelpers":{"https://ecr.example/":"ecr-login","docker.io":"hub","off":""},
+            "credsStore":"pass","auths":{"https://reg:5000":{}}}"#;
+        let question = |helper: &str, server: &str| {
+            Some(HelperQuestion { helper: helper.to_owned(), server: server.to_owned() })
+        };
+        let file = file(contents);
+        assert_eq!(file.helper("ecr.example"), question("ecr-login", "ecr.example"));
+        assert_eq!(file.helper("docker.io"), question("hub", "https://index.docker.io/v1/"));
+        assert_eq!(file.helper("reg:5000"), question("pass", "https://reg:5000"));
+        assert_eq!(file.helper("ghcr.io"), question("pass", "ghcr.io"));
+        assert_eq!(file.helper("off"), None);
+    }
+
+    #[test]
+    fn unknown_fields_and_nulls_of_a_clients_own_do_not_matter() {
+        let contents = r#"{"auths":null,"credHelpers":null,"credsStore":null,"detachKeys":"ctrl-x",
+            "plugins":{"a":{"b":1}},"HttpHeaders":{"X":"y"}}"#;
+        assert_eq!(account(contents, "r"), None);
+        assert_eq!(file(contents).helper("r"), None);
+    }
+
+    #[test]
+    fn a_missing_file_is_none_and_a_broken_one_an_error_with_path_and_place() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(ConfigFile::read(folder.path()).unwrap().is_none());
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, " \n").unwrap();
+        assert!(ConfigFile::read(folder.path()).unwrap().is_some());
+        for broken in [r#"{"auths": {"r": {"auth": secret}}}"#, r#"{"auths": "secret"}"#, "\u{feff}{", "[]"] {
+            std::fs::write(&path, broken).unwrap();
+            let error = ConfigFile::read(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(&path.display().to_string()) && error.contains("line 1"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(ConfigFile::read(folder.path()).is_err());
+    }
+}

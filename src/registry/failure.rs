@@ -1,0 +1,97 @@
+//! Why one attempt failed, and whether another one makes sense. Pure.
+
+use std::time::Duration;
+
+use super::{Lookup, RegistryError};
+
+/// How far an attempt got before it found nobody to answer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// There is no connection: name, address, TLS.
+    Nothing,
+    /// It was cut, or nothing came in time.
+    Connection,
+    /// The server says itself that it cannot answer now (5xx).
+    Server,
+}
+
+/// What came of an attempt that brought no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    NotFound,
+    Refused {
+        cause: String,
+        /// Registries do not tell strangers whether an image exists.
+        may_not_exist: bool,
+    },
+    RateLimited {
+        retry_after: Option<Duration>,
+    },
+    Unreachable {
+        cause: String,
+        reached: Reached,
+        retry_after: Option<Duration>,
+    },
+    Nonsense {
+        cause: String,
+    },
+}
+
+impl Failure {
+    pub(super) fn nonsense(cause: impl Into<String>) -> Self {
+        Self::Nonsense { cause: cause.into() }
+    }
+
+    /// Whether the same question may be answered in a moment.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(self, Self::RateLimited { .. } | Self::Unreachable { .. })
+    }
+
+    /// What the server asked to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::Unreachable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The same failure, said of the registry's token server.
+    pub(super) fn of_token_server(self, name: &str) -> Self {
+        let of = |cause: String| format!("its token server {name}: {cause}");
+        match self {
+            Self::NotFound => Self::Refused { cause: of("404 Not Found".to_owned()), may_not_exist: false },
+            Self::Refused { cause, may_not_exist } => Self::Refused { cause: of(cause), may_not_exist },
+            Self::RateLimited { .. } => self,
+            Self::Unreachable { cause, reached, retry_after } => {
+                Self::Unreachable { cause: of(cause), reached, retry_after }
+            }
+            Self::Nonsense { cause } => Self::Nonsense { cause: of(cause) },
+        }
+    }
+
+    /// What is told of it.
+    pub(super) fn into_error(self, lookup: &Lookup) -> RegistryError {
+        let registry = lookup.image.registry().to_owned();
+        let image = lookup.image.tagged();
+        match self {
+            Self::NotFound => RegistryError::NotFound { image, registry },
+            Self::Refused { cause, may_not_exist } => {
+                let (who, cause) = match &lookup.credentials {
+                    Some(credentials) => {
+                        (format!("with credentials from {}", credentials.source), credentials.redact(&cause))
+                    }
+                    None => ("without credentials".to_owned(), cause),
+                };
+                let hint = if may_not_exist {
+                    "; it may be private, misspelt, or a local image (which needs gantry.manifest.cmd=none)"
+                } else {
+                    ""
+                };
+                RegistryError::Refused { image, registry, who, cause: format!("{cause}{hint}") }
+            }
+            Self::RateLimited { retry_after } => RegistryError::RateLimited { registry, retry_after },
+            Self::Unreachable { cause, .. } => RegistryError::Unreachable { registry, cause },
+            Self::Nonsense { cause } => RegistryError::Nonsense { registry, cause },
+        }
+    }
+}

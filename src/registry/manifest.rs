@@ -1,0 +1,228 @@
+//! What a registry's answers say: manifests, indexes, configurations, and whether they are what their
+//! digest promises. Pure.
+
+use std::fmt::Write as _;
+
+use oci_client::manifest::{
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+
+use super::{Manifest, Platform};
+use crate::image::Digest;
+
+/// What is accepted where a manifest is asked for: an image that runs on several platforms is an index,
+/// and its digest is the one that a service is pinned to.
+pub(super) fn accepted() -> String {
+    [
+        OCI_IMAGE_INDEX_MEDIA_TYPE,
+        IMAGE_MANIFEST_LIST_MEDIA_TYPE,
+        OCI_IMAGE_MEDIA_TYPE,
+        IMAGE_MANIFEST_MEDIA_TYPE,
+    ]
+    .join(", ")
+}
+
+/// What a manifest leaves to be found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// An index: everything is known.
+    Index(Manifest),
+    /// A single image: its platform stands in its configuration, where there is one.
+    Image {
+        /// The configuration's digest.
+        configuration: Option<Digest>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    #[serde(default)]
+    schema_version: Option<u64>,
+    #[serde(default)]
+    manifests: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Option<Vec<serde::de::IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
+    digest: String,
+    #[serde(default)]
+    platform: Option<RawPlatform>,
+}
+
+#[derive(Deserialize)]
+struct RawPlatform {
+    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
+    os: String,
+    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
+    architecture: String,
+}
+
+impl RawPlatform {
+    /// Attestations are listed as `unknown/unknown`.
+    fn known(self) -> Option<Platform> {
+        let is_known = |text: &str| !text.is_empty() && text != "unknown";
+        (is_known(&self.os) && is_known(&self.architecture))
+            .then_some(Platform { os: self.os, architecture: self.architecture })
+    }
+}
+
+/// Reads a manifest or an index. The error says what it is instead.
+pub(super) fn read(body: &[u8]) -> Result<Read, String> {
+    let document: Document =
+        serde_json::from_slice(body).map_err(|_| "its manifest is not JSON of a known form".to_owned())?;
+    if document.schema_version == Some(1) {
+        return Err("its manifest has schema version 1, which engines no longer run".to_owned());
+    }
+    if let Some(entries) = document.manifests {
+        let children = entries.iter().filter_map(|entry| entry.digest.parse().ok()).collect();
+        let mut platforms = Vec::new();
+        for platform in entries.into_iter().filter_map(|entry| entry.platform.and_then(RawPlatform::known)) {
+            if !platforms.contains(&platform) {
+                platforms.push(platform);
+            }
+        }
+        return Ok(Read::Index(Manifest { children, platforms }));
+    }
+    if document.config.is_none() && document.layers.is_none() {
+        return Err("its manifest is neither an image nor an index".to_owned());
+    }
+    let configuration = document.config.and_then(|config| config.digest.parse().ok());
+    Ok(Read::Image { configuration })
+}
+
+/// The platform that an image's configuration names.
+pub(super) fn platform(configuration: &[u8]) -> Option<Platform> {
+    serde_json::from_slice::<RawPlatform>(configuration).ok().and_then(RawPlatform::known)
+}
+
+/// Whether `body` is what `digest` promises.
+pub(super) fn is_content_of(body: &[u8], digest: &Digest) -> bool {
+    let (algorithm, promised) = digest.as_str().split_once(':').unwrap_or_default();
+    let actual = match algorithm {
+        "sha256" => hex(&Sha256::digest(body)),
+        "sha384" => hex(&Sha384::digest(body)),
+        "sha512" => hex(&Sha512::digest(body)),
+        _ => return false,
+    };
+    actual == promised
+}
+
+/// The digest of `body`, as a registry would give it.
+pub(super) fn digest_of(body: &[u8]) -> Option<Digest> {
+    format!("sha256:{}", hex(&Sha256::digest(body))).parse().ok()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn digest(fill: char) -> String {
+        format!("sha256:{}", fill.to_string().repeat(64))
+    }
+
+    fn platform_of(os: &str, architecture: &str) -> Platform {
+        Platform { os: os.to_owned(), architecture: architecture.to_owned() }
+    }
+
+    #[test]
+    fn an_index_lists_all_its_children_and_each_real_platform_once() {
+        let index = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[
+            {{"digest":"{}","size":1,"platform":{{"architecture":"amd64","os":"linux"}}}},
+            {{"digest":"{}","size":1,"platform":{{"architecture":"arm","os":"linux","variant":"v6"}}}},
+            {{"digest":"{}","size":1,"platform":{{"architecture":"arm","os":"linux","variant":"v7"}}}},
+            {{"digest":"{}","size":12345678901234567890123,"annotations":{{"vnd.docker.reference.type":"attestation-manifest"}},
+              "platform":{{"architecture":"unknown","os":"unknown"}}}},
+            {{"digest":"{}"}},{{"digest":"broken"}},{{"platform":null,"digest":null}}]}}"#,
+            digest('a'),
+            digest('b'),
+            digest('c'),
+            digest('d'),
+            digest('e'),
+        );
+        let expected = Manifest {
+            children: ['a', 'b', 'c', 'd', 'e'].map(|fill| digest(fill).parse().unwrap()).to_vec(),
+            platforms: vec![platform_of("linux", "amd64"), platform_of("linux", "arm")],
+        };
+        assert_eq!(read(index.as_bytes()), Ok(Read::Index(expected)));
+        assert_eq!(read(br#"{"schemaVersion":2,"manifests":[]}"#), Ok(Read::Index(Manifest::default())));
+    }
+
+    #[test]
+    fn a_single_image_names_its_configuration() {
+        let image =
+            format!(r#"{{"schemaVersion":2,"config":{{"digest":"{}"}},"layers":[{{}}]}}"#, digest('a'));
+        assert_eq!(
+            read(image.as_bytes()),
+            Ok(Read::Image { configuration: Some(digest('a').parse().unwrap()) })
+        );
+        for without in [r#"{"layers":[]}"#, r#"{"config":{"digest":"x"}}"#, r#"{"config":{}}"#] {
+            assert_eq!(read(without.as_bytes()), Ok(Read::Image { configuration: None }), "{without}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_an_error_that_says_so() {
+        for (body, word) in [
+            ("<html></html>", "not JSON"),
+            ("", "not JSON"),
+            ("[]", "not JSON"),
+            ("null", "not JSON"),
+            (r#"{"manifests":"many"}"#, "not JSON"),
+            ("{}", "neither"),
+            (r#"{"manifests":null,"errors":[]}"#, "neither"),
+            (r#"{"schemaVersion":1,"fsLayers":[]}"#, "schema version 1"),
+        ] {
+            let error = read(body.as_bytes()).unwrap_err();
+            assert!(error.contains(word), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_tells_its_platform() {
+        let configuration = br#"{"architecture":"arm64","os":"linux","rootfs":{},"created":"x"}"#;
+        assert_eq!(platform(configuration), Some(platform_of("linux", "arm64")));
+        for none in ["", "{}", r#"{"os":"linux"}"#, r#"{"os":"","architecture":"amd64"}"#, "[1]"] {
+            assert_eq!(platform(none.as_bytes()), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn content_is_checked_against_its_digest() {
+        // The digests of the empty text.
+        let sha256 = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let sha512 = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
+        for text in [sha256, sha512] {
+            let digest = text.parse().unwrap();
+            assert!(is_content_of(b"", &digest), "{text}");
+            assert!(!is_content_of(b"x", &digest), "{text}");
+        }
+        assert_eq!(digest_of(b"").unwrap().as_str(), sha256);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read(&body);
+            let _ = platform(&body);
+        }
+    }
+}

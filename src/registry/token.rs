@@ -1,0 +1,311 @@
+//! Bearer tokens: fetched once for all who need the same one, and kept until they expire.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::{StatusCode, Url};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::challenge::Bearer;
+use super::credentials::{Account, Credentials};
+use super::endpoints::Endpoint;
+use super::failure::Failure;
+use super::transport::{Answer, Request, Transport};
+use super::words;
+use crate::secret::Secret;
+
+/// How long a token is valid when its server does not say; so the token specification.
+const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+
+/// The longest that a token is kept, whatever its server says: a password that was revoked should not
+/// work for a year.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// How much earlier a token is replaced, at most: for the way of the request and clocks that differ.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// At how many tokens the expired ones are thrown away.
+const PRUNE_AT: usize = 4096;
+
+/// What a token is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Purpose {
+    /// The registry's host.
+    pub host: String,
+    /// The token server, and the registry's name there.
+    pub bearer: Bearer,
+    pub repository: String,
+    pub credentials: Option<Arc<Credentials>>,
+}
+
+/// A token that may be used now.
+#[derive(Clone, Debug)]
+pub(super) struct Issued {
+    pub token: Secret,
+    /// Whether it came just now; the registry's word against it is then final.
+    pub is_fresh: bool,
+}
+
+#[derive(Debug)]
+struct Token {
+    text: Secret,
+    until: Instant,
+}
+
+/// One purpose's token. Who holds the lock fetches it, the others wait for it.
+#[derive(Debug, Default)]
+struct Slot {
+    token: Option<Token>,
+    /// When and why the last fetch failed: the answer for all who were already waiting then.
+    failed: Option<(Instant, Failure)>,
+}
+
+/// All tokens of this process.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    slots: Mutex<HashMap<Purpose, Arc<tokio::sync::Mutex<Slot>>>>,
+}
+
+impl Tokens {
+    /// A token for `purpose`, other than the `rejected` one.
+    pub(super) async fn get(
+        &self,
+        transport: &Transport,
+        endpoint: &Endpoint,
+        purpose: &Purpose,
+        rejected: Option<&Secret>,
+    ) -> Result<Issued, Failure> {
+        let came = Instant::now();
+        let slot = self.slot(purpose);
+        let mut slot = slot.lock().await;
+        if let Some(token) = &slot.token
+            && token.until > Instant::now()
+            && rejected != Some(&token.text)
+        {
+            return Ok(Issued { token: token.text.clone(), is_fresh: false });
+        }
+        if let Some((at, failure)) = &slot.failed
+            && *at >= came
+        {
+            return Err(failure.clone());
+        }
+        slot.token = None;
+        match fetch(transport, endpoint, purpose).await {
+            Ok(token) => {
+                let text = token.text.clone();
+                *slot = Slot { token: Some(token), failed: None };
+                Ok(Issued { token: text, is_fresh: true })
+            }
+            Err(failure) => {
+                slot.failed = Some((Instant::now(), failure.clone()));
+                Err(failure)
+            }
+        }
+    }
+
+    fn slot(&self, purpose: &Purpose) -> Arc<tokio::sync::Mutex<Slot>> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(purpose) {
+            return Arc::clone(slot);
+        }
+        if slots.len() >= PRUNE_AT && slots.len().is_power_of_two() {
+            let now = Instant::now();
+            slots.retain(|_, slot| {
+                slot.try_lock()
+                    .map_or(true, |slot| slot.token.as_ref().is_some_and(|token| token.until > now))
+            });
+        }
+        Arc::clone(slots.entry(purpose.clone()).or_default())
+    }
+}
+
+async fn fetch(transport: &Transport, endpoint: &Endpoint, purpose: &Purpose) -> Result<Token, Failure> {
+    let realm = Url::parse(&purpose.bearer.realm).ok().filter(|realm| {
+        matches!(realm.scheme(), "http" | "https") && realm.host_str().is_some_and(|host| !host.is_empty())
+    });
+    let Some(realm) = realm else {
+        return Err(Failure::nonsense("the address that it names for tokens is no web address"));
+    };
+    let server = realm.host_str().unwrap_or_default().to_owned();
+    let asked = Instant::now();
+    let answer =
+        ask(transport, endpoint, purpose, realm).await.map_err(|failure| failure.of_token_server(&server))?;
+    read(&answer, asked).map_err(|failure| failure.of_token_server(&server))
+}
+
+async fn ask(
+    transport: &Transport,
+    endpoint: &Endpoint,
+    purpose: &Purpose,
+    realm: Url,
+) -> Result<Answer, Failure> {
+    let by_name = |username: &str, secret: &Secret| {
+        let mut url = query(&realm, purpose);
+        if !username.is_empty() {
+            url.query_pairs_mut().append_pair("account", username);
+        }
+        Request::get(url).with_authorization(basic(username, secret))
+    };
+    let Some(credentials) = &purpose.credentials else {
+        return answered(transport.send(endpoint, &Request::get(query(&realm, purpose))).await?, Who::Nobody);
+    };
+    if realm.scheme() != "https" && !endpoint.allows_plain_http() {
+        let cause = "it speaks plain HTTP, over which no password is sent".to_owned();
+        return Err(Failure::Refused { cause, may_not_exist: false });
+    }
+    let answer = match &credentials.account {
+        Account::Password { username, password } => {
+            transport.send(endpoint, &by_name(username, password)).await?
+        }
+        Account::IdentityToken { username, token } => {
+            let mut form = realm.clone();
+            form.set_query(None);
+            let mut form = query(&form, purpose);
+            form.query_pairs_mut()
+                .append_pair("grant_type", "refresh_token")
+                .append_pair("client_id", "gantry")
+                .append_pair("refresh_token", token.reveal());
+            let form = Secret::new(form.query().unwrap_or_default());
+            let answer = transport.send(endpoint, &Request::form(realm.clone(), form)).await?;
+            match answer.status {
+                // Token servers without OAuth2 take the token as a password.
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNAUTHORIZED => {
+                    transport.send(endpoint, &by_name(username, token)).await?
+                }
+                _ => answer,
+            }
+        }
+        Account::RegistryToken(token) => {
+            // Never asked for: such a token goes to the registry itself.
+            transport.send(endpoint, &by_name("", token)).await?
+        }
+    };
+    answered(answer, Who::Account)
+}
+
+/// Who asked a token server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Nobody,
+    Account,
+}
+
+fn answered(answer: Answer, who: Who) -> Result<Answer, Failure> {
+    let answer = answer.unless_busy()?;
+    match answer.status {
+        StatusCode::OK => Ok(answer),
+        status if status.is_client_error() => {
+            Err(Failure::Refused { cause: answer.explained(), may_not_exist: who == Who::Nobody })
+        }
+        _ => Err(Failure::nonsense(answer.explained())),
+    }
+}
+
+/// The realm, asked for this purpose. Its own query stays.
+fn query(realm: &Url, purpose: &Purpose) -> Url {
+    let mut url = realm.clone();
+    {
+        let mut pairs = url.query_pairs_mut();
+        if !purpose.bearer.service.is_empty() {
+            pairs.append_pair("service", &purpose.bearer.service);
+        }
+        pairs.append_pair("scope", &format!("repository:{}:pull", purpose.repository));
+    }
+    url
+}
+
+/// The value of `Authorization` for a name and a password.
+pub(super) fn basic(username: &str, password: &Secret) -> Secret {
+    Secret::new(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.reveal()))))
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    access_token: Option<String>,
+    #[serde(default)]
+    expires_in: Option<serde_json::Value>,
+}
+
+fn read(answer: &Answer, asked: Instant) -> Result<Token, Failure> {
+    let nonsense = || {
+        let kind = answer.content_type().unwrap_or("no content type");
+        Failure::nonsense(format!("its answer ({}) holds no token", words(kind)))
+    };
+    let parsed: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| nonsense())?;
+    let text = [parsed.token, parsed.access_token].into_iter().flatten().find(|text| !text.is_empty());
+    let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic())).ok_or_else(nonsense)?;
+    Ok(Token { text: Secret::new(text), until: asked + life(parsed.expires_in.as_ref()) })
+}
+
+/// How long a token is used. Some servers write the number as text.
+fn life(expires_in: Option<&serde_json::Value>) -> Duration {
+    let seconds = match expires_in {
+        Some(serde_json::Value::String(text)) => text.parse().ok(),
+        Some(value) => value.as_f64(),
+        None => None,
+    };
+    let whole = seconds
+        .filter(|seconds| *seconds > 0.0)
+        .map_or(DEFAULT_LIFE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFE))
+        .min(LONGEST_LIFE);
+    whole - MARGIN.min(whole / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_used_for_a_little_less_than_its_life() {
+        for (expires_in, milliseconds) in [
+            ("null", 55_000),
+            ("60", 55_000),
+            ("300", 295_000),
+            ("10", 9_000),
+            ("1", 900),
+            ("0", 55_000),
+            ("-5", 55_000),
+            ("\"300\"", 295_000),
+            ("\"soon\"", 55_000),
+            ("299.5", 294_500),
+            ("1e300", 86_395_000),
+            ("[]", 55_000),
+        ] {
+            let value: serde_json::Value = serde_json::from_str(expires_in).unwrap();
+            assert_eq!(life(Some(&value)), Duration::from_millis(milliseconds), "{expires_in}");
+        }
+        assert_eq!(life(None), Duration::from_secs(55));
+    }
+
+    #[test]
+    fn the_realms_own_query_stays_and_names_are_escaped() {
+        let purpose = Purpose {
+            host: "r".to_owned(),
+            bearer: Bearer { realm: String::new(), service: "a b&c".to_owned() },
+            repository: "team/app".to_owned(),
+            credentials: None,
+        };
+        let realm = Url::parse("https://t/token?x=1").unwrap();
+        assert_eq!(
+            query(&realm, &purpose).as_str(),
+            "https://t/token?x=1&service=a+b%26c&scope=repository%3Ateam%2Fapp%3Apull"
+        );
+    }
+
+    #[test]
+    fn a_name_and_password_are_packed_as_basic_authentication() {
+        // RFC 7617, with its example in UTF-8.
+        assert_eq!(
+            basic("Aladdin", &Secret::new("open sesame")).reveal(),
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+        );
+        assert_eq!(basic("test", &Secret::new("123£")).reveal(), "Basic dGVzdDoxMjPCow==");
+    }
+}

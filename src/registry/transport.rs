@@ -1,0 +1,350 @@
+//! One request and its answer: schemes, certificates, redirects, time-outs, sizes. Knows nothing of
+//! accounts or manifests.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, Response, StatusCode, Url};
+
+use super::clients::Clients;
+use super::endpoints::{Endpoint, Scheme};
+use super::failure::{Failure, Reached};
+use super::limits::Limits;
+use super::{retry, words};
+use crate::hosts::is_loopback;
+use crate::secret::Secret;
+
+/// How much of an error's page is read: registries explain themselves in a few hundred bytes.
+const ERROR_BODY: usize = 16 * 1024;
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub method: Method,
+    pub url: Url,
+    pub accept: Option<String>,
+    /// The whole value of the header.
+    pub authorization: Option<Secret>,
+    /// A form, already encoded.
+    pub form: Option<Secret>,
+}
+
+impl Request {
+    pub(super) fn new(method: Method, url: Url) -> Self {
+        Self { method, url, accept: None, authorization: None, form: None }
+    }
+
+    pub(super) fn get(url: Url) -> Self {
+        Self::new(Method::GET, url)
+    }
+
+    pub(super) fn form(url: Url, form: Secret) -> Self {
+        Self { form: Some(form), ..Self::new(Method::POST, url) }
+    }
+
+    pub(super) fn with_authorization(self, authorization: Secret) -> Self {
+        Self { authorization: Some(authorization), ..self }
+    }
+}
+
+/// What came back: a status, and for `GET` a body within bounds.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Whether it came from the server that was asked and not from one that it redirected to.
+    pub is_first_hand: bool,
+}
+
+impl Answer {
+    /// A header's value, where there is one and it is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn content_type(&self) -> Option<&str> {
+        self.header(CONTENT_TYPE.as_str())
+    }
+
+    /// Whether this is a web page: a login form, a proxy's error, a captive portal.
+    pub(super) fn is_html(&self) -> bool {
+        self.content_type()
+            .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
+    }
+
+    /// The status, and what the server said about it.
+    pub(super) fn explained(&self) -> String {
+        let said = said(&self.body).map_or_else(String::new, |said| format!(": {said}"));
+        format!("{}{said}", self.status)
+    }
+
+    /// The answer, unless it is that the server cannot give one now.
+    pub(super) fn unless_busy(self) -> Result<Self, Failure> {
+        let retry_after = || {
+            let header = self.header(RETRY_AFTER.as_str())?;
+            retry::retry_after(header, Timestamp::now())
+        };
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => Err(Failure::RateLimited { retry_after: retry_after() }),
+            StatusCode::NOT_IMPLEMENTED => Ok(self),
+            status
+                if status.is_server_error()
+                    || status == StatusCode::REQUEST_TIMEOUT
+                    || status == StatusCode::TOO_EARLY =>
+            {
+                let (cause, retry_after) = (self.explained(), retry_after());
+                Err(Failure::Unreachable { cause, reached: Reached::Server, retry_after })
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+/// What an error's body says, in the forms that registries and token servers use.
+fn said(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let first = body.get("errors").and_then(|errors| errors.get(0));
+    let texts = [
+        first.and_then(|error| error.get("message")),
+        first.and_then(|error| error.get("code")),
+        body.get("error_description"),
+        body.get("details"),
+        body.get("message"),
+        body.get("error"),
+    ];
+    let text = texts.into_iter().flatten().find_map(|text| text.as_str().filter(|text| !text.is_empty()))?;
+    Some(words(text))
+}
+
+/// Sends requests.
+#[derive(Debug)]
+pub(super) struct Transport {
+    pub limits: Limits,
+    clients: Clients,
+    /// The scheme by which an insecure registry last answered.
+    schemes: Mutex<HashMap<String, Scheme>>,
+}
+
+impl Transport {
+    pub(super) fn new(limits: Limits, clients: Clients) -> Self {
+        Self { limits, clients, schemes: Mutex::default() }
+    }
+
+    /// Asks an endpoint for something below its `/v2/`, by the scheme that it speaks: the one that worked
+    /// last, and the other where that finds nobody.
+    pub(super) async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        request: impl Fn(Url) -> Request,
+    ) -> Result<Answer, Failure> {
+        let preferred = self.schemes().get(&endpoint.host).copied();
+        let mut causes: Vec<String> = Vec::new();
+        for scheme in endpoint.order(preferred) {
+            let url = endpoint
+                .url(*scheme, path)
+                .ok_or_else(|| Failure::nonsense("its name and the image's make no web address"))?;
+            match self.send(endpoint, &request(url)).await {
+                Err(Failure::Unreachable { cause, reached: Reached::Nothing, .. }) => {
+                    if !causes.contains(&cause) {
+                        causes.push(cause);
+                    }
+                }
+                result => {
+                    if endpoint.order(None).len() > 1 && preferred != Some(*scheme) {
+                        self.schemes().insert(endpoint.host.clone(), *scheme);
+                    }
+                    return result;
+                }
+            }
+        }
+        let mut cause = causes.join(", and without TLS: ");
+        if is_loopback(&endpoint.host) {
+            cause.push_str(" (inside a container this address is the container itself, not the node)");
+        }
+        Err(Failure::Unreachable { cause, reached: Reached::Nothing, retry_after: None })
+    }
+
+    /// Sends one request and follows where it is sent, with the certificates and within the trust of
+    /// `endpoint`. What is secret goes only to the server of the request's own address.
+    pub(super) async fn send(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer, Failure> {
+        let client = self.clients.of(endpoint).await.map_err(|cause| Failure::Unreachable {
+            cause,
+            reached: Reached::Nothing,
+            retry_after: None,
+        })?;
+        let origin = request.url.origin();
+        let mut url = request.url.clone();
+        let mut is_first_hand = true;
+        for _ in 0..=self.limits.redirects {
+            let response = self.once(&client, request, &url, is_first_hand).await?;
+            tracing::debug!(
+                method = %request.method,
+                host = url.host_str(),
+                path = url.path(),
+                status = response.status().as_u16(),
+                "asked"
+            );
+            match next(&response, request, &url, endpoint)? {
+                None => return self.read(response, is_first_hand).await,
+                Some(target) => {
+                    is_first_hand &= target.origin() == origin;
+                    url = target;
+                }
+            }
+        }
+        Err(Failure::nonsense(format!("it redirects more than {} times", self.limits.redirects)))
+    }
+
+    async fn once(
+        &self,
+        client: &Client,
+        request: &Request,
+        url: &Url,
+        is_first_hand: bool,
+    ) -> Result<Response, Failure> {
+        let mut builder = client.request(request.method.clone(), url.clone()).timeout(self.limits.request);
+        if let Some(accept) = &request.accept {
+            builder = builder.header(ACCEPT, accept);
+        }
+        if let Some(authorization) = request.authorization.as_ref().filter(|_| is_first_hand) {
+            let mut value = HeaderValue::from_str(authorization.reveal()).map_err(|_| Failure::Refused {
+                cause: "the token cannot be sent: it is no plain text".to_owned(),
+                may_not_exist: false,
+            })?;
+            value.set_sensitive(true);
+            builder = builder.header(AUTHORIZATION, value);
+        }
+        if let Some(form) = &request.form {
+            builder = builder
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.reveal().to_owned());
+        }
+        builder.send().await.map_err(|error| self.trouble(error))
+    }
+
+    /// Reads the body to its end or to its limit.
+    async fn read(&self, mut response: Response, is_first_hand: bool) -> Result<Answer, Failure> {
+        let status = response.status();
+        let headers = std::mem::take(response.headers_mut());
+        let limit = if status.is_success() { self.limits.body } else { ERROR_BODY };
+        let mut body = BytesMut::new();
+        loop {
+            match response.chunk().await {
+                Ok(None) => break,
+                Ok(Some(chunk)) if body.len() + chunk.len() <= limit => body.extend_from_slice(&chunk),
+                // An error's page is worth reading, but not worth an error of its own.
+                _ if !status.is_success() => break,
+                Ok(Some(_)) => {
+                    return Err(Failure::nonsense(format!("its answer is longer than {limit} bytes")));
+                }
+                Err(error) => return Err(self.trouble(error)),
+            }
+        }
+        Ok(Answer { status, headers, body: body.freeze(), is_first_hand })
+    }
+
+    /// Says in words what happened to a request, without its address: that may hold a token.
+    fn trouble(&self, error: reqwest::Error) -> Failure {
+        let error = error.without_url();
+        let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
+        let mut is_not_http = error.is_builder();
+        let mut cause = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            is_not_http |= inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+            cause = inner.to_string();
+            source = inner.source();
+        }
+        let cause = match (is_timeout, is_connect) {
+            (true, true) => format!("no connection within {:?}", self.limits.connect),
+            (true, false) => format!("no answer within {:?}", self.limits.request),
+            _ => words(&cause),
+        };
+        if is_not_http && !is_connect {
+            return Failure::nonsense(format!("its answer is not HTTP as it should be ({cause})"));
+        }
+        let reached = if is_connect { Reached::Nothing } else { Reached::Connection };
+        Failure::Unreachable { cause, reached, retry_after: None }
+    }
+
+    fn schemes(&self) -> std::sync::MutexGuard<'_, HashMap<String, Scheme>> {
+        self.schemes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where an answer sends us on to.
+fn next(
+    response: &Response,
+    request: &Request,
+    url: &Url,
+    endpoint: &Endpoint,
+) -> Result<Option<Url>, Failure> {
+    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    // A form holds a secret, and goes to its own address only.
+    if !is_redirect || request.form.is_some() {
+        return Ok(None);
+    }
+    let target = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|location| location.to_str().ok())
+        .and_then(|location| url.join(location).ok())
+        .filter(|target| matches!(target.scheme(), "http" | "https"))
+        .ok_or_else(|| Failure::nonsense("it redirects to nowhere"))?;
+    if url.scheme() == "https" && target.scheme() == "http" && !endpoint.allows_plain_http() {
+        return Err(Failure::nonsense("it redirects from TLS to plain HTTP"));
+    }
+    Ok(Some(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> Answer {
+        let headers = headers.iter().map(|(name, value)| {
+            (name.parse::<reqwest::header::HeaderName>().unwrap(), HeaderValue::from_static(value))
+        });
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers.collect(),
+            body: Bytes::from_static(body.as_bytes()),
+            is_first_hand: true,
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_in_the_servers_own_words() {
+        for (body, said) in [
+            (r#"{"errors":[{"code":"DENIED","message":"no pull for you"}]}"#, ": no pull for you"),
+            (r#"{"errors":[{"code":"DENIED"}]}"#, ": DENIED"),
+            (r#"{"details":"incorrect username or password"}"#, ": incorrect username or password"),
+            (r#"{"error":"invalid_grant","error_description":"it expired"}"#, ": it expired"),
+            (r#"{"message":"a\nb\u001b[31m"}"#, ": a b [31m"),
+            (r#"{"errors":[]}"#, ""),
+            ("<html>", ""),
+            ("", ""),
+        ] {
+            assert_eq!(answer(403, &[], body).explained(), format!("403 Forbidden{said}"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_busy_is_told_from_one_that_answers() {
+        for (status, busy) in
+            [(200, false), (404, false), (405, false), (501, false), (500, true), (503, true), (408, true)]
+        {
+            assert_eq!(answer(status, &[], "").unless_busy().is_err(), busy, "{status}");
+        }
+        let limited = answer(429, &[("retry-after", "7")], "").unless_busy().unwrap_err();
+        assert_eq!(limited, Failure::RateLimited { retry_after: Some(std::time::Duration::from_secs(7)) });
+        let unavailable = answer(503, &[("retry-after", "7")], "").unless_busy().unwrap_err();
+        assert_eq!(unavailable.retry_after(), Some(std::time::Duration::from_secs(7)));
+    }
+}
