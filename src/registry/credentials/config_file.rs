@@ -97,7 +97,7 @@ impl ConfigFile {
     /// (`credsStore`).
     pub(super) fn helper(&self, host: &str) -> Option<HelperQuestion> {
         let own = self.contents.cred_helpers.iter().find(|(key, _)| host_of_key(key) == host);
-        let helper = own.map(|(_, helper)| helper).unwrap_or(&self.contents.creds_store);
+        let helper = own.map_or(&self.contents.creds_store, |(_, helper)| helper);
         if helper.is_empty() {
             return None;
         }
