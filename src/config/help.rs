@@ -16,14 +16,14 @@ Usage: gantry             Keep the services on the newest image of their tag
 Exit codes: 0 nothing failed, 1 something failed, 2 the configuration or the command line is wrong.
 ";
 
-/// The text of `gantry --version`.
+/// The text of `gantry --version`, without a line feed at its end.
 pub fn version() -> String {
-    format!("gantry {}\n", env!("CARGO_PKG_VERSION"))
+    format!("gantry {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The text of `gantry --help`.
+/// The text of `gantry --help`, without a line feed at its end.
 pub fn help() -> String {
-    let mut text = format!("{}{}.\n\n{USAGE}\n", version(), env!("CARGO_PKG_DESCRIPTION"));
+    let mut text = format!("{}\n{}.\n\n{USAGE}\n", version(), env!("CARGO_PKG_DESCRIPTION"));
     let intro = "Gantry is configured by environment variables. Empty means unset. Lists are separated by white \
                  space. A label on a service overrides its variable for that service. What is marked with \
                  \"not yet\" is accepted and checked, but not in effect yet.";
@@ -48,6 +48,7 @@ pub fn help() -> String {
         let expected = expected(label.expected).map(|expected| format!("Expected: {expected}."));
         wrap(&mut text, "      ", &expected.unwrap_or_default());
     }
+    text.truncate(text.trim_end().len());
     text
 }
 

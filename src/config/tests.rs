@@ -156,7 +156,7 @@ fn unknown_variables_and_those_not_in_effect_are_warned_of() {
     ]).join("\n"), @r#"
     GANTRY_UPDATE_WORKERS is not a variable of Gantry; did you mean GANTRY_UPDATE_NUM_WORKERS?
     GANTRY_COLOUR is not a variable of Gantry; gantry --help lists them all
-    GANTRY_PRE_RUN_CMD, GANTRY_REGISTRY_USER, GANTRY_REGISTRY_USER_FILE, GANTRY_REGISTRY_PASSWORD_FILE, GANTRY_MANIFEST_OPTIONS are accepted, but not in effect yet
+    GANTRY_PRE_RUN_CMD, GANTRY_REGISTRY_USER, GANTRY_REGISTRY_USER_FILE, GANTRY_REGISTRY_PASSWORD_FILE are accepted, but not in effect yet
     GANTRY_REGISTRY_USER_FILE is ignored, as GANTRY_REGISTRY_USER is set
     GANTRY_MANIFEST_OPTIONS: "--verbose" has no meaning; only --insecure has one
     "#);
@@ -266,7 +266,6 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
             "label gantry.auth.config is accepted, but not in effect yet",
             "label gantry.rollback.options is accepted, but not in effect yet",
             "label gantry.rollout.canary is accepted, but not in effect yet",
-            "label gantry.update.jobs is accepted, but not in effect yet",
             "label gantry.update.options is accepted, but not in effect yet",
             "gantry.update.timeout is not a label of Gantry; did you mean gantry.update.timeout_seconds?",
         ],

@@ -309,7 +309,7 @@ table! {
         [now] "GANTRY_MANIFEST_NUM_WORKERS" gantry_manifest_num_workers: Count = "10";
         /// `--insecure` also accepts plain HTTP and certificates that cannot be verified. Other options
         /// have no meaning, and a warning says so.
-        [later] "GANTRY_MANIFEST_OPTIONS" gantry_manifest_options: ManifestOptions
+        [now] "GANTRY_MANIFEST_OPTIONS" gantry_manifest_options: ManifestOptions
             label "gantry.manifest.options" manifest_options;
 
     group "Updating"
@@ -324,7 +324,7 @@ table! {
         [now] "GANTRY_UPDATE_ORDER" gantry_update_order: UpdateOrder = "auto"
             label "gantry.update.order" update_order;
         /// Also update replicated and global jobs. Updating a job runs it.
-        [later] "GANTRY_UPDATE_JOBS" gantry_update_jobs: bool = "false"
+        [now] "GANTRY_UPDATE_JOBS" gantry_update_jobs: bool = "false"
             label "gantry.update.jobs" update_jobs;
         /// Options of `docker service update`, applied to every update.
         [later] "GANTRY_UPDATE_OPTIONS" gantry_update_options: String
