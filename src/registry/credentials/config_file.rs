@@ -82,6 +82,10 @@ impl ConfigFile {
         if text.iter().all(u8::is_ascii_whitespace) {
             return Ok(Some(Self { path, contents: Contents::default() }));
         }
+        // serde would take a list for an object with its fields in order.
+        if !text.trim_ascii_start().starts_with(b"{") {
+            return Err(unreadable("not a JSON object, at line 1".to_owned()));
+        }
         // Only where it went wrong: serde's own words may quote a value, and values are secrets here.
         let contents = serde_json::from_slice(&text).map_err(|error| {
             let kind = match error.classify() {
