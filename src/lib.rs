@@ -1,4 +1,68 @@
-//! Gantry keeps Docker Swarm services on the newest image of their tag.
+//! Gantry keeps Docker Swarm services on the newest image of their tag, and does not let a bad image spread.
+//!
+//! This page is for whoever wants to change it. What it does for its users is in the README.
+//!
+//! # One sentence
+//!
+//! A cycle is a pure function of what was seen, wrapped in a thin shell, run by a daemon that only knows
+//! when to wake and when to stop.
+//!
+//! # The pipeline
+//!
+//! ```text
+//!  daemon ── wakes ──> cycle::run
+//!                        │ discover   one list call; ourselves first          -> Found
+//!                        │ inspect    group by image and credentials,
+//!                        │            ask each registry once                  -> Inspected
+//!                        │ plan       exactly one Decision per service  pure  -> Planned, Update
+//!                        │ rollout    send, watch, judge, roll back           -> Finished
+//!                        │ cleanup    our own image on every node             -> Cleaned
+//!                        v report     one value                         pure  -> Report
+//!  daemon <── renders ── log, exit code
+//! ```
+//!
+//! # Code map
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`config`] | the one table of variables and labels; everything Gantry was told, checked |
+//! | [`daemon`] | when to run a cycle and when to stop; who we are; health checks |
+//! | [`cycle`] | the pipeline above, one file a stage |
+//! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it) |
+//! | [`swarm`] | the trait [`swarm::Swarm`], what is read of services, tasks and nodes; [`swarm::spec`] edits |
+//! | [`swarm::engine`] | the only code that talks to Docker |
+//! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
+//! | [`image`], [`hosts`], [`secret`] | words that all of the above use |
+//! | [`telemetry`] | how a log line looks |
+//!
+//! # Invariants
+//!
+//! Most of them are tests.
+//!
+//! - Arrows point down only: `main` -> [`daemon`] -> [`cycle`] -> {[`swarm`], [`registry`]} -> [`image`].
+//!   [`config`] is read by all. `swarm` and `registry` do not know each other.
+//! - The pure files (`plan`, `report`, `machine`, `convergence`, `cause`, `spec`, ...) have no async, no
+//!   clock, no environment and no logging. Time is a parameter.
+//! - A specification is never sent back through a typed model. It is the engine's text, read through
+//!   [`swarm::Facts`] and changed through [`swarm::spec::Edits`]; everything else survives.
+//! - Every write names the version that was read. On a conflict the service is read again and decided on
+//!   again ([`cycle::plan::Update::turn`]); somebody else's change is never overwritten.
+//! - No exit code and no `UpdateStatus` alone is believed: an update is `Updated` when the service carries
+//!   the image and its tasks ran through the monitor period.
+//! - An update is rolled back at most once, never after the swarm did, and only while the service still
+//!   carries what we sent.
+//! - What concerns one service is a value ([`cycle::plan::Decision`], [`cycle::rollout::Outcome`]), never
+//!   an early return. Nothing below `main` ends the process.
+//! - Engine requests do not grow with the number of workers: one snapshot serves all
+//!   (`cycle::rollout::watch`).
+//! - A [`secret::Secret`] prints `***`, whoever prints it.
+//!
+//! # What is deliberately absent
+//!
+//! - No state on disk. What has to outlive the process lives in the swarm.
+//! - No version prefix on engine requests: the engine then speaks its newest API and strips no field.
+//! - No retry in [`swarm`]: whoever asks knows whether asking again is safe.
+//! - No `docker` command is ever run.
 
 pub mod config;
 pub mod cycle;

@@ -45,7 +45,7 @@ struct Flavour {
 pub(super) struct Clients {
     connect: Duration,
     folder: PathBuf,
-    clients: Mutex<HashMap<Flavour, Client>>,
+    by_flavour: Mutex<HashMap<Flavour, Client>>,
     files: Mutex<HashMap<String, (Instant, Arc<HostFiles>)>>,
 }
 
@@ -59,7 +59,7 @@ impl Clients {
     /// Clients that read certificates from `folder`, usually `/etc/docker/certs.d`.
     pub(super) fn new(limits: &Limits, folder: PathBuf) -> Self {
         crate::tls::install_crypto_provider();
-        Self { connect: limits.connect, folder, clients: Mutex::default(), files: Mutex::default() }
+        Self { connect: limits.connect, folder, by_flavour: Mutex::default(), files: Mutex::default() }
     }
 
     /// The client for a server. The error says why there can be none.
@@ -69,7 +69,7 @@ impl Clients {
             may_use_proxy: !is_loopback(&endpoint.host),
             files: self.files(&endpoint.host).await?,
         };
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.by_flavour.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&flavour) {
             return Ok(client.clone());
         }
@@ -124,7 +124,7 @@ impl Clients {
         if let Some((_, before)) = known.insert(host.to_owned(), (Instant::now(), Arc::clone(&files)))
             && before != files
         {
-            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut clients = self.by_flavour.lock().unwrap_or_else(PoisonError::into_inner);
             clients.retain(|flavour, _| flavour.files != before);
         }
         Ok(files)

@@ -77,8 +77,12 @@ impl RawPlatform {
 
 /// Reads a manifest or an index. The error says what it is instead.
 pub(super) fn read(body: &[u8]) -> Result<Read, String> {
-    let document: Document =
-        serde_json::from_slice(body).map_err(|_| "its manifest is not JSON of a known form".to_owned())?;
+    // serde would take a list for an object with its fields in order.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    let document: Document = is_object
+        .then(|| serde_json::from_slice(body).ok())
+        .flatten()
+        .ok_or_else(|| "its manifest is not JSON of a known form".to_owned())?;
     if document.schema_version == Some(1) {
         return Err("its manifest has schema version 1, which engines no longer run".to_owned());
     }

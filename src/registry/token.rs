@@ -255,7 +255,7 @@ fn life(expires_in: Option<&serde_json::Value>) -> Duration {
         .filter(|seconds| *seconds > 0.0)
         .map_or(DEFAULT_LIFE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFE))
         .min(LONGEST_LIFE);
-    whole - MARGIN.min(whole / 10)
+    whole.saturating_sub(MARGIN.min(whole / 10))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Stage 4: the updates, some at a time, each watched to its outcome.
 //!
-//! `send` writes, [`watch`] looks, [`machine`] judges. This file only moves values between them.
+//! `send` writes, `watch` looks, [`machine`] judges. This file only moves values between them.
 
 use std::sync::Arc;
 use std::time::Duration;

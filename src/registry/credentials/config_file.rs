@@ -82,6 +82,10 @@ impl ConfigFile {
         if text.iter().all(u8::is_ascii_whitespace) {
             return Ok(Some(Self { path, contents: Contents::default() }));
         }
+        // serde would take a list for an object with its fields in order.
+        if !text.trim_ascii_start().starts_with(b"{") {
+            return Err(unreadable("not a JSON object, at line 1".to_owned()));
+        }
         // Only where it went wrong: serde's own words may quote a value, and values are secrets here.
         let contents = serde_json::from_slice(&text).map_err(|error| {
             let kind = match error.classify() {
@@ -97,7 +101,7 @@ impl ConfigFile {
     /// (`credsStore`).
     pub(super) fn helper(&self, host: &str) -> Option<HelperQuestion> {
         let own = self.contents.cred_helpers.iter().find(|(key, _)| host_of_key(key) == host);
-        let helper = own.map(|(_, helper)| helper).unwrap_or(&self.contents.creds_store);
+        let helper = own.map_or(&self.contents.creds_store, |(_, helper)| helper);
         if helper.is_empty() {
             return None;
         }
