@@ -1,0 +1,164 @@
+//! A whole rollout on the real swarm, beside a floor: a loop that only posts the updates, fifty at a time,
+//! and watches one list. Both in turn, on the same services, in one run.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use gantry::config::{EngineAddress, Filter};
+use gantry::swarm::engine::Engine;
+use gantry::swarm::spec::Edits;
+use gantry::swarm::{Change, Listing, Service, Swarm, UpdateState};
+
+use crate::server::count_connections;
+
+const SERVICES: usize = 100;
+const WORKERS: usize = 50;
+const ROUNDS: usize = 2;
+const LABEL: &str = "gantry-bench=rollout";
+
+pub(crate) fn run(registry: &str) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let services = Services { image: format!("{registry}/bench:1") };
+    let socket = PathBuf::from(std::env::var("DOCKER_HOST").unwrap().trim_start_matches("unix://"));
+    let engine = Engine::new(EngineAddress::Unix(socket.clone()));
+    push(&services.image, "0");
+    println!("rollout: {SERVICES} services of one task, {WORKERS} at a time, on the lab; creating them");
+    runtime.block_on(services.create(&engine));
+
+    let folder = tempfile::tempdir().unwrap();
+    let counted = folder.path().join("engine.sock");
+    let requests = runtime.block_on(async { count_connections(&counted, &socket) });
+    println!(
+        "{:>6} {:>9} {:>10} {:>6} {:>26}",
+        "round", "floor s", "gantry s", "ratio", "engine requests per update"
+    );
+    for round in 1..=ROUNDS {
+        let digest = push(&services.image, &format!("floor {round}"));
+        let floor = runtime.block_on(floor(&engine, &format!("{}@{digest}", services.image)));
+        push(&services.image, &format!("gantry {round}"));
+        let (took, per_update) = rollout(&counted, &requests);
+        println!(
+            "{round:>6} {:>9.1} {:>10.1} {:>6.2} {per_update:>26.2}",
+            floor.as_secs_f64(),
+            took.as_secs_f64(),
+            took.as_secs_f64() / floor.as_secs_f64(),
+        );
+    }
+    runtime.block_on(services.remove(&engine));
+}
+
+/// Runs the release binary once; its whole life is the rollout.
+fn rollout(socket: &Path, requests: &AtomicUsize) -> (Duration, f64) {
+    let before = requests.load(Ordering::Relaxed);
+    let begun = Instant::now();
+    let status = Command::new(env!("CARGO_BIN_EXE_gantry"))
+        .env_clear()
+        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .env("GANTRY_SERVICES_FILTERS", format!("label={LABEL}"))
+        .env("GANTRY_UPDATE_NUM_WORKERS", WORKERS.to_string())
+        .env("GANTRY_CLEANUP_IMAGES", "false")
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    let took = begun.elapsed();
+    assert!(status.success(), "the rollout failed");
+    (took, (requests.load(Ordering::Relaxed) - before) as f64 / SERVICES as f64)
+}
+
+/// Posts the updates and watches one list until the swarm calls each completed. It reads no task, judges
+/// nothing, survives nothing.
+async fn floor(engine: &Engine, image: &str) -> Duration {
+    let begun = Instant::now();
+    let mut queue = listed(engine).await.into_iter();
+    let mut under_way: HashSet<String> = HashSet::new();
+    loop {
+        let mut posts: FuturesUnordered<_> = queue
+            .by_ref()
+            .take(WORKERS - under_way.len())
+            .map(|service| post(engine, service, image))
+            .collect();
+        while let Some(id) = posts.next().await {
+            under_way.insert(id);
+        }
+        if under_way.is_empty() {
+            return begun.elapsed();
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let states: HashMap<String, Option<UpdateState>> = listed(engine)
+            .await
+            .into_iter()
+            .map(|service| (service.id.clone(), service.update.map(|status| status.state)))
+            .collect();
+        under_way.retain(|id| states[id] != Some(UpdateState::Completed));
+    }
+}
+
+async fn post(engine: &Engine, service: Service, image: &str) -> String {
+    let edits = Edits { image: Some(image.to_owned()), ..Edits::default() };
+    let spec = service.spec.edited(&edits).unwrap();
+    engine.update_service(&service.id, service.version, Change::To(&spec), None).await.unwrap();
+    service.id
+}
+
+async fn listed(engine: &Engine) -> Vec<Service> {
+    let filter = Filter::parse(&format!("label={LABEL}")).unwrap();
+    engine.services(Listing::Filters(&[filter])).await.unwrap()
+}
+
+/// Makes an image that differs from all others, pushes it, and returns its digest.
+fn push(image: &str, version: &str) -> String {
+    let output = Command::new(std::env::var("GANTRY_LAB").unwrap())
+        .args([
+            "image",
+            image,
+            "--env",
+            &format!("VERSION={version} {:?}", Instant::now()),
+            "--cmd",
+            "sleep 100000",
+        ])
+        .output()
+        .unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    output.trim().rsplit_once('@').unwrap().1.to_owned()
+}
+
+struct Services {
+    image: String,
+}
+
+impl Services {
+    async fn create(&self, engine: &Engine) {
+        self.remove(engine).await;
+        let (name, value) = LABEL.split_once('=').unwrap();
+        for index in 0..SERVICES {
+            let spec = serde_json::json!({
+                "Name": format!("bench-{index}"),
+                "Labels": { name: value },
+                "TaskTemplate": { "ContainerSpec": {
+                    "Image": self.image, "StopSignal": "SIGKILL", "Init": false } },
+                "Mode": { "Replicated": { "Replicas": 1 } },
+                "UpdateConfig": { "Parallelism": 1, "FailureAction": "rollback", "Monitor": 5_000_000_000_u64,
+                                  "MaxFailureRatio": 0, "Order": "start-first" },
+                "EndpointSpec": { "Mode": "dnsrr" },
+            });
+            let spec = gantry::swarm::Spec::from_json(&spec.to_string()).unwrap();
+            engine.create_service(&spec, None).await.unwrap();
+        }
+        let deadline = Instant::now() + Duration::from_secs(180);
+        while listed(engine).await.iter().any(|service| service.status.unwrap_or_default().running == 0) {
+            assert!(Instant::now() < deadline, "the services do not start");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    async fn remove(&self, engine: &Engine) {
+        for service in listed(engine).await {
+            engine.remove_service(&service.id).await.unwrap();
+        }
+    }
+}
