@@ -1,8 +1,14 @@
 //! The one integration-test binary.
-
-// Clippy takes only the test functions themselves for tests, not what they call.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "helpers of tests panic and print as tests do; clippy knows only the test functions themselves"
+)]
 
 mod command_line;
+mod fake;
+mod fake_swarm;
 mod registry;
 mod support;

@@ -1,0 +1,137 @@
+//! What a test has scripted of the engine's failures, and what it is told of the requests.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use gantry::swarm::{Spec, SwarmError};
+
+use super::world::{At, World};
+
+/// A kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    Engine,
+    Services,
+    Service,
+    Tasks,
+    Nodes,
+    Update,
+    Create,
+    Remove,
+    Log,
+    Changes,
+    Container,
+    Containers,
+    Image,
+    RemoveContainer,
+    RemoveImage,
+}
+
+/// What goes wrong with a request.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It is not done, and says so.
+    Error(SwarmError),
+    /// It is done, but the answer is lost.
+    CutAfterwards,
+    /// There is never an answer; the caller's own limit ends it.
+    Hangs,
+    /// It takes longer.
+    Takes(Duration),
+}
+
+/// One request for an update, as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub at: At,
+    /// The service's name.
+    pub service: String,
+    pub version: u64,
+    pub is_rollback: bool,
+    pub spec: Spec,
+    /// `X-Registry-Auth`, as it came.
+    pub auth: Option<String>,
+    pub answer: Result<(), SwarmError>,
+}
+
+impl Asked {
+    /// The image that the service was sent.
+    pub fn image(&self) -> &str {
+        self.spec.facts().image.as_deref().unwrap_or_default()
+    }
+}
+
+struct Rule {
+    call: Call,
+    service: Option<String>,
+    left: usize,
+    fault: Fault,
+}
+
+type Action = Box<dyn FnOnce(&mut World) + Send>;
+
+/// The script, and the record of requests.
+#[derive(Default)]
+pub struct Script {
+    rules: Vec<Rule>,
+    before: Vec<(Call, Option<String>, Action)>,
+    outages: Vec<(At, At)>,
+    latencies: HashMap<Call, Duration>,
+    latency: Duration,
+    pub calls: Vec<(At, Call)>,
+    pub asked: Vec<Asked>,
+}
+
+impl Script {
+    pub fn fail(&mut self, call: Call, service: Option<&str>, times: usize, fault: Fault) {
+        self.rules.push(Rule { call, service: service.map(str::to_owned), left: times, fault });
+    }
+
+    pub fn before(&mut self, call: Call, service: Option<&str>, action: Action) {
+        self.before.push((call, service.map(str::to_owned), action));
+    }
+
+    pub fn be_away(&mut self, from: At, until: At) {
+        self.outages.push((from, until));
+    }
+
+    pub fn is_away(&self, now: At) -> bool {
+        self.outages.iter().any(|(from, until)| (*from..*until).contains(&now))
+    }
+
+    /// When the engine next goes away.
+    pub fn next_outage(&self, now: At) -> Option<At> {
+        self.outages.iter().map(|(from, _)| *from).filter(|from| *from > now).min()
+    }
+
+    pub fn set_latency(&mut self, call: Option<Call>, latency: Duration) {
+        match call {
+            Some(call) => _ = self.latencies.insert(call, latency),
+            None => self.latency = latency,
+        }
+    }
+
+    pub fn latency(&self, call: Call) -> Duration {
+        self.latencies.get(&call).copied().unwrap_or(self.latency)
+    }
+
+    /// The fault that this request meets. `target` is the service's name.
+    pub fn fault(&mut self, call: Call, target: Option<&str>) -> Option<Fault> {
+        let rule = self.rules.iter_mut().find(|rule| {
+            rule.call == call
+                && rule.left > 0
+                && (rule.service.is_none() || rule.service.as_deref() == target)
+        })?;
+        rule.left -= 1;
+        Some(rule.fault.clone())
+    }
+
+    /// What somebody else does right before this request is done.
+    pub fn action(&mut self, call: Call, target: Option<&str>) -> Option<Action> {
+        let fits = |entry: &(Call, Option<String>, Action)| {
+            entry.0 == call && (entry.1.is_none() || entry.1.as_deref() == target)
+        };
+        let found = self.before.iter().position(fits)?;
+        Some(self.before.remove(found).2)
+    }
+}

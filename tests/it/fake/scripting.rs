@@ -1,0 +1,235 @@
+//! What tests say to a fake swarm: images, mishaps, other people's changes; and what they ask it.
+
+use std::time::Duration;
+
+use gantry::swarm::{Service, Spec, SwarmError, TaskState, UpdateState};
+
+use super::handle::FakeSwarm;
+use super::image::{Behaviour, Fate};
+use super::script::{Asked, Call, Fault};
+use super::world::{Due, Timing, World};
+
+/// What tasks of one image do. Each word takes effect at once, for tasks that are made from then on.
+pub struct ImageScript {
+    swarm: FakeSwarm,
+    image: String,
+    node: Option<String>,
+    times: Option<usize>,
+    behaviour: Behaviour,
+}
+
+impl ImageScript {
+    fn set(mut self, edit: impl FnOnce(&mut Behaviour)) -> Self {
+        edit(&mut self.behaviour);
+        self.commit()
+    }
+
+    fn commit(self) -> Self {
+        let behaviour = self.behaviour.clone();
+        self.swarm.tell(|world| world.images.set(&self.image, self.node.as_deref(), self.times, behaviour));
+        self
+    }
+
+    /// Runs, but takes so much longer to start.
+    pub fn starts_after(self, wait: Duration) -> Self {
+        self.set(|b| b.start = wait)
+    }
+
+    /// Runs for so long and fails with this exit code.
+    pub fn crashes_after(self, after: Duration, exit_code: i64) -> Self {
+        self.set(|b| b.fate = Fate::Ends { after, exit_code })
+    }
+
+    /// Runs for so long and ends with exit code 0.
+    pub fn exits_after(self, after: Duration) -> Self {
+        self.crashes_after(after, 0)
+    }
+
+    /// Its container cannot be started.
+    pub fn cannot_start(self, error: &str) -> Self {
+        self.set(|b| b.fate = Fate::CannotStart { error: error.to_owned() })
+    }
+
+    /// Stays `starting` for ever.
+    pub fn never_gets_healthy(self) -> Self {
+        self.set(|b| b.fate = Fate::NeverHealthy)
+    }
+
+    /// Stays `starting` for so long and fails then.
+    pub fn turns_unhealthy_after(self, after: Duration) -> Self {
+        self.set(|b| b.fate = Fate::Unhealthy { after, as_complete: false })
+    }
+
+    /// Stays `starting` for so long and ends then as `complete`, without an error: what the engine does
+    /// when the container ends well as it is stopped for its health.
+    pub fn turns_unhealthy_and_completes_after(self, after: Duration) -> Self {
+        self.set(|b| b.fate = Fate::Unhealthy { after, as_complete: true })
+    }
+
+    /// No node can get it.
+    pub fn cannot_be_pulled(self) -> Self {
+        let error = format!("No such image: {}", self.image);
+        self.set(|b| b.pull_error = Some(error))
+    }
+
+    /// A node that does not have it takes so long to get it.
+    pub fn takes_to_pull(self, pull: Duration) -> Self {
+        self.set(|b| b.pull = pull)
+    }
+
+    /// Takes so long to end when told to.
+    pub fn takes_to_stop(self, stop: Duration) -> Self {
+        self.set(|b| b.stop = stop)
+    }
+
+    /// No node fits: `scheduling constraints not satisfied on 3 nodes`.
+    pub fn finds_no_node(self, reason: &str) -> Self {
+        self.set(|b| b.unschedulable = Some(reason.to_owned()))
+    }
+
+    /// What it writes to its log.
+    pub fn logging(self, lines: &[&str]) -> Self {
+        self.set(|b| b.log = lines.iter().map(|&line| line.to_owned()).collect())
+    }
+
+    /// All this on one node only. Say it first.
+    pub fn on_node(mut self, node: &str) -> Self {
+        self.node = Some(node.to_owned());
+        self
+    }
+
+    /// All this for the first so many tasks only. Say it first.
+    pub fn for_the_first(mut self, tasks: usize) -> Self {
+        self.times = Some(tasks);
+        self
+    }
+}
+
+impl FakeSwarm {
+    /// Scripts an image: a whole reference, a digest, or `name:tag` for all its digests.
+    pub fn image(&self, image: &str) -> ImageScript {
+        ImageScript {
+            swarm: self.clone(),
+            image: image.to_owned(),
+            node: None,
+            times: None,
+            behaviour: Behaviour::default(),
+        }
+    }
+
+    /// Changes how long the swarm's own steps take.
+    pub fn set_timing(&self, timing: Timing) {
+        self.tell(|world| world.timing = timing);
+    }
+
+    /// The next request of this kind fails.
+    pub fn fail_next(&self, call: Call, error: SwarmError) {
+        self.fail(call, None, 1, Fault::Error(error));
+    }
+
+    /// The next `times` requests of this kind, about this service if one is named, go wrong.
+    pub fn fail(&self, call: Call, service: Option<&str>, times: usize, fault: Fault) {
+        self.tell(|world| world.script.fail(call, service, times, fault));
+    }
+
+    /// Right before the next request of this kind about this service is done, somebody does this.
+    pub fn before(&self, call: Call, service: &str, action: impl FnOnce(&mut World) + Send + 'static) {
+        self.tell(|world| world.script.before(call, Some(service), Box::new(action)));
+    }
+
+    /// Somebody does this later.
+    pub fn later(&self, wait: Duration, action: impl FnOnce(&mut World) + Send + 'static) {
+        self.tell(|world| world.after(wait, Due::Script(Box::new(action))));
+    }
+
+    /// Somebody does this now.
+    pub fn now(&self, action: impl FnOnce(&mut World)) {
+        self.tell(action);
+    }
+
+    /// The engine cannot be reached for so long, starting now.
+    pub fn be_away_for(&self, outage: Duration) {
+        self.tell(|world| world.script.be_away(world.now, world.now + outage));
+    }
+
+    /// The engine cannot be reached for so long, starting then.
+    pub fn be_away_after(&self, wait: Duration, outage: Duration) {
+        self.tell(|world| world.script.be_away(world.now + wait, world.now + wait + outage));
+    }
+
+    /// How long each request takes.
+    pub fn set_latency(&self, latency: Duration) {
+        self.tell(|world| world.script.set_latency(None, latency));
+    }
+
+    /// How long each request of this kind takes.
+    pub fn set_latency_of(&self, call: Call, latency: Duration) {
+        self.tell(|world| world.script.set_latency(Some(call), latency));
+    }
+
+    /// Nodes that the swarm has lost, or hears from again.
+    pub fn node_is_ready(&self, node: &str, is_ready: bool) {
+        self.tell(|world| world.set_ready(node, is_ready));
+    }
+
+    /// Nodes that take tasks, or are drained.
+    pub fn node_is_active(&self, node: &str, is_active: bool) {
+        self.tell(|world| world.set_active(node, is_active));
+    }
+
+    /// All requests for updates so far, refused ones included.
+    pub fn update_log(&self) -> Vec<Asked> {
+        self.ask(|world| world.script.asked.clone())
+    }
+
+    /// When requests of this kind came, since the beginning.
+    pub fn calls(&self, call: Call) -> Vec<Duration> {
+        self.ask(|world| world.script.calls.iter().filter(|(_, c)| *c == call).map(|(at, _)| *at).collect())
+    }
+
+    /// All requests so far.
+    pub fn call_log(&self) -> Vec<(Duration, Call)> {
+        self.ask(|world| world.script.calls.clone())
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_log(&self) {
+        self.tell(|world| {
+            world.script.calls.clear();
+            world.script.asked.clear();
+        });
+    }
+
+    /// The service of that name, as the engine shows it; not a request.
+    pub fn see(&self, name: &str) -> Option<Service> {
+        self.ask(|world| world.find(name).map(|service| world.show(service, true)))
+    }
+
+    /// The service's specification.
+    pub fn spec(&self, name: &str) -> Spec {
+        self.see(name).unwrap_or_else(|| panic!("there is a service {name}")).spec
+    }
+
+    /// The image in the service's specification.
+    pub fn image_of(&self, name: &str) -> String {
+        self.spec(name).facts().image.clone().unwrap_or_default()
+    }
+
+    /// The state of the service's last update.
+    pub fn state_of(&self, name: &str) -> Option<UpdateState> {
+        self.see(name).and_then(|service| service.update).map(|update| update.state)
+    }
+
+    /// The images of the service's tasks that run, in order of their slots.
+    pub fn running_images(&self, name: &str) -> Vec<String> {
+        let mut tasks = self.tasks_of(name);
+        tasks.retain(|task| task.state == TaskState::Running);
+        tasks.sort_by(|a, b| (a.slot, &a.node_id).cmp(&(b.slot, &b.node_id)));
+        tasks.into_iter().map(|task| task.image).collect()
+    }
+
+    /// The registry credentials that the service was last sent.
+    pub fn auth_of(&self, name: &str) -> Option<String> {
+        self.ask(|world| world.find(name).and_then(|service| service.auth.clone()))
+    }
+}
