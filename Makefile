@@ -38,7 +38,7 @@ check:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --doc --quiet
 	@if type -P shellcheck >/dev/null; then \
-		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo ../.ci/run; \
+		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client ../.ci/run; \
 	fi
 
 lab-up:
