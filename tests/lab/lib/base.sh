@@ -14,7 +14,6 @@ build_base() {
 
     # Whatever was built on another base is of no use any more.
     on_build system prune --all --force >/dev/null
-    need_packages mmdebstrap:mmdebstrap
     say "making a stand-in for the base image $BUILD_BASE"
     root=$LAB_CACHE/base
     rm -rf --one-file-system "$root"

@@ -48,13 +48,24 @@ lab_build() {
     else
         build_base
         # The network is the only thing that a user need not name: the build engine has no bridge of its own.
-        on_build build --network host -t gantry:built "$@" "$LAB_PROJECT" >&2
+        build_with_progress --network host -t gantry:built "$@" "$LAB_PROJECT"
         on_build tag gantry:built "$LAB_REGISTRY/$tag"
     fi
     on_build push -q "$LAB_REGISTRY/$tag" >/dev/null
     say "built $LAB_REGISTRY/$tag in $((SECONDS - started)) s"
     on_build image inspect --format '{{index .RepoDigests 0}}' "$LAB_REGISTRY/$tag" | sed "s|.*@|$LAB_REGISTRY/$tag@|"
     on_build rmi "$LAB_REGISTRY/$tag" >/dev/null # the name only; the image has another one
+}
+
+# build_with_progress DOCKER-BUILD-ARGUMENT...: one line for each step; everything goes to a file, whose end is shown
+# when it did not work.
+build_with_progress() {
+    local log=$LAB_CACHE/build.log
+    say "docker build . (all it says: $log)"
+    on_build build "$@" 2>&1 | tee "$log" | sed -un 's/^Step \([0-9/]* : .\{1,100\}\).*/lab:   \1/p; s/^#[0-9]* \[/lab:   [/p' >&2 || {
+        tail -n 40 "$log" >&2
+        die "docker build failed (above are its last words)." "All of them are in $log."
+    }
 }
 
 build_engine_up() {

@@ -21,11 +21,7 @@ lab_up() {
         die "A lab of $nodes nodes and $managers managers cannot be." \
             "Have 1 to $LAB_MAX_NODES nodes, and at least one manager among them." 2
 
-    need_packages iproute2:ip iptables:iptables busybox-static:busybox docker.io:dockerd \
-        docker-registry:docker-registry curl:curl jq:jq util-linux:nsenter
-    type -P docker >/dev/null || need_packages docker-cli:docker # a package of its own in newer Debians
-    is_static "$(type -P busybox)" || die "The busybox here needs libraries, which the lab's images do not have." \
-        "Install Debian's package busybox-static."
+    lab_install
 
     claim_folder "$LAB_STATE"
     data_up
@@ -46,6 +42,17 @@ lab_up() {
     for ((k = 1; k <= nodes; k++)); do node_ready "$k"; done
     swarm_up "$nodes" "$managers"
     say "up: $nodes nodes ($managers managers), registry $LAB_REGISTRY. Use it with: eval \"\$($LAB_SELF env)\""
+}
+
+# Everything that the lab needs from Debian's packages, a compiler's linker and the checker of its scripts included.
+lab_install() {
+    need_root
+    need_packages iproute2:ip iptables:iptables busybox-static:busybox docker.io:dockerd \
+        docker-registry:docker-registry curl:curl jq:jq util-linux:nsenter \
+        mmdebstrap:mmdebstrap gcc:cc libc6-dev:cc shellcheck:shellcheck
+    type -P docker >/dev/null || need_packages docker-cli:docker # a package of its own in newer Debians
+    is_static "$(type -P busybox)" || die "The busybox here needs libraries, which the lab's images do not have." \
+        "Install Debian's package busybox-static."
 }
 
 # The data lives in memory: engines and the swarm's log wait for the disk with every change, which on a machine
@@ -186,4 +193,29 @@ lab_shell() {
     variables=$(lab_env "$@")
     eval "$variables"
     exec "${SHELL:-/bin/bash}"
+}
+
+# lab run [--build] -- CMD...: a fresh lab around one command. GANTRY_LAB_KEEP=1 keeps it, and takes it as it is the
+# next time, so that the second run of an edit-test loop begins at once.
+lab_run() {
+    local build='' variables
+    if [[ ${1:-} == --build ]]; then
+        build=yes
+        shift
+    fi
+    [[ ${1:-} != -- ]] || shift
+    [[ $# -gt 0 ]] || die "There is nothing to run." "Use: lab run [--build] -- COMMAND..." 2
+    need_root
+    # Ctrl-C reaches everything in the foreground; what is left to do here is to tidy up, and not to be disturbed in it.
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    [[ -n ${GANTRY_LAB_KEEP:-} ]] || {
+        trap 'trap "" INT TERM HUP; "$LAB_SELF" down' EXIT
+        "$LAB_SELF" down
+    }
+    "$LAB_SELF" up
+    [[ -z $build ]] || "$LAB_SELF" build >/dev/null
+    variables=$(lab_env)
+    eval "$variables"
+    "$@"
 }

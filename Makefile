@@ -1,0 +1,56 @@
+# `make help` lists what there is to make.
+
+SHELL := /bin/bash
+LAB := tests/lab/lab
+CARGO ?= cargo
+
+# Tests and demo have labs of their own, so that one that was started by hand is left alone.
+test bench: export GANTRY_LAB_NAME ?= test
+demo: export GANTRY_LAB_NAME ?= demo
+
+# nextest runs tests in parallel and shows what is slow; without it cargo's own runner does.
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+RUN_TESTS := $(CARGO) $(if $(NEXTEST),nextest run,test --no-fail-fast) --locked --features live
+
+.PHONY: help demo test bench check lab-up lab-down swarm-can-run
+
+help:
+	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
+	@echo 'make test      run every check and every test, those on the private swarm included (root on Debian)'
+	@echo 'make bench     measure speed and memory (root on Debian)'
+	@echo 'make check     formatting, clippy, documentation, shell scripts'
+	@echo 'make lab-up    start the private swarm for use by hand; tests/lab/README.md tells how'
+	@echo 'make lab-down  remove it'
+	@echo 'cargo test     run all tests that need no swarm'
+
+demo: swarm-can-run
+	@tests/demo/demo
+
+test: swarm-can-run check
+	$(LAB) run --build -- $(RUN_TESTS)
+
+bench: swarm-can-run
+	$(LAB) run -- $(CARGO) bench --locked --features live
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets --features live -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) test --locked --doc --quiet
+	@if type -P shellcheck >/dev/null; then \
+		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client ../.ci/run; \
+	fi
+
+lab-up:
+	@$(LAB) up
+
+lab-down:
+	@$(LAB) down
+
+# In one sentence, before anything is compiled.
+swarm-can-run:
+	@[[ $$(id -u) == 0 ]] && type -P apt-get >/dev/null || { \
+		echo 'This starts a private swarm, for which it must be root on Debian 12; `cargo test` alone runs all tests that need no swarm.' >&2; \
+		exit 1; \
+	}
+	@$(LAB) install
