@@ -1,5 +1,6 @@
 //! A service, as the engine describes it.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -30,12 +31,20 @@ impl Service {
 
     /// Reads one service from the engine's JSON.
     pub fn from_json(json: &str) -> Result<Self, SpecError> {
-        let json: ServiceJson = serde_json::from_str(json)?;
+        let answer = Bytes::copy_from_slice(json.as_bytes());
+        Self::read(&answer, std::str::from_utf8(&answer).unwrap_or_default())
+    }
+
+    /// Reads one service that is a piece of `answer`. Its specifications stay pieces of it: a listing of
+    /// thousands is kept once.
+    pub(super) fn read(answer: &Bytes, json: &str) -> Result<Self, SpecError> {
+        let json: ServiceJson<'_> = serde_json::from_str(json)?;
+        let piece = |raw: &RawValue| answer.slice_ref(raw.get().as_bytes());
         Ok(Self {
             id: json.id,
             version: json.version.index,
-            spec: Spec::from_json(json.spec.get())?,
-            previous: json.previous_spec.map(|raw| Spec::from_json(raw.get())).transpose()?,
+            spec: Spec::read(piece(json.spec))?,
+            previous: json.previous_spec.map(|raw| Spec::unread(piece(raw))),
             update: json.update_status.filter(|status| !status.state.is_empty()).map(UpdateStatus::from),
             status: json
                 .service_status
@@ -113,13 +122,14 @@ impl From<&str> for UpdateState {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct ServiceJson {
+struct ServiceJson<'a> {
     #[serde(rename = "ID")]
     id: String,
     version: VersionJson,
-    spec: Box<RawValue>,
-    #[serde(default)]
-    previous_spec: Option<Box<RawValue>>,
+    #[serde(borrow)]
+    spec: &'a RawValue,
+    #[serde(borrow, default)]
+    previous_spec: Option<&'a RawValue>,
     #[serde(default)]
     update_status: Option<UpdateStatusJson>,
     #[serde(default)]

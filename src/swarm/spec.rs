@@ -7,17 +7,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A specification, as the engine wrote it or as edited. Cheap to clone.
+/// A specification, as the engine wrote it or as edited. Cheap to clone; one out of a listing is a piece of the
+/// engine's answer, not a copy of it.
 #[derive(Clone)]
 pub struct Spec {
-    json: Arc<str>,
-    facts: Arc<Facts>,
+    /// UTF-8, as checked when it was read.
+    json: Bytes,
+    facts: Arc<OnceLock<Facts>>,
 }
 
 /// What this program reads from a specification.
@@ -135,30 +138,40 @@ pub struct Edits {
 impl Spec {
     /// Reads a specification.
     pub fn from_json(json: &str) -> Result<Self, SpecError> {
-        let facts: SpecJson = serde_json::from_str(json)?;
-        Ok(Self { json: json.into(), facts: Arc::new(facts.into()) })
+        Self::read(Bytes::copy_from_slice(json.as_bytes()))
+    }
+
+    /// Reads a specification out of an answer that it is a piece of.
+    pub(super) fn read(json: Bytes) -> Result<Self, SpecError> {
+        let facts: SpecJson = serde_json::from_slice(&json)?;
+        Ok(Self { json, facts: Arc::new(OnceLock::from(Facts::from(facts))) })
+    }
+
+    /// Keeps a specification that few ask about. What cannot be read of it then reads as the defaults.
+    pub(super) fn unread(json: Bytes) -> Self {
+        Self { json, facts: Arc::default() }
     }
 
     /// What this program reads from it.
     pub fn facts(&self) -> &Facts {
-        &self.facts
+        self.facts.get_or_init(|| serde_json::from_slice::<SpecJson>(&self.json).unwrap_or_default().into())
     }
 
     /// The text to send to the engine.
     pub fn json(&self) -> &str {
-        &self.json
+        std::str::from_utf8(&self.json).unwrap_or_default()
     }
 
     /// The same specification with these changes and no other.
     pub fn edited(&self, edits: &Edits) -> Result<Self, SpecError> {
-        let mut json: Value = serde_json::from_str(&self.json)?;
+        let mut json: Value = serde_json::from_slice(&self.json)?;
         edits.apply(&mut json);
         Self::from_json(&json.to_string())
     }
 
     /// The platforms of its placement, as (operating system, architecture).
     pub fn platforms(&self) -> Vec<(String, String)> {
-        let json: Value = serde_json::from_str(&self.json).unwrap_or_default();
+        let json: Value = serde_json::from_slice(&self.json).unwrap_or_default();
         let listed = json.pointer("/TaskTemplate/Placement/Platforms").and_then(Value::as_array);
         let text = |platform: &Value, key: &str| {
             platform.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -172,7 +185,7 @@ impl Spec {
 
     /// Whether both mean the same, however they are written.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
+        let parse = |json: &Bytes| serde_json::from_slice::<Value>(json).ok();
         self.json == other.json || parse(&self.json).is_some_and(|json| Some(json) == parse(&other.json))
     }
 }
@@ -181,8 +194,8 @@ impl fmt::Debug for Spec {
     /// Names the service only: a specification holds the environment of its containers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spec")
-            .field("name", &self.facts.name)
-            .field("image", &self.facts.image)
+            .field("name", &self.facts().name)
+            .field("image", &self.facts().image)
             .finish_non_exhaustive()
     }
 }

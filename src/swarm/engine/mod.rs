@@ -73,13 +73,14 @@ impl Swarm for Engine {
             Listing::Ids([]) => return Ok(Vec::new()),
             Listing::Ids(ids) => any_of("id", ids),
         };
-        let listed: Vec<Box<RawValue>> =
-            self.get(format!("/services?status=true&filters={}", encode(&filters))).await?;
+        let path = format!("/services?status=true&filters={}", encode(&filters));
+        let answer = self.transport.call(Request::get(path)).await?;
+        let listed: Vec<&RawValue> = serde_json::from_slice(&answer).map_err(|error| unreadable(&error))?;
         // One service that cannot be read does not hide the others.
         Ok(listed
             .iter()
             .filter_map(|raw| {
-                Service::from_json(raw.get())
+                Service::read(&answer, raw.get())
                     .inspect_err(|error| tracing::error!(%error, "left out a service that cannot be read"))
                     .ok()
             })
