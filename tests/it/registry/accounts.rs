@@ -1,0 +1,290 @@
+//! Registries that want to know who asks.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+use crate::support::http::Request;
+
+/// `Authorization: Basic` for a name and a password.
+fn basic(account: &str) -> String {
+    format!("Basic {}", STANDARD.encode(account))
+}
+
+/// A registry that takes `Bearer token-N`, N counting from 1, N at least what `oldest` holds.
+async fn bearer_registry(token_server: &Server, oldest: Arc<AtomicUsize>) -> Server {
+    let challenge = format!(r#"Bearer realm="{}",service="the registry""#, token_server.url("/token"));
+    Server::start(move |request| {
+        let number = request.header("authorization").strip_prefix("Bearer token-").map(str::parse::<usize>);
+        match number {
+            Some(Ok(number)) if number >= oldest.load(SeqCst) => known(),
+            _ => Answer::json(401, "{}").with("www-authenticate", &challenge),
+        }
+    })
+    .await
+}
+
+/// A token server whose tokens live so many seconds, given to those whom `admit` admits.
+async fn token_server(expires_in: u32, admit: fn(&Request) -> bool) -> Server {
+    let issued = AtomicUsize::new(0);
+    Server::start(move |request| {
+        if !admit(request) {
+            return Answer::json(401, r#"{"details":"incorrect username or password"}"#);
+        }
+        let number = issued.fetch_add(1, SeqCst) + 1;
+        Answer::json(200, format!(r#"{{"token":"token-{number}","expires_in":{expires_in}}}"#))
+    })
+    .await
+}
+
+fn anybody(_: &Request) -> bool {
+    true
+}
+
+#[tokio::test]
+async fn an_anonymous_token_is_fetched_once_and_then_a_tag_is_one_request() {
+    let tokens = token_server(300, |request| request.header("authorization").is_empty()).await;
+    let server = bearer_registry(&tokens, Arc::default()).await;
+    let (registry, lookup) = (registry(), lookup(&server, "team/app:v1"));
+
+    assert_eq!(registry.digest(&lookup).await, Ok(digest()));
+    assert_eq!(server.take(), ["HEAD /v2/team/app/manifests/v1"; 2]);
+    assert_eq!(tokens.requests()[0].query, "service=the+registry&scope=repository%3Ateam%2Fapp%3Apull");
+    assert_eq!(tokens.take(), ["GET /token"]);
+
+    for _ in 0..3 {
+        assert_eq!(registry.digest(&lookup).await, Ok(digest()));
+        assert_eq!(server.take(), ["HEAD /v2/team/app/manifests/v1"]);
+        assert!(tokens.take().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn another_repository_or_account_gets_its_own_token_without_being_refused_first() {
+    let tokens = token_server(300, anybody).await;
+    let server = bearer_registry(&tokens, Arc::default()).await;
+    let registry = registry();
+    registry.digest(&lookup(&server, "a")).await.unwrap();
+    (server.take(), tokens.take());
+    for lookup in [
+        lookup(&server, "b"),
+        Lookup { credentials: password("me", "1"), ..lookup(&server, "a") },
+        Lookup { credentials: password("me", "2"), ..lookup(&server, "a") },
+    ] {
+        registry.digest(&lookup).await.unwrap();
+        assert_eq!((server.take().len(), tokens.take().len()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_share_one_token_request() {
+    let slow = Server::start_slow(|_| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Answer::json(200, r#"{"token":"token-1"}"#)
+    })
+    .await;
+    let server = bearer_registry(&slow, Arc::default()).await;
+    let (registry, lookup) = (registry(), lookup(&server, "app"));
+    let answers = futures_util::future::join_all((0..10).map(|_| registry.digest(&lookup))).await;
+    assert!(answers.into_iter().all(|answer| answer == Ok(digest())));
+    assert_eq!(slow.take().len(), 1);
+}
+
+#[tokio::test]
+async fn many_at_once_share_one_refusal() {
+    let slow = Server::start_slow(|_| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Answer::json(403, r#"{"errors":[{"code":"DENIED","message":"no"}]}"#)
+    })
+    .await;
+    let server = bearer_registry(&slow, Arc::default()).await;
+    let (registry, lookup) = (registry(), lookup(&server, "app"));
+    let answers = futures_util::future::join_all((0..10).map(|_| registry.digest(&lookup))).await;
+    assert!(answers.into_iter().all(|answer| matches!(answer, Err(RegistryError::Refused { .. }))));
+    assert_eq!(slow.take().len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_replaced_when_it_expires_without_asking_in_vain() {
+    let tokens = token_server(1, anybody).await;
+    let server = bearer_registry(&tokens, Arc::default()).await;
+    let (registry, lookup) = (registry(), lookup(&server, "app"));
+    registry.digest(&lookup).await.unwrap();
+    registry.digest(&lookup).await.unwrap();
+    assert_eq!((server.take().len(), tokens.take().len()), (3, 1));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    registry.digest(&lookup).await.unwrap();
+    assert_eq!((server.take().len(), tokens.take().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_early_is_replaced_and_one_that_is_never_right_ends_in_a_refusal() {
+    let (tokens, oldest) = (token_server(300, anybody).await, Arc::new(AtomicUsize::new(0)));
+    let server = bearer_registry(&tokens, Arc::clone(&oldest)).await;
+    let (registry, lookup) = (registry(), lookup(&server, "app"));
+    registry.digest(&lookup).await.unwrap();
+    (server.take(), tokens.take());
+
+    oldest.store(2, SeqCst);
+    assert_eq!(registry.digest(&lookup).await, Ok(digest()));
+    assert_eq!((server.take().len(), tokens.take().len()), (2, 1));
+
+    oldest.store(usize::MAX, SeqCst);
+    let error = registry.digest(&lookup).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Refused { .. }), "{error}");
+    assert!(error.to_string().contains("without credentials"), "{error}");
+    assert!(error.to_string().contains("private, misspelt, or a local image"), "{error}");
+    assert_eq!((server.take().len(), tokens.take().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_name_and_password_buy_a_token_also_with_difficult_characters() {
+    fn admit(request: &Request) -> bool {
+        request.header("authorization") == basic("jürgen:~?>/+:ß")
+            && request.query.contains("account=j%C3%BCrgen")
+    }
+    let tokens = token_server(300, admit).await;
+    let server = bearer_registry(&tokens, Arc::default()).await;
+    let registry = registry();
+    let right = Lookup { credentials: password("jürgen", "~?>/+:ß"), ..lookup(&server, "app") };
+    assert_eq!(registry.digest(&right).await, Ok(digest()));
+
+    let wrong = Lookup { credentials: password("jürgen", "hunter2"), ..lookup(&server, "app") };
+    let error = registry.digest(&wrong).await.unwrap_err().to_string();
+    assert!(error.contains("with credentials from test"), "{error}");
+    assert!(error.contains("incorrect username or password"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn an_identity_token_is_exchanged_by_a_form() {
+    fn admit(request: &Request) -> bool {
+        let form = String::from_utf8_lossy(&request.body);
+        request.method == "POST"
+            && request.header("content-type") == "application/x-www-form-urlencoded"
+            && request.query.is_empty()
+            && ["grant_type=refresh_token", "refresh_token=it%2B1", "service=the+registry", "client_id="]
+                .iter()
+                .all(|part| form.contains(part))
+            && form.contains("scope=repository%3Aapp%3Apull")
+    }
+    let tokens = token_server(300, admit).await;
+    let server = bearer_registry(&tokens, Arc::default()).await;
+    let token = Account::IdentityToken { username: "<token>".to_owned(), token: Secret::new("it+1") };
+    let lookup = Lookup { credentials: account(token), ..lookup(&server, "app") };
+    assert_eq!(registry().digest(&lookup).await, Ok(digest()));
+    assert_eq!(tokens.take(), ["POST /token"]);
+}
+
+#[tokio::test]
+async fn an_identity_token_is_a_password_where_forms_are_unknown() {
+    let tokens = Server::start(|request| match request.method.as_str() {
+        "GET" if request.header("authorization") == basic("me:it") => {
+            Answer::json(200, r#"{"access_token":"token-1"}"#)
+        }
+        "GET" => Answer::json(401, "{}"),
+        _ => Answer::json(405, "{}"),
+    })
+    .await;
+    let server = bearer_registry(&tokens, Arc::default()).await;
+    let token = Account::IdentityToken { username: "me".to_owned(), token: Secret::new("it") };
+    let lookup = Lookup { credentials: account(token), ..lookup(&server, "app") };
+    assert_eq!(registry().digest(&lookup).await, Ok(digest()));
+    assert_eq!(tokens.take(), ["POST /token", "GET /token"]);
+}
+
+#[tokio::test]
+async fn a_registry_token_is_sent_as_it_is() {
+    let tokens = token_server(300, anybody).await;
+    let server = bearer_registry(&tokens, Arc::default()).await;
+    let token = account(Account::RegistryToken(Secret::new("token-7")));
+    let lookup = Lookup { credentials: token, ..lookup(&server, "app") };
+    assert_eq!(registry().digest(&lookup).await, Ok(digest()));
+    assert!(tokens.take().is_empty());
+}
+
+async fn basic_registry() -> Server {
+    Server::start(|request| match request.header("authorization") {
+        authorization if authorization == basic("me:right") => known(),
+        _ => Answer::json(401, r#"{"errors":[{"message":"authentication required"}]}"#)
+            .with("www-authenticate", r#"Basic realm="Registry Realm""#),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn basic_authentication_costs_no_more_than_one_request_once_it_is_known() {
+    let server = basic_registry().await;
+    let registry = registry();
+    let lookup = Lookup { credentials: password("me", "right"), ..lookup(&server, "app") };
+    for requests in [2, 1, 1] {
+        assert_eq!(registry.digest(&lookup).await, Ok(digest()));
+        assert_eq!(server.take().len(), requests);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_without_trying_it_over_and_over() {
+    let server = basic_registry().await;
+    let registry = registry();
+    for (credentials, who, requests) in [
+        (password("me", "wrong-one"), "with credentials from test", 2),
+        (password("me", "wrong-two"), "with credentials from test", 1),
+        (None, "without credentials", 1),
+        (account(Account::RegistryToken(Secret::new("x"))), "with credentials from test", 1),
+    ] {
+        let lookup = Lookup { credentials, ..lookup(&server, "app") };
+        let error = registry.digest(&lookup).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Refused { .. }), "{error}");
+        assert!(error.to_string().contains(who), "{error}");
+        assert!(!format!("{error} {error:?}").contains("wrong-"), "{error}");
+        assert_eq!(server.take().len(), requests, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_server_that_moved_is_found_again() {
+    let answers = Arc::new(Mutex::new(String::new()));
+    let challenge = Arc::clone(&answers);
+    let server = Server::start(move |request| match request.header("authorization") {
+        "Bearer token-1" => known(),
+        _ => Answer::json(401, "{}").with("www-authenticate", &challenge.lock().unwrap()),
+    })
+    .await;
+    let registry = registry();
+    let challenge_of = |tokens: &Server| format!(r#"Bearer realm="{}",service="s""#, tokens.url("/token"));
+
+    let gone = Server::start(|_| Answer::json(500, "{}")).await;
+    *answers.lock().unwrap() = challenge_of(&gone);
+    let error = registry.digest(&lookup(&server, "app")).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("its token server 127.0.0.1"), "{error}");
+
+    let tokens = token_server(300, anybody).await;
+    *answers.lock().unwrap() = challenge_of(&tokens);
+    assert_eq!(registry.digest(&lookup(&server, "app")).await, Ok(digest()));
+}
+
+#[tokio::test]
+async fn nonsense_from_a_token_server_is_named() {
+    for (answer, realm, word) in [
+        ("<html>", None, "holds no token"),
+        (r#"{"token":""}"#, None, "holds no token"),
+        (r#"{"token":"a\nb"}"#, None, "holds no token"),
+        (r#"{"token":"x"}"#, Some("file:///etc/passwd"), "no web address"),
+        (r#"{"token":"x"}"#, Some("nowhere"), "no web address"),
+    ] {
+        let tokens = Server::start(move |_| Answer::json(200, answer)).await;
+        let realm = realm.map_or_else(|| tokens.url("/token"), str::to_owned);
+        let challenge = format!(r#"Bearer realm="{realm}""#);
+        let server =
+            Server::start(move |_| Answer::json(401, "{}").with("www-authenticate", &challenge)).await;
+        let error = registry().digest(&lookup(&server, "app")).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Nonsense { .. }), "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+        assert!(server.take().len() <= 2);
+    }
+}

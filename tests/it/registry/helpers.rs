@@ -1,0 +1,210 @@
+//! The keyring: `config.json` files and real credential helper programs.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use gantry::registry::credentials::{CredentialsError, Keyring, Sources};
+use tempfile::TempDir;
+
+use super::*;
+
+/// A machine with a home folder, a `DOCKER_CONFIG` folder and helper programs.
+struct Machine {
+    folder: TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["home/.docker", "config", "bin"] {
+            std::fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn home(self, config: &str) -> Self {
+        std::fs::write(self.path("home/.docker/config.json"), config).unwrap();
+        self
+    }
+
+    fn docker_config(self, config: &str) -> Self {
+        std::fs::write(self.path("config/config.json"), config).unwrap();
+        self
+    }
+
+    /// A helper program; `$DIR` in the script is the machine's folder.
+    fn helper(self, name: &str, script: &str) -> Self {
+        let path = self.path(&format!("bin/docker-credential-{name}"));
+        let folder = self.folder.path().display();
+        std::fs::write(&path, format!("#!/bin/sh\nDIR='{folder}'\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        self
+    }
+
+    fn sources(&self) -> Sources {
+        let path = std::env::join_paths([self.path("bin"), "/usr/bin".into(), "/bin".into()]).unwrap();
+        Sources {
+            docker_config: Some(self.path("config")),
+            home: Some(self.path("home")),
+            helper_path: Some(path),
+            helper_limit: Duration::from_secs(5),
+        }
+    }
+
+    fn open(&self) -> Keyring {
+        Keyring::open(&self.sources()).unwrap()
+    }
+}
+
+fn shown(found: Result<Option<Arc<Credentials>>, CredentialsError>) -> String {
+    match found.unwrap().as_deref() {
+        None => "nobody".to_owned(),
+        Some(Credentials { server, account, .. }) => match account {
+            Account::Password { username, password } => {
+                format!("{username}:{} at {server}", password.reveal())
+            }
+            Account::IdentityToken { token, .. } => format!("token {} at {server}", token.reveal()),
+            Account::RegistryToken(token) => format!("registry token {} at {server}", token.reveal()),
+        },
+    }
+}
+
+#[tokio::test]
+async fn the_folder_that_docker_config_names_comes_before_the_home_folder() {
+    let machine = Machine::new()
+        .docker_config(r#"{"auths":{"a":{"username":"u","password":"config"}}}"#)
+        .home(r#"{"auths":{"a":{"username":"u","password":"home"},"b":{"username":"u","password":"home"}}}"#);
+    let keyring = machine.open();
+    assert_eq!(shown(keyring.find("a").await), "u:config at a");
+    assert_eq!(shown(keyring.find("b").await), "u:home at b");
+    assert_eq!(shown(keyring.find("c").await), "nobody");
+}
+
+#[tokio::test]
+async fn without_any_file_everybody_is_anonymous() {
+    let machine = Machine::new();
+    assert_eq!(shown(machine.open().find("docker.io").await), "nobody");
+    let keyring = Keyring::open(&Sources::default()).unwrap();
+    assert_eq!(shown(keyring.find("docker.io").await), "nobody");
+}
+
+#[tokio::test]
+async fn a_helper_is_asked_with_the_server_on_its_input() {
+    let machine = Machine::new()
+        .home(r#"{"credHelpers":{"reg:5000":"one"},"credsStore":"all"}"#)
+        .helper("one", r#"read server; printf '{"ServerURL":"%s","Username":"one","Secret":"%s-%s"}' "$server" "$1" "$server""#)
+        .helper("all", r#"read server; printf '{"ServerURL":"%s","Username":"<token>","Secret":"all-%s"}' "$server" "$server""#);
+    let keyring = machine.open();
+    assert_eq!(shown(keyring.find("reg:5000").await), "one:get-reg:5000 at reg:5000");
+    let hub = "https://index.docker.io/v1/";
+    assert_eq!(shown(keyring.find("docker.io").await), format!("token all-{hub} at {hub}"));
+    let source = keyring.find("docker.io").await.unwrap().unwrap().source.clone();
+    assert_eq!(source, "credential helper all");
+}
+
+#[tokio::test]
+async fn a_helper_runs_once_for_a_registry_also_when_many_ask_at_once() {
+    let machine = Machine::new().home(r#"{"credsStore":"slow"}"#).helper(
+        "slow",
+        r#"cat >/dev/null; echo run >> "$DIR/runs"; sleep 0.3; echo '{"Username":"u","Secret":"p"}'"#,
+    );
+    let keyring = machine.open();
+    let found = futures_util::future::join_all((0..10).map(|_| keyring.find("r"))).await;
+    assert!(found.into_iter().all(|found| shown(found) == "u:p at r"));
+    assert_eq!(shown(keyring.find("https://r/v2/").await), "u:p at r");
+    let runs = |machine: &Machine| std::fs::read_to_string(machine.path("runs")).unwrap().lines().count();
+    assert_eq!(runs(&machine), 1);
+    // The next cycle asks again.
+    assert_eq!(shown(machine.open().find("r").await), "u:p at r");
+    assert_eq!(runs(&machine), 2);
+}
+
+#[tokio::test]
+async fn a_helper_that_knows_nothing_leaves_it_to_the_next_source() {
+    let machine = Machine::new()
+        .docker_config(r#"{"credsStore":"empty"}"#)
+        .home(r#"{"auths":{"a":{"username":"u","password":"home"}}}"#)
+        .helper("empty", "cat >/dev/null; echo credentials not found in native keychain; exit 1");
+    let keyring = machine.open();
+    assert_eq!(shown(keyring.find("a").await), "u:home at a");
+    assert_eq!(shown(keyring.find("b").await), "nobody");
+}
+
+async fn failure(script: &str, limit: Duration) -> String {
+    let machine = Machine::new().home(r#"{"credsStore":"bad"}"#).helper("bad", script);
+    let keyring = Keyring::open(&Sources { helper_limit: limit, ..machine.sources() }).unwrap();
+    let error = keyring.find("r").await.unwrap_err().to_string();
+    assert!(error.starts_with("credential helper bad for r: "), "{error}");
+    error
+}
+
+#[tokio::test]
+async fn a_failing_helper_is_named_with_its_first_line_and_never_with_a_secret() {
+    let limit = Duration::from_secs(5);
+    let error = failure("echo; echo the keychain is locked; echo more; exit 1", limit).await;
+    assert!(error.ends_with("the keychain is locked"), "{error}");
+    assert!(failure("echo no display >&2; exit 2", limit).await.ends_with("no display"));
+    for script in [
+        r#"echo '{"Username":"u","Secret":"hunter2"}'; exit 1"#,
+        r#"echo '{"Username":"u","Secret":"hunter2"'"#,
+        "echo hunter2",
+        "exit 3",
+        "kill -9 $$",
+    ] {
+        let error = failure(script, limit).await;
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_helper_is_killed_after_its_time() {
+    let started = Instant::now();
+    let machine = Machine::new()
+        .home(r#"{"credsStore":"bad"}"#)
+        .helper("bad", r#"echo $$ > "$DIR/pid"; exec sleep 60"#);
+    let limit = Duration::from_millis(500);
+    let keyring = Keyring::open(&Sources { helper_limit: limit, ..machine.sources() }).unwrap();
+    let error = keyring.find("r").await.unwrap_err().to_string();
+    assert!(error.contains("no answer within 0.5 s"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let pid = std::fs::read_to_string(machine.path("pid")).unwrap();
+    let process = Path::new("/proc").join(pid.trim());
+    for _ in 0..50 {
+        let state = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+        // Gone, or dead and not yet collected.
+        if state.is_empty() || state.contains(") Z ") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the helper still runs");
+}
+
+#[tokio::test]
+async fn a_missing_helper_and_one_with_a_path_for_a_name_are_errors() {
+    for (helper, words) in
+        [("absent", "docker-credential-absent is not installed"), ("../../bin/sh", "no slash")]
+    {
+        let machine = Machine::new().home(&format!(r#"{{"credsStore":"{helper}"}}"#));
+        let error = machine.open().find("r").await.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_file_is_an_error_at_once_and_nothing_is_ever_written() {
+    let machine = Machine::new().docker_config(r#"{"auths":"#);
+    let error = Keyring::open(&machine.sources()).unwrap_err().to_string();
+    assert!(error.contains("config/config.json") && error.contains("line 1"), "{error}");
+
+    let machine = Machine::new().home(r#"{"auths":{"a":{"username":"u","password":"p"}}}"#);
+    let folder = machine.path("home/.docker");
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o555)).unwrap();
+    assert_eq!(shown(machine.open().find("a").await), "u:p at a");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+}

@@ -1,0 +1,90 @@
+//! The registry client against small real HTTP servers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry::hosts::EngineRegistries;
+use gantry::image::Digest;
+use gantry::registry::credentials::Account;
+use gantry::registry::{
+    Credentials, HttpRegistry, Limits, Lookup, Manifest, Registry, RegistryError, Settings,
+};
+use gantry::secret::Secret;
+
+use crate::support::http::{Answer, Server};
+
+mod accounts;
+mod answers;
+mod helpers;
+mod trouble;
+mod trust;
+
+/// The digest that the servers here give their tags.
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// Everything that a test would otherwise wait for, in milliseconds.
+fn limits() -> Limits {
+    Limits {
+        connect: Duration::from_secs(2),
+        request: Duration::from_millis(500),
+        total: Duration::from_secs(20),
+        backoff: Duration::from_millis(10),
+        ..Limits::default()
+    }
+}
+
+fn registry() -> HttpRegistry {
+    registry_with(limits())
+}
+
+fn registry_with(limits: Limits) -> HttpRegistry {
+    HttpRegistry::new(Settings {
+        limits,
+        certificates: "/nonexistent".into(),
+        // Nobody must be asked by accident.
+        docker_hub: "http://127.0.0.1:1".to_owned(),
+    })
+}
+
+fn lookup(server: &Server, image: &str) -> Lookup {
+    lookup_of(&format!("{}/{image}", server.authority()))
+}
+
+fn lookup_of(image: &str) -> Lookup {
+    Lookup {
+        image: image.parse().unwrap(),
+        credentials: None,
+        hosts: Arc::new(EngineRegistries::default()),
+        insecure: false,
+    }
+}
+
+fn password(username: &str, password: &str) -> Option<Arc<Credentials>> {
+    account(Account::Password { username: username.to_owned(), password: Secret::new(password) })
+}
+
+fn account(account: Account) -> Option<Arc<Credentials>> {
+    Some(Arc::new(Credentials { source: "test".to_owned(), server: "r".to_owned(), account }))
+}
+
+/// What a registry says of a tag that it knows.
+fn known() -> Answer {
+    Answer::new(200, "")
+        .with("docker-content-digest", DIGEST)
+        .with("content-type", "application/vnd.oci.image.index.v1+json")
+}
+
+fn digest() -> Digest {
+    DIGEST.parse().unwrap()
+}
+
+fn sha256(body: &str) -> Digest {
+    use sha2::Digest as _;
+    use std::fmt::Write as _;
+    let hash = sha2::Sha256::digest(body.as_bytes());
+    let hex = hash.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    });
+    format!("sha256:{hex}").parse().unwrap()
+}
