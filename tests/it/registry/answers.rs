@@ -101,9 +101,10 @@ async fn a_single_image_is_asked_for_its_platform_also_at_a_blob_store() {
         if request.header("authorization").is_empty() {
             return Answer::new(401, "").with("www-authenticate", "Basic realm=\"r\"");
         }
-        match request.path.contains("/blobs/") {
-            true => Answer::new(307, "").with("location", &blob),
-            false => Answer::json(200, body.clone()),
+        if request.path.contains("/blobs/") {
+            Answer::new(307, "").with("location", &blob)
+        } else {
+            Answer::json(200, body.clone())
         }
     })
     .await;
@@ -123,9 +124,12 @@ async fn a_configuration_that_cannot_be_read_costs_only_the_platforms() {
     let of = sha256(&image);
     for blob in [404, 200] {
         let body = image.clone();
-        let server = Server::start(move |request| match request.path.contains("/blobs/") {
-            true => Answer::new(blob, "not what the digest promises"),
-            false => Answer::json(200, body.clone()),
+        let server = Server::start(move |request| {
+            if request.path.contains("/blobs/") {
+                Answer::new(blob, "not what the digest promises")
+            } else {
+                Answer::json(200, body.clone())
+            }
         })
         .await;
         let manifest = registry().manifest(&lookup(&server, "app"), &of).await.unwrap();
