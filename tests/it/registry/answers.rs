@@ -109,7 +109,7 @@ async fn a_single_image_is_asked_for_its_platform_also_at_a_blob_store() {
     })
     .await;
     let registry = registry();
-    let lookup = Lookup { credentials: password("me", "secret"), ..lookup(&server, "app:v1") };
+    let lookup = Lookup { credentials: Some(password("me", "secret")), ..lookup(&server, "app:v1") };
     let manifest = registry.manifest(&lookup, &of).await.unwrap();
     assert_eq!(manifest.children, []);
     assert_eq!(manifest.platforms[0].architecture, "riscv64");
@@ -146,7 +146,7 @@ async fn redirects_are_followed_and_the_account_stays_behind() {
         _ => Answer::new(302, "").with("location", &to),
     })
     .await;
-    let lookup = Lookup { credentials: password("me", "secret"), ..lookup(&server, "app:v1") };
+    let lookup = Lookup { credentials: Some(password("me", "secret")), ..lookup(&server, "app:v1") };
     assert_eq!(registry().digest(&lookup).await, Ok(digest()));
     let arrived = target.requests();
     assert_eq!(arrived.len(), 1);
@@ -163,6 +163,6 @@ async fn a_redirect_within_a_registry_keeps_the_account() {
             _ => known(),
         })
         .await;
-    let lookup = Lookup { credentials: password("me", "secret"), ..lookup(&server, "app:v1") };
+    let lookup = Lookup { credentials: Some(password("me", "secret")), ..lookup(&server, "app:v1") };
     assert_eq!(registry().digest(&lookup).await, Ok(digest()));
 }

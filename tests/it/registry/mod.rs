@@ -59,8 +59,8 @@ fn lookup_of(image: &str) -> Lookup {
     }
 }
 
-fn password(username: &str, password: &str) -> Option<Arc<Credentials>> {
-    Some(account(Account::Password { username: username.to_owned(), password: Secret::new(password) }))
+fn password(username: &str, password: &str) -> Arc<Credentials> {
+    account(Account::Password { username: username.to_owned(), password: Secret::new(password) })
 }
 
 fn account(account: Account) -> Arc<Credentials> {
