@@ -16,6 +16,8 @@ use crate::support::http::{Answer, Server};
 mod accounts;
 mod answers;
 mod helpers;
+#[cfg(feature = "live")]
+mod real;
 mod trouble;
 mod trust;
 

@@ -7,10 +7,13 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use super::*;
 
-/// A certificate authority, and a server's certificate for 127.0.0.1 by it.
+/// A certificate authority, a server's certificate for 127.0.0.1 by it, and a client's with its key.
 struct Pki {
     authority: String,
     server: Arc<rustls::ServerConfig>,
+    /// The same server, which admits only who shows a certificate.
+    strict_server: Arc<rustls::ServerConfig>,
+    client: (String, String),
 }
 
 fn pki() -> Pki {
@@ -21,11 +24,23 @@ fn pki() -> Pki {
     let key = KeyPair::generate().unwrap();
     let names = vec!["127.0.0.1".to_owned()];
     let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-    let server = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
-        .unwrap();
-    Pki { authority: authority.pem(), server: Arc::new(server) }
+    let client_key = KeyPair::generate().unwrap();
+    let client = CertificateParams::new(vec!["gantry".to_owned()]).unwrap();
+    let client = client.signed_by(&client_key, &authority).unwrap();
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+    let chain = || vec![certificate.der().clone()];
+    let server_key = || key.serialize_der().try_into().unwrap();
+    let open = rustls::ServerConfig::builder().with_no_client_auth();
+    let strict = rustls::ServerConfig::builder().with_client_cert_verifier(verifier);
+    Pki {
+        authority: authority.pem(),
+        server: Arc::new(open.with_single_cert(chain(), server_key()).unwrap()),
+        strict_server: Arc::new(strict.with_single_cert(chain(), server_key()).unwrap()),
+        client: (client.pem(), client_key.serialize_pem()),
+    }
 }
 
 /// The engine insists on TLS with this server, although it is on loopback.
@@ -114,6 +129,23 @@ async fn a_private_authority_is_taken_from_the_folder_that_the_engine_uses() {
         .unwrap();
     let error = with_certificates(folder.path()).digest(&lookup).await.unwrap_err().to_string();
     assert!(error.contains("certificate in") && error.contains("cannot be used"), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_to_see_a_certificate_is_shown_the_one_in_its_folder() {
+    let pki = pki();
+    let server = Server::start_tls(Arc::clone(&pki.strict_server), |_| known()).await;
+    let lookup = Lookup { hosts: secure(&server), ..lookup(&server, "app") };
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join(server.authority());
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("ca.crt"), &pki.authority).unwrap();
+    let error = with_certificates(folder.path()).digest(&lookup).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+
+    std::fs::write(own.join("client.cert"), &pki.client.0).unwrap();
+    std::fs::write(own.join("client.key"), &pki.client.1).unwrap();
+    assert_eq!(with_certificates(folder.path()).digest(&lookup).await, Ok(digest()));
 }
 
 #[tokio::test]
@@ -213,4 +245,41 @@ async fn mirrors_are_for_docker_hub_only() {
     let other = Lookup { hosts: hub("x", &[mirror.url("")]).hosts, ..lookup(&server, "app") };
     assert_eq!(registry().digest(&other).await, Ok(digest()));
     assert!(mirror.take().is_empty());
+}
+
+/// Set for the process that [`a_machine_without_certificate_authorities_still_has_plain_http`] starts.
+const WITHOUT_AUTHORITIES: &str = "GANTRY_TEST_WITHOUT_AUTHORITIES";
+
+#[tokio::test]
+async fn a_machine_without_certificate_authorities_still_has_plain_http() {
+    if std::env::var_os(WITHOUT_AUTHORITIES).is_none() {
+        let name = "registry::trust::a_machine_without_certificate_authorities_still_has_plain_http";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(WITHOUT_AUTHORITIES, "1")
+            .env("SSL_CERT_FILE", "/nonexistent")
+            .env("SSL_CERT_DIR", "/nonexistent")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+        return;
+    }
+    let plain = Server::start(|_| known()).await;
+    let pki = pki();
+    let tls = Server::start_tls(Arc::clone(&pki.server), |_| known()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let registry = with_certificates(folder.path());
+    assert_eq!(registry.digest(&lookup(&plain, "app")).await, Ok(digest()));
+    assert_eq!(registry.digest(&lookup(&tls, "app")).await, Ok(digest()));
+
+    let secure = Lookup { hosts: secure(&tls), ..lookup(&tls, "app") };
+    let error = registry.digest(&secure).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("No CA certificates were loaded from the system"), "{error}");
+
+    let own = folder.path().join(tls.authority());
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("ca.crt"), &pki.authority).unwrap();
+    assert_eq!(with_certificates(folder.path()).digest(&secure).await, Ok(digest()));
 }
