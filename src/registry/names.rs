@@ -76,3 +76,74 @@ impl Names {
         addresses
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::hosts::{EngineRegistries, IndexConfig};
+
+    fn lookup(image: &str, hosts: EngineRegistries) -> Lookup {
+        Lookup { image: image.parse().unwrap(), credentials: None, hosts: Arc::new(hosts), insecure: false }
+    }
+
+    fn names(known: &[(&str, &str)]) -> Names {
+        let names = Names::new(Duration::from_secs(5));
+        for (name, address) in known {
+            let addresses = vec![address.parse().unwrap()];
+            names.known.lock().unwrap().insert((*name).to_owned(), (Instant::now(), addresses));
+        }
+        names
+    }
+
+    fn engine() -> EngineRegistries {
+        EngineRegistries {
+            insecure_cidrs: vec!["127.0.0.0/8".to_owned(), "10.77.0.0/16".to_owned()],
+            ..EngineRegistries::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_range_is_matched_by_what_a_name_resolves_to() {
+        let names = names(&[("inside.example", "10.77.1.2"), ("outside.example", "10.78.1.2")]);
+        for (image, insecure) in [
+            ("inside.example/app", true),
+            ("inside.example:5000/app", true),
+            ("outside.example:5000/app", false),
+            ("10.77.9.9:5000/app", true),
+            ("10.78.9.9:5000/app", false),
+            ("localhost:5000/app", true),
+        ] {
+            let found = names.insecure_hosts(&lookup(image, engine())).await;
+            assert_eq!(!found.is_empty(), insecure, "{image}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registrys_own_entry_counts_before_its_address_and_asking_for_it_before_both() {
+        let names = names(&[("inside.example", "10.77.1.2")]);
+        let own = IndexConfig { secure: true, mirrors: Vec::new() };
+        let hosts =
+            EngineRegistries { index_configs: [("inside.example".to_owned(), own)].into(), ..engine() };
+        let lookup = lookup("inside.example/app", hosts);
+        assert!(names.insecure_hosts(&lookup).await.is_empty());
+        let asked_for = Lookup { insecure: true, ..lookup };
+        assert_eq!(names.insecure_hosts(&asked_for).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn mirrors_are_judged_by_their_own_address() {
+        let names = names(&[("mirror.example", "10.77.1.2")]);
+        let hosts = EngineRegistries { mirrors: vec!["https://mirror.example:5000/".to_owned()], ..engine() };
+        names.known.lock().unwrap().insert("docker.io".to_owned(), (Instant::now(), Vec::new()));
+        let found = names.insecure_hosts(&lookup("nginx", hosts)).await;
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["mirror.example:5000"]);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_is_trusted_no_further() {
+        let found = names(&[]).insecure_hosts(&lookup("no-such-name.invalid/app", engine())).await;
+        assert!(found.is_empty());
+    }
+}

@@ -46,7 +46,7 @@ pub(crate) fn run() {
         "CPU us/service",
         "peak MB"
     );
-    for (services, repositories) in [(1_200, 1), (1_200, 1_200), (10_000, 1)] {
+    for (services, repositories) in [(1, 1), (1_200, 1), (1_200, 1_200), (10_000, 1)] {
         let cost = measure(services, repositories);
         println!(
             "{:>9} {:>13} {:>16.1} {:>18.1} {:>10.1} {:>10.1} {:>14.1} {:>9.1}",

@@ -68,11 +68,12 @@ async fn another_repository_or_account_gets_its_own_token_without_being_refused_
     let server = bearer_registry(&tokens, Arc::default()).await;
     let registry = registry();
     registry.digest(&lookup(&server, "a")).await.unwrap();
-    (server.take(), tokens.take());
+    server.take();
+    tokens.take();
     for lookup in [
         lookup(&server, "b"),
-        Lookup { credentials: password("me", "1"), ..lookup(&server, "a") },
-        Lookup { credentials: password("me", "2"), ..lookup(&server, "a") },
+        Lookup { credentials: Some(password("me", "1")), ..lookup(&server, "a") },
+        Lookup { credentials: Some(password("me", "2")), ..lookup(&server, "a") },
     ] {
         registry.digest(&lookup).await.unwrap();
         assert_eq!((server.take().len(), tokens.take().len()), (1, 1));
@@ -126,7 +127,8 @@ async fn a_token_that_is_revoked_early_is_replaced_and_one_that_is_never_right_e
     let server = bearer_registry(&tokens, Arc::clone(&oldest)).await;
     let (registry, lookup) = (registry(), lookup(&server, "app"));
     registry.digest(&lookup).await.unwrap();
-    (server.take(), tokens.take());
+    server.take();
+    tokens.take();
 
     oldest.store(2, SeqCst);
     assert_eq!(registry.digest(&lookup).await, Ok(digest()));
@@ -149,10 +151,10 @@ async fn a_name_and_password_buy_a_token_also_with_difficult_characters() {
     let tokens = token_server(300, admit).await;
     let server = bearer_registry(&tokens, Arc::default()).await;
     let registry = registry();
-    let right = Lookup { credentials: password("jürgen", "~?>/+:ß"), ..lookup(&server, "app") };
+    let right = Lookup { credentials: Some(password("jürgen", "~?>/+:ß")), ..lookup(&server, "app") };
     assert_eq!(registry.digest(&right).await, Ok(digest()));
 
-    let wrong = Lookup { credentials: password("jürgen", "hunter2"), ..lookup(&server, "app") };
+    let wrong = Lookup { credentials: Some(password("jürgen", "hunter2")), ..lookup(&server, "app") };
     let error = registry.digest(&wrong).await.unwrap_err().to_string();
     assert!(error.contains("with credentials from test"), "{error}");
     assert!(error.contains("incorrect username or password"), "{error}");
@@ -174,7 +176,7 @@ async fn an_identity_token_is_exchanged_by_a_form() {
     let tokens = token_server(300, admit).await;
     let server = bearer_registry(&tokens, Arc::default()).await;
     let token = Account::IdentityToken { username: "<token>".to_owned(), token: Secret::new("it+1") };
-    let lookup = Lookup { credentials: account(token), ..lookup(&server, "app") };
+    let lookup = Lookup { credentials: Some(account(token)), ..lookup(&server, "app") };
     assert_eq!(registry().digest(&lookup).await, Ok(digest()));
     assert_eq!(tokens.take(), ["POST /token"]);
 }
@@ -191,7 +193,7 @@ async fn an_identity_token_is_a_password_where_forms_are_unknown() {
     .await;
     let server = bearer_registry(&tokens, Arc::default()).await;
     let token = Account::IdentityToken { username: "me".to_owned(), token: Secret::new("it") };
-    let lookup = Lookup { credentials: account(token), ..lookup(&server, "app") };
+    let lookup = Lookup { credentials: Some(account(token)), ..lookup(&server, "app") };
     assert_eq!(registry().digest(&lookup).await, Ok(digest()));
     assert_eq!(tokens.take(), ["POST /token", "GET /token"]);
 }
@@ -201,7 +203,7 @@ async fn a_registry_token_is_sent_as_it_is() {
     let tokens = token_server(300, anybody).await;
     let server = bearer_registry(&tokens, Arc::default()).await;
     let token = account(Account::RegistryToken(Secret::new("token-7")));
-    let lookup = Lookup { credentials: token, ..lookup(&server, "app") };
+    let lookup = Lookup { credentials: Some(token), ..lookup(&server, "app") };
     assert_eq!(registry().digest(&lookup).await, Ok(digest()));
     assert!(tokens.take().is_empty());
 }
@@ -219,7 +221,7 @@ async fn basic_registry() -> Server {
 async fn basic_authentication_costs_no_more_than_one_request_once_it_is_known() {
     let server = basic_registry().await;
     let registry = registry();
-    let lookup = Lookup { credentials: password("me", "right"), ..lookup(&server, "app") };
+    let lookup = Lookup { credentials: Some(password("me", "right")), ..lookup(&server, "app") };
     for requests in [2, 1, 1] {
         assert_eq!(registry.digest(&lookup).await, Ok(digest()));
         assert_eq!(server.take().len(), requests);
@@ -231,10 +233,10 @@ async fn a_wrong_password_is_refused_without_trying_it_over_and_over() {
     let server = basic_registry().await;
     let registry = registry();
     for (credentials, who, requests) in [
-        (password("me", "wrong-one"), "with credentials from test", 2),
-        (password("me", "wrong-two"), "with credentials from test", 1),
+        (Some(password("me", "wrong-one")), "with credentials from test", 2),
+        (Some(password("me", "wrong-two")), "with credentials from test", 1),
         (None, "without credentials", 1),
-        (account(Account::RegistryToken(Secret::new("x"))), "with credentials from test", 1),
+        (Some(account(Account::RegistryToken(Secret::new("x")))), "with credentials from test", 1),
     ] {
         let lookup = Lookup { credentials, ..lookup(&server, "app") };
         let error = registry.digest(&lookup).await.unwrap_err();

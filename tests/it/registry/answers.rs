@@ -101,14 +101,15 @@ async fn a_single_image_is_asked_for_its_platform_also_at_a_blob_store() {
         if request.header("authorization").is_empty() {
             return Answer::new(401, "").with("www-authenticate", "Basic realm=\"r\"");
         }
-        match request.path.contains("/blobs/") {
-            true => Answer::new(307, "").with("location", &blob),
-            false => Answer::json(200, body.clone()),
+        if request.path.contains("/blobs/") {
+            Answer::new(307, "").with("location", &blob)
+        } else {
+            Answer::json(200, body.clone())
         }
     })
     .await;
     let registry = registry();
-    let lookup = Lookup { credentials: password("me", "secret"), ..lookup(&server, "app:v1") };
+    let lookup = Lookup { credentials: Some(password("me", "secret")), ..lookup(&server, "app:v1") };
     let manifest = registry.manifest(&lookup, &of).await.unwrap();
     assert_eq!(manifest.children, []);
     assert_eq!(manifest.platforms[0].architecture, "riscv64");
@@ -123,9 +124,12 @@ async fn a_configuration_that_cannot_be_read_costs_only_the_platforms() {
     let of = sha256(&image);
     for blob in [404, 200] {
         let body = image.clone();
-        let server = Server::start(move |request| match request.path.contains("/blobs/") {
-            true => Answer::new(blob, "not what the digest promises"),
-            false => Answer::json(200, body.clone()),
+        let server = Server::start(move |request| {
+            if request.path.contains("/blobs/") {
+                Answer::new(blob, "not what the digest promises")
+            } else {
+                Answer::json(200, body.clone())
+            }
         })
         .await;
         let manifest = registry().manifest(&lookup(&server, "app"), &of).await.unwrap();
@@ -142,7 +146,7 @@ async fn redirects_are_followed_and_the_account_stays_behind() {
         _ => Answer::new(302, "").with("location", &to),
     })
     .await;
-    let lookup = Lookup { credentials: password("me", "secret"), ..lookup(&server, "app:v1") };
+    let lookup = Lookup { credentials: Some(password("me", "secret")), ..lookup(&server, "app:v1") };
     assert_eq!(registry().digest(&lookup).await, Ok(digest()));
     let arrived = target.requests();
     assert_eq!(arrived.len(), 1);
@@ -159,6 +163,6 @@ async fn a_redirect_within_a_registry_keeps_the_account() {
             _ => known(),
         })
         .await;
-    let lookup = Lookup { credentials: password("me", "secret"), ..lookup(&server, "app:v1") };
+    let lookup = Lookup { credentials: Some(password("me", "secret")), ..lookup(&server, "app:v1") };
     assert_eq!(registry().digest(&lookup).await, Ok(digest()));
 }

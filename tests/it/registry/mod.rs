@@ -16,6 +16,8 @@ use crate::support::http::{Answer, Server};
 mod accounts;
 mod answers;
 mod helpers;
+#[cfg(feature = "live")]
+mod real;
 mod trouble;
 mod trust;
 
@@ -59,12 +61,12 @@ fn lookup_of(image: &str) -> Lookup {
     }
 }
 
-fn password(username: &str, password: &str) -> Option<Arc<Credentials>> {
+fn password(username: &str, password: &str) -> Arc<Credentials> {
     account(Account::Password { username: username.to_owned(), password: Secret::new(password) })
 }
 
-fn account(account: Account) -> Option<Arc<Credentials>> {
-    Some(Arc::new(Credentials { source: "test".to_owned(), server: "r".to_owned(), account }))
+fn account(account: Account) -> Arc<Credentials> {
+    Arc::new(Credentials { source: "test".to_owned(), server: "r".to_owned(), account })
 }
 
 /// What a registry says of a tag that it knows.

@@ -7,10 +7,13 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use super::*;
 
-/// A certificate authority, and a server's certificate for 127.0.0.1 by it.
+/// A certificate authority, a server's certificate for 127.0.0.1 by it, and a client's with its key.
 struct Pki {
     authority: String,
     server: Arc<rustls::ServerConfig>,
+    /// The same server, which admits only who shows a certificate.
+    strict_server: Arc<rustls::ServerConfig>,
+    client: (String, String),
 }
 
 fn pki() -> Pki {
@@ -21,11 +24,23 @@ fn pki() -> Pki {
     let key = KeyPair::generate().unwrap();
     let names = vec!["127.0.0.1".to_owned()];
     let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-    let server = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
-        .unwrap();
-    Pki { authority: authority.pem(), server: Arc::new(server) }
+    let client_key = KeyPair::generate().unwrap();
+    let client = CertificateParams::new(vec!["gantry".to_owned()]).unwrap();
+    let client = client.signed_by(&client_key, &authority).unwrap();
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+    let chain = || vec![certificate.der().clone()];
+    let server_key = || key.serialize_der().try_into().unwrap();
+    let open = rustls::ServerConfig::builder().with_no_client_auth();
+    let strict = rustls::ServerConfig::builder().with_client_cert_verifier(verifier);
+    Pki {
+        authority: authority.pem(),
+        server: Arc::new(open.with_single_cert(chain(), server_key()).unwrap()),
+        strict_server: Arc::new(strict.with_single_cert(chain(), server_key()).unwrap()),
+        client: (client.pem(), client_key.serialize_pem()),
+    }
 }
 
 /// The engine insists on TLS with this server, although it is on loopback.
@@ -88,21 +103,6 @@ async fn plain_http_is_spoken_with_an_insecure_registry_and_tried_first_from_the
 }
 
 #[tokio::test]
-async fn an_address_range_of_the_engine_is_matched_by_what_the_name_resolves_to() {
-    // This machine's own name usually resolves to an address that is not 127.0.0.1.
-    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default().trim().to_owned();
-    let resolved = tokio::net::lookup_host((name.as_str(), 0)).await.ok().and_then(|mut all| all.next());
-    let Some(address) = resolved.filter(|address| address.is_ipv4() && name.contains('.')) else { return };
-    let hosts = |cidr: String| {
-        Arc::new(EngineRegistries { insecure_cidrs: vec![cidr], ..EngineRegistries::default() })
-    };
-    let image = format!("{name}:1/app");
-    let lookup = Lookup { hosts: hosts(format!("{}/32", address.ip())), ..lookup_of(&image) };
-    let error = registry().digest(&lookup).await.unwrap_err();
-    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
-}
-
-#[tokio::test]
 async fn an_unknown_certificate_is_refused_and_accepted_from_an_insecure_registry() {
     let server = Server::start_tls(pki().server, |_| known()).await;
     let insecure = lookup(&server, "app");
@@ -132,6 +132,23 @@ async fn a_private_authority_is_taken_from_the_folder_that_the_engine_uses() {
 }
 
 #[tokio::test]
+async fn a_registry_that_wants_to_see_a_certificate_is_shown_the_one_in_its_folder() {
+    let pki = pki();
+    let server = Server::start_tls(Arc::clone(&pki.strict_server), |_| known()).await;
+    let lookup = Lookup { hosts: secure(&server), ..lookup(&server, "app") };
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join(server.authority());
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("ca.crt"), &pki.authority).unwrap();
+    let error = with_certificates(folder.path()).digest(&lookup).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+
+    std::fs::write(own.join("client.cert"), &pki.client.0).unwrap();
+    std::fs::write(own.join("client.key"), &pki.client.1).unwrap();
+    assert_eq!(with_certificates(folder.path()).digest(&lookup).await, Ok(digest()));
+}
+
+#[tokio::test]
 async fn no_password_goes_to_a_token_server_without_tls_unless_the_registry_may_do_without() {
     let pki = pki();
     let tokens = Server::start(|_| Answer::json(200, r#"{"token":"t"}"#)).await;
@@ -147,7 +164,7 @@ async fn no_password_goes_to_a_token_server_without_tls_unless_the_registry_may_
     std::fs::create_dir(&own).unwrap();
     std::fs::write(own.join("ca.crt"), &pki.authority).unwrap();
 
-    let named = Lookup { credentials: password("me", "secret"), ..lookup(&server, "app") };
+    let named = Lookup { credentials: Some(password("me", "secret")), ..lookup(&server, "app") };
     let secure = Lookup { hosts: secure(&server), ..named.clone() };
     let error = with_certificates(folder.path()).digest(&secure).await.unwrap_err();
     assert!(matches!(error, RegistryError::Refused { .. }), "{error}");
@@ -192,7 +209,8 @@ async fn a_mirror_is_asked_instead_of_docker_hub_and_never_told_the_account() {
     let upstream = Server::start(|_| known()).await;
     let mirror = Server::start(|_| known()).await;
     let registry = with_hub(&upstream.url(""));
-    let lookup = Lookup { credentials: password("me", "secret"), ..hub("nginx:1", &[mirror.url("/hub/")]) };
+    let lookup =
+        Lookup { credentials: Some(password("me", "secret")), ..hub("nginx:1", &[mirror.url("/hub/")]) };
     assert_eq!(registry.digest(&lookup).await, Ok(digest()));
     assert_eq!(mirror.take(), ["HEAD /hub/v2/library/nginx/manifests/1"]);
     assert!(upstream.take().is_empty());
@@ -214,7 +232,7 @@ async fn whatever_is_wrong_with_a_mirror_docker_hub_itself_is_asked_then() {
         .await;
         let registry = with_hub(&upstream.url(""));
         let mirrors = ["http://127.0.0.1:1".to_owned(), mirror.url("")];
-        let lookup = Lookup { credentials: password("me", "secret"), ..hub("nginx:1", &mirrors) };
+        let lookup = Lookup { credentials: Some(password("me", "secret")), ..hub("nginx:1", &mirrors) };
         assert_eq!(registry.digest(&lookup).await, Ok(digest()), "{trouble}");
         assert_eq!(mirror.requests().len(), 1, "{trouble}");
         assert!(mirror.requests().iter().all(|request| request.header("authorization").is_empty()));
@@ -227,4 +245,41 @@ async fn mirrors_are_for_docker_hub_only() {
     let other = Lookup { hosts: hub("x", &[mirror.url("")]).hosts, ..lookup(&server, "app") };
     assert_eq!(registry().digest(&other).await, Ok(digest()));
     assert!(mirror.take().is_empty());
+}
+
+/// Set for the process that [`a_machine_without_certificate_authorities_still_has_plain_http`] starts.
+const WITHOUT_AUTHORITIES: &str = "GANTRY_TEST_WITHOUT_AUTHORITIES";
+
+#[tokio::test]
+async fn a_machine_without_certificate_authorities_still_has_plain_http() {
+    if std::env::var_os(WITHOUT_AUTHORITIES).is_none() {
+        let name = "registry::trust::a_machine_without_certificate_authorities_still_has_plain_http";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(WITHOUT_AUTHORITIES, "1")
+            .env("SSL_CERT_FILE", "/nonexistent")
+            .env("SSL_CERT_DIR", "/nonexistent")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+        return;
+    }
+    let plain = Server::start(|_| known()).await;
+    let pki = pki();
+    let tls = Server::start_tls(Arc::clone(&pki.server), |_| known()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let registry = with_certificates(folder.path());
+    assert_eq!(registry.digest(&lookup(&plain, "app")).await, Ok(digest()));
+    assert_eq!(registry.digest(&lookup(&tls, "app")).await, Ok(digest()));
+
+    let secure = Lookup { hosts: secure(&tls), ..lookup(&tls, "app") };
+    let error = registry.digest(&secure).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("No CA certificates were loaded from the system"), "{error}");
+
+    let own = folder.path().join(tls.authority());
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("ca.crt"), &pki.authority).unwrap();
+    assert_eq!(with_certificates(folder.path()).digest(&secure).await, Ok(digest()));
 }

@@ -63,7 +63,7 @@ impl Answer {
 
     /// A body that never ends.
     pub(crate) fn endless(status: u16) -> Self {
-        let chunk = || Ok(Frame::data(Bytes::from_static(&[b' '; 64 * 1024])));
+        let chunk = || Ok(Frame::data(Bytes::from_static(&[b' '; 16 * 1024])));
         let body = StreamBody::new(futures_util::stream::repeat_with(chunk));
         let mut response = http::Response::new(BodyExt::boxed(body));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
