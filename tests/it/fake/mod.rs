@@ -17,6 +17,7 @@
 #![allow(unreachable_pub, reason = "what is `pub` here is what tests may use")]
 
 mod build;
+mod front;
 mod handle;
 mod image;
 mod node;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use gantry::image::Digest;
 
 pub use build::ServiceBuilder;
+pub use front::{Front, Instead, Seen};
 pub use handle::FakeSwarm;
 pub use registry::FakeRegistry;
 pub use script::{Asked, Call, Fault};
