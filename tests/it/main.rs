@@ -10,5 +10,4 @@
 mod command_line;
 mod fake;
 mod fake_swarm;
-mod registry;
-mod support;
+mod wire_engine;

@@ -8,7 +8,7 @@
 //! ```ignore
 //! let swarm = FakeSwarm::with_nodes(3);
 //! let (old, new) = (pinned("r/app:1", "old"), pinned("r/app:1", "new"));
-//! swarm.service("web").image(&old).replicas(2).order("start-first").label("gantry.enable", "true").create();
+//! swarm.new_service("web").image(&old).replicas(2).order("start-first").label("gantry.enable", "true").create();
 //! swarm.image(&new).crashes_after(secs(1), 3).logging(&["boom"]);
 //! ```
 #![allow(dead_code, reason = "a vocabulary: not every test binary says every word")]

@@ -47,8 +47,8 @@ pub enum Instead {
     Cut,
     /// The connection is closed after the beginning of an answer of status 200.
     CutAfter(String),
-    /// Status 200 and so many bytes of white space.
-    Spaces(usize),
+    /// Status 200 and white space without end.
+    Spaces,
 }
 
 type Tampering = Box<dyn Fn(&Seen) -> Option<Instead> + Send + Sync>;
@@ -174,7 +174,11 @@ impl Instead {
                 let chunks = [Ok(Frame::data(Bytes::from(body))), Err(std::io::Error::other("cut"))];
                 Ok(Response::new(BodyExt::boxed(StreamBody::new(futures_util::stream::iter(chunks)))))
             }
-            Self::Spaces(bytes) => Ok(response(200, vec![b' '; bytes])),
+            Self::Spaces => {
+                let chunk = || Ok(Frame::data(Bytes::from_static(&[b' '; 1 << 16])));
+                let chunks = futures_util::stream::repeat_with(chunk);
+                Ok(Response::new(BodyExt::boxed(StreamBody::new(chunks))))
+            }
         }
     }
 }
