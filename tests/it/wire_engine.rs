@@ -52,7 +52,7 @@ fn whole(services: &[Service]) -> Vec<(String, String, Option<String>)> {
     services.iter().map(text).collect()
 }
 
-fn same<T: Debug>(wire: Result<T, SwarmError>, direct: Result<T, SwarmError>) -> T {
+fn same<T: Debug>(wire: Result<T, SwarmError>, direct: &Result<T, SwarmError>) -> T {
     assert_eq!(format!("{wire:?}"), format!("{direct:?}"));
     wire.unwrap()
 }
@@ -102,14 +102,14 @@ async fn what_the_client_reads_is_what_the_swarm_holds() {
     assert_eq!(whole(&[wire]), whole(&[swarm.service(&web.id).await.unwrap().unwrap()]));
     assert!(engine.service("gone").await.unwrap().is_none());
 
-    let tasks = same(engine.tasks(&[]).await, swarm.tasks(&[]).await);
+    let tasks = same(engine.tasks(&[]).await, &swarm.tasks(&[]).await);
     assert!(tasks.iter().any(|task| task.exit_code == Some(3) && task.error == "task: non-zero exit (3)"));
     let own = std::slice::from_ref(&web.id);
-    same(engine.tasks(own).await, swarm.tasks(own).await);
-    same(engine.nodes().await, swarm.nodes().await);
+    same(engine.tasks(own).await, &swarm.tasks(own).await);
+    same(engine.nodes().await, &swarm.nodes().await);
 
     let crashed = tasks.iter().find(|task| task.exit_code == Some(3)).unwrap();
-    let log = same(engine.task_log(&crashed.id, 2).await, swarm.task_log(&crashed.id, 2).await);
+    let log = same(engine.task_log(&crashed.id, 2).await, &swarm.task_log(&crashed.id, 2).await);
     assert_eq!(log, ["two", "three"]);
 }
 
@@ -118,14 +118,14 @@ async fn what_lies_on_the_engines_own_node_is_read_and_removed() {
     let Wire { swarm, front: _front, engine, folder: _folder } = &Wire::new();
     let image = pinned(WEB, "old");
     swarm.new_service("web").image(&image).global().create();
-    let local = same(engine.local_image(&image).await, swarm.local_image(&image).await).unwrap();
+    let local = same(engine.local_image(&image).await, &swarm.local_image(&image).await).unwrap();
     assert_eq!(local.repo_digests, [image.replace(":1@", "@")]);
     assert_eq!(engine.local_image("r.test:5000/team/web:2").await.unwrap(), None);
 
-    let found = same(engine.containers_of(&local.id).await, swarm.containers_of(&local.id).await);
+    let found = same(engine.containers_of(&local.id).await, &swarm.containers_of(&local.id).await);
     assert_eq!(found.len(), 1);
-    same(engine.containers_of_service("web").await, swarm.containers_of_service("web").await);
-    same(engine.container(&found[0].id).await, swarm.container(&found[0].id).await);
+    same(engine.containers_of_service("web").await, &swarm.containers_of_service("web").await);
+    same(engine.container(&found[0].id).await, &swarm.container(&found[0].id).await);
     assert_eq!(engine.container("gone").await.unwrap(), None);
 
     let refused = engine.remove_container(&found[0].id).await.unwrap_err();

@@ -175,8 +175,8 @@ impl Instead {
                 Ok(Response::new(BodyExt::boxed(StreamBody::new(futures_util::stream::iter(chunks)))))
             }
             Self::Spaces => {
-                let chunk = || Ok(Frame::data(Bytes::from_static(&[b' '; 1 << 16])));
-                let chunks = futures_util::stream::repeat_with(chunk);
+                let chunk = Bytes::from(vec![b' '; 1 << 16]);
+                let chunks = futures_util::stream::repeat_with(move || Ok(Frame::data(chunk.clone())));
                 Ok(Response::new(BodyExt::boxed(StreamBody::new(chunks))))
             }
         }
