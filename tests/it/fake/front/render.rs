@@ -127,6 +127,10 @@ pub(super) fn node(node: &FakeNode) -> Value {
 }
 
 pub(super) fn info(world: &World, node: &FakeNode) -> Value {
+    let configs = world.registries.index_configs.iter().map(|(host, config)| {
+        (host.clone(), json!({"Name": host, "Secure": config.secure, "Mirrors": config.mirrors}))
+    });
+    let configs = Value::Object(configs.collect());
     json!({
         "ID": "fake",
         "Name": node.node.name,
@@ -135,9 +139,9 @@ pub(super) fn info(world: &World, node: &FakeNode) -> Value {
         "Architecture": "x86_64",
         "Images": node.images.len(),
         "RegistryConfig": {
-            "InsecureRegistryCIDRs": ["127.0.0.0/8"],
-            "IndexConfigs": {"docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": true, "Official": true}},
-            "Mirrors": null,
+            "InsecureRegistryCIDRs": world.registries.insecure_cidrs,
+            "IndexConfigs": configs,
+            "Mirrors": world.registries.mirrors,
         },
         "Swarm": {
             "NodeID": node.node.id,
