@@ -22,7 +22,7 @@ async fn update(swarm: &FakeSwarm, name: &str, image: &str) -> Result<(), SwarmE
 async fn a_good_image_replaces_the_old_one_slot_by_slot() {
     let swarm = FakeSwarm::with_nodes(3);
     let (old, new) = (pinned(WEB, "old"), pinned(WEB, "new"));
-    swarm.service("web").image(&old).replicas(2).order("start-first").create();
+    swarm.new_service("web").image(&old).replicas(2).order("start-first").create();
     assert_eq!(swarm.running_images("web"), [old.clone(), old.clone()]);
     update(&swarm, "web", &new).await.unwrap();
     assert_eq!(swarm.state_of("web"), None);
@@ -47,7 +47,7 @@ async fn a_crashing_image_is_rolled_back_where_the_service_says_so() {
     let swarm = FakeSwarm::with_nodes(3);
     let (old, bad) = (pinned(WEB, "old"), pinned(WEB, "bad"));
     swarm.image(&bad).crashes_after(secs(1), 3).logging(&["boom"]);
-    swarm.service("web").image(&old).replicas(2).order("start-first").failure_action("rollback").create();
+    swarm.new_service("web").image(&old).replicas(2).order("start-first").failure_action("rollback").create();
     update(&swarm, "web", &bad).await.unwrap();
     swarm.until("rollback", |swarm| swarm.state_of("web") == Some(UpdateState::RollbackStarted)).await;
     let service = swarm.see("web").unwrap();
@@ -62,7 +62,7 @@ async fn a_crashing_image_is_rolled_back_where_the_service_says_so() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_lost_was_given_all_the_same() {
     let swarm = FakeSwarm::with_nodes(1);
-    swarm.service("web").image(&pinned(WEB, "old")).create();
+    swarm.new_service("web").image(&pinned(WEB, "old")).create();
     swarm.fail(Call::Update, Some("web"), 1, Fault::CutAfterwards);
     let answer = update(&swarm, "web", &pinned(WEB, "new")).await;
     assert!(matches!(answer, Err(SwarmError::Unavailable(_))), "{answer:?}");

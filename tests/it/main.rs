@@ -8,7 +8,9 @@
 )]
 
 mod command_line;
+mod contract;
 mod fake;
 mod fake_swarm;
 mod registry;
 mod support;
+mod wire_engine;

@@ -17,7 +17,7 @@ pub struct ServiceBuilder {
 
 impl FakeSwarm {
     /// A replicated service with one task of `registry.test/app:1@..`.
-    pub fn service(&self, name: &str) -> ServiceBuilder {
+    pub fn new_service(&self, name: &str) -> ServiceBuilder {
         let spec = json!({
             "Name": name,
             "Labels": {},

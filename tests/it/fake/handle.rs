@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
-use gantry::hosts::EngineRegistries;
 use gantry::secret::Secret;
 use gantry::swarm::{
     Change, Container, EngineView, Listing, LocalImage, Node, Role, Service, Spec, Swarm, SwarmError, Task,
@@ -204,7 +203,7 @@ impl Swarm for FakeSwarm {
                 node_id: node.node.id.clone(),
                 host_name: node.node.name.clone(),
                 version: "28.5.2".to_owned(),
-                registries: EngineRegistries::default(),
+                registries: world.registries.clone(),
             })
         })
         .await

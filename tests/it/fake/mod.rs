@@ -8,7 +8,7 @@
 //! ```ignore
 //! let swarm = FakeSwarm::with_nodes(3);
 //! let (old, new) = (pinned("r/app:1", "old"), pinned("r/app:1", "new"));
-//! swarm.service("web").image(&old).replicas(2).order("start-first").label("gantry.enable", "true").create();
+//! swarm.new_service("web").image(&old).replicas(2).order("start-first").label("gantry.enable", "true").create();
 //! swarm.image(&new).crashes_after(secs(1), 3).logging(&["boom"]);
 //! ```
 #![allow(dead_code, reason = "a vocabulary: not every test binary says every word")]
@@ -17,6 +17,7 @@
 #![allow(unreachable_pub, reason = "what is `pub` here is what tests may use")]
 
 mod build;
+mod front;
 mod handle;
 mod image;
 mod node;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use gantry::image::Digest;
 
 pub use build::ServiceBuilder;
+pub use front::{Front, Instead, Seen};
 pub use handle::FakeSwarm;
 pub use registry::FakeRegistry;
 pub use script::{Asked, Call, Fault};

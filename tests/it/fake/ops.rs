@@ -35,9 +35,6 @@ impl World {
             return Err(SwarmError::Refused(format!("invalid filter '{key}'")));
         }
         let of = |key: &'static str| filters.iter().filter(move |f| f.0 == key).map(|f| f.1);
-        if let Some(mode) = of("mode").find(|mode| !MODES.contains(mode)) {
-            return Err(SwarmError::Refused(format!("unrecognized mode {mode}")));
-        }
         let any =
             |key: &'static str, fits: &dyn Fn(&str) -> bool| of(key).next().is_none() || of(key).any(fits);
         Ok(self
@@ -135,11 +132,11 @@ impl World {
         let service = self.find(name).ok_or_else(|| not_found(name))?;
         check(spec)?;
         if spec.facts().name != service.plan.name() {
-            return Err(SwarmError::Refused("renaming services is not supported".to_owned()));
+            return Err(unimplemented("renaming services is not supported"));
         }
         let plan = Plan::of(spec);
         if plan.mode() != service.plan.mode() {
-            return Err(SwarmError::Refused("service mode change is not allowed".to_owned()));
+            return Err(unimplemented("service mode change is not allowed"));
         }
         let (id, now) = (service.id.clone(), self.now);
         let is_current = service.version == version;
@@ -265,10 +262,12 @@ impl World {
     }
 }
 
-const MODES: [&str; 4] = ["replicated", "global", "replicated-job", "global-job"];
-
 pub fn not_found(name: &str) -> SwarmError {
     SwarmError::NotFound(format!("service {name} not found"))
+}
+
+fn unimplemented(text: &str) -> SwarmError {
+    SwarmError::Refused(format!("rpc error: code = Unimplemented desc = {text}"))
 }
 
 /// What the engine demands of any specification.

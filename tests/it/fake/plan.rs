@@ -1,6 +1,6 @@
 //! A specification as the orchestrator reads it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gantry::swarm::{FailureAction, Spec};
@@ -47,12 +47,26 @@ pub struct Config {
 }
 
 /// What a task is made of: the part of a specification whose change replaces tasks.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Template {
     pub json: Value,
     pub endpoint: Value,
     pub image: String,
     pub force_update: u64,
+    text: OnceLock<String>,
+}
+
+impl Template {
+    /// As the engine writes it.
+    pub fn text(&self) -> &str {
+        self.text.get_or_init(|| self.json.to_string())
+    }
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json && self.endpoint == other.endpoint
+    }
 }
 
 /// A specification, its text kept as it was sent.
@@ -114,6 +128,7 @@ impl Plan {
                 force_update: facts.force_update,
                 json: template,
                 endpoint,
+                text: OnceLock::new(),
             }),
             spec: spec.clone(),
             value,

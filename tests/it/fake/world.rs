@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gantry::hosts::EngineRegistries;
 use gantry::swarm::{Service, ServiceStatus, Spec, TaskState, UpdateState, UpdateStatus};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -156,6 +157,8 @@ pub struct World {
     pub timing: Timing,
     pub events: Vec<Event>,
     pub script: Script,
+    /// What `GET /info` says of registries.
+    pub registries: EngineRegistries,
     /// Service ids by name.
     pub(super) names: HashMap<String, String>,
     /// Tasks that wait for a node.
@@ -177,6 +180,10 @@ impl World {
             timing: Timing::default(),
             events: Vec::new(),
             script: Script::default(),
+            registries: EngineRegistries {
+                insecure_cidrs: vec!["127.0.0.0/8".to_owned()],
+                ..EngineRegistries::default()
+            },
             names: HashMap::new(),
             pending: BTreeSet::new(),
             due: BTreeMap::new(),

@@ -1,0 +1,368 @@
+//! The real client of the engine, against the engine's API over real sockets.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use gantry::config::{EngineAddress, Filter};
+use gantry::secret::Secret;
+use gantry::swarm::engine::Engine;
+use gantry::swarm::spec::Edits;
+use gantry::swarm::{Change, Listing, Role, Service, Spec, Swarm, SwarmError};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+use crate::fake::{FakeSwarm, Front, Instead, millis, pinned, secs};
+
+const WEB: &str = "r.test:5000/team/web:1";
+
+/// The real client, and the swarm that it talks to.
+struct Wire {
+    swarm: FakeSwarm,
+    front: Front,
+    engine: Engine,
+    folder: TempDir,
+}
+
+impl Wire {
+    fn new() -> Self {
+        Self::to(&FakeSwarm::with_nodes(3))
+    }
+
+    fn to(swarm: &FakeSwarm) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let front = Front::unix(swarm, &folder.path().join("docker.sock"));
+        let engine = Engine::new(front.address());
+        Self { swarm: swarm.clone(), front, engine, folder }
+    }
+
+    /// The bodies of the updates that were posted.
+    fn posted(&self) -> Vec<String> {
+        let seen = self.front.seen().into_iter().filter(|seen| seen.path.contains("/update"));
+        seen.map(|seen| String::from_utf8(seen.body.to_vec()).unwrap()).collect()
+    }
+}
+
+/// Services hide their specifications from `Debug`; a comparison must not miss them.
+fn whole(services: &[Service]) -> Vec<(String, String, Option<String>)> {
+    let text = |service: &Service| {
+        let previous = service.previous.as_ref().map(|spec| spec.json().to_owned());
+        (format!("{service:?}"), service.spec.json().to_owned(), previous)
+    };
+    services.iter().map(text).collect()
+}
+
+fn same<T: Debug>(wire: Result<T, SwarmError>, direct: &Result<T, SwarmError>) -> T {
+    assert_eq!(format!("{wire:?}"), format!("{direct:?}"));
+    wire.unwrap()
+}
+
+fn filter(text: &str) -> Filter {
+    Filter::parse(text).unwrap()
+}
+
+#[tokio::test]
+async fn what_the_client_reads_is_what_the_swarm_holds() {
+    let Wire { swarm, front: _front, engine, folder: _folder } = &Wire::new();
+    let (old, new) = (pinned(WEB, "old"), pinned(WEB, "new"));
+    swarm.image(&new).crashes_after(Duration::ZERO, 3).logging(&["one", "two", "three"]);
+    swarm
+        .new_service("web")
+        .image(&old)
+        .label("gantry.enable", "true")
+        .replicas(2)
+        .restart_delay(secs(3600))
+        .create();
+    swarm.new_service("web-2").image(&old).global().create();
+    swarm.new_service("job").image(&old).replicated_job(1, 2).create();
+    swarm.now(|world| world.set_image("web", &new));
+    swarm.until("a crash", |swarm| swarm.tasks_of("web").iter().any(|task| task.exit_code == Some(3))).await;
+    sleep(secs(1)).await; // Until the restart delay is over, nothing changes any more.
+
+    let view = engine.engine().await.unwrap();
+    let direct = swarm.engine().await.unwrap();
+    assert_eq!((view.role, view.node_id, view.host_name), (Role::Manager, direct.node_id, direct.host_name));
+    assert_eq!(view.version, direct.version);
+    assert_eq!(view.registries, direct.registries);
+
+    for filters in [vec![], vec!["name=web"], vec!["label=gantry.enable=true"], vec!["mode=global"]] {
+        let filters: Vec<Filter> = filters.into_iter().map(filter).collect();
+        let wire = engine.services(Listing::Filters(&filters)).await.unwrap();
+        let direct = swarm.services(Listing::Filters(&filters)).await.unwrap();
+        assert_eq!(whole(&wire), whole(&direct), "{filters:?}");
+        assert!(!wire.is_empty(), "{filters:?}");
+    }
+    let web = swarm.see("web").unwrap();
+    let ids = [web.id.clone(), "gone".to_owned()];
+    let wire = engine.services(Listing::Ids(&ids)).await.unwrap();
+    assert_eq!(whole(&wire), whole(&swarm.services(Listing::Ids(&ids)).await.unwrap()));
+    assert_eq!(wire.len(), 1);
+
+    let wire = engine.service(&web.id).await.unwrap().unwrap();
+    assert_eq!(whole(&[wire]), whole(&[swarm.service(&web.id).await.unwrap().unwrap()]));
+    assert!(engine.service("gone").await.unwrap().is_none());
+
+    let tasks = same(engine.tasks(&[]).await, &swarm.tasks(&[]).await);
+    assert!(tasks.iter().any(|task| task.exit_code == Some(3) && task.error == "task: non-zero exit (3)"));
+    let own = std::slice::from_ref(&web.id);
+    same(engine.tasks(own).await, &swarm.tasks(own).await);
+    same(engine.nodes().await, &swarm.nodes().await);
+
+    let crashed = tasks.iter().find(|task| task.exit_code == Some(3)).unwrap();
+    let log = same(engine.task_log(&crashed.id, 2).await, &swarm.task_log(&crashed.id, 2).await);
+    assert_eq!(log, ["two", "three"]);
+}
+
+#[tokio::test]
+async fn what_lies_on_the_engines_own_node_is_read_and_removed() {
+    let Wire { swarm, front: _front, engine, folder: _folder } = &Wire::new();
+    let image = pinned(WEB, "old");
+    swarm.new_service("web").image(&image).global().create();
+    let local = same(engine.local_image(&image).await, &swarm.local_image(&image).await).unwrap();
+    assert_eq!(local.repo_digests, [image.replace(":1@", "@")]);
+    assert_eq!(engine.local_image("r.test:5000/team/web:2").await.unwrap(), None);
+
+    let found = same(engine.containers_of(&local.id).await, &swarm.containers_of(&local.id).await);
+    assert_eq!(found.len(), 1);
+    same(engine.containers_of_service("web").await, &swarm.containers_of_service("web").await);
+    same(engine.container(&found[0].id).await, &swarm.container(&found[0].id).await);
+    assert_eq!(engine.container("gone").await.unwrap(), None);
+
+    let refused = engine.remove_container(&found[0].id).await.unwrap_err();
+    assert_eq!(refused, swarm.remove_container(&found[0].id).await.unwrap_err());
+    let refused = engine.remove_image(&image).await.unwrap_err();
+    assert_eq!(refused, swarm.remove_image(&image).await.unwrap_err());
+    assert!(refused.to_string().contains("is using its referenced image"), "{refused}");
+
+    engine.remove_service("web").await.unwrap();
+    engine.remove_service("web").await.unwrap();
+    engine.remove_image(&image).await.unwrap();
+    engine.remove_image(&image).await.unwrap();
+    engine.remove_container(&found[0].id).await.unwrap();
+    assert_eq!(swarm.local_image(&image).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_specification_is_posted_to_the_last_byte_with_the_credentials_as_they_are() {
+    let wire = Wire::new();
+    let odd = r#"{"Name":"web", "Zukunft":[1.10, 123456789012345678901234567890,{"ü":"\u00e9"}],
+        "TaskTemplate":{"ContainerSpec":{"Image":"r.test/web:1","Healthcheck":{"Neu":1}},"ForceUpdate":0},
+        "Labels":{},"Mode":{"Replicated":{"Replicas":1}}}"#;
+    let spec = Spec::from_json(odd).unwrap();
+    let auth = Secret::new("eyJ1c2VybmFtZSI6ImEifQ-_==");
+    let id = wire.engine.create_service(&spec, Some(&auth)).await.unwrap();
+    assert_eq!(wire.swarm.auth_of("web").as_deref(), Some(auth.reveal()));
+
+    let service = wire.engine.service(&id).await.unwrap().unwrap();
+    assert_eq!(service.spec.json(), odd);
+    wire.engine.update_service(&id, service.version, Change::To(&service.spec), None).await.unwrap();
+    let version = wire.swarm.see("web").unwrap().version;
+    wire.engine.update_service(&id, version, Change::Back(&service.spec), Some(&auth)).await.unwrap();
+    assert_eq!(wire.posted(), [odd, odd]);
+
+    let seen = wire.front.seen();
+    let auths: Vec<Option<&str>> =
+        seen.iter().filter(|seen| seen.method == "POST").map(|seen| seen.auth.as_deref()).collect();
+    assert_eq!(auths, [Some(auth.reveal()), None, Some(auth.reveal())]);
+    let log = wire.swarm.update_log();
+    assert_eq!((log[0].is_rollback, log[1].is_rollback), (false, true));
+    assert_eq!(log[1].auth.as_deref(), Some(auth.reveal()));
+}
+
+#[tokio::test]
+async fn no_path_names_a_version_of_the_api() {
+    let wire = Wire::new();
+    let id = wire.swarm.new_service("web").create();
+    let changes = wire.engine.changes();
+    let _ = timeout(millis(50), std::pin::pin!(changes).next()).await;
+    wire.engine.engine().await.unwrap();
+    wire.engine.services(Listing::Filters(&[])).await.unwrap();
+    wire.engine.service(&id).await.unwrap();
+    wire.engine.tasks(&[]).await.unwrap();
+    wire.engine.nodes().await.unwrap();
+    wire.engine.local_image("a").await.unwrap();
+    wire.engine.remove_service(&id).await.unwrap();
+    let paths: Vec<String> = wire.front.seen().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(paths.len(), 8);
+    assert!(paths.iter().all(|path| !path.starts_with("/v")), "{paths:?}");
+}
+
+#[tokio::test]
+async fn an_update_of_an_older_version_is_a_conflict() {
+    let wire = Wire::new();
+    let id = wire.swarm.new_service("web").image(&pinned(WEB, "old")).create();
+    let service = wire.engine.service(&id).await.unwrap().unwrap();
+    wire.swarm.now(|world| world.set_label("web", "somebody", "else"));
+    let image = Some(pinned(WEB, "new"));
+    let spec = service.spec.edited(&Edits { image, ..Edits::default() }).unwrap();
+    let answer = wire.engine.update_service(&id, service.version, Change::To(&spec), None).await;
+    assert_eq!(answer, Err(SwarmError::Conflict));
+    assert_eq!(wire.swarm.image_of("web"), pinned(WEB, "old"));
+}
+
+#[tokio::test]
+async fn the_engines_words_come_through() {
+    let wire = Wire::new();
+    let id = wire.swarm.new_service("web").create();
+    let service = wire.engine.service(&id).await.unwrap().unwrap();
+    let bad = [filter("colour=red")];
+    assert_eq!(
+        wire.engine.services(Listing::Filters(&bad)).await.unwrap_err(),
+        SwarmError::Refused("invalid filter 'colour'".to_owned())
+    );
+    let answer = wire.engine.update_service(&id, service.version, Change::Back(&service.spec), None).await;
+    let Err(SwarmError::Refused(words)) = answer else { panic!("{answer:?}") };
+    assert!(words.ends_with("does not have a previous spec"), "{words}");
+
+    let renamed = Spec::from_json(&service.spec.json().replace("\"web\"", "\"wob\"")).unwrap();
+    let answer = wire.engine.update_service(&id, service.version, Change::To(&renamed), None).await;
+    let Err(SwarmError::Refused(words)) = answer else { panic!("{answer:?}") };
+    assert!(words.ends_with("renaming services is not supported"), "{words}");
+
+    let answer = wire.engine.update_service("gone", 1, Change::To(&service.spec), None).await;
+    assert_eq!(answer, Err(SwarmError::NotFound("service gone not found".to_owned())));
+    let answer = wire.engine.tasks(&["gone".to_owned()]).await;
+    assert_eq!(answer, Err(SwarmError::NotFound("service gone not found".to_owned())));
+    let answer = wire.engine.task_log("gone", 1).await;
+    assert_eq!(answer, Err(SwarmError::NotFound("task gone not found".to_owned())));
+    let answer = wire.engine.create_service(&service.spec, None).await;
+    let Err(SwarmError::Refused(words)) = answer else { panic!("{answer:?}") };
+    assert!(words.ends_with("service web already exists"), "{words}");
+}
+
+#[tokio::test]
+async fn a_worker_is_told_from_a_manager_without_a_leader() {
+    let swarm = FakeSwarm::with_nodes(2);
+    let worker = Wire::to(&swarm.at("node2"));
+    assert_eq!(worker.engine.engine().await.unwrap().role, Role::Worker);
+    let error = worker.engine.nodes().await.unwrap_err();
+    assert!(
+        matches!(&error, SwarmError::NotManager(words) if words.contains("not a swarm manager")),
+        "{error}"
+    );
+    assert!(!error.is_transient());
+
+    let manager = Wire::to(&swarm);
+    let words = "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few \
+                 managers are online. Make sure more than half of the managers are online.";
+    manager.front.answer("/nodes", Instead::Answer(503, format!("{{\"message\":\"{words}\"}}")));
+    let error = manager.engine.nodes().await.unwrap_err();
+    assert!(matches!(&error, SwarmError::Unavailable(text) if text.contains("have a leader")), "{error}");
+    assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn answers_that_break_off_or_make_no_sense_are_no_answers() {
+    let wire = Wire::new();
+    wire.swarm.new_service("web").create();
+    let list = async |instead: Instead| {
+        wire.front.answer("/services", instead);
+        wire.engine.services(Listing::Filters(&[])).await
+    };
+    for instead in [
+        Instead::Cut,
+        Instead::CutAfter(r#"[{"ID":"a"#.to_owned()),
+        Instead::Answer(500, "<html>".to_owned()),
+        Instead::Answer(502, String::new()),
+    ] {
+        let answer = list(instead.clone()).await;
+        assert!(matches!(&answer, Err(SwarmError::Unavailable(_))), "{instead:?}: {answer:?}");
+    }
+    for text in ["", "[", "{}", "<html>", "[{\"ID\":\"a\"}"] {
+        let answer = list(Instead::Answer(200, text.to_owned())).await;
+        assert!(matches!(&answer, Err(SwarmError::Unreadable(_))), "{text}: {answer:?}");
+        assert!(answer.unwrap_err().is_transient());
+    }
+}
+
+#[tokio::test]
+async fn an_update_whose_answer_cannot_be_read_was_made() {
+    let wire = Wire::new();
+    let id = wire.swarm.new_service("web").create();
+    let service = wire.engine.service(&id).await.unwrap().unwrap();
+    for text in ["", "<html>", r#"{"Warnings":null}"#] {
+        wire.front.answer("/services/", Instead::Answer(200, text.to_owned()));
+        let answer = wire.engine.update_service(&id, 1, Change::To(&service.spec), None).await;
+        assert_eq!(answer, Ok(Vec::new()), "{text}");
+    }
+    wire.front.answer("/services/", Instead::Answer(200, r#"{"Warnings":["a","b"]}"#.to_owned()));
+    let answer = wire.engine.update_service(&id, 1, Change::To(&service.spec), None).await;
+    assert_eq!(answer.unwrap(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn one_service_that_cannot_be_read_does_not_hide_the_others() {
+    let wire = Wire::new();
+    let good = r#"{"ID":"a","Version":{"Index":3},"Spec":{"Name":"web"},"UpdateStatus":{"State":"neu"}}"#;
+    let bad = [r#"{"ID":7}"#, "null", r#"{"ID":"b","Version":{"Index":1},"Spec":{"Name":["x"]}}"#];
+    let text = format!("[{},{good},{},{}]", bad[0], bad[1], bad[2]);
+    wire.front.answer("/services", Instead::Answer(200, text));
+    let listed = wire.engine.services(Listing::Filters(&[])).await.unwrap();
+    assert_eq!(listed.iter().map(Service::name).collect::<Vec<_>>(), ["web"]);
+}
+
+#[tokio::test]
+async fn a_body_without_an_end_is_given_up() {
+    let wire = Wire::new();
+    wire.front.answer("/tasks", Instead::Spaces);
+    let answer = wire.engine.tasks(&[]).await;
+    assert!(matches!(&answer, Err(SwarmError::Unreadable(text)) if text.contains("bytes")), "{answer:?}");
+}
+
+/// In paused time a limit is reached as soon as nothing else can happen.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_never_answers_is_given_up() {
+    let wire = Wire::new();
+    wire.front.answer("/nodes", Instead::Silence);
+    let answer = timeout(secs(120), wire.engine.nodes()).await.expect("the client has a limit of its own");
+    assert!(matches!(&answer, Err(SwarmError::Unavailable(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_starts_later_or_anew_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("docker.sock");
+    let engine = Engine::new(EngineAddress::Unix(socket.clone()));
+    let swarm = FakeSwarm::with_nodes(1);
+    for _ in 0..3 {
+        let error = engine.nodes().await.unwrap_err();
+        assert!(matches!(&error, SwarmError::Unavailable(_)), "{error}");
+        let front = Front::unix(&swarm, &socket);
+        assert_eq!(engine.nodes().await.unwrap().len(), 1);
+        drop(front);
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_is_reached_by_tcp_as_well() {
+    let swarm = FakeSwarm::with_nodes(1);
+    let front = Front::tcp(&swarm).await;
+    assert_eq!(Engine::new(front.address()).nodes().await.unwrap().len(), 1);
+    let EngineAddress::Tcp { host, .. } = front.address() else { panic!("{}", front.address()) };
+    drop(front);
+    let error = Engine::new(EngineAddress::Tcp { host, tls: None }).nodes().await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+}
+
+#[tokio::test]
+async fn changes_wake_and_end_with_the_connection() {
+    let wire = Wire::new();
+    wire.swarm.new_service("web").create();
+    let mut changes = std::pin::pin!(wire.engine.changes());
+    assert!(timeout(millis(100), changes.next()).await.is_err(), "nothing has happened");
+    wire.swarm.now(|world| world.set_label("web", "a", "b"));
+    assert_eq!(timeout(secs(5), changes.next()).await.unwrap(), Some(Ok(())));
+    wire.swarm.node_is_ready("node2", false);
+    assert_eq!(timeout(secs(5), changes.next()).await.unwrap(), Some(Ok(())));
+
+    drop(wire.front);
+    let rest = timeout(secs(5), changes.collect::<Vec<_>>()).await.unwrap();
+    assert!(
+        rest.iter().all(|change| *change == Ok(()) || change.as_ref().is_err_and(SwarmError::is_transient))
+    );
+    let mut late = std::pin::pin!(wire.engine.changes());
+    assert!(matches!(late.next().await, Some(Err(SwarmError::Unavailable(_)))));
+    assert_eq!(late.next().await, None);
+    drop(wire.folder);
+}
