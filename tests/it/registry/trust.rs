@@ -99,6 +99,10 @@ async fn plain_http_is_spoken_with_an_insecure_registry_and_tried_first_from_the
         let lookup = Lookup { hosts: Arc::new(hosts), ..lookup_of(&image) };
         assert_eq!(registry.digest(&lookup).await, Ok(digest()), "{image}");
         assert_eq!(server.take().len(), 1);
+        // TLS is not tried again, and the connection is kept.
+        let connections = server.connections();
+        assert_eq!(registry.digest(&lookup).await, Ok(digest()), "{image}");
+        assert_eq!((server.take().len(), server.connections()), (1, connections));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -95,6 +96,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     scheme: &'static str,
     requests: Arc<Mutex<Vec<Request>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -140,7 +142,7 @@ impl Server {
                 });
             }
         });
-        Self { address, scheme: "http", requests: Arc::default() }
+        Self { address, scheme: "http", requests: Arc::default(), connections: Arc::default() }
     }
 
     async fn serve<A, F>(answer: A, tls: Option<TlsAcceptor>) -> Self
@@ -150,10 +152,17 @@ impl Server {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let server = Self { address: listener.local_addr().unwrap(), scheme, requests: Arc::default() };
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            scheme,
+            requests: Arc::default(),
+            connections: Arc::default(),
+        };
         let (requests, answer) = (Arc::clone(&server.requests), Arc::new(answer));
+        let connections = Arc::clone(&server.connections);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, SeqCst);
                 let (requests, answer) = (Arc::clone(&requests), Arc::clone(&answer));
                 let tls = tls.clone();
                 tokio::spawn(async move {
@@ -179,6 +188,11 @@ impl Server {
     /// The URL of `path`, which begins with a slash.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
+    }
+
+    /// How many connections were made so far, those without a request included.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(SeqCst)
     }
 
     /// All requests so far.
