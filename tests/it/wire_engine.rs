@@ -366,3 +366,14 @@ async fn changes_wake_and_end_with_the_connection() {
     assert_eq!(late.next().await, None);
     drop(wire.folder);
 }
+
+#[tokio::test]
+async fn ten_thousand_services_and_their_tasks_are_read_in_one_request_each() {
+    let wire = Wire::new();
+    for number in 0..10_000 {
+        wire.swarm.new_service(&format!("site-{number}")).image(&pinned(WEB, "old")).create();
+    }
+    assert_eq!(wire.engine.services(Listing::Filters(&[])).await.unwrap().len(), 10_000);
+    assert_eq!(wire.engine.tasks(&[]).await.unwrap().len(), 10_000);
+    assert_eq!(wire.front.seen().len(), 2);
+}

@@ -15,7 +15,7 @@ pub(crate) struct Live {
     engine: Engine,
     prefix: String,
     docker_host: String,
-    images: Mutex<HashMap<String, String>>,
+    images: Mutex<HashMap<Kind, String>>,
 }
 
 impl Live {
@@ -74,7 +74,12 @@ impl Stage for Live {
 
     fn image(&self, kind: Kind) -> String {
         let mut images = self.images.lock().unwrap();
-        images.entry(format!("{kind:?}")).or_insert_with(|| Self::make(kind)).clone()
+        images.entry(kind).or_insert_with(|| Self::make(kind)).clone()
+    }
+
+    fn kind(&self, image: &str) -> Option<Kind> {
+        let images = self.images.lock().unwrap();
+        images.iter().find(|(_, made)| *made == image).map(|(kind, _)| *kind)
     }
 
     fn name(&self, name: &str) -> String {

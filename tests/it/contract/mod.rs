@@ -19,7 +19,7 @@ mod tasks;
 mod updates;
 
 /// What an image does when it is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     /// Runs, until it is stopped. Numbers tell several apart.
     Good(u8),
@@ -42,6 +42,8 @@ pub(crate) trait Stage: Sync {
     fn swarm(&self) -> &Self::Swarm;
     /// An image of this kind, pinned.
     fn image(&self, kind: Kind) -> String;
+    /// What kind an image is that was asked for already.
+    fn kind(&self, image: &str) -> Option<Kind>;
     /// A name that no other rule uses.
     fn name(&self, name: &str) -> String;
 }
@@ -165,13 +167,12 @@ impl<'a, S: Stage> Subject<'a, S> {
     pub(crate) async fn until(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
         let began = Instant::now();
         while !is_so(self).await {
-            if began.elapsed() > PATIENCE {
-                panic!(
-                    "not within {PATIENCE:?}: {what}; {:?}, {:#?}",
-                    self.see().await.update,
-                    self.tasks().await
-                );
-            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "not within {PATIENCE:?}: {what}; {:?}, {:#?}",
+                self.see().await.update,
+                self.tasks().await
+            );
             sleep(LOOK_INTERVAL).await;
         }
     }
@@ -199,21 +200,9 @@ impl<'a, S: Stage> Subject<'a, S> {
 
     /// `Good(2) after Good(1)`: the image of the specification and of the previous one.
     pub(crate) fn images(&self, service: &Service) -> String {
-        let kinds = [
-            Kind::Good(1),
-            Kind::Good(2),
-            Kind::Good(3),
-            Kind::Crashes,
-            Kind::Exits,
-            Kind::Unknown,
-            Kind::CannotStart,
-        ];
         let name = |spec: &Spec| {
             let image = spec.facts().image.clone().unwrap();
-            kinds
-                .iter()
-                .find(|kind| self.stage.image(**kind) == image)
-                .map_or(image, |kind| format!("{kind:?}"))
+            self.stage.kind(&image).map_or(image, |kind| format!("{kind:?}"))
         };
         let previous = service.previous.as_ref().map_or_else(|| "nothing".to_owned(), name);
         format!("{} after {previous}", name(&service.spec))

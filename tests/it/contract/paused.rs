@@ -33,6 +33,20 @@ impl Stage for Paused {
         pinned("r.test/fk:1", &format!("{kind:?}"))
     }
 
+    fn kind(&self, image: &str) -> Option<Kind> {
+        let kinds = [
+            Kind::Good(1),
+            Kind::Good(2),
+            Kind::Good(3),
+            Kind::Crashes,
+            Kind::Exits,
+            Kind::Sick,
+            Kind::Unknown,
+            Kind::CannotStart,
+        ];
+        kinds.into_iter().find(|kind| self.image(*kind) == image)
+    }
+
     fn name(&self, name: &str) -> String {
         format!("fk-{name}")
     }

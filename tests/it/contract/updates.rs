@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use super::{Kind, Stage, Subject, plain, rules};
 use crate::fake::{millis, secs};
 
-use UpdateState::{Completed, Paused, RollbackCompleted, RollbackStarted, Updating};
+use UpdateState::{Completed, Paused, RollbackCompleted, RollbackPaused, RollbackStarted, Updating};
 
 rules! {
     a_good_image_is_updating_and_then_completed,
     start_first_never_has_too_few_tasks,
     a_crash_pauses_by_default,
     a_crash_is_rolled_back_and_leaves_no_previous_specification,
+    a_rollback_that_fails_as_well_is_paused,
     a_crash_is_called_completed_where_failures_are_to_be_ignored,
     an_unknown_image_is_rejected_and_the_old_tasks_stay,
     an_end_without_an_error_is_a_failure_too,
@@ -95,6 +96,25 @@ async fn a_crash_is_rolled_back_and_leaves_no_previous_specification<S: Stage>(s
     let answer = web.roll_back().await;
     let Err(SwarmError::Refused(words)) = answer else { panic!("{answer:?}") };
     assert!(words.contains("does not have a previous spec"), "{words}");
+}
+
+async fn a_rollback_that_fails_as_well_is_paused<S: Stage>(stage: &S) {
+    let service = plain(stage, "web").image(&stage.image(Kind::CannotStart)).failure_action("rollback");
+    // Restarts are far away: they must not come between.
+    let service = service.rollback_monitor(secs(5)).restart_delay(secs(100));
+    let web = Subject::new(stage, service).await;
+    web.until("a failed task and the next", async |web| web.tasks().await.len() == 2).await;
+    web.send(Kind::Unknown).await;
+    let expected = [
+        step(Updating, "Unknown after CannotStart"),
+        step(RollbackStarted, "CannotStart after nothing"),
+        step(RollbackPaused, "CannotStart after nothing"),
+    ];
+    assert_eq!(web.history(RollbackPaused).await, expected);
+    let message = web.see().await.update.unwrap().message;
+    // The word is `update` here too.
+    let expected = "update paused due to failure or early termination of task ";
+    assert!(message.starts_with(expected), "{message}");
 }
 
 async fn a_crash_is_called_completed_where_failures_are_to_be_ignored<S: Stage>(stage: &S) {

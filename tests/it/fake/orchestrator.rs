@@ -126,9 +126,8 @@ impl World {
         if !self.services.contains_key(&task.service) {
             return;
         }
-        self.updater_saw(&task);
         if !task.is_final() {
-            return;
+            return self.updater_saw(&task);
         }
         let waiting: Vec<String> = self
             .tasks_of(&task.service)
@@ -142,8 +141,10 @@ impl World {
         if is_job && task.state == TaskState::Complete {
             self.wake_orchestrator(&task.service);
         } else if task.is_wanted() {
+            // Faster than the updater: what replaces a task that made an update fail is one more like it.
             self.restart(id);
         }
+        self.updater_saw(&task);
         self.after(self.timing.reap, Due::Reap { service: task.service });
     }
 

@@ -177,6 +177,11 @@ impl FakeSwarm {
         self.tell(|world| world.set_active(node, is_active));
     }
 
+    /// The id of the node of that name.
+    pub fn node(&self, name: &str) -> String {
+        self.ask(|world| world.node(name).node.id.clone())
+    }
+
     /// All requests for updates so far, refused ones included.
     pub fn update_log(&self) -> Vec<Asked> {
         self.ask(|world| world.script.asked.clone())

@@ -247,9 +247,12 @@ impl World {
         if service.status.is_none() {
             return; // The service was changed since the update began.
         }
+        let pauses = updater.config.action == FailureAction::Pause;
         if updater.is_rollback {
-            self.set_status(id, UpdateState::RollbackPaused, &format!("rollback paused {why}"));
-        } else if updater.config.action == FailureAction::Pause {
+            // The words are those of any pause, unless the rollback was to be rolled back.
+            let what = if pauses { "update" } else { "rollback" };
+            self.set_status(id, UpdateState::RollbackPaused, &format!("{what} paused {why}"));
+        } else if pauses {
             self.set_status(id, UpdateState::Paused, &format!("update paused {why}"));
         } else if let Some(previous) = service.previous.take() {
             let before = service.before();
