@@ -49,6 +49,6 @@ LABEL org.opencontainers.image.title="Gantry" \
 COPY --from=build /image /
 ENV PATH=/bin
 # A Swarm update of Gantry itself goes on when the new one is healthy, so it is asked soon and often; the
-# question is cheap.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=6 CMD ["/bin/gantry", "healthcheck"]
+# question is cheap. The time-out is for nodes that are busy starting fifty containers.
+HEALTHCHECK --interval=5s --timeout=10s --start-period=10s --retries=6 CMD ["/bin/gantry", "healthcheck"]
 ENTRYPOINT ["/bin/gantry"]

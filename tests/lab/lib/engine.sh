@@ -44,6 +44,7 @@ engine_launch() {
     setsid "${enter[@]}" unshare --uts --mount --propagation private --pid --fork -- \
         env -i PATH="$ENGINE_PATH" HOME=/root GANTRY_LAB_NAME="$LAB_NAME" GANTRY_LAB_DIR="$LAB_DIR" \
         "$LAB_SELF" __engine "$name" "$folder" "$@" </dev/null >>"$folder/engine.log" 2>&1 9>&- &
+    process_record $! >"$LAB_STATE/$name.launcher"
     disown
 }
 
@@ -84,8 +85,8 @@ engine_inside() {
 engine_wait() {
     local name=$1 folder=$2 deadline=$((SECONDS + 60))
     until curl -sf -o /dev/null --max-time 2 --unix-socket "$LAB_STATE/$name.sock" http://engine/_ping; do
-        # The process notes its id a moment after it was started; from then on it has to be there.
-        if [[ -e $(engine_pidfile "$name") ]] && ! engine_alive "$name"; then
+        # What launched it waits for its end.
+        if ! process_alive "$LAB_STATE/$name.launcher"; then
             tail -n 3 "$folder/engine.log" >&2
             return 1
         fi
