@@ -9,6 +9,7 @@
 
 mod command_line;
 mod contract;
+mod cycle;
 mod fake;
 mod fake_swarm;
 mod registry;

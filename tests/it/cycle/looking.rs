@@ -1,0 +1,197 @@
+//! Discover, inspect, plan: who is looked at, what is asked, what is decided.
+
+use gantry::cycle::rollout::Outcome;
+use gantry::registry::RegistryError;
+
+use super::{APP, Scene, finished, outcome};
+use crate::fake::{digest, pinned};
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_moved_updates_all_services_that_opted_in_and_no_others() {
+    let scene = Scene::new().with("GANTRY_SERVICES_EXCLUDED", "by-name");
+    for name in ["web", "api", "by-name"] {
+        scene.service(name).create();
+    }
+    scene.service("by-label").label("gantry.services.excluded", "true").create();
+    scene.swarm.new_service("stranger").image(&pinned(APP, "old")).create();
+    let new = scene.registry.release(APP, "new");
+
+    let report = scene.cycle().await;
+
+    assert_eq!(report.summary(), "4 services: 2 updated, 2 left alone");
+    assert!(!report.has_failed());
+    assert_eq!(scene.registry.lookups().len(), 1);
+    for name in ["web", "api"] {
+        assert_eq!(scene.swarm.running_images(name), [new.clone(), new.clone()]);
+    }
+    for name in ["by-name", "by-label", "stranger"] {
+        assert_eq!(scene.swarm.image_of(name), pinned(APP, "old"), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_filter_of_excluded_services_excludes_none() {
+    let scene = Scene::new().with("GANTRY_SERVICES_EXCLUDED_FILTERS", "");
+    scene.service("web").label("gantry.services.excluded", "true").create();
+    scene.registry.release(APP, "new");
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_platform_that_the_index_still_lists_is_current_and_one_that_it_dropped_is_not() {
+    let scene = Scene::new();
+    scene.service("current").image(&pinned(APP, "amd64")).create();
+    scene.service("dropped").image(&pinned(APP, "mips")).create();
+    scene.registry.release(APP, "index");
+    scene.registry.set_manifest(&digest("index"), &[digest("amd64"), digest("arm64")], &["linux/amd64"]);
+    let report = scene.cycle().await;
+    assert_eq!(report.up_to_date, 1);
+    assert_eq!(outcome(&report, "dropped"), &Outcome::Updated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_without_a_recorded_digest_gets_one() {
+    let scene = Scene::new();
+    scene.service("web").image(APP).create();
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+    assert_eq!(scene.swarm.image_of("web"), pinned(APP, "old"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pin_by_digest_alone_is_left_alone_and_said_so() {
+    let scene = Scene::new();
+    scene.service("web").image(&format!("registry.test/app@{}", digest("old"))).create();
+    scene.registry.release(APP, "new");
+    let report = scene.cycle().await;
+    let (service, reason) = &report.left_alone[0];
+    assert_eq!((service.as_str(), scene.registry.lookups().len()), ("web", 0));
+    assert!(reason.to_string().contains("pinned by digest"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_one_service_concerns_no_other() {
+    let scene = Scene::new();
+    scene.service("web").create();
+    scene.service("local").image("registry.test/local:1").create();
+    scene.service("typo").label("gantry.update.timeout_seconds", "soon").create();
+    let gone =
+        RegistryError::NotFound { image: "registry.test/local:1".into(), registry: "registry.test".into() };
+    scene.registry.fail("registry.test/local:1", gone);
+    scene.registry.release(APP, "new");
+
+    let report = scene.cycle().await;
+
+    assert_eq!(outcome(&report, "web"), &Outcome::Updated);
+    assert!(report.has_failed());
+    let error = |name: &str| &report.errors.iter().find(|(service, ..)| service == name).unwrap().2;
+    assert!(error("local").contains("gantry.manifest.cmd=none"), "{}", error("local"));
+    assert!(error("typo").contains("gantry.update.timeout_seconds") && error("typo").contains("soon"));
+    assert_eq!(scene.swarm.update_log().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_filter_is_told_in_the_engines_words_and_nothing_is_updated() {
+    let scene = Scene::new().with("GANTRY_SERVICES_FILTERS", "colour=blue");
+    scene.service("web").create();
+    scene.registry.release(APP, "new");
+    let report = scene.cycle().await;
+    let error = report.error.clone().unwrap();
+    assert!(error.contains("invalid filter") && error.contains("colour=blue"), "{error}");
+    assert!(report.has_failed() && scene.swarm.update_log().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_says_that_it_needs_a_manager() {
+    let mut scene = Scene::new();
+    scene.service("web").create();
+    scene.swarm = scene.swarm.at("node2");
+    let report = scene.cycle().await;
+    assert!(report.error.unwrap().contains("run Gantry on a manager node"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_look_up_the_service_is_forced_and_sent_no_digest() {
+    let scene = Scene::new().with("GANTRY_MANIFEST_CMD", "none");
+    scene.service("web").create();
+    let report = scene.cycle().await;
+    assert_eq!(outcome(&report, "web"), &Outcome::Updated);
+    assert_eq!(scene.registry.lookups().len(), 0);
+    assert_eq!(scene.swarm.image_of("web"), APP);
+    assert_eq!(scene.swarm.spec("web").facts().force_update, 1);
+    // Again: the image reads the same, and the tasks are replaced all the same.
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+    assert_eq!(scene.swarm.spec("web").facts().force_update, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_and_services_without_tasks_are_not_waited_for() {
+    let scene = Scene::new();
+    scene.service("job").replicated_job(1, 1).create();
+    scene.service("allowed").replicated_job(1, 1).label("gantry.update.jobs", "true").create();
+    scene.service("asleep").replicas(0).create();
+    let new = scene.registry.release(APP, "new");
+    let report = scene.cycle().await;
+    assert_eq!(report.left_alone.len(), 1);
+    assert!(matches!(outcome(&report, "allowed"), Outcome::Started(_)));
+    assert!(matches!(outcome(&report, "asleep"), Outcome::Started(_)));
+    assert_eq!(scene.swarm.image_of("asleep"), new);
+    assert!(scene.swarm.running_images("asleep").is_empty(), "nothing was started");
+    assert_eq!(scene.swarm.image_of("job"), pinned(APP, "old"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_global_service_is_updated_on_every_node_that_is_up() {
+    let scene = Scene::new();
+    scene.service("everywhere").global().create();
+    scene.swarm.node_is_ready("node3", false);
+    tokio::time::sleep(crate::fake::secs(20)).await;
+    let new = scene.registry.release(APP, "new");
+    let report = scene.cycle().await;
+    assert_eq!(outcome(&report, "everywhere"), &Outcome::Updated, "{:?}", finished(&report, "everywhere"));
+    assert!(scene.swarm.running_images("everywhere").iter().filter(|image| **image == new).count() >= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_order_is_start_first_where_the_service_says_nothing_and_nothing_forbids_it() {
+    let scene = Scene::new();
+    let plain =
+        |name: &str| scene.swarm.new_service(name).label("gantry.enable", "true").image(&pinned(APP, "old"));
+    plain("silent").create();
+    plain("stop-first").order("stop-first").create();
+    plain("host-port").host_port(80).create();
+    plain("one-per-node").max_per_node(1).create();
+    scene.registry.release(APP, "new");
+    scene.cycle().await;
+    let order = |name: &str| {
+        let order = scene.swarm.spec(name).facts().update.and_then(|update| update.order);
+        order.map(gantry::swarm::Order::name)
+    };
+    assert_eq!(order("silent"), Some("start-first"));
+    assert_eq!(order("stop-first"), Some("stop-first"));
+    assert_eq!(order("host-port"), None);
+    assert_eq!(order("one-per-node"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fields_that_nobody_has_heard_of_survive_an_update_and_a_rollback() {
+    let scene = Scene::new();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(crate::fake::millis(10), 1);
+    for (name, action) in [("pause", "pause"), ("rollback", "rollback")] {
+        let service = scene.service(name).failure_action(action).edit(|spec| {
+            spec["Zukunft"] = serde_json::json!({"a": [1, {"b": null}], "n": 12_345_678_901_234_567_890_u64});
+            spec["TaskTemplate"]["ContainerSpec"]["Neu"] = true.into();
+        });
+        service.create();
+    }
+    let before = |name: &str| scene.swarm.spec(name).json().to_owned();
+    let specs = [before("pause"), before("rollback")];
+    let report = scene.cycle().await;
+    assert!(report.finished.iter().all(|f| matches!(f.outcome, Outcome::RolledBack { .. })), "{report:?}");
+    for (name, spec) in ["pause", "rollback"].into_iter().zip(specs) {
+        let spec = gantry::swarm::Spec::from_json(&spec).unwrap();
+        assert!(scene.swarm.spec(name).is_same_as(&spec), "{name}");
+    }
+    let sent = scene.swarm.update_log()[0].spec.json().to_owned();
+    assert!(sent.contains("12345678901234567890") && sent.contains("\"Neu\":true"), "{sent}");
+}

@@ -1,0 +1,94 @@
+//! Whole cycles over the fake swarm and registry, in paused time: hours of time-outs in milliseconds.
+
+mod daemon;
+mod failing;
+mod looking;
+mod meanwhile;
+mod requests;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use gantry::config::Config;
+use gantry::cycle::rollout::{Finished, Outcome};
+use gantry::cycle::{self, Context, Itself, Report};
+use gantry::heartbeat::Heartbeat;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::fake::{FakeRegistry, FakeSwarm, pinned};
+
+/// The image that most services of these tests have.
+pub(crate) const APP: &str = "registry.test/app:1";
+
+/// A swarm, a registry, and the variables that Gantry is started with.
+pub(crate) struct Scene {
+    pub swarm: FakeSwarm,
+    pub registry: FakeRegistry,
+    pub stop: CancellationToken,
+    pub itself: Option<Itself>,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Scene {
+    /// Three nodes, and a registry whose tag [`APP`] stands at the digest `old`.
+    pub(crate) fn new() -> Self {
+        let registry = FakeRegistry::new();
+        registry.release(APP, "old");
+        Self {
+            swarm: FakeSwarm::with_nodes(3),
+            registry,
+            stop: CancellationToken::new(),
+            itself: None,
+            // The clean-up has tests of its own.
+            variables: vec![
+                ("GANTRY_SERVICES_FILTERS", "label=gantry.enable=true".to_owned()),
+                ("GANTRY_CLEANUP_IMAGES", "false".to_owned()),
+            ],
+        }
+    }
+
+    pub(crate) fn with(mut self, variable: &'static str, value: impl ToString) -> Self {
+        self.variables.retain(|(name, _)| *name != variable);
+        self.variables.push((variable, value.to_string()));
+        self
+    }
+
+    /// A service that opted in, with two tasks of [`APP`] at the digest `old`.
+    pub(crate) fn service(&self, name: &str) -> crate::fake::ServiceBuilder {
+        let service = self.swarm.new_service(name).image(&pinned(APP, "old")).replicas(2);
+        service.label("gantry.enable", "true").order("start-first")
+    }
+
+    pub(crate) fn config(&self) -> Arc<Config> {
+        let variables = self.variables.iter();
+        let variables = variables.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        Arc::new(Config::load(variables).unwrap().config)
+    }
+
+    pub(crate) fn context(&self) -> Arc<Context<FakeSwarm, FakeRegistry>> {
+        Arc::new(Context {
+            config: self.config(),
+            swarm: Arc::new(self.swarm.clone()),
+            registry: Arc::new(self.registry.clone()),
+            itself: self.itself.clone(),
+            stop: self.stop.clone(),
+            heartbeat: Heartbeat::new(Instant::now()),
+        })
+    }
+
+    pub(crate) async fn cycle(&self) -> Report {
+        cycle::run(&self.context()).await
+    }
+}
+
+/// How the update of this service ended.
+pub(crate) fn finished<'a>(report: &'a Report, service: &str) -> &'a Finished {
+    let found = report.finished.iter().find(|finished| finished.service == service);
+    found.unwrap_or_else(|| panic!("no update of {service} in {report:?}"))
+}
+
+/// The outcome of this service's update.
+pub(crate) fn outcome<'a>(report: &'a Report, service: &str) -> &'a Outcome {
+    &finished(report, service).outcome
+}
