@@ -8,9 +8,9 @@ CARGO ?= cargo
 test bench: export GANTRY_LAB_NAME ?= test
 demo: export GANTRY_LAB_NAME ?= demo
 
-# nextest runs tests in parallel and shows what is slow; without it cargo's own runner does.
+# nextest runs tests in parallel and shows what is slow; without it cargo's own runner does (documentation is in `check`).
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
-RUN_TESTS := $(CARGO) $(if $(NEXTEST),nextest run,test --no-fail-fast) --locked --features live
+RUN_TESTS := $(CARGO) $(if $(NEXTEST),nextest run,test --no-fail-fast --lib --bins --tests) --locked --features live
 
 .PHONY: help demo test bench check lab-up lab-down swarm-can-run
 

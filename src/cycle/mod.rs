@@ -91,8 +91,9 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         let inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
         let planned = plan::plan(&inspected, &selection);
         drop(inspected);
-        let finished = rollout::roll_out(context, report.take_decisions(planned)).await;
+        let (finished, not_begun) = rollout::roll_out(context, report.take_decisions(planned)).await;
         report.finished.extend(finished);
+        report.not_begun += not_begun;
     }
     report.cleanup = cleanup::clean_up(context, &keyring, &report.finished).await;
     Ok(())

@@ -126,8 +126,9 @@ enum State {
 struct Watch {
     /// The tasks that run as wanted, and since when these very ones.
     steady: Option<(BTreeSet<String>, Instant)>,
-    /// Since when the swarm calls the update completed.
-    completed: Option<Instant>,
+    /// Since when the swarm is not at work on the service: it calls the update completed, or says nothing
+    /// because somebody has changed a label meanwhile.
+    idle: Option<Instant>,
     /// What was last waited for.
     waiting: Waiting,
 }
@@ -312,10 +313,8 @@ impl Watch {
         let state = service.update.as_ref().map(|status| &status.state);
         let is_over = matches!(state, Some(UpdateState::Completed | UpdateState::RollbackCompleted));
         let is_under_way = matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted));
-        if !is_over {
-            self.completed = None;
-        }
-        let completed = is_over.then(|| *self.completed.get_or_insert(now));
+        let idle_since = if is_under_way { None } else { Some(self.idle.unwrap_or(now)) };
+        self.idle = idle_since;
 
         match judge(service, seen.tasks, seen.nodes) {
             Convergence::Nothing(why) => Watched::Nothing(why),
@@ -332,18 +331,15 @@ impl Watch {
                 };
                 self.steady = Some((tasks, since));
                 let has_held = self.has_held(facts, now);
-                let is_steady = match completed {
-                    Some(_) => has_held || !has_a_task_ended(service, seen),
-                    // The swarm monitors as well and may still find fault.
-                    None => has_held && !is_under_way,
-                };
+                // While it is under way the swarm monitors as well, and may still find fault.
+                let is_steady = !is_under_way && (has_held || (is_over && !has_a_task_ended(service, seen)));
                 if is_steady { Watched::Steady } else { Watched::NotYet }
             }
             Convergence::Waiting(waiting) => {
                 self.steady = None;
                 self.waiting = waiting;
                 // Tasks that are merely away (a node was lost, an image is pulled elsewhere) are waited for.
-                match completed {
+                match idle_since {
                     Some(since)
                         if now.duration_since(since) >= settling_time(facts)
                             && has_a_task_ended(service, seen) =>

@@ -48,13 +48,13 @@ pub struct Finished {
 }
 
 /// Carries out the updates, as many at a time as there are workers. Returns when all have come to their
-/// end, or as soon as Gantry is stopped; what was not begun by then is left out.
+/// end, or as soon as Gantry is stopped, with the number of those that were not begun by then.
 pub async fn roll_out<S: Swarm, R: Registry>(
     context: &Arc<Context<S, R>>,
     updates: Vec<Update>,
-) -> Vec<Finished> {
+) -> (Vec<Finished>, usize) {
     if updates.is_empty() {
-        return Vec::new();
+        return (Vec::new(), 0);
     }
     let look_out = LookOut::new();
     let mut queue = updates.into_iter();
@@ -76,7 +76,7 @@ pub async fn roll_out<S: Swarm, R: Registry>(
             Some(Ok(one)) => finished.push(one),
             // A panic of one worker is caught in `carry_out`'s task; the others go on.
             Some(Err(error)) => tracing::error!(%error, "an update ended in a fault of Gantry's own"),
-            None => return finished,
+            None => return (finished, queue.len()),
         }
     }
 }

@@ -48,7 +48,7 @@ impl Scene {
         }
     }
 
-    pub(crate) fn with(mut self, variable: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, variable: &'static str, value: impl std::fmt::Display) -> Self {
         self.variables.retain(|(name, _)| *name != variable);
         self.variables.push((variable, value.to_string()));
         self

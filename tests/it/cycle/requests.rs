@@ -46,7 +46,7 @@ async fn load(workers: usize) -> (f64, f64) {
     let report = scene.cycle().await;
     assert!(report.finished.iter().all(|finished| finished.outcome == Outcome::Updated));
     let calls = scene.swarm.call_log();
-    let took = calls.last().unwrap().0 - calls[0].0;
+    let took = calls.last().unwrap().0.saturating_sub(calls[0].0);
     let watching = calls.iter().filter(|(_, call)| !matches!(call, Call::Update | Call::Service)).count();
     let most = most_in_flight(&scene.swarm.update_log().iter().map(|asked| asked.at).collect::<Vec<_>>());
     assert!(most <= workers, "{most} updates were begun within the time of one, with {workers} workers");
@@ -57,7 +57,7 @@ async fn load(workers: usize) -> (f64, f64) {
 /// How many updates at most were begun within five seconds, which is less than any of them takes.
 fn most_in_flight(begun: &[Duration]) -> usize {
     let within = |first: &Duration| {
-        begun.iter().filter(|at| **at >= *first && **at - *first < Duration::from_secs(5)).count()
+        begun.iter().filter(|at| **at >= *first && at.saturating_sub(*first) < Duration::from_secs(5)).count()
     };
     begun.iter().map(within).max().unwrap_or_default()
 }
