@@ -91,7 +91,12 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         let inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
         let planned = plan::plan(&inspected, &selection);
         drop(inspected);
-        let finished = rollout::roll_out(context, report.take_decisions(planned)).await;
+        let updates = report.take_decisions(planned);
+        let planned = updates.len();
+        let finished = rollout::roll_out(context, updates).await;
+        if context.stop.is_cancelled() {
+            report.not_begun += planned.saturating_sub(finished.len());
+        }
         report.finished.extend(finished);
     }
     report.cleanup = cleanup::clean_up(context, &keyring, &report.finished).await;
