@@ -11,6 +11,8 @@ mod command_line;
 mod contract;
 mod fake;
 mod fake_swarm;
+#[cfg(feature = "live")]
+mod live;
 mod registry;
 mod support;
 mod wire_engine;
