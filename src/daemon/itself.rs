@@ -45,7 +45,7 @@ impl Search {
         // An engine that does not answer is reported by the cycle.
         if let Ok(view) = swarm.engine().await {
             on_node_name(&view.host_name);
-            tracing::info!(engine = view.version, node = view.host_name, "connected");
+            tracing::info!(engine = view.version, host = view.host_name, "connected");
             match search(swarm, engine).await {
                 Ok(found) => {
                     self.is_over = true;

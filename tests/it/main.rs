@@ -12,6 +12,8 @@ mod contract;
 mod cycle;
 mod fake;
 mod fake_swarm;
+#[cfg(feature = "live")]
+mod live;
 mod registry;
 mod support;
 mod wire_engine;

@@ -24,6 +24,12 @@ pub enum Cause {
         /// The engine's words.
         error: String,
     },
+    /// A task came to a good end, which no task of a service that runs on should. Most programs end so when
+    /// they are told to, and the swarm tells those to that are unhealthy: it then says nothing else of them.
+    Ended {
+        /// The node that it ran on.
+        node: String,
+    },
     /// A task's health check failed.
     Unhealthy {
         /// The node that it ran on.
@@ -98,6 +104,9 @@ impl Cause {
         if task.exit_code == Some(KILLED) && facts.memory_limit > 0 {
             return Some(Self::OutOfMemory { node, limit: facts.memory_limit });
         }
+        if task.state == TaskState::Complete {
+            return Some(Self::Ended { node });
+        }
         let ended_badly = task.has_failed() || task.exit_code.is_some_and(|code| code != 0);
         ended_badly.then_some(Self::TaskFailed { node, exit_code: task.exit_code, error })
     }
@@ -134,6 +143,12 @@ impl fmt::Display for Cause {
                     write!(f, " with exit code {code}")?;
                 }
                 if error.is_empty() { Ok(()) } else { write!(f, ": {error}") }
+            }
+            Self::Ended { node } => {
+                write!(
+                    f,
+                    "a task ended on {node} with exit code 0: it was unhealthy, or its program was done"
+                )
             }
             Self::Unhealthy { node } => write!(f, "a task was unhealthy on {node}"),
             Self::OutOfMemory { node, limit } => write!(

@@ -1,0 +1,91 @@
+//! The daemon: cycle after cycle, until it is told to stop.
+
+use std::time::Duration;
+
+use super::support::{Image, Stage, wait};
+
+/// Runs, but is not healthy for a while: an update that takes its time.
+const SLOW: [&str; 8] = [
+    "--health",
+    "[ -e /tmp/ready ]",
+    "--health-interval",
+    "300ms",
+    "--health-start-period",
+    "1m",
+    "--cmd",
+    "(sleep 6; touch /tmp/ready) & trap 'exit 0' TERM; while :; do sleep 1d & wait $!; done",
+];
+
+#[test]
+fn it_looks_again_at_every_interval_and_stops_when_told() {
+    let stage = Stage::new();
+    let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
+    let mut daemon = stage.gantry().set("GANTRY_SLEEP_SECONDS", "2").start();
+    daemon.wait_for("1 service: 1 up to date", 30);
+    let new = stage.image("web", "2", &[]);
+    daemon.wait_for("1 service: 1 updated", 60);
+    service.runs(&new, 1);
+    daemon.forget();
+    daemon.wait_for("1 service: 1 up to date", 30);
+    assert!(daemon.is_alive());
+    let run = daemon.stop();
+    assert_eq!(run.code, Some(0), "{run}");
+    assert_eq!(run.summary(), "stopped", "{run}");
+}
+
+#[test]
+fn a_cycle_that_fails_does_not_end_it() {
+    let stage = Stage::new();
+    let gantry =
+        stage.gantry().set("GANTRY_SLEEP_SECONDS", "1").set("GANTRY_SERVICES_FILTERS", "colour=blue");
+    let mut daemon = gantry.start();
+    for _ in 0..2 {
+        daemon.wait_for("cycle failed, nothing was updated", 30);
+        daemon.forget();
+    }
+    assert!(daemon.is_alive());
+    assert_eq!(daemon.stop().code, Some(0));
+}
+
+#[test]
+fn told_to_stop_during_a_rollout_it_reports_begins_nothing_new_and_leaves_the_rest_to_the_swarm() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    let (first, second) = (stage.service("first", &old, &[]), stage.service("second", &old, &[]));
+    let version = second.version();
+    let new = stage.image("web", "2", &SLOW);
+    let runs_only = |image: &Image| {
+        wait("the swarm's own end of it", 60, || (first.running_images() == [image.pinned()]).then_some(()));
+    };
+    // A daemon that was told to stop did what it was told; a single cycle has not been completed.
+    for (interval, code) in [("3600", 0), ("0", 1)] {
+        let gantry =
+            stage.gantry().set("GANTRY_UPDATE_NUM_WORKERS", "1").set("GANTRY_SLEEP_SECONDS", interval);
+        let daemon = gantry.start();
+        first.wait_for(&new, 30);
+        let run = daemon.stop();
+        assert_eq!(run.code, Some(code), "{run}");
+        assert!(run.outcome(&first).starts_with("interrupted: "), "{run}");
+        assert!(run.says(&["2 services: 1 interrupted, 1 not begun; interrupted"]), "{run}");
+        assert_eq!((run.outcome(&second), second.version()), ("", version.clone()), "{run}");
+        runs_only(&new);
+        first.update(&["--image", &old.pinned()]);
+        runs_only(&old);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let stage = Stage::new();
+    let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
+    let new = stage.image("web", "2", &SLOW);
+    let daemon = stage.gantry().start();
+    service.wait_for(&new, 30);
+    daemon.signal("INT");
+    daemon.wait_for("told to stop", 3);
+    daemon.signal("TERM");
+    let run = daemon.end(3);
+    // Either it was faster with its report, or it was ended by the second signal.
+    assert_eq!(run.code, Some(1), "{run}");
+    assert!(run.took < Duration::from_secs(60), "{run}");
+}

@@ -1,0 +1,209 @@
+//! Gantry as its users have it: a service of its own image.
+
+use super::support::{Image, Registry, Service, Stage, wait};
+
+/// Gantry's image in the lab's registry, put there by `lab build`.
+fn own_image(stage: &Stage) -> String {
+    let registry = &stage.lab.registry;
+    let path = "/v2/gantry/manifests/latest";
+    let request = super::support::Request { method: "GET", path, ..Default::default() };
+    let is_there = request.to_host(registry).is_ok_and(|answer| answer.status == 200);
+    assert!(is_there, "The lab's registry does not have gantry:latest: run `tests/lab/lab build`.");
+    format!("{registry}/gantry:latest")
+}
+
+/// A copy of Gantry's image in a repository of the stage; the version makes it another image.
+fn copy_of_own_image(stage: &Stage, version: &str) -> Image {
+    own_image(stage);
+    let (registry, repository) = (Registry::at(&stage.lab.registry), stage.repository("gantry"));
+    let digest = registry.copy("gantry", "latest", &registry, &repository, |config| {
+        config["config"]["Labels"]["version"] = version.into();
+    });
+    Image { name: format!("{}/{repository}:latest", stage.lab.registry), digest }
+}
+
+/// Containers of a node whose image, label or name passes the filter.
+fn containers(stage: &Stage, node: usize, filter: &str) -> Vec<String> {
+    let listed = stage.lab.docker_on(node, &["ps", "--all", "--quiet", "--filter", filter]);
+    listed.lines().map(str::to_owned).collect()
+}
+
+fn has_image(stage: &Stage, node: usize, image: &Image) -> bool {
+    let name = image.pinned().replace(":latest@", "@");
+    stage.lab.engine(node, "GET", &format!("/images/{name}/json")).unwrap().status == 200
+}
+
+/// Checks that no trace of the image remover is left anywhere.
+fn no_remover_is_left(stage: &Stage) {
+    let services = stage.lab.docker(&["service", "ls", "--quiet", "--filter", "name=gantry-image-remover"]);
+    assert_eq!(services, "");
+    for node in 1..=stage.lab.nodes {
+        let filter = "label=com.docker.swarm.service.name=gantry-image-remover";
+        wait("end of the removers", 20, || containers(stage, node, filter).is_empty().then_some(()));
+    }
+}
+
+#[test]
+fn the_image_is_small_runs_read_only_and_has_what_hooks_and_registries_need() {
+    let stage = Stage::new();
+    let image = own_image(&stage);
+    let run = |options: &[&str], arguments: &[&str]| {
+        let fixed = ["run", "--rm", "--read-only", "--network", "none", "--cap-drop", "ALL"];
+        let output = stage
+            .lab
+            .docker_command(1)
+            .args(fixed)
+            .args(options)
+            .arg(&image)
+            .args(arguments)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(run(&[], &["--version"]).0, Some(0));
+    let size: u64 = stage.lab.docker(&["image", "inspect", "--format", "{{.Size}}", &image]).parse().unwrap();
+    assert!(size <= 15_000_000, "{size} bytes");
+
+    let script =
+        "[ -s /etc/ssl/certs/ca-certificates.crt ] && wget --help 2>&1 | head -n 1 && echo $((1 + 1))";
+    let (code, said) = run(&["--entrypoint", "sh"], &["-c", script]);
+    assert!(code == Some(0) && said.ends_with("\n2\n"), "{said}");
+
+    // Without the socket there is nothing to do, but the log has the right time and words.
+    let (code, said) = run(&["--env", "TZ=Asia/Kathmandu"], &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("+05:45 ERROR") && said.contains("cannot ask the engine about itself"), "{said}");
+    assert_eq!(run(&[], &["healthcheck"]).0, Some(1), "nobody is there who could be healthy");
+}
+
+#[test]
+fn the_health_check_tells_a_process_that_hangs_from_one_that_works() {
+    let stage = Stage::new();
+    let (image, name) = (own_image(&stage), stage.name("daemon"));
+    let filter = format!("GANTRY_SERVICES_FILTERS=label=stage={}", stage.prefix);
+    let quick = ["--health-interval", "500ms", "--health-retries", "2", "--health-timeout", "2s"];
+    let fixed = ["run", "--detach", "--read-only", "--name", &name, "--env", &filter];
+    let socket =
+        ["--volume", "/var/run/docker.sock:/var/run/docker.sock", "--env", "GANTRY_SLEEP_SECONDS=3600"];
+    stage.lab.docker(&[&fixed[..], &quick, &socket, &[&image]].concat());
+    let is = |health: &str| {
+        let seen = stage.lab.docker(&["inspect", "--format", "{{.State.Health.Status}}", &name]);
+        (seen == health).then_some(())
+    };
+    wait("health", 30, || is("healthy"));
+    let said = stage.lab.docker(&["exec", &name, "gantry", "healthcheck"]);
+    assert!(said.starts_with("healthy: last sign of life"), "{said}");
+    stage.lab.docker(&["kill", "--signal", "STOP", &name]);
+    wait("end of health", 60, || is("unhealthy"));
+    stage.lab.docker(&["kill", "--signal", "CONT", &name]);
+    wait("health again", 30, || is("healthy"));
+    stage.lab.docker(&["rm", "--force", &name]);
+}
+
+#[test]
+fn the_replaced_image_goes_from_all_nodes_unless_somebody_needs_it() {
+    let stage = Stage::cleaning();
+    let old = stage.image("web", "1", &[]);
+    let service = stage.service("web", &old, &["--mode", "global"]);
+    // An image that is replaced here, but which another service still has.
+    let shared = stage.image("shared", "1", &[]);
+    let mover = stage.service("mover", &shared, &["--mode", "global"]);
+    stage.service("stayer", &shared, &["--mode", "global", "--label", "gantry.services.excluded=true"]);
+    // On node 2 somebody runs it by hand; on node 3 it has another name.
+    let by_hand = stage.name("by-hand");
+    stage.lab.docker_on(2, &["run", "--detach", "--network", "none", "--name", &by_hand, &old.pinned()]);
+    let other_name = stage.repository("mine:1");
+    stage.lab.docker_on(3, &["tag", &old.pinned().replace(":latest@", "@"), &other_name]);
+    for node in 1..=3 {
+        assert!(has_image(&stage, node, &old) && has_image(&stage, node, &shared), "node {node}");
+    }
+    let new = stage.image("web", "2", &[]);
+    stage.image("shared", "2", &[]);
+
+    let remover = own_image(&stage);
+    let gantry =
+        stage.gantry().set("GANTRY_CLEANUP_IMAGES", "true").set("GANTRY_CLEANUP_IMAGES_REMOVER", &remover);
+    let run = gantry.run();
+
+    assert_eq!(
+        (run.code, run.outcome(&service), run.outcome(&mover)),
+        (Some(0), "updated", "updated"),
+        "{run}"
+    );
+    service.runs(&new, 3);
+    assert_eq!([1, 2, 3].map(|node| has_image(&stage, node, &old)), [false, true, true], "{run}");
+    assert_eq!([1, 2, 3].map(|node| has_image(&stage, node, &shared)), [true; 3], "{run}");
+    // The containers of the old tasks were in the way, and went first.
+    let ancestor = format!("ancestor={}", old.pinned().replace(":latest@", "@"));
+    assert!(containers(&stage, 1, &ancestor).is_empty());
+    let why = |node: &str| {
+        let kept = |line: &&super::support::Line| {
+            line.message() == "kept image"
+                && [&line.0["node"], &line.0["field_node"]].iter().any(|it| **it == *node)
+        };
+        run.lines.iter().filter(kept).filter_map(|line| line.0["why"].as_str()).last().unwrap_or_default()
+    };
+    assert!(why("node2").starts_with("container ") && why("node2").ends_with(" uses it"), "{run}");
+    assert_eq!(why("node3"), format!("it is also called {other_name}"), "{run}");
+    no_remover_is_left(&stage);
+    stage.lab.docker_on(2, &["rm", "--force", &by_hand]);
+}
+
+#[test]
+fn it_updates_itself_first_survives_that_and_cleans_up_after_itself() {
+    let stage = Stage::cleaning();
+    let (old, old_web) = (copy_of_own_image(&stage, "1"), stage.image("web", "1", &[]));
+    let web = stage.service("web", &old_web, &[]);
+    let (new, new_web) = (copy_of_own_image(&stage, "2"), stage.image("web", "2", &[]));
+    assert_ne!(old.digest, new.digest);
+    let filter = format!("GANTRY_SERVICES_FILTERS=label=stage={}", stage.prefix);
+    let options = [
+        "--mount",
+        "type=bind,src=/var/run/docker.sock,dst=/var/run/docker.sock",
+        "--constraint",
+        "node.role==manager",
+        "--read-only",
+        "--health-interval",
+        "500ms",
+        "--update-order",
+        "start-first",
+        "--update-monitor",
+        "2s",
+        "--env",
+        "GANTRY_LOG_FORMAT=json",
+        "--env",
+        "GANTRY_SLEEP_SECONDS=2",
+        "--env",
+        &filter,
+    ];
+    // An old one, so that what it finds first is a newer one of itself.
+    let itself = stage.create("gantry", &old.pinned(), &options);
+
+    itself.wait_for(&new, 60);
+    web.wait_for(&new_web, 120);
+    wait("new Gantry alone", 60, || (itself.running_images() == [new.pinned()]).then_some(()));
+    wait("end of the old image", 60, || (!has_image(&stage, 1, &old)).then_some(()));
+    wait("end of the web's old image", 60, || {
+        (1..=3).all(|node| !has_image(&stage, node, &old_web)).then_some(())
+    });
+    web.runs(&new_web, 1);
+    no_remover_is_left(&stage);
+
+    let logs = |image: &Image| {
+        let of_image =
+            |task: &&serde_json::Value| task["Spec"]["ContainerSpec"]["Image"] == image.pinned().as_str();
+        let tasks = itself.tasks();
+        let tasks: Vec<&serde_json::Value> = tasks.iter().filter(of_image).collect();
+        assert_eq!(tasks.len(), 1, "each Gantry was started once: {tasks:#?}");
+        stage.lab.docker(&["service", "logs", "--raw", tasks[0]["ID"].as_str().unwrap()])
+    };
+    assert!(logs(&new).contains(&format!("\"service\":\"{}\"", web.name)), "{}", logs(&new));
+    // It does not begin anew with itself, nor with anything else.
+    let versions =
+        |services: &[&Service<'_>]| services.iter().map(|service| service.version()).collect::<Vec<_>>();
+    let before = versions(&[&itself, &web]);
+    let cycles = |log: &str| log.lines().filter(|line| line.contains("2 services: 2 up to date")).count();
+    let had = cycles(&logs(&new));
+    wait("two more cycles", 60, || (cycles(&logs(&new)) >= had + 2).then_some(()));
+    assert_eq!(versions(&[&itself, &web]), before);
+}

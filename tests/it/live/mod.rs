@@ -1,0 +1,22 @@
+//! The real program on a real swarm with a real registry: everything that users would see.
+//!
+//! They need the lab of `tests/lab`, up and in the environment (`make test` does both):
+//!
+//! ```text
+//! tests/lab/lab up && eval "$(tests/lab/lab env)" && cargo test --features live live:: -- --test-threads 8
+//! ```
+//!
+//! Each test has services, images and labels of its own, so that many run side by side; those that stop an
+//! engine or the registry wait until they are alone ([`support::Stage::alone`]).
+
+pub(crate) mod support;
+
+mod daemon;
+mod deployed;
+mod failing;
+mod inspection;
+mod meanwhile;
+mod outages;
+mod selection;
+mod starting;
+mod updating;

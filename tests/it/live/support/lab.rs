@@ -1,0 +1,134 @@
+//! The lab of `tests/lab`, as its environment describes it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Answer, Request};
+
+/// From one probe to the next while a test waits for something.
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The lab.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    program: String,
+    docker: String,
+    pub(super) sockets: PathBuf,
+    /// How many nodes it has; the first is its manager.
+    pub(crate) nodes: usize,
+    /// The registry's `address:port`.
+    pub(crate) registry: String,
+    /// The registry's log, with a line for each request.
+    pub(crate) registry_log: PathBuf,
+    /// This machine's address as the nodes see it.
+    pub(crate) host: String,
+}
+
+impl Lab {
+    /// The lab that the environment names.
+    pub(crate) fn get() -> &'static Self {
+        static LAB: OnceLock<Lab> = OnceLock::new();
+        LAB.get_or_init(|| {
+            let get = |name: &str| {
+                std::env::var(name).unwrap_or_else(|_| {
+                    panic!(
+                        "The live tests need the private swarm of tests/lab: run `make test`, or \
+                         `tests/lab/lab up` and `eval \"$(tests/lab/lab env)\"` ({name} is not set)."
+                    )
+                })
+            };
+            let lab = Self {
+                program: get("GANTRY_LAB"),
+                docker: get("GANTRY_LAB_DOCKER"),
+                sockets: get("GANTRY_LAB_SOCKETS").into(),
+                nodes: get("GANTRY_LAB_NODES").parse().unwrap(),
+                registry: get("GANTRY_LAB_REGISTRY"),
+                registry_log: get("GANTRY_LAB_REGISTRY_LOG").into(),
+                host: get("GANTRY_LAB_HOST"),
+            };
+            assert!(
+                lab.nodes >= 3,
+                "The live tests need a lab of three nodes: run `tests/lab/lab up --nodes 3`."
+            );
+            let (is_up, socket) = (lab.is_answering(1), lab.socket(1));
+            assert!(
+                is_up,
+                "The lab's first engine does not answer at {}: run `tests/lab/lab up`.",
+                socket.display()
+            );
+            lab
+        })
+    }
+
+    /// The socket of a node's engine, the first being 1.
+    pub(crate) fn socket(&self, node: usize) -> PathBuf {
+        self.sockets.join(format!("node{node}.sock"))
+    }
+
+    pub(crate) fn docker_host(&self, node: usize) -> String {
+        format!("unix://{}", self.socket(node).display())
+    }
+
+    /// Runs the lab's own program.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(&self.program);
+        succeed(command.args(arguments), &format!("lab {}", arguments.join(" ")))
+    }
+
+    /// Runs the docker client on the first node.
+    pub(crate) fn docker(&self, arguments: &[&str]) -> String {
+        self.docker_on(1, arguments)
+    }
+
+    /// Runs the docker client on a node.
+    pub(crate) fn docker_on(&self, node: usize, arguments: &[&str]) -> String {
+        succeed(self.docker_command(node).args(arguments), &format!("docker {}", arguments.join(" ")))
+    }
+
+    /// The docker client, blind to the caller's own configuration.
+    pub(crate) fn docker_command(&self, node: usize) -> Command {
+        let mut command = Command::new(&self.docker);
+        command.env_clear().env("DOCKER_HOST", self.docker_host(node));
+        command
+    }
+
+    /// Asks a node's engine.
+    pub(crate) fn engine(&self, node: usize, method: &str, path: &str) -> std::io::Result<Answer> {
+        Request { method, path, ..Request::default() }.to_socket(&self.socket(node))
+    }
+
+    /// What the manager's engine answers, which must be a success.
+    pub(crate) fn get_json(&self, path: &str) -> Value {
+        self.engine(1, "GET", path).unwrap().good().json()
+    }
+
+    /// Whether a node's engine answers.
+    pub(crate) fn is_answering(&self, node: usize) -> bool {
+        self.engine(node, "GET", "/_ping").is_ok_and(|answer| answer.status == 200)
+    }
+}
+
+fn succeed(command: &mut Command, what: &str) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{what}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {} {said}", output.status);
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// Waits until the probe finds something, which must be so in time.
+#[track_caller]
+pub(crate) fn wait<T>(what: &str, seconds: u64, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "after {seconds} s there is still no {what}");
+        sleep(PROBE_INTERVAL);
+    }
+}

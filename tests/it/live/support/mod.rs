@@ -1,0 +1,17 @@
+//! What the live tests stand on: the lab, a stage for each test, and the program under test.
+
+mod claim;
+mod gantry;
+mod http;
+mod lab;
+mod registry;
+mod service;
+mod stage;
+
+pub(crate) use claim::Claim;
+pub(crate) use gantry::{Daemon, Gantry, Line, Run};
+pub(crate) use http::{Answer, Request};
+pub(crate) use lab::{Lab, wait};
+pub(crate) use registry::Registry;
+pub(crate) use service::Service;
+pub(crate) use stage::{Image, Stage};

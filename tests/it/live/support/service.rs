@@ -1,0 +1,110 @@
+//! A service of a test, as the engine shows it.
+
+use serde_json::Value;
+
+use super::{Image, Stage, wait};
+
+/// Longest wait for tasks to run. They take a second; the machine may be busy.
+const START_SECONDS: u64 = 60;
+
+/// A service of a stage.
+#[derive(Clone)]
+pub(crate) struct Service<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) name: String,
+    pub(crate) id: String,
+}
+
+impl Service<'_> {
+    /// The engine's words on it; null when it is gone.
+    pub(crate) fn inspect(&self) -> Value {
+        let answer = self.stage.lab.engine(1, "GET", &format!("/services/{}", self.id)).unwrap();
+        if answer.status == 404 { Value::Null } else { answer.good().json() }
+    }
+
+    /// Its specification.
+    pub(crate) fn spec(&self) -> Value {
+        self.inspect()["Spec"].clone()
+    }
+
+    /// Its image, as it stands in its specification.
+    pub(crate) fn image(&self) -> String {
+        self.spec()["TaskTemplate"]["ContainerSpec"]["Image"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What changes with every change of the service.
+    pub(crate) fn version(&self) -> Value {
+        self.inspect()["Version"]["Index"].clone()
+    }
+
+    /// The state of its last update; empty when there is none.
+    pub(crate) fn state(&self) -> String {
+        self.inspect()["UpdateStatus"]["State"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// All its tasks, ended ones included.
+    pub(crate) fn tasks(&self) -> Vec<Value> {
+        let filter = format!("%7B%22service%22%3A%5B%22{}%22%5D%7D", self.id);
+        let answer = self.stage.lab.engine(1, "GET", &format!("/tasks?filters={filter}")).unwrap();
+        answer.json().as_array().cloned().unwrap_or_default()
+    }
+
+    /// The images of the tasks that run, sorted.
+    pub(crate) fn running_images(&self) -> Vec<String> {
+        let tasks = self.tasks();
+        let running = tasks
+            .iter()
+            .filter(|task| task["Status"]["State"] == "running" && task["DesiredState"] == "running");
+        let image =
+            |task: &Value| task["Spec"]["ContainerSpec"]["Image"].as_str().unwrap_or_default().to_owned();
+        let mut images: Vec<String> = running.map(image).collect();
+        images.sort();
+        images
+    }
+
+    /// The ids of the tasks that run.
+    pub(crate) fn running_tasks(&self) -> Vec<String> {
+        let tasks = self.tasks();
+        let running = tasks
+            .iter()
+            .filter(|task| task["Status"]["State"] == "running" && task["DesiredState"] == "running");
+        running.map(|task| task["ID"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Waits until as many tasks run as should.
+    #[track_caller]
+    pub(crate) fn running(self) -> Self {
+        wait(&format!("running {}", self.name), START_SECONDS, || {
+            let filter = format!("%7B%22id%22%3A%5B%22{}%22%5D%7D", self.id);
+            let listed = self.stage.lab.get_json(&format!("/services?status=true&filters={filter}"));
+            let status = &listed[0]["ServiceStatus"];
+            (status["RunningTasks"] == status["DesiredTasks"] && !status.is_null()).then_some(())
+        });
+        self
+    }
+
+    /// Waits until its specification has this image.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, image: &Image, seconds: u64) {
+        let pinned = image.pinned();
+        wait(&format!("{pinned} on {}", self.name), seconds, || (self.image() == pinned).then_some(()));
+    }
+
+    /// Changes it as a person would: `docker service update`.
+    pub(crate) fn update(&self, options: &[&str]) {
+        let fixed = ["service", "update", "--quiet", "--detach"];
+        self.stage.lab.docker(&[&fixed, options, &[&self.name]].concat());
+    }
+
+    /// Removes it.
+    pub(crate) fn remove(&self) {
+        self.stage.lab.docker(&["service", "rm", &self.name]);
+    }
+
+    /// Checks that it carries this image, and that all that runs is made of it.
+    #[track_caller]
+    pub(crate) fn runs(&self, image: &Image, tasks: usize) {
+        assert_eq!(self.image(), image.pinned(), "the specification of {}", self.name);
+        assert_eq!(self.running_images(), vec![image.pinned(); tasks], "the tasks of {}", self.name);
+    }
+}

@@ -1,0 +1,229 @@
+//! A test's own part of the swarm: names, images, services; all gone when the test is over.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::lab::PROBE_INTERVAL;
+use super::{Claim, Gantry, Lab, Run, Service};
+
+/// One test's part of the swarm.
+pub(crate) struct Stage {
+    pub(crate) lab: &'static Lab,
+    /// What all its names begin with.
+    pub(crate) prefix: String,
+    /// A folder of its own.
+    pub(crate) folder: tempfile::TempDir,
+    _claim: Claim,
+}
+
+/// An image in the lab's registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// `registry/name:tag`.
+    pub(crate) name: String,
+    /// `sha256:...`.
+    pub(crate) digest: String,
+}
+
+impl Image {
+    /// `registry/name:tag@digest`, as a service has it.
+    pub(crate) fn pinned(&self) -> String {
+        format!("{}@{}", self.name, self.digest)
+    }
+}
+
+/// The label that all of a stage's services have; its value is the stage's prefix.
+pub(crate) const LABEL: &str = "stage";
+
+/// How long the containers of a stage may take to end before they are removed by force.
+const END_TIME: Duration = Duration::from_secs(30);
+
+/// Options of every service that a test does not give options of its own: quick to start, to stop and to
+/// judge. Start-first, because an update configuration without an order means stop-first to the engine.
+const QUICK: [&str; 14] = [
+    "--network",
+    "host",
+    "--stop-grace-period",
+    "1s",
+    "--restart-delay",
+    "200ms",
+    "--update-order",
+    "start-first",
+    "--update-monitor",
+    "1s",
+    "--rollback-monitor",
+    "1s",
+    "--label",
+    "quick=true",
+];
+
+impl Stage {
+    /// A stage beside others.
+    pub(crate) fn new() -> Self {
+        Self::with(Claim::shared())
+    }
+
+    /// The only stage, for a test that takes away what the others stand on.
+    pub(crate) fn alone() -> Self {
+        Self::with(Claim::alone())
+    }
+
+    /// A stage on which images are removed.
+    pub(crate) fn cleaning() -> Self {
+        Self::with(Claim::cleaning())
+    }
+
+    fn with(claim: Claim) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("t{}-{count}", std::process::id());
+        Self { lab: Lab::get(), prefix, folder: tempfile::tempdir().unwrap(), _claim: claim }
+    }
+
+    /// A name of this stage's own.
+    pub(crate) fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    /// A repository of this stage's own, without the registry.
+    pub(crate) fn repository(&self, name: &str) -> String {
+        format!("{}/{name}", self.prefix)
+    }
+
+    /// Makes an image and pushes it; with another `version` the tag moves. See `lab image --help`.
+    pub(crate) fn image(&self, name: &str, version: &str, options: &[&str]) -> Image {
+        let (version, reference) = (format!("VERSION={version}"), self.repository(name));
+        let arguments = [&["image", &reference, "--env", &version], options].concat();
+        let made = self.lab.run(&arguments);
+        let (name, digest) = made.split_once('@').unwrap();
+        Image { name: name.to_owned(), digest: digest.to_owned() }
+    }
+
+    /// Makes an image that all nodes have and no registry knows; returns its name.
+    pub(crate) fn local_image(&self, name: &str, version: &str) -> String {
+        let version = format!("VERSION={version}");
+        let reference = format!("{}:latest", self.repository(name));
+        self.lab.run(&["image", &reference, "--env", &version, "--no-push"])
+    }
+
+    /// Creates a service that is quick to update and waits until it runs. Later options win.
+    pub(crate) fn service(&self, name: &str, image: &Image, options: &[&str]) -> Service<'_> {
+        self.create(name, &image.name, &[&QUICK, options].concat()).running()
+    }
+
+    /// Creates a service with these options and no others.
+    pub(crate) fn create(&self, name: &str, image: &str, options: &[&str]) -> Service<'_> {
+        let (name, label) = (self.name(name), format!("{LABEL}={}", self.prefix));
+        let fixed = ["service", "create", "--quiet", "--detach", "--name", &name, "--label", &label];
+        let id = self.lab.docker(&[&fixed, options, &[image]].concat());
+        Service { stage: self, name, id }
+    }
+
+    /// Creates a service as a program would, without the client's help.
+    pub(crate) fn post(&self, name: &str, mut spec: Value) -> Service<'_> {
+        let name = self.name(name);
+        spec["Name"] = name.as_str().into();
+        spec["Labels"][LABEL] = self.prefix.as_str().into();
+        let body = spec.to_string();
+        let request = super::Request {
+            method: "POST",
+            path: "/services/create",
+            headers: &[("Content-Type", "application/json")],
+            body: body.as_bytes(),
+        };
+        let answer = request.to_socket(&self.lab.socket(1)).unwrap().good();
+        Service { stage: self, name, id: answer.json()["ID"].as_str().unwrap().to_owned() }
+    }
+
+    /// The program with what all tests give it, for this stage's services only.
+    pub(crate) fn gantry(&self) -> Gantry {
+        Gantry::new()
+            .set("DOCKER_HOST", &self.lab.docker_host(1))
+            .set("HOME", &self.folder.path().display().to_string())
+            .set("GANTRY_LOG_FORMAT", "json")
+            .set("GANTRY_LOG_LEVEL", "DEBUG")
+            .set("GANTRY_CLEANUP_IMAGES", "false")
+            .set("GANTRY_SERVICES_FILTERS", &format!("label={LABEL}={}", self.prefix))
+    }
+
+    /// One cycle of it.
+    pub(crate) fn cycle(&self) -> Run {
+        self.gantry().run()
+    }
+
+    /// Requests of the program itself (not of the engines) to a repository of this stage: method and path.
+    pub(crate) fn requests(&self, name: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(&self.lab.registry_log).unwrap();
+        let (path, agent) = (format!("/v2/{}/", self.repository(name)), "\"gantry/");
+        let lines = log.lines().filter(|line| line.contains(&path) && line.contains(agent));
+        let request = |line: &str| Some(line.split('"').nth(1)?.strip_suffix(" HTTP/1.1")?.to_owned());
+        lines.filter_map(request).collect()
+    }
+
+    /// Writes a file into the stage's folder.
+    pub(crate) fn write(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+/// Values of `"Id"` (or another key) in a list that an engine answers; nothing from one that is away.
+fn listed(lab: &Lab, node: usize, path: &str, key: &str) -> Vec<String> {
+    let answer = lab.engine(node, "GET", path).map(|answer| answer.json()).unwrap_or_default();
+    let list = answer.as_array().cloned().unwrap_or_default();
+    list.iter().filter_map(|one| one[key].as_str()).map(str::to_owned).collect()
+}
+
+/// A filter by name, in the form of a query.
+fn by(key: &str, value: &str) -> String {
+    let json = format!("{{\"{key}\":[\"{value}\"]}}");
+    json.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+impl Drop for Stage {
+    /// Best effort, and silent: it also runs when the test has failed.
+    fn drop(&mut self) {
+        if std::env::var_os("GANTRY_TEST_KEEP").is_some() {
+            return;
+        }
+        let (lab, prefix) = (self.lab, &self.prefix);
+        let name = by("name", &format!("{prefix}-"));
+        for kind in ["services", "secrets", "configs"] {
+            for id in listed(lab, 1, &format!("/{kind}?filters={name}"), "ID") {
+                let _ = lab.engine(1, "DELETE", &format!("/{kind}/{id}"));
+            }
+        }
+        for node in 1..=lab.nodes {
+            // They stop when their service is gone; the finished ones of jobs stay.
+            let filters = by("name", &format!("/{prefix}-"));
+            let running = format!("/containers/json?filters={filters}");
+            let deadline = Instant::now() + END_TIME;
+            while !listed(lab, node, &running, "Id").is_empty() && Instant::now() < deadline {
+                std::thread::sleep(PROBE_INTERVAL);
+            }
+            for container in listed(lab, node, &format!("/containers/json?all=true&filters={filters}"), "Id")
+            {
+                let _ = lab.engine(node, "DELETE", &format!("/containers/{container}?force=true"));
+            }
+            let images = by("reference", &format!("*/{prefix}/*"));
+            for image in listed(lab, node, &format!("/images/json?filters={images}"), "Id") {
+                let _ = lab.engine(node, "DELETE", &format!("/images/{image}?force=true"));
+            }
+            let volumes = lab.engine(node, "GET", &format!("/volumes?filters={name}"));
+            let volumes = volumes.map(|answer| answer.json()["Volumes"].clone()).unwrap_or_default();
+            for volume in volumes.as_array().into_iter().flatten().filter_map(|one| one["Name"].as_str()) {
+                let _ = lab.engine(node, "DELETE", &format!("/volumes/{volume}"));
+            }
+        }
+        // A network of the swarm is only found by its whole name.
+        let names = listed(lab, 1, "/networks", "Name");
+        for name in names.iter().filter(|name| name.starts_with(&format!("{prefix}-"))) {
+            let _ = lab.engine(1, "DELETE", &format!("/networks/{name}"));
+        }
+    }
+}
