@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::{EngineAddress, Filter};
-use crate::registry::Sources;
 use crate::secret::Secret;
 
 /// Everything that a run of Gantry was told: environment and defaults, checked. What one service's labels
@@ -258,11 +257,4 @@ pub enum NotificationCondition {
     All,
     /// After a cycle with an update or an error.
     OnChange,
-}
-
-impl Config {
-    /// Where accounts at registries are looked for.
-    pub fn credential_sources(&self) -> Sources {
-        Sources { docker_config: self.docker_config.clone(), home: self.home.clone(), ..Sources::default() }
-    }
 }

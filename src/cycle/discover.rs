@@ -1,6 +1,6 @@
 //! Stage 1: which services there are, and which of them are ours to update.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -79,6 +79,7 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     let mut candidates: Vec<Candidate> =
         listed.into_iter().map(|service| candidate(context, service, &excluded, itself)).collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
+    warn(&candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, hosts: Arc::new(engine.registries) })
 }
@@ -91,9 +92,6 @@ fn candidate<S, R>(
 ) -> Candidate {
     let facts = service.spec.facts();
     let policy = ServicePolicy::of(&context.config, &facts.labels);
-    for warning in policy.iter().flat_map(|policy| &policy.warnings) {
-        tracing::warn!(service = facts.name, "{warning}");
-    }
     Candidate {
         name: facts.name.clone(),
         image: facts.image.clone(),
@@ -102,5 +100,18 @@ fn candidate<S, R>(
         is_itself: itself == Some(&facts.name),
         policy,
         id: service.id,
+    }
+}
+
+/// Says what is wrong with labels, once for all services that have the same.
+fn warn(candidates: &[Candidate]) {
+    let mut services: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for candidate in candidates {
+        for warning in candidate.policy.iter().flat_map(|policy| &policy.warnings) {
+            services.entry(warning).or_default().push(&candidate.name);
+        }
+    }
+    for (warning, names) in services {
+        tracing::warn!(service = names[0], services = names.len(), "{warning}");
     }
 }

@@ -47,6 +47,8 @@ pub enum Reason {
     Job,
     /// It runs no container.
     NoContainer,
+    /// Gantry was stopped before its registry was asked.
+    NotAsked,
 }
 
 /// One update, with nothing left to choose.
@@ -110,6 +112,7 @@ fn decide(
         Err(error) => return Decision::Error(error.to_string()),
     };
     let (to, platforms, force, credentials) = match answer {
+        None if asks_registry(candidate, policy) => return Decision::LeftAlone(Reason::NotAsked),
         None => (from.unpinned(), None, true, None),
         Some(Err(cause)) => return Decision::Error(cause.clone()),
         Some(Ok(answer)) if is_current(from.digest(), answer) => return Decision::UpToDate,
@@ -142,14 +145,19 @@ fn is_current(recorded: Option<&Digest>, answer: &Answer) -> bool {
 
 /// Whether a registry has to be asked before this service can be decided on.
 pub fn needs_answer(candidate: &Candidate) -> bool {
-    // Ourselves: always asked for, since a forced update of ourselves would never end.
-    let asks = |policy: &ServicePolicy| policy.lookup == LookupMethod::Registry || candidate.is_itself;
     let image = candidate.image.as_deref().and_then(|written| written.parse::<ImageRef>().ok());
     !candidate.is_excluded
         && image.is_some_and(|image| image.tag().is_some())
         && candidate.policy.as_ref().is_ok_and(|policy| {
-            !policy.excluded && asks(policy) && (candidate.mode != Mode::Job || policy.update_jobs)
+            !policy.excluded
+                && asks_registry(candidate, policy)
+                && (candidate.mode != Mode::Job || policy.update_jobs)
         })
+}
+
+/// Whether this service's registry is asked. Ours always is: a forced update of ourselves would never end.
+fn asks_registry(candidate: &Candidate, policy: &ServicePolicy) -> bool {
+    policy.lookup == LookupMethod::Registry || candidate.is_itself
 }
 
 /// What is sent to a service, now that its turn has come and it was read again.
@@ -221,6 +229,7 @@ impl fmt::Display for Reason {
             Self::PinnedByDigest => "pinned by digest without a tag, so there is nothing newer to look for",
             Self::Job => "a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)",
             Self::NoContainer => "runs no container",
+            Self::NotAsked => "Gantry was stopped before its registry was asked",
         })
     }
 }

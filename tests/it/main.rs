@@ -7,6 +7,7 @@
     reason = "helpers of tests panic and print as tests do; clippy knows only the test functions themselves"
 )]
 
+mod architecture;
 mod command_line;
 mod contract;
 mod cycle;

@@ -415,3 +415,6 @@ fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after
     };
     Cause::TimedOut { after, waiting }
 }
+
+#[cfg(test)]
+mod tests;

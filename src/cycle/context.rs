@@ -1,0 +1,60 @@
+//! What a cycle works with, passed down rather than reached for.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::heartbeat::Heartbeat;
+use crate::image::ImageRef;
+use crate::registry::Sources;
+
+/// What a cycle works with.
+#[derive(Debug)]
+pub struct Context<S, R> {
+    /// What Gantry was told.
+    pub config: Arc<Config>,
+    /// The swarm.
+    pub swarm: Arc<S>,
+    /// The registries.
+    pub registry: Arc<R>,
+    /// Our own service, when we run as one.
+    pub itself: Option<Itself>,
+    /// Cancelled when no new work is to begin.
+    pub stop: CancellationToken,
+    /// Beats while work goes on.
+    pub heartbeat: Heartbeat,
+}
+
+/// Our own service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Itself {
+    /// Its name.
+    pub name: String,
+    /// Its image, as its specification has it: what the image remover runs.
+    pub image: Option<String>,
+    /// The image that our own update replaced, until it is cleaned up: who began the update could not do it.
+    pub replaced: Option<ImageRef>,
+    /// Where the engine's socket is on the host, when we have it from there.
+    pub socket: Option<String>,
+}
+
+impl<S, R> Context<S, R> {
+    /// Our own service's name, if we run as one.
+    pub(super) fn itself_name(&self) -> Option<&str> {
+        let named = self.config.services.itself.as_deref();
+        named.or_else(|| self.itself.as_ref().map(|itself| itself.name.as_str()))
+    }
+
+    /// Gives a sign of life.
+    pub(super) fn beat(&self) {
+        self.heartbeat.beat(Instant::now());
+    }
+
+    /// Where accounts at registries are looked for.
+    pub(super) fn credential_sources(&self) -> Sources {
+        let (docker_config, home) = (self.config.docker_config.clone(), self.config.home.clone());
+        Sources { docker_config, home, ..Sources::default() }
+    }
+}

@@ -1,0 +1,351 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::cycle::rollout::cause::Cause;
+use crate::swarm::Node;
+
+const OLD: &str = "app:1@sha256:old";
+const NEW: &str = "app:1@sha256:new";
+
+/// What is seen of a service with two tasks and a monitor of five seconds.
+#[derive(Clone, Debug)]
+struct View {
+    image: &'static str,
+    previous: Option<&'static str>,
+    status: Option<(&'static str, &'static str)>,
+    tasks: Vec<Task>,
+}
+
+fn view(image: &'static str, status: Option<&'static str>, tasks: Vec<Task>) -> View {
+    View { image, previous: None, status: status.map(|state| (state, "")), tasks }
+}
+
+impl View {
+    fn previous(mut self, image: &'static str) -> Self {
+        self.previous = Some(image);
+        self
+    }
+
+    fn service(&self) -> Service {
+        let spec = |image: &str| {
+            json!({
+                "Name": "web",
+                "TaskTemplate": { "ContainerSpec": { "Image": image } },
+                "Mode": { "Replicated": { "Replicas": 2 } },
+            })
+        };
+        let mut json = json!({ "ID": "s", "Version": { "Index": 1 }, "Spec": spec(self.image) });
+        if let Some(image) = self.previous {
+            json["PreviousSpec"] = spec(image);
+        }
+        if let Some((state, message)) = self.status {
+            json["UpdateStatus"] = json!({ "State": state, "Message": message });
+        }
+        Service::from_json(&json.to_string()).unwrap()
+    }
+}
+
+fn task(id: &str, image: &str, slot: u64, state: TaskState, desired: TaskState) -> Task {
+    Task {
+        id: id.to_owned(),
+        service_id: "s".to_owned(),
+        slot,
+        node_id: "n1".to_owned(),
+        image: image.to_owned(),
+        force_update: 0,
+        desired,
+        state,
+        since: None,
+        message: String::new(),
+        error: if state == TaskState::Failed { "task: non-zero exit (1)".to_owned() } else { String::new() },
+        exit_code: (state == TaskState::Failed).then_some(1),
+        created_at: None,
+    }
+}
+
+fn running(image: &str) -> Vec<Task> {
+    (1..=2)
+        .map(|slot| task(&format!("{image}{slot}"), image, slot, TaskState::Running, TaskState::Running))
+        .collect()
+}
+
+fn crashed(image: &str) -> Vec<Task> {
+    vec![task("crashed", image, 1, TaskState::Failed, TaskState::Shutdown)]
+}
+
+fn nodes() -> Nodes {
+    let node = Node { id: "n1".into(), name: "node1".into(), is_ready: true, is_active: true };
+    [node].into_iter().collect()
+}
+
+fn machine(timeout: Option<u64>, may_roll_back: bool, now: Instant) -> Machine {
+    Machine::new(Terms {
+        sent: Mark { image: NEW.into(), force_update: 0 },
+        replaced: Mark { image: OLD.into(), force_update: 0 },
+        sent_at: now,
+        timeout: timeout.map(Duration::from_secs),
+        may_roll_back,
+    })
+}
+
+/// Shows the views to a machine, each so many seconds after the first, and returns the last step. Rollbacks
+/// count as sent at once.
+fn play(mut machine: Machine, start: Instant, views: &[(u64, View)]) -> Step {
+    let mut last = Step::Wait;
+    for (second, view) in views {
+        let now = start + Duration::from_secs(*second);
+        let service = view.service();
+        let nodes = nodes();
+        last = machine.step(&Seen { service: Some(&service), tasks: &view.tasks, nodes: &nodes }, now);
+        match last {
+            Step::RollBack => machine.rollback_sent(By::Gantry, now),
+            Step::Finish(_) => return last,
+            Step::Wait => {}
+        }
+    }
+    last
+}
+
+fn both(one: Vec<Task>, other: Vec<Task>) -> Vec<Task> {
+    one.into_iter().chain(other).collect()
+}
+
+fn assert_finish(step: &Step, is_expected: impl Fn(&Outcome) -> bool) {
+    match step {
+        Step::Finish(outcome) if is_expected(outcome) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_completed_update_whose_tasks_run_is_updated_at_once() {
+    let start = Instant::now();
+    let mixed = both(running(NEW), running(OLD));
+    let step = play(
+        machine(None, true, start),
+        start,
+        &[
+            (1, view(NEW, Some("updating"), mixed)),
+            (5, view(NEW, Some("updating"), running(NEW))),
+            (9, view(NEW, Some("completed"), running(NEW))),
+        ],
+    );
+    assert_finish(&step, |outcome| *outcome == Outcome::Updated);
+}
+
+#[test]
+fn running_tasks_are_not_enough_while_the_swarm_still_watches_them() {
+    let start = Instant::now();
+    let watched: Vec<_> = (1..100).map(|s| (s, view(NEW, Some("updating"), running(NEW)))).collect();
+    assert_eq!(play(machine(None, true, start), start, &watched), Step::Wait);
+}
+
+#[test]
+fn completed_is_not_believed_while_old_tasks_are_wanted_or_new_ones_away() {
+    let start = Instant::now();
+    for tasks in [both(running(NEW), running(OLD)), running(NEW)[..1].to_vec(), Vec::new()] {
+        let step = play(machine(None, true, start), start, &[(9, view(NEW, Some("completed"), tasks))]);
+        assert_eq!(step, Step::Wait);
+    }
+}
+
+#[test]
+fn completed_with_tasks_that_keep_crashing_is_a_failure_after_the_settling_time() {
+    let start = Instant::now();
+    let views: Vec<_> = (1..60).map(|s| (s, view(NEW, Some("completed"), crashed(NEW)))).collect();
+    let step = play(machine(None, false, start), start, &views);
+    assert_finish(&step, |outcome| matches!(outcome, Outcome::Failed { cause: Cause::TaskFailed { .. } }));
+}
+
+#[test]
+fn a_task_that_failed_once_and_then_stays_up_through_the_monitor_is_updated() {
+    let start = Instant::now();
+    let tasks = both(crashed(NEW), running(NEW));
+    let look = |second| (second, view(NEW, Some("completed"), tasks.clone()));
+    assert_eq!(play(machine(None, true, start), start, &[look(1), look(5)]), Step::Wait);
+    let step = play(machine(None, true, start), start, &[look(1), look(6)]);
+    assert_finish(&step, |outcome| *outcome == Outcome::Updated);
+}
+
+#[test]
+fn without_a_status_the_monitor_period_is_ours_to_wait() {
+    let start = Instant::now();
+    let look = |second| (second, view(NEW, None, running(NEW)));
+    assert_eq!(play(machine(None, true, start), start, &[look(1), look(5)]), Step::Wait);
+    let step = play(machine(None, true, start), start, &[look(1), look(6)]);
+    assert_finish(&step, |outcome| *outcome == Outcome::Updated);
+}
+
+#[test]
+fn a_rollback_by_the_swarm_is_never_updated_and_never_rolled_back_again() {
+    let start = Instant::now();
+    let failed = both(crashed(NEW), running(OLD));
+    let step = play(
+        machine(None, true, start),
+        start,
+        &[
+            (1, view(NEW, Some("updating"), failed.clone())),
+            (2, view(OLD, Some("rollback_started"), failed.clone())),
+            (8, view(OLD, Some("rollback_completed"), failed.clone())),
+        ],
+    );
+    assert_finish(&step, |outcome| {
+        matches!(outcome, Outcome::RolledBack { by: By::Swarm, cause: Cause::TaskFailed { .. } })
+    });
+    // Seen only when it was over.
+    let step = play(
+        machine(None, true, start),
+        start,
+        &[
+            (8, view(OLD, Some("rollback_completed"), failed.clone())),
+            (9, view(OLD, Some("rollback_completed"), failed)),
+        ],
+    );
+    assert_finish(&step, |outcome| matches!(outcome, Outcome::RolledBack { by: By::Swarm, .. }));
+}
+
+#[test]
+fn a_rollback_that_leaves_a_previous_specification_was_asked_for_by_somebody() {
+    let start = Instant::now();
+    let seen = view(OLD, Some("rollback_completed"), running(OLD)).previous(NEW);
+    let step = play(machine(None, true, start), start, &[(8, seen)]);
+    assert_finish(&step, |outcome| matches!(outcome, Outcome::Superseded(_)));
+}
+
+#[test]
+fn a_paused_rollback_is_a_failed_one() {
+    let start = Instant::now();
+    let step = play(
+        machine(None, true, start),
+        start,
+        &[
+            (1, view(NEW, Some("paused"), crashed(NEW))),
+            (2, view(OLD, Some("rollback_paused"), both(crashed(NEW), crashed(OLD)))),
+        ],
+    );
+    assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
+}
+
+#[test]
+fn a_time_out_is_judged_on_what_is_seen_now_and_not_on_the_clock_alone() {
+    let start = Instant::now();
+    // The engine was away past the deadline, and the update has come to its good end meanwhile.
+    let step = play(
+        machine(Some(60), true, start),
+        start,
+        &[(1, view(NEW, Some("updating"), running(OLD))), (600, view(NEW, Some("completed"), running(NEW)))],
+    );
+    assert_finish(&step, |outcome| *outcome == Outcome::Updated);
+    let step =
+        play(machine(Some(60), true, start), start, &[(60, view(NEW, Some("updating"), running(OLD)))]);
+    assert_eq!(step, Step::RollBack);
+}
+
+#[test]
+fn a_service_that_is_gone_was_removed_in_every_state() {
+    let start = Instant::now();
+    let gone = Seen { service: None, tasks: &[], nodes: &nodes() };
+    assert_eq!(machine(None, true, start).step(&gone, start), Step::Finish(Outcome::Removed));
+    let mut failed = machine(None, true, start);
+    let paused = view(NEW, Some("paused"), crashed(NEW));
+    let seen = Seen { service: Some(&paused.service()), tasks: &paused.tasks, nodes: &nodes() };
+    assert_eq!(failed.step(&seen, start), Step::RollBack);
+    failed.rollback_sent(By::Gantry, start);
+    assert_eq!(failed.step(&gone, start), Step::Finish(Outcome::Removed));
+}
+
+fn any_task() -> impl Strategy<Value = Task> {
+    let states = prop::sample::select(vec![
+        TaskState::Unknown,
+        TaskState::Pending,
+        TaskState::Preparing,
+        TaskState::Starting,
+        TaskState::Running,
+        TaskState::Complete,
+        TaskState::Shutdown,
+        TaskState::Failed,
+        TaskState::Rejected,
+        TaskState::Orphaned,
+    ]);
+    let desired = prop::sample::select(vec![TaskState::Ready, TaskState::Running, TaskState::Shutdown]);
+    let images = prop::sample::select(vec![OLD, NEW, "app:1@sha256:third"]);
+    (0..4_u32, images, 1..4_u64, states, desired)
+        .prop_map(|(id, image, slot, state, desired)| task(&id.to_string(), image, slot, state, desired))
+}
+
+fn any_view() -> impl Strategy<Value = Option<View>> {
+    let images = prop::sample::select(vec![OLD, NEW, NEW, NEW, "app:1@sha256:third"]);
+    let previous = prop::option::of(prop::sample::select(vec![OLD, NEW]));
+    let words = [
+        "updating",
+        "updating",
+        "paused",
+        "completed",
+        "rollback_started",
+        "rollback_paused",
+        "rollback_completed",
+        "strange",
+    ];
+    let update = prop::option::of((
+        prop::sample::select(words.to_vec()),
+        prop::sample::select(vec!["", "manually requested rollback"]),
+    ));
+    let view = (images, previous, update, prop::collection::vec(any_task(), 0..5))
+        .prop_map(|(image, previous, status, tasks)| View { image, previous, status, tasks });
+    prop::option::weighted(0.98, view)
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_seen_the_rules_hold(
+        views in prop::collection::vec((any_view(), 1..90_u64), 1..60),
+        timeout in prop::option::of(1..600_u64),
+        may_roll_back: bool,
+    ) {
+        let start = Instant::now();
+        let mut machine = machine(timeout, may_roll_back, start);
+        let (mut now, mut rollbacks, mut saw_rollback) = (start, 0, false);
+        for (view, seconds) in &views {
+            now += Duration::from_secs(*seconds);
+            let service = view.as_ref().map(View::service);
+            let nodes = nodes();
+            let tasks = view.as_ref().map_or(&[][..], |view| &view.tasks);
+            let step = machine.step(&Seen { service: service.as_ref(), tasks, nodes: &nodes }, now);
+            saw_rollback |= service.as_ref().is_some_and(|service| {
+                service.spec.facts().image.as_deref() == Some(OLD)
+                    && service.update.as_ref().is_some_and(|status| status.state.is_rollback())
+            });
+            match step {
+                Step::Wait => {}
+                Step::RollBack => {
+                    prop_assert!(may_roll_back);
+                    rollbacks += 1;
+                    prop_assert_eq!(rollbacks, 1);
+                    machine.rollback_sent(By::Gantry, now);
+                }
+                Step::Finish(outcome) => {
+                    let is_updated = outcome == Outcome::Updated;
+                    prop_assert!(!(is_updated && (saw_rollback || rollbacks > 0)));
+                    return Ok(());
+                }
+            }
+        }
+        // Not over yet: with a time limit, the next look after it (and after that of the rollback) ends it.
+        if timeout.is_some() {
+            let end = view(NEW, Some("updating"), running(OLD));
+            let mut last = Step::Wait;
+            for _ in 0..3 {
+                now += Duration::from_secs(601);
+                let service = end.service();
+                last = machine.step(&Seen { service: Some(&service), tasks: &end.tasks, nodes: &nodes() }, now);
+                match last {
+                    Step::Finish(_) => break,
+                    Step::RollBack => machine.rollback_sent(By::Gantry, now),
+                    Step::Wait => {}
+                }
+            }
+            prop_assert!(matches!(last, Step::Finish(_)), "{:?}", last);
+        }
+    }
+}
