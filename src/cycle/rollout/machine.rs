@@ -334,8 +334,10 @@ impl Watch {
                 let has_held = self.has_held(facts, now);
                 let is_steady = match completed {
                     Some(_) => has_held || !has_a_task_ended(service, seen),
-                    // The swarm monitors as well and may still find fault.
-                    None => has_held && !is_under_way,
+                    // The swarm monitors as well and may still find fault. It does not wait for ever though: its
+                    // updater never comes to an end when a node goes down that had just got a task.
+                    None if is_under_way => self.has_held_for(facts.monitor() + settling_time(facts), now),
+                    None => has_held,
                 };
                 if is_steady { Watched::Steady } else { Watched::NotYet }
             }
@@ -358,7 +360,11 @@ impl Watch {
 
     /// Whether the same tasks have run through the monitor period.
     fn has_held(&self, facts: &Facts, now: Instant) -> bool {
-        self.steady.as_ref().is_some_and(|(_, since)| now.duration_since(*since) >= facts.monitor())
+        self.has_held_for(facts.monitor(), now)
+    }
+
+    fn has_held_for(&self, period: Duration, now: Instant) -> bool {
+        self.steady.as_ref().is_some_and(|(_, since)| now.duration_since(*since) >= period)
     }
 }
 
@@ -410,7 +416,7 @@ fn latest_failure(service: &Service, seen: &Seen<'_>) -> Option<Cause> {
 }
 
 fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after: Duration) -> Cause {
-    if let Some(reason @ Cause::NoSuitableNode { .. }) = &watch.waiting.reason {
+    if let Some(reason @ (Cause::NoSuitableNode { .. } | Cause::NodeDown { .. })) = &watch.waiting.reason {
         return Cause::TimedOut { after, waiting: format!("waiting for a node ({reason})") };
     }
     let waiting = match task_cause(terms, facts, seen) {
