@@ -10,7 +10,11 @@ demo: export GANTRY_LAB_NAME ?= demo
 
 # nextest runs tests in parallel and shows what is slow; without it cargo's own runner does (documentation is in `check`).
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
-RUN_TESTS := $(CARGO) $(if $(NEXTEST),nextest run,test --no-fail-fast --lib --bins --tests) --locked --features live
+# Live tests wait most of the time, so there are more of them at once than processors; .config/nextest.toml holds
+# the others back.
+AT_ONCE := $(shell echo $$((4 * $$(nproc))))
+RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --profile lab --test-threads $(AT_ONCE),\
+	env RUST_TEST_THREADS=$(AT_ONCE) $(CARGO) test --no-fail-fast --lib --bins --tests) --locked --features live
 
 .PHONY: help demo test bench check lab-up lab-down swarm-can-run
 

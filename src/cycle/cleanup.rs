@@ -212,13 +212,13 @@ impl Cleaned {
     fn announce(&self) {
         for (node, removal) in &self.nodes {
             for image in &removal.removed {
-                tracing::info!(node, image, "removed image");
+                tracing::info!(on = node, image, "removed image");
             }
             for (image, why) in &removal.kept {
-                tracing::info!(node, image, why, "kept image");
+                tracing::info!(on = node, image, why, "kept image");
             }
             for (image, why) in &removal.failed {
-                tracing::warn!(node, image, why, "cannot remove image");
+                tracing::warn!(on = node, image, why, "cannot remove image");
             }
         }
         if let Some(problem) = &self.problem {

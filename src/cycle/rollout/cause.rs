@@ -55,6 +55,12 @@ pub enum Cause {
         /// The swarm's reason.
         reason: String,
     },
+    /// A node went down that had just got a new task. The swarm starts another one elsewhere, but its updater
+    /// waits for the lost one and goes on only when the node is back (tried on 20.10).
+    NodeDown {
+        /// The node.
+        node: String,
+    },
     /// It did not come to its end in time.
     TimedOut {
         /// The time it had.
@@ -162,6 +168,9 @@ impl fmt::Display for Cause {
                  the registry cannot be reached from there"
             ),
             Self::NoSuitableNode { reason } => write!(f, "no suitable node: {reason}"),
+            Self::NodeDown { node } => {
+                write!(f, "{node} is down, and the swarm waits for the task that was about to start there")
+            }
             Self::TimedOut { after, waiting } => {
                 write!(f, "timed out after {} s while {waiting}", after.as_secs())
             }

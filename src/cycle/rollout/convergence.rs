@@ -114,8 +114,20 @@ fn waiting(service: &Service, tasks: &[Task], nodes: &Nodes, running: u64, desir
         desired,
         activity: slowest
             .map_or_else(|| format!("{running} of {desired} tasks run"), |task| activity(task, nodes)),
-        reason: slowest.and_then(|task| Cause::of_task(task, service.spec.facts(), nodes)),
+        reason: slowest
+            .and_then(|task| Cause::of_task(task, service.spec.facts(), nodes))
+            .or_else(|| lost(service, tasks, nodes)),
     }
+}
+
+/// A new task that got lost with its node before it ran.
+fn lost(service: &Service, tasks: &[Task], nodes: &Nodes) -> Option<Cause> {
+    let is_lost = |task: &&Task| {
+        let is_placed = !task.node_id.is_empty() && !nodes.is_ready(&task.node_id);
+        is_placed && !task.is_wanted() && task.state < TaskState::Running
+    };
+    let task = present_tasks(service, tasks).find(is_lost)?;
+    Some(Cause::NodeDown { node: nodes.name(&task.node_id).to_owned() })
 }
 
 /// What a task that does not run yet is doing, in words.
@@ -133,5 +145,53 @@ fn activity(task: &Task, nodes: &Nodes) -> String {
             }
         }
         state => format!("{} on {node}", state.name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::Node;
+
+    fn service() -> Service {
+        let json = r#"{ "ID": "s", "Version": { "Index": 1 }, "Spec": { "Name": "s",
+            "TaskTemplate": { "ContainerSpec": { "Image": "web:2" } }, "Mode": { "Global": {} } } }"#;
+        Service::from_json(json).unwrap()
+    }
+
+    fn task(node: &str, image: &str, desired: TaskState, state: TaskState) -> Task {
+        Task {
+            id: format!("{node}-{image}"),
+            service_id: "s".to_owned(),
+            slot: 0,
+            node_id: node.to_owned(),
+            image: image.to_owned(),
+            force_update: 0,
+            desired,
+            state,
+            since: None,
+            message: String::new(),
+            error: String::new(),
+            exit_code: None,
+            created_at: None,
+        }
+    }
+
+    #[test]
+    fn an_updater_that_waits_for_a_lost_node_is_told_of() {
+        use TaskState::{Assigned, Running, Shutdown};
+        let node =
+            |name: &str, is_ready| Node { id: name.into(), name: name.into(), is_ready, is_active: true };
+        let nodes: Nodes = [node("a", true), node("b", false)].into_iter().collect();
+        let mut tasks = vec![
+            task("a", "web:1", Running, Running),
+            task("b", "web:1", Shutdown, Running),
+            task("b", "web:2", Shutdown, Assigned),
+        ];
+        let Convergence::Waiting(waiting) = judge(&service(), &tasks, &nodes) else { panic!("not over yet") };
+        assert_eq!(waiting.reason, Some(Cause::NodeDown { node: "b".to_owned() }));
+
+        tasks[0].image = "web:2".to_owned();
+        assert!(matches!(judge(&service(), &tasks, &nodes), Convergence::Converged { .. }));
     }
 }

@@ -331,8 +331,13 @@ impl Watch {
                 };
                 self.steady = Some((tasks, since));
                 let has_held = self.has_held(facts, now);
-                // While it is under way the swarm monitors as well, and may still find fault.
-                let is_steady = !is_under_way && (has_held || (is_over && !has_a_task_ended(service, seen)));
+                let is_steady = if is_under_way {
+                    // The swarm monitors as well and may still find fault. It does not wait for ever though: its
+                    // updater never comes to an end when a node goes down that had just got a task.
+                    self.has_held_for(facts.monitor() + settling_time(facts), now)
+                } else {
+                    has_held || (is_over && !has_a_task_ended(service, seen))
+                };
                 if is_steady { Watched::Steady } else { Watched::NotYet }
             }
             Convergence::Waiting(waiting) => {
@@ -354,7 +359,11 @@ impl Watch {
 
     /// Whether the same tasks have run through the monitor period.
     fn has_held(&self, facts: &Facts, now: Instant) -> bool {
-        self.steady.as_ref().is_some_and(|(_, since)| now.duration_since(*since) >= facts.monitor())
+        self.has_held_for(facts.monitor(), now)
+    }
+
+    fn has_held_for(&self, period: Duration, now: Instant) -> bool {
+        self.steady.as_ref().is_some_and(|(_, since)| now.duration_since(*since) >= period)
     }
 }
 
@@ -406,7 +415,7 @@ fn latest_failure(service: &Service, seen: &Seen<'_>) -> Option<Cause> {
 }
 
 fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after: Duration) -> Cause {
-    if let Some(reason @ Cause::NoSuitableNode { .. }) = &watch.waiting.reason {
+    if let Some(reason @ (Cause::NoSuitableNode { .. } | Cause::NodeDown { .. })) = &watch.waiting.reason {
         return Cause::TimedOut { after, waiting: format!("waiting for a node ({reason})") };
     }
     let waiting = match task_cause(terms, facts, seen) {

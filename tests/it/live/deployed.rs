@@ -1,12 +1,12 @@
 //! Gantry as its users have it: a service of its own image.
 
-use super::support::{Image, Registry, Service, Stage, wait};
+use super::support::{Image, Line, Registry, Request, Service, Stage, wait};
 
 /// Gantry's image in the lab's registry, put there by `lab build`.
 fn own_image(stage: &Stage) -> String {
     let registry = &stage.lab.registry;
     let path = "/v2/gantry/manifests/latest";
-    let request = super::support::Request { method: "GET", path, ..Default::default() };
+    let request = Request { method: "GET", path, ..Default::default() };
     let is_there = request.to_host(registry).is_ok_and(|answer| answer.status == 200);
     assert!(is_there, "The lab's registry does not have gantry:latest: run `tests/lab/lab build`.");
     format!("{registry}/gantry:latest")
@@ -35,8 +35,8 @@ fn has_image(stage: &Stage, node: usize, image: &Image) -> bool {
 
 /// Checks that no trace of the image remover is left anywhere.
 fn no_remover_is_left(stage: &Stage) {
-    let services = stage.lab.docker(&["service", "ls", "--quiet", "--filter", "name=gantry-image-remover"]);
-    assert_eq!(services, "");
+    let list = ["service", "ls", "--quiet", "--filter", "name=gantry-image-remover"];
+    wait("end of the remover", 20, || stage.lab.docker(&list).is_empty().then_some(()));
     for node in 1..=stage.lab.nodes {
         let filter = "label=com.docker.swarm.service.name=gantry-image-remover";
         wait("end of the removers", 20, || containers(stage, node, filter).is_empty().then_some(()));
@@ -106,7 +106,7 @@ fn the_replaced_image_goes_from_all_nodes_unless_somebody_needs_it() {
     let old = stage.image("web", "1", &[]);
     let service = stage.service("web", &old, &["--mode", "global"]);
     // An image that is replaced here, but which another service still has.
-    let shared = stage.image("shared", "1", &[]);
+    let shared = stage.image("shared", "shared 1", &[]);
     let mover = stage.service("mover", &shared, &["--mode", "global"]);
     stage.service("stayer", &shared, &["--mode", "global", "--label", "gantry.services.excluded=true"]);
     // On node 2 somebody runs it by hand; on node 3 it has another name.
@@ -118,7 +118,7 @@ fn the_replaced_image_goes_from_all_nodes_unless_somebody_needs_it() {
         assert!(has_image(&stage, node, &old) && has_image(&stage, node, &shared), "node {node}");
     }
     let new = stage.image("web", "2", &[]);
-    stage.image("shared", "2", &[]);
+    stage.image("shared", "shared 2", &[]);
 
     let remover = own_image(&stage);
     let gantry =
@@ -137,11 +137,15 @@ fn the_replaced_image_goes_from_all_nodes_unless_somebody_needs_it() {
     let ancestor = format!("ancestor={}", old.pinned().replace(":latest@", "@"));
     assert!(containers(&stage, 1, &ancestor).is_empty());
     let why = |node: &str| {
-        let kept = |line: &&super::support::Line| {
-            line.message() == "kept image"
-                && [&line.0["node"], &line.0["field_node"]].iter().any(|it| **it == *node)
+        let kept = |line: &&Line| {
+            line.message() == "kept image" && line.0["on"] == node && line.0["image"] == old.pinned().as_str()
         };
-        run.lines.iter().filter(kept).filter_map(|line| line.0["why"].as_str()).last().unwrap_or_default()
+        run.lines
+            .iter()
+            .filter(kept)
+            .filter_map(|line| line.0["why"].as_str())
+            .next_back()
+            .unwrap_or_default()
     };
     assert!(why("node2").starts_with("container ") && why("node2").ends_with(" uses it"), "{run}");
     assert_eq!(why("node3"), format!("it is also called {other_name}"), "{run}");

@@ -1,6 +1,6 @@
 //! Images that do not work: what becomes of the service, and what is said of the cause.
 
-use super::support::{Registry, Run, Service, Stage};
+use super::support::{Line, Registry, Run, Service, Stage};
 
 /// Ends with a word and an exit code, a moment after it began to run.
 const CRASH: [&str; 2] = ["--cmd", "echo no database; sleep 0.2; exit 3"];
@@ -41,7 +41,7 @@ fn a_crashing_image_is_rolled_back_whatever_the_services_own_failure_action_is()
     is_rolled_back(&run, &goes_on, &old.pinned(), "", &cause);
     is_rolled_back(&run, &by_itself, &old.pinned(), " by Swarm", &cause);
     for service in [&pauses, &goes_on, &by_itself] {
-        let is_output = |line: &&super::support::Line| {
+        let is_output = |line: &&Line| {
             line.is_about(service)
                 && line.level() == "ERROR"
                 && line.message() == "its last output: no database"
@@ -142,7 +142,7 @@ fn an_update_that_no_node_can_take_tells_the_swarms_reason_and_runs_out_of_time(
     let cause = ["timed out after 6 s while waiting for a node", "port"];
     is_rolled_back(&run, &full, &other.pinned(), "", &cause);
     // Long before that, and also without a time-out, it says what it waits for.
-    let waits = |line: &&super::support::Line| {
+    let waits = |line: &&Line| {
         line.is_about(&foreign) && line.message() == "waiting while updating" && line.level() == "WARN"
     };
     let reason =

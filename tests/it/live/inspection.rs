@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::support::{Registry, Stage, wait};
+use super::support::{Registry, Service, Stage, wait};
 
 #[test]
 fn nothing_new_costs_one_head_per_group_and_changes_nothing() {
@@ -17,7 +17,7 @@ fn nothing_new_costs_one_head_per_group_and_changes_nothing() {
     assert_eq!(one.digest, two.digest);
     let services = ["a", "b", "c"].map(|name| stage.service(name, &one, &[]));
     let other = stage.service("d", &two, &[]);
-    let versions = || services.iter().chain([&other]).map(|service| service.version()).collect::<Vec<_>>();
+    let versions = || services.iter().chain([&other]).map(Service::version).collect::<Vec<_>>();
     let before = versions();
 
     let run = stage.cycle();

@@ -1,6 +1,6 @@
 //! Which services are updated, and which are left alone.
 
-use super::support::{Stage, wait};
+use super::support::{Image, Line, Service, Stage, wait};
 
 #[test]
 fn a_moved_tag_updates_the_services_that_opted_in_and_no_others() {
@@ -11,7 +11,7 @@ fn a_moved_tag_updates_the_services_that_opted_in_and_no_others() {
     let other = stage.service("other", &old, &["--label", "stage=elsewhere"]);
     let named = stage.service("named", &old, &[]);
     let labelled = stage.service("labelled", &old, &["--label", "gantry.services.excluded=true"]);
-    let untouched = [&other, &named, &labelled].map(|service| service.version());
+    let untouched = [&other, &named, &labelled].map(Service::version);
 
     let new = stage.image("web", "2", &[]);
     let run = stage.gantry().set("GANTRY_SERVICES_EXCLUDED", &format!("nobody {}", named.name)).run();
@@ -21,7 +21,7 @@ fn a_moved_tag_updates_the_services_that_opted_in_and_no_others() {
     assert_eq!(run.summary(), "4 services: 2 updated, 2 left alone", "{run}");
     first.runs(&new, 1);
     second.runs(&new, 2);
-    assert_eq!([&other, &named, &labelled].map(|service| service.version()), untouched);
+    assert_eq!([&other, &named, &labelled].map(Service::version), untouched);
 }
 
 #[test]
@@ -36,10 +36,7 @@ fn filters_of_excluded_services_hold_together_and_none_are_left_when_empty() {
     let new = stage.image("web", "2", &[]);
     let run = stage.gantry().set("GANTRY_SERVICES_EXCLUDED_FILTERS", "label=keep=yes label=me").run();
     assert_eq!(run.summary(), "3 services: 2 updated, 1 left alone", "{run}");
-    assert_eq!(
-        [&labelled, &one, &both].map(|service| service.image()),
-        [&new, &new, &old].map(|it| it.pinned())
-    );
+    assert_eq!([&labelled, &one, &both].map(Service::image), [&new, &new, &old].map(Image::pinned));
 
     let run = stage.gantry().set("GANTRY_SERVICES_EXCLUDED_FILTERS", "").run();
     assert_eq!(run.summary(), "3 services: 2 up to date, 1 updated", "{run}");
@@ -112,7 +109,7 @@ fn its_own_service_comes_first_and_to_its_end_before_the_others_are_looked_at() 
     itself.runs(&own, 1);
     first.runs(&other, 1);
     let at = |words: &str, name: &str| {
-        let found = |line: &super::support::Line| {
+        let found = |line: &Line| {
             line.message() == words && [&line.0["service"], &line.0["image"]].iter().any(|it| **it == *name)
         };
         run.lines.iter().position(found).unwrap_or_else(|| panic!("no {words:?} of {name}: {run}"))

@@ -29,9 +29,9 @@ impl Claim {
     /// Beside others of which none removes images: the remover has one name in the whole swarm.
     pub(crate) fn cleaning() -> Self {
         let cleaning = locked("cleaning");
-        let mut shared = Self::shared();
-        shared._locks.push(cleaning);
-        shared
+        let Self { _locks: mut locks } = Self::shared();
+        locks.push(cleaning);
+        Self { _locks: locks }
     }
 }
 

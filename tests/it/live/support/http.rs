@@ -2,6 +2,7 @@
 //!
 //! It speaks HTTP/1.0, to which neither an engine nor a registry answers in chunks.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -48,9 +49,9 @@ impl Request<'_> {
     fn exchange(&self, mut stream: impl Read + Write, host: &str) -> std::io::Result<Answer> {
         let mut head = format!("{} {} HTTP/1.0\r\nHost: {host}\r\n", self.method, self.path);
         for (name, value) in self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write!(head, "{name}: {value}\r\n").map_err(std::io::Error::other)?;
         }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", self.body.len()));
+        write!(head, "Content-Length: {}\r\n\r\n", self.body.len()).map_err(std::io::Error::other)?;
         stream.write_all(head.as_bytes())?;
         stream.write_all(self.body)?;
         let mut answer = Vec::new();

@@ -73,8 +73,11 @@ impl Registry {
     /// Stores a blob and returns its digest.
     pub(crate) fn put_blob(&self, repository: &str, blob: &[u8]) -> String {
         use sha2::Digest as _;
-        let hex: String = sha2::Sha256::digest(blob).iter().map(|byte| format!("{byte:02x}")).collect();
-        let digest = format!("sha256:{hex}");
+        use std::fmt::Write as _;
+        let mut digest = "sha256:".to_owned();
+        for byte in sha2::Sha256::digest(blob) {
+            write!(digest, "{byte:02x}").unwrap();
+        }
         let begun = self.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), None, &[]).good();
         let location = begun.header("Location").unwrap();
         let path = location.split_once("://").map_or(location, |(_, rest)| &rest[rest.find('/').unwrap()..]);

@@ -179,10 +179,11 @@ fn listed(lab: &Lab, node: usize, path: &str, key: &str) -> Vec<String> {
     list.iter().filter_map(|one| one[key].as_str()).map(str::to_owned).collect()
 }
 
-/// A filter by name, in the form of a query.
-fn by(key: &str, value: &str) -> String {
-    let json = format!("{{\"{key}\":[\"{value}\"]}}");
-    json.bytes().map(|byte| format!("%{byte:02X}")).collect()
+/// Filters of the engine, in the form of a query.
+fn filters(filters: &[(&str, String)]) -> String {
+    let by_key = filters.iter().map(|(key, value)| ((*key).to_owned(), serde_json::json!([value])));
+    let json = Value::Object(by_key.collect()).to_string();
+    percent_encoding::utf8_percent_encode(&json, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 impl Drop for Stage {
@@ -192,25 +193,27 @@ impl Drop for Stage {
             return;
         }
         let (lab, prefix) = (self.lab, &self.prefix);
-        let name = by("name", &format!("{prefix}-"));
+        let name = filters(&[("name", format!("{prefix}-"))]);
         for kind in ["services", "secrets", "configs"] {
             for id in listed(lab, 1, &format!("/{kind}?filters={name}"), "ID") {
                 let _ = lab.engine(1, "DELETE", &format!("/{kind}/{id}"));
             }
         }
         for node in 1..=lab.nodes {
-            // They stop when their service is gone; the finished ones of jobs stay.
-            let filters = by("name", &format!("/{prefix}-"));
-            let running = format!("/containers/json?filters={filters}");
+            // Those of services stop when these are gone. What somebody has started by hand does not, and the
+            // finished ones of jobs stay.
+            let named = ("name", format!("/{prefix}-"));
+            let tasks = filters(&[named.clone(), ("label", "com.docker.swarm.task.id".to_owned())]);
+            let running = format!("/containers/json?filters={tasks}");
             let deadline = Instant::now() + END_TIME;
             while !listed(lab, node, &running, "Id").is_empty() && Instant::now() < deadline {
                 std::thread::sleep(PROBE_INTERVAL);
             }
-            for container in listed(lab, node, &format!("/containers/json?all=true&filters={filters}"), "Id")
-            {
+            let all = format!("/containers/json?all=true&filters={}", filters(&[named]));
+            for container in listed(lab, node, &all, "Id") {
                 let _ = lab.engine(node, "DELETE", &format!("/containers/{container}?force=true"));
             }
-            let images = by("reference", &format!("*/{prefix}/*"));
+            let images = filters(&[("reference", format!("*/{prefix}/*"))]);
             for image in listed(lab, node, &format!("/images/json?filters={images}"), "Id") {
                 let _ = lab.engine(node, "DELETE", &format!("/images/{image}?force=true"));
             }
