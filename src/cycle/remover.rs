@@ -98,7 +98,12 @@ async fn remove_one<S: Swarm>(swarm: &S, written: &str) -> Result<Fate, SwarmErr
     let Some(local) = swarm.local_image(&name).await? else {
         return Ok(Fate::NotHere);
     };
-    if let Some(other) = other_name(&local, &image) {
+    if let Some(tag) = other_tag(&local, &image) {
+        return Ok(Fate::Kept(format!("it is also called {tag}")));
+    }
+    if let Some(other) = other_repository(&local, &image) {
+        // Its own name goes all the same: where both are replaced, the last name takes the image with it.
+        swarm.remove_image(&name).await?;
         return Ok(Fate::Kept(format!("it is also called {other}")));
     }
     let containers = swarm.containers_of(&local.id).await?;
@@ -116,18 +121,21 @@ async fn remove_one<S: Swarm>(swarm: &S, written: &str) -> Result<Fate, SwarmErr
     Ok(Fate::Removed)
 }
 
-/// A name of the image other than the one it is to be removed by. An image that was pulled by its tag has
-/// the digest's name as well.
-fn other_name<'a>(local: &'a LocalImage, image: &ImageRef) -> Option<&'a str> {
-    let is_other_tag = |name: &str| image.digest().is_some() || *name != image.tagged();
-    let is_other_repository = |name: &str| {
+/// A tag of the image other than the one that it is to be removed by.
+fn other_tag<'a>(local: &'a LocalImage, image: &ImageRef) -> Option<&'a str> {
+    let is_other = |tag: &&String| image.digest().is_some() || **tag != image.tagged();
+    local.repo_tags.iter().find(is_other).map(String::as_str)
+}
+
+/// The image's name in another repository. In its own one, an image that was pulled by its tag has the
+/// digest's name as well.
+fn other_repository<'a>(local: &'a LocalImage, image: &ImageRef) -> Option<&'a str> {
+    let is_other = |name: &&String| {
         name.parse::<ImageRef>().is_ok_and(|other| {
             (other.registry(), other.repository()) != (image.registry(), image.repository())
         })
     };
-    let tags = local.repo_tags.iter().filter(|name| is_other_tag(name));
-    let digests = local.repo_digests.iter().filter(|name| is_other_repository(name));
-    tags.chain(digests).map(String::as_str).next()
+    local.repo_digests.iter().find(is_other).map(String::as_str)
 }
 
 /// Removes what an earlier remover may have left: its container on a node that was down.

@@ -4,6 +4,7 @@ mod daemon;
 mod failing;
 mod looking;
 mod meanwhile;
+mod removing;
 mod requests;
 
 use std::ffi::OsString;
