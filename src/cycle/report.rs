@@ -139,3 +139,89 @@ impl Report {
         self.finished.iter().filter(|finished| finished.outcome == Outcome::Updated)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cycle::rollout::{By, Cause};
+
+    fn finished(service: &str, outcome: Outcome) -> Finished {
+        Finished {
+            service: service.to_owned(),
+            from: "app:1".parse().unwrap(),
+            to: "app:1".parse().unwrap(),
+            outcome,
+            log: Vec::new(),
+            took: Duration::from_secs(1),
+        }
+    }
+
+    fn cause() -> Cause {
+        Cause::Unhealthy { node: "node1".to_owned() }
+    }
+
+    #[test]
+    fn the_summary_counts_what_is_not_zero_and_the_lines_name_it_gravest_first() {
+        let report = Report {
+            services: 9,
+            up_to_date: 2,
+            left_alone: vec![("cron".to_owned(), Reason::Job)],
+            errors: vec![("local".to_owned(), "local:1".to_owned(), "no registry knows it".to_owned())],
+            finished: vec![
+                finished("a", Outcome::Updated),
+                finished("b", Outcome::RolledBack { by: By::Swarm, cause: cause() }),
+                finished("c", Outcome::Updated),
+                finished("d", Outcome::Removed),
+            ],
+            not_begun: 1,
+            ..Report::default()
+        };
+        insta::assert_snapshot!(
+            report.summary(),
+            @"9 services: 2 up to date, 1 removed, 1 rolled back, 2 updated, 1 not begun, 1 errors, 1 left alone"
+        );
+        let lines: Vec<String> =
+            report.lines().into_iter().map(|(weight, line)| format!("{weight:?} {line}")).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        Error error: local (local:1): no registry knows it
+        Error rolled back: b
+        Info removed: d
+        Info updated: a c
+        Detail left alone: cron: a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)
+        ");
+        assert!(report.has_failed());
+    }
+
+    #[test]
+    fn an_error_before_updating_is_the_whole_story() {
+        let report = Report { error: Some("cannot list the services".to_owned()), ..Report::default() };
+        insta::assert_snapshot!(report.summary(), @"cycle failed, nothing was updated: cannot list the services");
+        assert!(report.has_failed());
+    }
+
+    #[test]
+    fn only_failures_make_a_cycle_fail() {
+        let failed = |outcome: Outcome| {
+            Report { finished: vec![finished("a", outcome)], ..Report::default() }.has_failed()
+        };
+        for outcome in [
+            Outcome::RolledBack { by: By::Gantry, cause: cause() },
+            Outcome::RollbackFailed { cause: cause(), why: cause() },
+            Outcome::Failed { cause: cause() },
+        ] {
+            assert!(failed(outcome.clone()), "{outcome}");
+        }
+        for outcome in [
+            Outcome::Updated,
+            Outcome::Unchanged(String::new()),
+            Outcome::Started(String::new()),
+            Outcome::Superseded(String::new()),
+            Outcome::Removed,
+            Outcome::Interrupted,
+        ] {
+            assert!(!failed(outcome.clone()), "{outcome}");
+        }
+    }
+}
