@@ -2,6 +2,7 @@
 //!
 //! `send` writes, `watch` looks, [`machine`] judges. This file only moves values between them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ pub async fn roll_out<S: Swarm, R: Registry>(
     let look_out = LookOut::new();
     let mut queue = updates.into_iter();
     let mut workers: JoinSet<Finished> = JoinSet::new();
+    let mut under_way = HashMap::new();
     let mut finished = Vec::new();
     let mut keeping = std::pin::pin!(look_out.keep(context));
     loop {
@@ -66,16 +68,26 @@ pub async fn roll_out<S: Swarm, R: Registry>(
             && !context.stop.is_cancelled()
             && let Some(update) = queue.next()
         {
-            workers.spawn(carry_out(context.clone(), look_out.clone(), update));
+            let begun = (update.service.clone(), update.from.clone(), update.to.clone());
+            let worker = workers.spawn(carry_out(context.clone(), look_out.clone(), update));
+            under_way.insert(worker.id(), begun);
         }
         let ended = tokio::select! {
-            ended = workers.join_next() => ended,
+            ended = workers.join_next_with_id() => ended,
             () = &mut keeping => None,
         };
         match ended {
-            Some(Ok(one)) => finished.push(one),
-            // A panic of one worker is caught in `carry_out`'s task; the others go on.
-            Some(Err(error)) => tracing::error!(%error, "an update ended in a fault of Gantry's own"),
+            Some(Ok((_, one))) => finished.push(one),
+            // A fault of our own in one update: the others go on, and the report still names it.
+            Some(Err(error)) => {
+                if let Some((service, from, to)) = under_way.remove(&error.id()) {
+                    let cause = Cause::Internal { message: cause::words(&error.to_string()) };
+                    let outcome = Outcome::Failed { cause };
+                    let one = Finished { service, from, to, outcome, log: Vec::new(), took: Duration::ZERO };
+                    announce(&one);
+                    finished.push(one);
+                }
+            }
             None => return (finished, queue.len()),
         }
     }
@@ -155,6 +167,10 @@ async fn update_one<S: Swarm, R: Registry>(
                         machine.rollback_sent(by, since);
                     }
                     TakenBack::Over(outcome) => return outcome,
+                    TakenBack::NotSent(why) => {
+                        let cause = machine.cause().cloned().unwrap_or_else(|| why.clone());
+                        return Outcome::RollbackFailed { cause, why };
+                    }
                 }
             }
         }

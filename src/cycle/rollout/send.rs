@@ -42,6 +42,8 @@ pub(super) enum TakenBack {
     Sent(By),
     /// It is over without that.
     Over(Outcome),
+    /// It could not be sent, and why.
+    NotSent(Cause),
 }
 
 /// Waits between attempts, and knows when it has been enough.
@@ -161,7 +163,7 @@ pub(super) async fn take_back<S: Swarm, R>(
             Ok(None) => return TakenBack::Over(Outcome::Removed),
             Err(error) => match attempts.again(error).await {
                 Ok(()) => continue,
-                Err(error) => return TakenBack::Over(not_taken_back(&error)),
+                Err(error) => return TakenBack::NotSent(not_sent(&error)),
             },
         };
         attempts.answered();
@@ -176,7 +178,9 @@ pub(super) async fn take_back<S: Swarm, R>(
         let is_swap = may_swap && is_untouched(&service, sent);
         let spec = match service.spec.edited(&restoring(sent)) {
             Ok(spec) => spec,
-            Err(error) => return TakenBack::Over(internal(&error)),
+            Err(error) => {
+                return TakenBack::NotSent(Cause::Internal { message: words(&error.to_string()) });
+            }
         };
         let change = if is_swap { Change::Back(&service.spec) } else { Change::To(&spec) };
         match context.swarm.update_service(&update.id, service.version, change, None).await {
@@ -187,7 +191,7 @@ pub(super) async fn take_back<S: Swarm, R>(
             Err(error) => {
                 is_unanswered |= error.is_transient();
                 if let Err(error) = attempts.again(error).await {
-                    return TakenBack::Over(not_taken_back(&error));
+                    return TakenBack::NotSent(not_sent(&error));
                 }
             }
         }
@@ -215,9 +219,8 @@ fn refused(error: &SwarmError) -> Outcome {
     Outcome::Failed { cause: Cause::Refused { message: words(&error.to_string()) } }
 }
 
-fn not_taken_back(error: &SwarmError) -> Outcome {
-    let message = format!("the rollback could not be sent: {}", words(&error.to_string()));
-    Outcome::Failed { cause: Cause::Refused { message } }
+fn not_sent(error: &SwarmError) -> Cause {
+    Cause::Refused { message: words(&error.to_string()) }
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Outcome {

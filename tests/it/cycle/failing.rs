@@ -143,3 +143,39 @@ async fn an_update_that_the_engine_refuses_changes_nothing_and_is_told_in_its_wo
     assert!(cause(outcome(&report, "web")).to_string().contains("invalid mount target"));
     assert_eq!(scene.swarm.image_of("web"), pinned(APP, "old"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_cannot_be_sent_tells_both_causes() {
+    use crate::fake::{Call, Fault};
+    use gantry::swarm::SwarmError;
+    let scene = Scene::new();
+    scene.service("web").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(secs(2), 1);
+    let swarm = scene.swarm.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(secs(1)).await;
+        let words = SwarmError::Refused("this swarm is closed".into());
+        swarm.fail(Call::Update, Some("web"), 9, Fault::Error(words));
+    });
+    let report = scene.cycle().await;
+    let told = outcome(&report, "web").to_string();
+    assert!(told.contains("rollback failed") && told.contains("closed") && told.contains("exit"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_our_own_in_one_update_stops_no_other_and_is_named() {
+    use crate::fake::Call;
+    let scene = Scene::new();
+    for name in ["web", "cursed"] {
+        scene.service(name).create();
+    }
+    scene.registry.release(APP, "new");
+    scene.swarm.before(Call::Update, "cursed", |_| panic!("a fault of our own"));
+    let report = scene.cycle().await;
+    assert_eq!(outcome(&report, "web"), &Outcome::Updated);
+    assert!(
+        matches!(outcome(&report, "cursed"), Outcome::Failed { cause: Cause::Internal { .. } }),
+        "{report:?}"
+    );
+}
