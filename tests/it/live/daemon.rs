@@ -1,5 +1,6 @@
 //! The daemon: cycle after cycle, until it is told to stop.
 
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use super::support::{Image, Stage, wait};
@@ -45,6 +46,25 @@ fn a_cycle_that_fails_does_not_end_it() {
     }
     assert!(daemon.is_alive());
     assert_eq!(daemon.stop().code, Some(0));
+}
+
+#[test]
+fn an_engine_that_is_away_between_updates_is_found_again() {
+    let stage = Stage::new();
+    let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
+    let socket = stage.folder.path().join("docker.sock");
+    let reach = || symlink(stage.lab.socket(1), &socket).unwrap();
+    reach();
+    let gantry = stage.gantry().set("GANTRY_SLEEP_SECONDS", "1");
+    let mut daemon = gantry.set("DOCKER_HOST", &format!("unix://{}", socket.display())).start();
+    daemon.wait_for("1 service: 1 up to date", 30);
+    std::fs::remove_file(&socket).unwrap();
+    daemon.wait_for("cycle failed, nothing was updated: cannot ask the engine", 30);
+    let new = stage.image("web", "2", &[]);
+    reach();
+    daemon.wait_for("1 service: 1 updated", 60);
+    service.runs(&new, 1);
+    assert!(daemon.is_alive());
 }
 
 #[test]

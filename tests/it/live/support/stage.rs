@@ -96,7 +96,9 @@ impl Stage {
     /// Makes an image and pushes it; with another `version` the tag moves. See `lab image --help`.
     pub(crate) fn image(&self, name: &str, version: &str, options: &[&str]) -> Image {
         let (version, reference) = (format!("VERSION={version}"), self.repository(name));
-        let arguments = [&["image", &reference, "--env", &version], options].concat();
+        // Another stage's image is another image, so that nobody else's service keeps this one.
+        let label = format!("{LABEL}={}", self.prefix);
+        let arguments = [&["image", &reference, "--env", &version, "--label", &label], options].concat();
         let made = self.lab.run(&arguments);
         let (name, digest) = made.split_once('@').unwrap();
         Image { name: name.to_owned(), digest: digest.to_owned() }
