@@ -91,7 +91,7 @@ impl Report {
         let ended = counts.iter().map(|(name, count)| (*name, *count));
         let rest = [
             ("not begun", self.not_begun),
-            ("errors", self.errors.len()),
+            (if self.errors.len() == 1 { "error" } else { "errors" }, self.errors.len()),
             ("left alone", self.left_alone.len()),
         ];
         let mut separator = ": ";
@@ -180,7 +180,7 @@ mod tests {
         };
         insta::assert_snapshot!(
             report.summary(),
-            @"9 services: 2 up to date, 1 removed, 1 rolled back, 2 updated, 1 not begun, 1 errors, 1 left alone"
+            @"9 services: 2 up to date, 1 removed, 1 rolled back, 2 updated, 1 not begun, 1 error, 1 left alone"
         );
         let lines: Vec<String> =
             report.lines().into_iter().map(|(weight, line)| format!("{weight:?} {line}")).collect();

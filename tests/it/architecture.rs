@@ -26,6 +26,7 @@ const PURE: &[&str] = &[
     "cycle/rollout/convergence.rs",
     "cycle/rollout/machine.rs",
     "cycle/rollout/outcome.rs",
+    "cycle/rollout/progress.rs",
     "hosts.rs",
     "image.rs",
     "registry/challenge.rs",

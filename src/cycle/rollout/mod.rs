@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::machine::{Machine, Mark, Seen, Step, Terms};
+use self::progress::Progress;
 use self::send::{Sent, TakenBack};
 use self::watch::{LookOut, Snapshot};
 use super::Context;
@@ -22,6 +23,7 @@ pub mod cause;
 pub mod convergence;
 pub mod machine;
 mod outcome;
+mod progress;
 mod send;
 mod watch;
 
@@ -146,7 +148,7 @@ async fn update_one<S: Swarm, R: Registry>(
     };
     let mut machine = Machine::new(terms.clone());
     let mut place = look_out.place(&update.id);
-    let mut told = None;
+    let mut progress = Progress::new(since);
     loop {
         let snapshot = place.next(since).await;
         let had_failed = machine.cause().is_some();
@@ -156,7 +158,159 @@ async fn update_one<S: Swarm, R: Registry>(
             *log = last_lines(context, &terms.sent, &snapshot, &update.id).await;
         }
         match step {
-            Step::Wait => tell_why(&machine, &mut told, update),
+            Step::Wait => tell_news(&machine, &mut progress, update),
+            Step::Finish(outcome) => return outcome,
+            Step::RollBack => {
+                let cause = machine.cause().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(service = update.service, cause, "update failed, rolling back");
+                match roll_back(context, update, &sent, &terms).await {
+                    TakenBack::Sent(by) => {
+                        since = Instant::now();
+                        machine.rollback_sent(by, since);
+                    }
+                    TakenBack::Over(outcome) => return outcome,
+                    TakenBack::NotSent(why) => {
+                        let cause = machine.cause().cloned().unwrap_or_else(|| why.clone());
+                        return Outcome::RollbackFailed { cause, why };
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn roll_back<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+    sent: &Sent,
+    terms: &Terms,
+) -> TakenBack {
+    send::take_back(context, update, sent, terms).await
+}
+
+/// Says why an update has to wait, when that is news.
+fn tell_news(machine: &Machine, progress: &mut Progress, update: &Update) {
+    if let Some(reason) = machine.waiting().and_then(|waiting| progress.news(waiting, Instant::now())) {
+        let doing = if machine.is_rolling_back() { "rolling back" } else { "updating" };
+        tracing::warn!(service = update.service, reason, "waiting while {doing}");
+    }
+}
+
+/// The last lines of the failed task's output, where there is one.
+    pub log: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Carries out the updates, as many at a time as there are workers. Returns when all have come to their
+/// end, or as soon as Gantry is stopped, with the number of those that were not begun by then.
+pub async fn roll_out<S: Swarm, R: Registry>(
+    context: &Arc<Context<S, R>>,
+    updates: Vec<Update>,
+) -> (Vec<Finished>, usize) {
+    if updates.is_empty() {
+        return (Vec::new(), 0);
+    }
+    let look_out = LookOut::new();
+    let mut queue = updates.into_iter();
+    let mut workers: JoinSet<Finished> = JoinSet::new();
+    let mut under_way = HashMap::new();
+    let mut finished = Vec::new();
+    let mut keeping = std::pin::pin!(look_out.keep(context));
+    loop {
+        while workers.len() < context.config.updates.workers.max(1)
+            && !context.stop.is_cancelled()
+            && let Some(update) = queue.next()
+        {
+            let begun = (update.service.clone(), update.from.clone(), update.to.clone());
+            let worker = workers.spawn(carry_out(context.clone(), look_out.clone(), update));
+            under_way.insert(worker.id(), begun);
+        }
+        let ended = tokio::select! {
+            ended = workers.join_next_with_id() => ended,
+            () = &mut keeping => None,
+        };
+        match ended {
+            Some(Ok((_, one))) => finished.push(one),
+            // A fault of our own in one update: the others go on, and the report still names it.
+            Some(Err(error)) => {
+                if let Some((service, from, to)) = under_way.remove(&error.id()) {
+                    let cause = Cause::Internal { message: cause::words(&error.to_string()) };
+                    let outcome = Outcome::Failed { cause };
+                    let one = Finished { service, from, to, outcome, log: Vec::new(), took: Duration::ZERO };
+                    announce(&one);
+                    finished.push(one);
+                }
+            }
+            None => return (finished, queue.len()),
+        }
+    }
+}
+
+/// Carries out one update and says how it went.
+async fn carry_out<S: Swarm, R: Registry>(
+    context: Arc<Context<S, R>>,
+    look_out: Arc<LookOut>,
+    update: Update,
+) -> Finished {
+    let begun = Instant::now();
+    tracing::info!(
+        service = update.service,
+        image = update.to.tagged(),
+        from = update.from.digest().map_or("no digest", |digest| digest.short()),
+        to = update.to.digest().map_or("whatever the nodes have", |digest| digest.short()),
+        "updating"
+    );
+    let mut log = Vec::new();
+    let work = update_one(&context, &look_out, &update, &mut log);
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        () = context.stop.cancelled() => Outcome::Interrupted,
+    };
+    let finished = Finished {
+        service: update.service,
+        from: update.from,
+        to: update.to,
+        outcome,
+        log,
+        took: begun.elapsed(),
+    };
+    announce(&finished);
+    finished
+}
+
+/// Sends the update and follows it, through its rollback if it comes to that.
+async fn update_one<S: Swarm, R: Registry>(
+    context: &Context<S, R>,
+    look_out: &Arc<LookOut>,
+    update: &Update,
+    log: &mut Vec<String>,
+) -> Outcome {
+    let sent = match send::send(context, update).await {
+        Ok(sent) => sent,
+        Err(outcome) => return outcome,
+    };
+    let mut since = Instant::now();
+    let terms = Terms {
+        sent: Mark::of(sent.spec.facts()),
+        replaced: Mark::of(sent.replaced.facts()),
+        sent_at: since,
+        timeout: update.policy.timeout,
+        may_roll_back: update.policy.rollback_on_failure,
+    };
+    let mut machine = Machine::new(terms.clone());
+    let mut place = look_out.place(&update.id);
+    let mut progress = Progress::new(since);
+    loop {
+        let snapshot = place.next(since).await;
+        let had_failed = machine.cause().is_some();
+        let step = machine.step(&snapshot.of(&update.id), Instant::now());
+        if !had_failed && (machine.cause().is_some() || matches!(step, Step::Finish(Outcome::Failed { .. })))
+        {
+            *log = last_lines(context, &terms.sent, &snapshot, &update.id).await;
+        }
+        match step {
+            Step::Wait => tell_news(&machine, &mut progress, update),
             Step::Finish(outcome) => return outcome,
             Step::RollBack => {
                 let cause = machine.cause().map(ToString::to_string).unwrap_or_default();
