@@ -180,6 +180,14 @@ impl<'a, S: Stage> Subject<'a, S> {
     /// Writes down how the service changes, until its update has reached this state: the update's state,
     /// the kind of image that is to run and the one before. What was before the first state is left out.
     pub(crate) async fn history(&self, last: UpdateState) -> Vec<(UpdateState, String)> {
+        self.history_until(|state| *state == last).await
+    }
+
+    /// The same, until its update has reached a state like this.
+    pub(crate) async fn history_until(
+        &self,
+        is_over: impl Fn(&UpdateState) -> bool,
+    ) -> Vec<(UpdateState, String)> {
         let began = Instant::now();
         let mut history: Vec<(UpdateState, String)> = Vec::new();
         loop {
@@ -189,11 +197,11 @@ impl<'a, S: Stage> Subject<'a, S> {
                 if history.last() != Some(&step) {
                     history.push(step);
                 }
-                if update.state == last {
+                if is_over(&update.state) {
                     return history;
                 }
             }
-            assert!(began.elapsed() < PATIENCE, "no {last:?}: {history:?}, {:#?}", self.tasks().await);
+            assert!(began.elapsed() < PATIENCE, "no end: {history:?}, {:#?}", self.tasks().await);
             sleep(LOOK_INTERVAL).await;
         }
     }
