@@ -32,6 +32,10 @@ fn a_crashing_image_is_rolled_back_whatever_the_services_own_failure_action_is()
     let old = stage.image("web", "1", &[]);
     let with = |action| stage.service(action, &old, &["--replicas", "2", "--update-failure-action", action]);
     let (pauses, goes_on, by_itself) = (with("pause"), with("continue"), with("rollback"));
+    // Also what the service does not say comes back: here an order is set for the update.
+    let silent = stage.create("silent", &old.name, &["--network", "host"]).running();
+    let services = [&pauses, &goes_on, &by_itself, &silent];
+    let before = services.map(Service::spec);
     stage.image("web", "2", &CRASH);
 
     let run = stage.cycle();
@@ -40,16 +44,18 @@ fn a_crashing_image_is_rolled_back_whatever_the_services_own_failure_action_is()
     is_rolled_back(&run, &pauses, &old.pinned(), "", &cause);
     is_rolled_back(&run, &goes_on, &old.pinned(), "", &cause);
     is_rolled_back(&run, &by_itself, &old.pinned(), " by Swarm", &cause);
-    for service in [&pauses, &goes_on, &by_itself] {
+    is_rolled_back(&run, &silent, &old.pinned(), "", &cause);
+    assert_eq!(services.map(Service::spec), before);
+    for service in services {
         let is_output = |line: &&Line| {
             line.is_about(service)
                 && line.level() == "ERROR"
                 && line.message() == "its last output: no database"
         };
         assert!(run.lines.iter().any(|line| is_output(&line)), "no last words of {}: {run}", service.name);
-        assert_eq!(service.running_images().len(), 2);
     }
-    assert_eq!(run.summary(), "3 services: 3 rolled back", "{run}");
+    assert_eq!(services.map(|service| service.running_images().len()), [2, 2, 2, 1]);
+    assert_eq!(run.summary(), "4 services: 4 rolled back", "{run}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which services are updated, and which are left alone.
 
-use super::support::{Image, Line, Service, Stage, wait};
+use super::support::{Image, Line, Service, Stage};
 
 #[test]
 fn a_moved_tag_updates_the_services_that_opted_in_and_no_others() {
@@ -119,18 +119,33 @@ fn its_own_service_comes_first_and_to_its_end_before_the_others_are_looked_at() 
 }
 
 #[test]
-fn a_service_whose_label_is_taken_off_before_its_turn_is_not_updated() {
+fn what_has_become_of_a_service_when_its_turn_comes_is_what_counts() {
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
-    let first = stage.service("first", &old, &["--update-monitor", "5s"]);
-    let second = stage.service("second", &old, &[]);
+    let theirs = stage.image("theirs", "1", &[]);
+    let first = stage.service("1", &old, &["--update-monitor", "6s"]);
+    let taken_out = stage.service("2", &old, &[]);
+    let changed = stage.service("3", &old, &[]);
+    let removed = stage.service("4", &old, &[]);
     let new = stage.image("web", "2", &[]);
+
     let daemon = stage.gantry().set("GANTRY_UPDATE_NUM_WORKERS", "1").start();
-    wait("update of the first", 30, || (first.image() == new.pinned()).then_some(()));
-    second.update(&["--label-rm", "stage"]);
-    let version = second.version();
+    first.wait_for(&new, 30);
+    taken_out.update(&["--label-rm", "stage"]);
+    changed.update(&["--image", &theirs.name]);
+    removed.remove();
+    let versions = || [taken_out.version(), changed.inspect()["Spec"].clone()];
+    let before = versions();
     let run = daemon.end(60);
+
     assert_eq!((run.code, run.outcome(&first)), (Some(0), "updated"), "{run}");
-    assert_eq!(run.outcome(&second), "unchanged: it was taken out meanwhile", "{run}");
-    assert_eq!((second.version(), second.image()), (version, old.pinned()));
+    assert_eq!(run.outcome(&taken_out), "unchanged: it was taken out meanwhile", "{run}");
+    assert_eq!(
+        run.outcome(&changed),
+        format!("superseded: somebody changed it to {}", theirs.pinned()),
+        "{run}"
+    );
+    assert_eq!(run.outcome(&removed), "removed meanwhile", "{run}");
+    assert_eq!(versions(), before);
+    assert_eq!((taken_out.image(), changed.image()), (old.pinned(), theirs.pinned()));
 }
