@@ -109,10 +109,8 @@ async fn a_rollback_that_fails_as_well_is_paused<S: Stage>(stage: &S) {
     // rollback completed although nothing runs. Whatever it says, nothing may be called updated here.
     let is_over = |state: &UpdateState| matches!(state, RollbackPaused | RollbackCompleted);
     let history = web.history_until(is_over).await;
-    assert_eq!(
-        history[..2],
-        [step(Updating, "Unknown after CannotStart"), step(RollbackStarted, "CannotStart after nothing"),]
-    );
+    assert_eq!(history[0], step(Updating, "Unknown after CannotStart"));
+    assert!(history[1..].iter().all(|(_, images)| images == "CannotStart after nothing"), "{history:?}");
     let update = web.see().await.update.unwrap();
     if update.state == RollbackPaused {
         // The word is `update` here too.
