@@ -60,7 +60,7 @@ fn a_registry_that_is_away_is_an_error_until_it_is_back() {
     stage.lab.run(&["registry", "stop"]);
     let error = daemon.wait_for("error: ", 60);
     assert!(error.message().contains("cannot be reached"), "{}", error.0);
-    daemon.wait_for("1 service: 1 errors", 30);
+    daemon.wait_for("1 service: 1 error", 30);
     assert_eq!(service.version(), version);
     stage.lab.run(&["registry", "start"]);
     let new = stage.image("web", "2", &[]);
