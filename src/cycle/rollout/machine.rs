@@ -420,4 +420,6 @@ fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after
 }
 
 #[cfg(test)]
+mod over_time;
+#[cfg(test)]
 mod tests;
