@@ -420,6 +420,8 @@ fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after
 }
 
 #[cfg(test)]
+mod any_sequence;
+#[cfg(test)]
 mod over_time;
 #[cfg(test)]
 mod tests;
