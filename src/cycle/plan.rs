@@ -209,6 +209,10 @@ impl Update {
 
 /// The order to set; `None`: leave it as it is.
 fn order(wanted: UpdateOrder, facts: &Facts) -> Option<Order> {
+    if facts.mode == Mode::Job {
+        // A job has no old tasks, and no update configuration either.
+        return None;
+    }
     let own = facts.update.and_then(|update| update.order);
     match wanted {
         UpdateOrder::Keep => None,
@@ -217,7 +221,7 @@ fn order(wanted: UpdateOrder, facts: &Facts) -> Option<Order> {
         UpdateOrder::Auto => {
             // Two tasks of a slot side by side need a second port of the node, or room for one more replica.
             let is_forbidden = facts.has_host_ports || facts.max_replicas_per_node > 0;
-            (own.is_none() && !is_forbidden && facts.mode != Mode::Job).then_some(Order::StartFirst)
+            (own.is_none() && !is_forbidden).then_some(Order::StartFirst)
         }
     }
 }
@@ -233,3 +237,6 @@ impl fmt::Display for Reason {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,11 @@ impl Nodes {
         self.0.get(id).is_some_and(|node| node.is_ready)
     }
 
+    /// Whether the swarm puts tasks on this node.
+    pub fn takes_tasks(&self, id: &str) -> bool {
+        self.0.get(id).is_some_and(|node| node.is_ready && node.is_active)
+    }
+
     /// All nodes, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Node> {
         self.0.values()

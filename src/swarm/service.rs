@@ -29,6 +29,13 @@ impl Service {
         &self.spec.facts().name
     }
 
+    /// What the swarm says of a rollback that it began by itself. That leaves no previous specification, while
+    /// one that somebody asked for does.
+    pub fn rollback_by_swarm(&self) -> Option<&UpdateStatus> {
+        let is_asked_for = |status: &UpdateStatus| status.is_manual_rollback() || self.previous.is_some();
+        self.update.as_ref().filter(|status| status.state.is_rollback() && !is_asked_for(status))
+    }
+
     /// Reads one service from the engine's JSON.
     pub fn from_json(json: &str) -> Result<Self, SpecError> {
         let answer = Bytes::copy_from_slice(json.as_bytes());
@@ -100,6 +107,11 @@ pub enum UpdateState {
 }
 
 impl UpdateState {
+    /// Whether an update, or a rollback, has failed and the swarm has stopped there.
+    pub fn is_paused(&self) -> bool {
+        matches!(self, Self::Paused | Self::RollbackPaused)
+    }
+
     /// Whether it speaks of a rollback.
     pub fn is_rollback(&self) -> bool {
         matches!(self, Self::RollbackStarted | Self::RollbackPaused | Self::RollbackCompleted)

@@ -104,10 +104,15 @@ pub struct Task {
 }
 
 impl Task {
-    /// Whether it came to a bad end, or to an end that was not asked for. An unhealthy task may end as
-    /// `complete` with an empty error, so an end while the swarm wanted it to run counts.
+    /// Whether it came to a bad end.
     pub fn has_failed(&self) -> bool {
         matches!(self.state, TaskState::Failed | TaskState::Rejected | TaskState::Orphaned)
+    }
+
+    /// Whether it came to an end by itself, good or bad. An unhealthy task may end as `complete` with an empty
+    /// error, and no task of a service that runs on should end at all.
+    pub fn has_ended(&self) -> bool {
+        self.has_failed() || self.state == TaskState::Complete
     }
 
     /// Whether the swarm means it to run, whether or not it does yet.

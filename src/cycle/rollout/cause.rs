@@ -95,6 +95,10 @@ pub enum Cause {
 impl Cause {
     /// What a task that has failed, or that waits for a reason, tells.
     pub fn of_task(task: &Task, facts: &Facts, nodes: &Nodes) -> Option<Self> {
+        if task.state == TaskState::Shutdown {
+            // The swarm told it to end. How it did so says nothing of why.
+            return None;
+        }
         let node = nodes.name(&task.node_id).to_owned();
         let error = words(&task.error);
         if task.state < TaskState::Assigned {
@@ -128,13 +132,12 @@ fn is_about_an_image(error: &str) -> bool {
 
 /// Text from elsewhere, on one line and of a sane size.
 pub(super) fn words(text: &str) -> String {
-    let text = text.trim();
-    let mut clean: String =
-        text.chars().take(MAX_WORDS_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.len() < text.len() {
-        clean.push_str("...");
+    let plain = text.replace(char::is_control, " ");
+    let plain = plain.trim();
+    match plain.char_indices().nth(MAX_WORDS_CHARS) {
+        Some((end, _)) => format!("{}...", &plain[..end]),
+        None => plain.to_owned(),
     }
-    clean
 }
 
 impl fmt::Display for Cause {
@@ -184,3 +187,6 @@ impl fmt::Display for Cause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

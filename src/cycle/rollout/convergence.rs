@@ -68,27 +68,37 @@ fn replicated(service: &Service, tasks: &[Task], nodes: &Nodes, replicas: u64) -
     Convergence::Waiting(waiting(service, tasks, nodes, count, replicas))
 }
 
-/// Nobody tells how many nodes are eligible, but the swarm makes a task for each of them at once: the
-/// nodes that have a wanted task, old or new, are the ones to wait for.
+/// Nobody tells how many nodes are eligible, but the swarm makes a task for each of them at once and takes
+/// it back from one that is down or drained. So the nodes to wait for are those with a wanted task, old or
+/// new, whether or not the swarm hears from them at the moment (after a change of its leader it hears from
+/// none), and those whose last task ended by itself and is not started again.
 fn global(service: &Service, tasks: &[Task], nodes: &Nodes) -> Convergence {
-    let eligible: BTreeSet<&str> = tasks
-        .iter()
-        .filter(|task| task.is_wanted() && nodes.is_ready(&task.node_id))
-        .map(|task| task.node_id.as_str())
-        .collect();
+    let wanted = tasks.iter().filter(|task| task.is_wanted()).map(|task| task.node_id.as_str());
+    let eligible: BTreeSet<&str> = wanted.chain(given_up(service, tasks, nodes)).collect();
     if eligible.is_empty() {
         return Convergence::Nothing("no node is eligible");
     }
     let running: BTreeMap<&str, &Task> =
         running(service, tasks, nodes).map(|task| (task.node_id.as_str(), task)).collect();
-    let count = eligible.iter().filter(|node| running.contains_key(*node)).count();
-    let is_stale = tasks
-        .iter()
-        .any(|task| task.is_wanted() && nodes.is_ready(&task.node_id) && !is_present(service, task));
-    if count == eligible.len() && !is_stale {
+    let is_stale = tasks.iter().any(|task| task.is_wanted() && !is_present(service, task));
+    if running.len() == eligible.len() && !is_stale {
         return Convergence::Converged { tasks: running.values().map(|task| task.id.clone()).collect() };
     }
-    Convergence::Waiting(waiting(service, tasks, nodes, count as u64, eligible.len() as u64))
+    Convergence::Waiting(waiting(service, tasks, nodes, running.len() as u64, eligible.len() as u64))
+}
+
+/// Nodes that could run a task and whose last one is of the present specification and ended by itself.
+fn given_up<'a>(service: &Service, tasks: &'a [Task], nodes: &Nodes) -> BTreeSet<&'a str> {
+    let mut last: BTreeMap<&str, &Task> = BTreeMap::new();
+    for task in tasks {
+        let known = last.entry(&task.node_id).or_insert(task);
+        if task.created_at >= known.created_at {
+            *known = task;
+        }
+    }
+    let has_given_up =
+        |task: &Task| nodes.takes_tasks(&task.node_id) && is_present(service, task) && task.has_ended();
+    last.into_iter().filter(|(_, task)| has_given_up(task)).map(|(node, _)| node).collect()
 }
 
 fn is_present(service: &Service, task: &Task) -> bool {
@@ -149,49 +159,4 @@ fn activity(task: &Task, nodes: &Nodes) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::swarm::Node;
-
-    fn service() -> Service {
-        let json = r#"{ "ID": "s", "Version": { "Index": 1 }, "Spec": { "Name": "s",
-            "TaskTemplate": { "ContainerSpec": { "Image": "web:2" } }, "Mode": { "Global": {} } } }"#;
-        Service::from_json(json).unwrap()
-    }
-
-    fn task(node: &str, image: &str, desired: TaskState, state: TaskState) -> Task {
-        Task {
-            id: format!("{node}-{image}"),
-            service_id: "s".to_owned(),
-            slot: 0,
-            node_id: node.to_owned(),
-            image: image.to_owned(),
-            force_update: 0,
-            desired,
-            state,
-            since: None,
-            message: String::new(),
-            error: String::new(),
-            exit_code: None,
-            created_at: None,
-        }
-    }
-
-    #[test]
-    fn an_updater_that_waits_for_a_lost_node_is_told_of() {
-        use TaskState::{Assigned, Running, Shutdown};
-        let node =
-            |name: &str, is_ready| Node { id: name.into(), name: name.into(), is_ready, is_active: true };
-        let nodes: Nodes = [node("a", true), node("b", false)].into_iter().collect();
-        let mut tasks = vec![
-            task("a", "web:1", Running, Running),
-            task("b", "web:1", Shutdown, Running),
-            task("b", "web:2", Shutdown, Assigned),
-        ];
-        let Convergence::Waiting(waiting) = judge(&service(), &tasks, &nodes) else { panic!("not over yet") };
-        assert_eq!(waiting.reason, Some(Cause::NodeDown { node: "b".to_owned() }));
-
-        tasks[0].image = "web:2".to_owned();
-        assert!(matches!(judge(&service(), &tasks, &nodes), Convergence::Converged { .. }));
-    }
-}
+mod tests;

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cause::Cause;
+use super::cause::{Cause, words};
 use super::convergence::{Convergence, Waiting, judge, present_tasks};
 use super::outcome::{By, Outcome};
 use crate::swarm::{Facts, Nodes, Service, Task, TaskState, UpdateState};
@@ -225,30 +225,28 @@ enum Verdict {
 
 fn updating(terms: &Terms, watch: &mut Watch, service: &Service, seen: &Seen<'_>, now: Instant) -> Verdict {
     let facts = service.spec.facts();
-    let status = service.update.as_ref();
-    let rolls_back = status.filter(|status| status.state.is_rollback());
-
-    if !terms.is_sent(facts) {
-        return match rolls_back {
-            // A rollback by the swarm leaves no previous specification, one that somebody asked for does.
-            Some(status) if status.is_manual_rollback() || service.previous.is_some() => {
-                Verdict::Over(Outcome::Superseded("somebody rolled it back".to_owned()))
-            }
-            Some(status) => Verdict::RolledBackBySwarm(cause_of(terms, facts, seen, &status.message)),
-            None => Verdict::Over(superseded(facts)),
-        };
+    if let Some(status) = service.rollback_by_swarm() {
+        let cause = cause_by(&terms.sent, facts, seen, &status.message);
+        // When somebody has changed a label in the middle of the update, it goes back to the same image.
+        return if terms.is_sent(facts) { Verdict::Failed(cause) } else { Verdict::RolledBackBySwarm(cause) };
     }
-    if let Some(status) = status.filter(|status| status.state == UpdateState::Paused) {
-        return Verdict::Failed(cause_of(terms, facts, seen, &status.message));
+    let status = service.update.as_ref();
+    if !terms.is_sent(facts) {
+        return Verdict::Over(match status {
+            Some(status) if status.state.is_rollback() => {
+                Outcome::Superseded("somebody rolled it back".to_owned())
+            }
+            _ => superseded(facts),
+        });
+    }
+    if let Some(status) = status.filter(|status| status.state.is_paused()) {
+        return Verdict::Failed(cause_by(&Mark::of(facts), facts, seen, &status.message));
     }
     match watch.look(service, seen, now) {
         Watched::Steady => Verdict::Over(Outcome::Updated),
         Watched::Nothing(why) => Verdict::Over(Outcome::Started(why.to_owned())),
         Watched::Unsteady => {
-            Verdict::Failed(task_cause(terms, facts, seen).unwrap_or(Cause::NotRunning {
-                running: watch.waiting.running,
-                desired: watch.waiting.desired,
-            }))
+            Verdict::Failed(task_cause(&Mark::of(facts), facts, seen).unwrap_or_else(|| watch.not_running()))
         }
         Watched::NotYet => match terms.timeout {
             Some(timeout) if now.duration_since(terms.sent_at) >= timeout => {
@@ -272,25 +270,25 @@ fn rolling_back(
     now: Instant,
 ) -> Step {
     let facts = service.spec.facts();
-    if !terms.is_replaced(facts) {
-        return Step::Finish(superseded(facts));
-    }
     let rolled_back = || Step::Finish(Outcome::RolledBack { by, cause: cause.clone() });
     let failed = |why: Cause| Step::Finish(Outcome::RollbackFailed { cause: cause.clone(), why });
+    if !terms.is_replaced(facts) {
+        return match service.rollback_by_swarm() {
+            // What was restored by an update of its own has failed as well, and the swarm has taken it back.
+            Some(status) if terms.is_sent(facts) => {
+                failed(cause_by(&terms.replaced, facts, seen, &status.message))
+            }
+            _ => Step::Finish(superseded(facts)),
+        };
+    }
 
-    let state = service.update.as_ref().map(|status| &status.state);
-    if let (Some(UpdateState::Paused | UpdateState::RollbackPaused), Some(status)) = (state, &service.update)
-    {
-        let latest = latest_failure(service, seen);
-        return failed(latest.unwrap_or(Cause::Stopped { message: super::cause::words(&status.message) }));
+    if let Some(status) = service.update.as_ref().filter(|status| status.state.is_paused()) {
+        return failed(cause_by(&Mark::of(facts), facts, seen, &status.message));
     }
     match watch.look(service, seen, now) {
         Watched::Steady | Watched::Nothing(_) => rolled_back(),
         Watched::Unsteady => {
-            failed(latest_failure(service, seen).unwrap_or(Cause::NotRunning {
-                running: watch.waiting.running,
-                desired: watch.waiting.desired,
-            }))
+            failed(task_cause(&Mark::of(facts), facts, seen).unwrap_or_else(|| watch.not_running()))
         }
         Watched::NotYet => match terms.timeout {
             Some(timeout) if now.duration_since(since) >= timeout && watch.has_held(facts, now) => {
@@ -357,6 +355,10 @@ impl Watch {
         }
     }
 
+    fn not_running(&self) -> Cause {
+        Cause::NotRunning { running: self.waiting.running, desired: self.waiting.desired }
+    }
+
     /// Whether the same tasks have run through the monitor period.
     fn has_held(&self, facts: &Facts, now: Instant) -> bool {
         self.has_held_for(facts.monitor(), now)
@@ -369,7 +371,7 @@ impl Watch {
 
 /// Whether a task of the present specification has come to an end by itself.
 fn has_a_task_ended(service: &Service, seen: &Seen<'_>) -> bool {
-    present_tasks(service, seen.tasks).any(|task| task.has_failed() || task.state == TaskState::Complete)
+    present_tasks(service, seen.tasks).any(Task::has_ended)
 }
 
 /// How long tasks may be away after the swarm called an update completed: a task that failed is started
@@ -384,17 +386,17 @@ fn superseded(facts: &Facts) -> Outcome {
     Outcome::Superseded(format!("somebody changed it to {image}"))
 }
 
-/// The cause of a failure: what a failed task of the new image tells, else the swarm's words.
-fn cause_of(terms: &Terms, facts: &Facts, seen: &Seen<'_>, message: &str) -> Cause {
-    task_cause(terms, facts, seen).unwrap_or_else(|| Cause::Stopped { message: super::cause::words(message) })
+/// The cause of a failure: what a task with this mark tells, else the swarm's words.
+fn cause_by(mark: &Mark, facts: &Facts, seen: &Seen<'_>, message: &str) -> Cause {
+    task_cause(mark, facts, seen).unwrap_or_else(|| Cause::Stopped { message: words(message) })
 }
 
-/// The latest task of the new image that came to a bad end.
-fn task_cause(terms: &Terms, facts: &Facts, seen: &Seen<'_>) -> Option<Cause> {
-    failed_task(&terms.sent, seen).and_then(|task| Cause::of_task(task, facts, seen.nodes))
+/// What the latest task with this mark that came to an end by itself tells.
+fn task_cause(mark: &Mark, facts: &Facts, seen: &Seen<'_>) -> Option<Cause> {
+    failed_task(mark, seen).and_then(|task| Cause::of_task(task, facts, seen.nodes))
 }
 
-/// The latest task with this mark that came to a bad end, if there is one. An unhealthy task may end as
+/// The latest task with this mark that came to an end by itself, if there is one. An unhealthy task may end as
 /// `complete`, so every end that has a cause counts.
 pub(super) fn failed_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> {
     let facts = Facts::default();
@@ -402,28 +404,24 @@ pub(super) fn failed_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> 
         .iter()
         .filter(|task| mark.is_on(task) && task.state > TaskState::Running)
         .filter(|task| Cause::of_task(task, &facts, seen.nodes).is_some())
-        // One that failed by itself tells more than one that was shut down for it.
+        // One that failed tells more than one that ended well.
         .max_by_key(|task| (task.has_failed(), task.created_at))
-}
-
-fn latest_failure(service: &Service, seen: &Seen<'_>) -> Option<Cause> {
-    let facts = service.spec.facts();
-    present_tasks(service, seen.tasks)
-        .filter(|task| task.has_failed())
-        .max_by_key(|task| task.created_at)
-        .and_then(|task| Cause::of_task(task, facts, seen.nodes))
 }
 
 fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after: Duration) -> Cause {
     if let Some(reason @ (Cause::NoSuitableNode { .. } | Cause::NodeDown { .. })) = &watch.waiting.reason {
         return Cause::TimedOut { after, waiting: format!("waiting for a node ({reason})") };
     }
-    let waiting = match task_cause(terms, facts, seen) {
+    let waiting = match task_cause(&terms.sent, facts, seen) {
         Some(cause) => format!("{}; before that, {cause}", watch.waiting.activity),
         None => watch.waiting.activity.clone(),
     };
     Cause::TimedOut { after, waiting }
 }
 
+#[cfg(test)]
+mod any_sequence;
+#[cfg(test)]
+mod over_time;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,8 @@ pub mod convergence;
 pub mod machine;
 mod outcome;
 mod progress;
+#[cfg(test)]
+mod samples;
 mod send;
 mod watch;
 

@@ -19,8 +19,8 @@ const MAX_CONFLICTS: u32 = 20;
 /// The wait after the first conflict; it grows by as much with each.
 const CONFLICT_WAIT: Duration = Duration::from_millis(50);
 
-/// How long an engine that does not answer is asked again before the update is given up. Nothing has been
-/// sent by then, so giving up leaves the service as it is.
+/// How long an engine that does not answer is asked again before an update is given up of which nothing has
+/// been sent: the service is left as it is. Where something was sent, there is no giving up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// First and longest wait after the engine did not answer.
@@ -48,14 +48,16 @@ pub(super) enum TakenBack {
 
 /// Waits between attempts, and knows when it has been enough.
 struct Attempts {
+    /// How long the engine may be away; `None`: as long as it wants.
+    patience: Option<Duration>,
     conflicts: u32,
     away_since: Option<Instant>,
     back_off: Duration,
 }
 
 impl Attempts {
-    fn new() -> Self {
-        Self { conflicts: 0, away_since: None, back_off: BACK_OFF.0 }
+    fn new(patience: Option<Duration>) -> Self {
+        Self { patience, conflicts: 0, away_since: None, back_off: BACK_OFF.0 }
     }
 
     fn answered(&mut self) {
@@ -74,7 +76,7 @@ impl Attempts {
             error if error.is_transient() => {
                 let now = Instant::now();
                 let since = *self.away_since.get_or_insert(now);
-                if now.duration_since(since) >= PATIENCE {
+                if self.patience.is_some_and(|patience| now.duration_since(since) >= patience) {
                     return Err(error);
                 }
                 sleep(self.back_off).await;
@@ -89,8 +91,8 @@ impl Attempts {
 /// Sends an update. An outcome instead means that there is nothing to watch.
 pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Result<Sent, Outcome> {
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
-    let mut attempts = Attempts::new();
-    // What was last sent without an answer: it may have arrived.
+    let mut attempts = Attempts::new(Some(PATIENCE));
+    // What was last sent without an answer: it may have arrived, and may still do so.
     let mut unanswered: Option<Sent> = None;
     loop {
         context.beat();
@@ -103,9 +105,8 @@ pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) 
             }
         };
         attempts.answered();
-        if let Some(sent) = unanswered.take()
-            && Mark::of(service.spec.facts()) == Mark::of(sent.spec.facts())
-        {
+        let has_arrived = |sent: &mut Sent| Mark::of(service.spec.facts()) == Mark::of(sent.spec.facts());
+        if let Some(sent) = unanswered.take_if(has_arrived) {
             return Ok(sent);
         }
         let edits = match update.turn(&service) {
@@ -135,6 +136,7 @@ pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) 
             Err(error) => {
                 if error.is_transient() {
                     unanswered = Some(sent);
+                    attempts.patience = None;
                 }
                 attempts.again(error).await.map_err(|error| refused(&error))?;
             }
@@ -153,7 +155,7 @@ pub(super) async fn take_back<S: Swarm, R>(
     sent: &Sent,
     terms: &Terms,
 ) -> TakenBack {
-    let mut attempts = Attempts::new();
+    let mut attempts = Attempts::new(None);
     let mut may_swap = true;
     let mut is_unanswered = false;
     loop {

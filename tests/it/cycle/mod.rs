@@ -6,6 +6,7 @@ mod looking;
 mod meanwhile;
 mod removing;
 mod requests;
+mod verdicts;
 
 use std::ffi::OsString;
 use std::sync::Arc;

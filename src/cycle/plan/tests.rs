@@ -1,0 +1,371 @@
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::Config;
+use crate::registry::Manifest;
+
+fn digest(digit: char) -> Digest {
+    format!("sha256:{}", String::from(digit).repeat(64)).parse().unwrap()
+}
+
+fn pinned(digit: char) -> String {
+    format!("host:5000/team/app:1@{}", digest(digit))
+}
+
+fn config(variables: &[(&str, &str)]) -> Config {
+    let pairs = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Config::load(pairs).unwrap().config
+}
+
+fn labels(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
+    labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn candidate(image: &str) -> Candidate {
+    candidate_with(image, &[], &[])
+}
+
+fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)]) -> Candidate {
+    Candidate {
+        id: "id".to_owned(),
+        name: "web".to_owned(),
+        image: Some(image.to_owned()),
+        mode: Mode::Replicated(1),
+        is_excluded: false,
+        is_itself: false,
+        policy: ServicePolicy::of(&config(variables), &labels(own)),
+    }
+}
+
+/// The tag stands at this digest; behind it are these children, where they were asked for.
+fn answer(digit: char, children: Option<&[char]>) -> Option<Result<Answer, String>> {
+    let manifest = children.map(|children| {
+        let platform = Platform { os: "linux".to_owned(), architecture: "arm64".to_owned() };
+        Arc::new(Manifest {
+            children: children.iter().copied().map(digest).collect(),
+            platforms: vec![platform],
+        })
+    });
+    Some(Ok(Answer { digest: digest(digit), manifest, credentials: None }))
+}
+
+fn decision(candidate: &Candidate, answer: Option<Result<Answer, String>>) -> Decision {
+    let inspected = Inspected { candidate: candidate.clone(), answer };
+    let mut planned = plan(&[inspected], &Arc::new(config(&[]).services));
+    assert_eq!(planned.len(), 1, "exactly one decision for each service");
+    planned.remove(0).decision
+}
+
+/// The decision in one word or two, for tables.
+fn word(decision: &Decision) -> String {
+    match decision {
+        Decision::Update(update) if update.force => format!("force {}", update.to),
+        Decision::Update(update) => format!("update to {}", update.to),
+        Decision::UpToDate => "up to date".to_owned(),
+        Decision::LeftAlone(reason) => format!("left alone: {reason:?}"),
+        Decision::Error(cause) => format!("error: {cause}"),
+    }
+}
+
+#[test]
+fn the_registrys_answer_decides() {
+    let current = "up to date";
+    let update = format!("update to {}", pinned('b'));
+    for (has, answer, expected) in [
+        (pinned('a'), answer('a', None), current),
+        (pinned('a'), answer('b', Some(&[])), update.as_str()),
+        // One platform of the tag's index, and one that the index has no more.
+        (pinned('a'), answer('b', Some(&['c', 'a'])), current),
+        (pinned('a'), answer('b', Some(&['c', 'd'])), update.as_str()),
+        // No digest was recorded: nobody can tell what runs.
+        ("host:5000/team/app:1".to_owned(), answer('b', Some(&['c'])), update.as_str()),
+        (pinned('a'), Some(Err("host:5000 cannot be reached".into())), "error: host:5000 cannot be reached"),
+    ] {
+        assert_eq!(word(&decision(&candidate(&has), answer)), expected, "{has}");
+    }
+}
+
+#[test]
+fn a_name_stays_as_it_was_written_and_gets_the_tag_that_it_means() {
+    for (has, expected) in [
+        ("nginx", format!("update to nginx:latest@{}", digest('b'))),
+        ("nginx:1.27", format!("update to nginx:1.27@{}", digest('b'))),
+        ("docker.io/library/nginx:1", format!("update to docker.io/library/nginx:1@{}", digest('b'))),
+        (&format!("ghcr.io/a/b:x@{}", digest('a')), format!("update to ghcr.io/a/b:x@{}", digest('b'))),
+    ] {
+        assert_eq!(word(&decision(&candidate(has), answer('b', None))), expected);
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_left_alone_and_no_registry_is_asked_for_it() {
+    let job = |own: &[(&str, &str)]| Candidate { mode: Mode::Job, ..candidate_with(&pinned('a'), own, &[]) };
+    let plugin = Candidate { image: None, ..candidate(&pinned('a')) };
+    let by_name = Candidate { is_excluded: true, ..candidate(&pinned('a')) };
+    let by_label = |value| candidate_with(&pinned('a'), &[("gantry.services.excluded", value)], &[]);
+    let untagged = format!("host:5000/team/app@{}", digest('a'));
+    for (candidate, expected) in [
+        (by_name.clone(), "left alone: Excluded"),
+        (by_label("true"), "left alone: Excluded"),
+        (by_label("True"), "left alone: Excluded"),
+        (candidate(&untagged), "left alone: PinnedByDigest"),
+        (plugin, "left alone: NoContainer"),
+        (job(&[]), "left alone: Job"),
+        (job(&[("gantry.update.jobs", "false")]), "left alone: Job"),
+        // Excluded first: what is wrong with a service that is not ours is nobody's business here.
+        (Candidate { image: Some("A B".into()), ..by_name.clone() }, "left alone: Excluded"),
+        (Candidate { mode: Mode::Job, ..by_name }, "left alone: Excluded"),
+    ] {
+        assert!(!needs_answer(&candidate), "{candidate:?}");
+        for answer in [None, answer('b', None)] {
+            assert_eq!(word(&decision(&candidate, answer)), expected, "{candidate:?}");
+        }
+    }
+    for candidate in [by_label("false"), job(&[("gantry.update.jobs", "true")])] {
+        assert!(needs_answer(&candidate), "{candidate:?}");
+        assert_eq!(word(&decision(&candidate, answer('b', None))), format!("update to {}", pinned('b')));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_that_names_it() {
+    let bad_label = candidate_with(&pinned('a'), &[("gantry.update.timeout_seconds", "soon")], &[]);
+    let bad_image = candidate("host:5000/Team/app:1");
+    for (candidate, expected) in [
+        (bad_label, ["gantry.update.timeout_seconds", "soon"]),
+        (bad_image, ["host:5000/Team/app:1", "name"]),
+    ] {
+        assert!(!needs_answer(&candidate));
+        let Decision::Error(cause) = decision(&candidate, None) else { panic!("{candidate:?}") };
+        assert!(expected.iter().all(|word| cause.contains(word)), "{cause}");
+    }
+}
+
+#[test]
+fn without_a_look_up_the_tag_is_forced_unless_it_is_ourselves() {
+    let none = [("GANTRY_MANIFEST_CMD", "none")];
+    let other = candidate_with(&pinned('a'), &[], &none);
+    assert!(!needs_answer(&other));
+    assert_eq!(word(&decision(&other, None)), "force host:5000/team/app:1");
+    let by_label = candidate_with(&pinned('a'), &[("gantry.manifest.cmd", "none")], &[]);
+    assert_eq!(word(&decision(&by_label, None)), "force host:5000/team/app:1");
+
+    let ourselves = Candidate { is_itself: true, ..other };
+    assert!(needs_answer(&ourselves));
+    assert_eq!(word(&decision(&ourselves, answer('a', None))), "up to date");
+    assert_eq!(word(&decision(&ourselves, answer('b', None))), format!("update to {}", pinned('b')));
+}
+
+#[test]
+fn a_registry_that_was_to_be_asked_and_was_not_forces_nothing() {
+    let asked = candidate(&pinned('a'));
+    let ourselves = Candidate {
+        is_itself: true,
+        ..candidate_with(&pinned('a'), &[], &[("GANTRY_MANIFEST_CMD", "none")])
+    };
+    for candidate in [asked, ourselves] {
+        assert_eq!(word(&decision(&candidate, None)), "left alone: NotAsked");
+    }
+}
+
+#[test]
+fn every_service_gets_its_own_decision_whoever_stands_beside_it() {
+    let all = [
+        Inspected { candidate: candidate(&pinned('a')), answer: answer('a', None) },
+        Inspected {
+            candidate: candidate_with(&pinned('a'), &[("gantry.update.order", "?")], &[]),
+            answer: None,
+        },
+        Inspected { candidate: candidate(&pinned('c')), answer: answer('a', Some(&['b'])) },
+        Inspected { candidate: candidate(&pinned('b')), answer: answer('a', Some(&['b'])) },
+    ];
+    let selection = Arc::new(config(&[]).services);
+    let words = |inspected: &[Inspected]| -> Vec<String> {
+        plan(inspected, &selection).iter().map(|planned| word(&planned.decision)).collect()
+    };
+    let alone: Vec<String> = all.iter().flat_map(|one| words(std::slice::from_ref(one))).collect();
+    assert_eq!(words(&all), alone);
+    let mut reversed = all.to_vec();
+    reversed.reverse();
+    let mut backwards = words(&reversed);
+    backwards.reverse();
+    assert_eq!(backwards, alone);
+    assert_eq!(plan(&all, &selection)[0].image, "host:5000/team/app:1");
+}
+
+#[test]
+fn an_update_carries_the_platforms_of_the_new_image_where_they_are_known() {
+    let platforms = |answer| match decision(&candidate(&pinned('a')), answer) {
+        Decision::Update(update) => update.platforms,
+        other => panic!("{other:?}"),
+    };
+    let arm = Platform { os: "linux".to_owned(), architecture: "arm64".to_owned() };
+    assert_eq!(platforms(answer('b', Some(&[]))), Some(vec![arm]));
+    assert_eq!(platforms(answer('b', None)), None);
+    // A list that is empty would keep the tasks off every node.
+    let empty = Answer { digest: digest('b'), manifest: Some(Arc::default()), credentials: None };
+    assert_eq!(platforms(Some(Ok(empty))), None);
+}
+
+/// The update from `a` to `b` of a service that is selected by a label.
+fn update_of(image: &str, variables: &[(&str, &str)]) -> Update {
+    let mut variables = variables.to_vec();
+    variables.push(("GANTRY_SERVICES_FILTERS", "label=gantry.enable=true"));
+    let inspected =
+        Inspected { candidate: candidate_with(image, &[], &variables), answer: answer('b', Some(&[])) };
+    let selection = Arc::new(config(&variables).services);
+    let inspected = match inspected.candidate.policy.as_ref().unwrap().lookup {
+        LookupMethod::Registry => inspected,
+        LookupMethod::None => Inspected { answer: None, ..inspected },
+    };
+    match plan(&[inspected], &selection).remove(0).decision {
+        Decision::Update(update) => *update,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn update() -> Update {
+    update_of(&pinned('a'), &[])
+}
+
+/// A service that opted in, with these changes to its specification.
+fn service(image: &str, edit: impl FnOnce(&mut Value)) -> Service {
+    let mut spec = json!({
+        "Name": "web",
+        "Labels": { "gantry.enable": "true" },
+        "TaskTemplate": { "ContainerSpec": { "Image": image } },
+    });
+    edit(&mut spec);
+    Service::from_json(&json!({ "ID": "id", "Version": { "Index": 7 }, "Spec": spec }).to_string()).unwrap()
+}
+
+#[test]
+fn when_its_turn_comes_a_service_is_decided_on_again() {
+    let unchanged = |_: &mut Value| {};
+    let send = |turn: Turn| matches!(turn, Turn::Send(_));
+    let update = update();
+    assert!(send(update.turn(&service(&pinned('a'), unchanged))));
+    assert!(send(update.turn(&service(&pinned('a'), |spec| spec["Labels"]["owner"] = "alice".into()))));
+    assert!(send(update.turn(&service(&pinned('a'), |spec| {
+        spec["Mode"] = json!({ "Replicated": { "Replicas": 9 } });
+    }))));
+    // Somebody was faster.
+    assert_eq!(update.turn(&service(&pinned('b'), unchanged)), Turn::AlreadyThere);
+    // Another digest of the same tag, another tag, another name, no digest any more, no image at all.
+    for image in [&pinned('c'), "host:5000/team/app:2", "other", "host:5000/team/app:1"] {
+        assert_eq!(update.turn(&service(image, unchanged)), Turn::ChangedTo(image.to_owned()), "{image}");
+    }
+    let no_image = service("", |spec| spec["TaskTemplate"] = json!({}));
+    assert_eq!(update.turn(&no_image), Turn::ChangedTo(String::new()));
+    // Taken out, by the filter's label or the excluding one; whatever its image is by now.
+    for image in [pinned('a'), pinned('b'), pinned('c')] {
+        let out = service(&image, |spec| spec["Labels"] = json!({}));
+        assert_eq!(update.turn(&out), Turn::NotOurs);
+        let off = service(&image, |spec| spec["Labels"]["gantry.enable"] = "false".into());
+        assert_eq!(update.turn(&off), Turn::NotOurs);
+        let excluded = service(&image, |spec| spec["Labels"]["gantry.services.excluded"] = "true".into());
+        assert_eq!(update.turn(&excluded), Turn::NotOurs);
+    }
+}
+
+#[test]
+fn filters_that_only_the_engine_understands_are_taken_to_hold() {
+    let filters = [
+        ("GANTRY_SERVICES_FILTERS", "name=web mode=replicated"),
+        ("GANTRY_SERVICES_EXCLUDED_FILTERS", "name=db label=x"),
+    ];
+    let mut update = update();
+    update.selection = Arc::new(config(&filters).services);
+    let with_x = service(&pinned('a'), |spec| spec["Labels"] = json!({ "x": "" }));
+    assert!(matches!(update.turn(&with_x), Turn::Send(_)));
+}
+
+#[test]
+fn a_name_without_a_tag_may_stand_so_in_the_specification() {
+    let edits = |update: &Update, image: &str| match update.turn(&service(image, |_| {})) {
+        Turn::Send(edits) => edits.image,
+        other => panic!("{other:?}"),
+    };
+    let update = update_of("nginx", &[]);
+    let expected = Some(format!("nginx:latest@{}", digest('b')));
+    assert_eq!(edits(&update, "nginx"), expected);
+    assert_eq!(edits(&update, "nginx:latest"), expected);
+    assert_eq!(
+        update.turn(&service("nginx:1", |_| {})),
+        Turn::ChangedTo("nginx:1".to_owned()),
+        "another tag is another image"
+    );
+}
+
+#[test]
+fn what_is_forced_counts_on_from_what_is_there_now() {
+    let update = update_of("local:1", &[("GANTRY_MANIFEST_CMD", "none")]);
+    let forced = |counter: Option<u64>| {
+        let service = service("local:1", |spec| {
+            if let Some(counter) = counter {
+                spec["TaskTemplate"]["ForceUpdate"] = counter.into();
+            }
+        });
+        match update.turn(&service) {
+            Turn::Send(edits) => (edits.image.unwrap(), edits.force_update, edits.platforms),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(forced(None), ("local:1".to_owned(), Some(1), None));
+    assert_eq!(forced(Some(41)), ("local:1".to_owned(), Some(42), None));
+    // Not forced: the counter stays what it is.
+    let Turn::Send(edits) = super::tests::update().turn(&service(&pinned('a'), |_| {})) else { panic!() };
+    assert_eq!(edits.force_update, None);
+    assert_eq!(edits.platforms, Some(vec![("linux".to_owned(), "arm64".to_owned())]));
+}
+
+#[test]
+fn the_order_is_start_first_where_nobody_says_anything_and_nothing_forbids_it() {
+    let silent = Facts::default();
+    let says = |order| {
+        let update = crate::swarm::UpdateConfig {
+            order,
+            failure_action: crate::swarm::FailureAction::Pause,
+            monitor: std::time::Duration::from_secs(5),
+        };
+        Facts { update: Some(update), ..Facts::default() }
+    };
+    let host_port = Facts { has_host_ports: true, ..Facts::default() };
+    let one_per_node = Facts { max_replicas_per_node: 1, ..Facts::default() };
+    let job = Facts { mode: Mode::Job, ..Facts::default() };
+    let global = Facts { mode: Mode::Global, ..Facts::default() };
+    let (start, stop) = (Some(Order::StartFirst), Some(Order::StopFirst));
+    for (what, facts, auto) in [
+        ("silent", &silent, start),
+        ("silent and global", &global, start),
+        ("a configuration without an order", &says(None), start),
+        ("says start-first", &says(start), None),
+        ("says stop-first", &says(stop), None),
+        ("a port of the node's own", &host_port, None),
+        ("one task per node", &one_per_node, None),
+    ] {
+        assert_eq!(order(UpdateOrder::Auto, facts), auto, "auto, {what}");
+        assert_eq!(order(UpdateOrder::Keep, facts), None, "keep, {what}");
+        assert_eq!(order(UpdateOrder::StartFirst, facts), start, "start-first, {what}");
+        assert_eq!(order(UpdateOrder::StopFirst, facts), stop, "stop-first, {what}");
+    }
+    for wanted in [UpdateOrder::Auto, UpdateOrder::Keep, UpdateOrder::StartFirst, UpdateOrder::StopFirst] {
+        assert_eq!(order(wanted, &job), None, "a job, {wanted:?}");
+    }
+}
+
+#[test]
+fn the_reasons_read_as_parts_of_a_sentence() {
+    for (reason, words) in [
+        (Reason::Excluded, "excluded"),
+        (Reason::PinnedByDigest, "pinned by digest without a tag, so there is nothing newer to look for"),
+        (Reason::Job, "a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)"),
+        (Reason::NoContainer, "runs no container"),
+        (Reason::NotAsked, "Gantry was stopped before its registry was asked"),
+    ] {
+        assert_eq!(reason.to_string(), words);
+    }
+}

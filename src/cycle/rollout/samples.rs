@@ -1,0 +1,93 @@
+//! Services, tasks and nodes for the tests of this folder, in few words.
+
+use serde_json::{Value, json};
+
+use crate::swarm::{Node, Nodes, Service, Task, TaskState};
+
+/// The image before an update.
+pub(super) const OLD: &str = "app:1@sha256:old";
+
+/// The image that an update sends.
+pub(super) const NEW: &str = "app:1@sha256:new";
+
+/// `Mode` of a service with so many tasks.
+pub(super) fn replicas(count: u64) -> Value {
+    json!({ "Replicated": { "Replicas": count } })
+}
+
+/// `Mode` of a service with a task on every node.
+pub(super) fn global() -> Value {
+    json!({ "Global": {} })
+}
+
+/// A specification.
+pub(super) fn spec(image: &str, mode: &Value) -> Value {
+    json!({ "Name": "web", "TaskTemplate": { "ContainerSpec": { "Image": image } }, "Mode": mode })
+}
+
+/// A service with this specification and nothing else to tell.
+pub(super) fn service(spec: &Value) -> Service {
+    service_from(&json!({ "Spec": spec }))
+}
+
+/// A service; id and version are added.
+pub(super) fn service_from(json: &Value) -> Service {
+    let mut json = json.clone();
+    json["ID"] = json!("s");
+    json["Version"] = json!({ "Index": 1 });
+    Service::from_json(&json.to_string()).unwrap()
+}
+
+/// A task that runs on `node1`, as it should.
+pub(super) fn task(id: &str, image: &str, slot: u64) -> Task {
+    Task {
+        id: id.to_owned(),
+        service_id: "s".to_owned(),
+        slot,
+        node_id: "n1".to_owned(),
+        image: image.to_owned(),
+        force_update: 0,
+        desired: TaskState::Running,
+        state: TaskState::Running,
+        since: None,
+        message: String::new(),
+        error: String::new(),
+        exit_code: None,
+        created_at: None,
+    }
+}
+
+/// A global service's task that runs on this node.
+pub(super) fn task_on(node: &str, image: &str) -> Task {
+    Task { node_id: node.to_owned(), ..task(&format!("{node} {image}"), image, 0) }
+}
+
+/// What comes of a task whose program fails.
+pub(super) fn crashed(task: Task) -> Task {
+    Task {
+        state: TaskState::Failed,
+        desired: TaskState::Shutdown,
+        error: "task: non-zero exit (1)".to_owned(),
+        exit_code: Some(1),
+        ..task
+    }
+}
+
+/// What comes of a task that the swarm does not want any more.
+pub(super) fn shut_down(task: Task) -> Task {
+    Task { state: TaskState::Shutdown, desired: TaskState::Shutdown, exit_code: Some(143), ..task }
+}
+
+/// Nodes `n1`, `n2`, ... called `node1`, `node2`, ... all up but these.
+pub(super) fn nodes_without(count: usize, away: &[&str]) -> Nodes {
+    let node = |number: usize| {
+        let id = format!("n{number}");
+        Node { is_ready: !away.contains(&id.as_str()), is_active: true, name: format!("node{number}"), id }
+    };
+    (1..=count).map(node).collect()
+}
+
+/// Three nodes that are up.
+pub(super) fn nodes() -> Nodes {
+    nodes_without(3, &[])
+}

@@ -1,0 +1,119 @@
+//! Where a wrong verdict would be easy: what looks over and is not, what looks like somebody else's change
+//! and is the swarm's, what was sent and got no answer.
+
+use gantry::cycle::rollout::{By, Outcome};
+use gantry::swarm::SwarmError;
+
+use super::{APP, Scene, finished, outcome};
+use crate::fake::{Call, Fault, millis, pinned, secs};
+
+fn away() -> Fault {
+    Fault::Error(SwarmError::Unavailable("no answer".to_owned()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_global_service_whose_tasks_crash_and_are_not_started_again_has_failed() {
+    let scene = Scene::new();
+    scene.service("web").global().restart_condition("none").failure_action("continue").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(300), 1);
+    let report = scene.cycle().await;
+    assert!(matches!(outcome(&report, "web"), Outcome::RolledBack { by: By::Gantry, .. }), "{report:?}");
+    assert_eq!(scene.swarm.running_images("web"), vec![pinned(APP, "old"); 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_the_swarm_takes_back_has_failed_and_is_nobody_elses_change() {
+    let scene = Scene::new();
+    scene.service("web").failure_action("pause").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(secs(2), 1);
+    // Only the image can go back, as an update of its own; and the swarm takes back updates that fail.
+    scene.swarm.later(secs(1), |world| world.set_label("web", "owner", "alice"));
+    scene.swarm.later(secs(4), |world| {
+        world.change("web", |spec| spec["UpdateConfig"]["FailureAction"] = "rollback".into());
+    });
+    scene.swarm.image(&pinned(APP, "old")).cannot_start("the old one is broken too");
+    let report = scene.cycle().await;
+    assert!(matches!(outcome(&report, "web"), Outcome::RollbackFailed { .. }), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_is_changed_in_the_middle_makes_the_swarm_roll_back_to_the_bad_image_and_us_not() {
+    let scene = Scene::new();
+    scene.service("web").replicas(4).failure_action("rollback").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).starts_after(secs(2)).crashes_after(secs(4), 1);
+    // The previous specification has the bad image from here on.
+    scene.swarm.later(secs(4), |world| world.set_label("web", "owner", "alice"));
+    let report = scene.cycle().await;
+    assert!(matches!(outcome(&report, "web"), Outcome::RolledBack { by: By::Gantry, .. }), "{report:?}");
+    assert_eq!(scene.swarm.running_images("web"), vec![pinned(APP, "old"); 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_arrives_after_it_was_given_up_is_watched_and_not_sent_again() {
+    let scene = Scene::new();
+    scene.service("web").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(300), 1);
+    // No answer; when the service is read again nothing has changed; then the first request arrives.
+    scene.swarm.fail(Call::Update, Some("web"), 1, away());
+    let late = bad.clone();
+    scene.swarm.before(Call::Update, "web", move |world| world.set_image("web", &late));
+    let report = scene.cycle().await;
+    assert!(matches!(outcome(&report, "web"), Outcome::RolledBack { .. }), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_without_an_answer_is_followed_up_however_long_the_engine_is_away() {
+    let scene = Scene::new();
+    scene.service("web").create();
+    let new = scene.registry.release(APP, "new");
+    scene.swarm.fail(Call::Update, Some("web"), 1, Fault::CutAfterwards);
+    scene.swarm.before(Call::Update, "web", |world| {
+        let now = world.now;
+        world.script.be_away(now + millis(1), now + secs(600));
+    });
+    let report = scene.cycle().await;
+    assert_eq!(outcome(&report, "web"), &Outcome::Updated);
+    assert_eq!(scene.swarm.update_log().len(), 1);
+    assert_eq!(scene.swarm.running_images("web"), [new.clone(), new]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_was_not_sent_is_given_up_when_the_engine_stays_away() {
+    let scene = Scene::new();
+    scene.service("web").create();
+    scene.registry.release(APP, "new");
+    // It goes away while the registry is asked.
+    scene.registry.set_latency(secs(1));
+    scene.swarm.be_away_after(secs(1), secs(600));
+    let report = scene.cycle().await;
+    assert!(matches!(outcome(&report, "web"), Outcome::Failed { .. }), "{report:?}");
+    assert!(finished(&report, "web").took < secs(200));
+    assert_eq!(scene.swarm.image_of("web"), pinned(APP, "old"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_is_sent_as_soon_as_the_engine_is_back_however_long_that_takes() {
+    let scene = Scene::new();
+    scene.service("web").failure_action("pause").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(secs(2), 1);
+    // The first reading is the update's, the second the rollback's.
+    scene.swarm.before(Call::Service, "web", |world| {
+        world.script.before(
+            Call::Service,
+            Some("web"),
+            Box::new(|world| {
+                let now = world.now;
+                world.script.be_away(now + millis(1), now + secs(600));
+            }),
+        );
+    });
+    scene.swarm.set_latency_of(Call::Update, millis(20));
+    let report = scene.cycle().await;
+    assert!(matches!(outcome(&report, "web"), Outcome::RolledBack { by: By::Gantry, .. }), "{report:?}");
+    assert_eq!(scene.swarm.running_images("web"), [pinned(APP, "old"), pinned(APP, "old")]);
+}
