@@ -106,7 +106,13 @@ fn what_decides_has_no_clock_no_environment_no_log_and_does_not_wait() {
 fn the_pipeline_is_one_page_and_no_file_is_a_book() {
     for (name, text) in files() {
         let lines = text.lines().count();
-        let limit = if name == "cycle/mod.rs" { 100 } else { 500 };
+        // Tables of scenes may be longer than what they test.
+        let is_test = ["tests.rs", "over_time.rs", "any_sequence.rs"].iter().any(|end| name.ends_with(end));
+        let limit = match name.as_str() {
+            "cycle/mod.rs" => 100,
+            _ if is_test => 600,
+            _ => 500,
+        };
         assert!(lines <= limit, "{name} has {lines} lines, more than {limit}");
     }
 }

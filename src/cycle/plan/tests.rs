@@ -41,7 +41,7 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
 }
 
 /// The tag stands at this digest; behind it are these children, where they were asked for.
-fn answer(digit: char, children: Option<&[char]>) -> Option<Result<Answer, String>> {
+fn answer(digit: char, children: Option<&[char]>) -> Answer {
     let manifest = children.map(|children| {
         let platform = Platform { os: "linux".to_owned(), architecture: "arm64".to_owned() };
         Arc::new(Manifest {
@@ -49,7 +49,7 @@ fn answer(digit: char, children: Option<&[char]>) -> Option<Result<Answer, Strin
             platforms: vec![platform],
         })
     });
-    Some(Ok(Answer { digest: digest(digit), manifest, credentials: None }))
+    Answer { digest: digest(digit), manifest, credentials: None }
 }
 
 fn decision(candidate: &Candidate, answer: Option<Result<Answer, String>>) -> Decision {
@@ -75,13 +75,13 @@ fn the_registrys_answer_decides() {
     let current = "up to date";
     let update = format!("update to {}", pinned('b'));
     for (has, answer, expected) in [
-        (pinned('a'), answer('a', None), current),
-        (pinned('a'), answer('b', Some(&[])), update.as_str()),
+        (pinned('a'), Some(Ok(answer('a', None))), current),
+        (pinned('a'), Some(Ok(answer('b', Some(&[])))), update.as_str()),
         // One platform of the tag's index, and one that the index has no more.
-        (pinned('a'), answer('b', Some(&['c', 'a'])), current),
-        (pinned('a'), answer('b', Some(&['c', 'd'])), update.as_str()),
+        (pinned('a'), Some(Ok(answer('b', Some(&['c', 'a'])))), current),
+        (pinned('a'), Some(Ok(answer('b', Some(&['c', 'd'])))), update.as_str()),
         // No digest was recorded: nobody can tell what runs.
-        ("host:5000/team/app:1".to_owned(), answer('b', Some(&['c'])), update.as_str()),
+        ("host:5000/team/app:1".to_owned(), Some(Ok(answer('b', Some(&['c'])))), update.as_str()),
         (pinned('a'), Some(Err("host:5000 cannot be reached".into())), "error: host:5000 cannot be reached"),
     ] {
         assert_eq!(word(&decision(&candidate(&has), answer)), expected, "{has}");
@@ -96,7 +96,7 @@ fn a_name_stays_as_it_was_written_and_gets_the_tag_that_it_means() {
         ("docker.io/library/nginx:1", format!("update to docker.io/library/nginx:1@{}", digest('b'))),
         (&format!("ghcr.io/a/b:x@{}", digest('a')), format!("update to ghcr.io/a/b:x@{}", digest('b'))),
     ] {
-        assert_eq!(word(&decision(&candidate(has), answer('b', None))), expected);
+        assert_eq!(word(&decision(&candidate(has), Some(Ok(answer('b', None))))), expected);
     }
 }
 
@@ -120,13 +120,16 @@ fn what_is_not_ours_is_left_alone_and_no_registry_is_asked_for_it() {
         (Candidate { mode: Mode::Job, ..by_name }, "left alone: Excluded"),
     ] {
         assert!(!needs_answer(&candidate), "{candidate:?}");
-        for answer in [None, answer('b', None)] {
+        for answer in [None, Some(Ok(answer('b', None)))] {
             assert_eq!(word(&decision(&candidate, answer)), expected, "{candidate:?}");
         }
     }
     for candidate in [by_label("false"), job(&[("gantry.update.jobs", "true")])] {
         assert!(needs_answer(&candidate), "{candidate:?}");
-        assert_eq!(word(&decision(&candidate, answer('b', None))), format!("update to {}", pinned('b')));
+        assert_eq!(
+            word(&decision(&candidate, Some(Ok(answer('b', None))))),
+            format!("update to {}", pinned('b'))
+        );
     }
 }
 
@@ -155,8 +158,11 @@ fn without_a_look_up_the_tag_is_forced_unless_it_is_ourselves() {
 
     let ourselves = Candidate { is_itself: true, ..other };
     assert!(needs_answer(&ourselves));
-    assert_eq!(word(&decision(&ourselves, answer('a', None))), "up to date");
-    assert_eq!(word(&decision(&ourselves, answer('b', None))), format!("update to {}", pinned('b')));
+    assert_eq!(word(&decision(&ourselves, Some(Ok(answer('a', None))))), "up to date");
+    assert_eq!(
+        word(&decision(&ourselves, Some(Ok(answer('b', None))))),
+        format!("update to {}", pinned('b'))
+    );
 }
 
 #[test]
@@ -174,13 +180,13 @@ fn a_registry_that_was_to_be_asked_and_was_not_forces_nothing() {
 #[test]
 fn every_service_gets_its_own_decision_whoever_stands_beside_it() {
     let all = [
-        Inspected { candidate: candidate(&pinned('a')), answer: answer('a', None) },
+        Inspected { candidate: candidate(&pinned('a')), answer: Some(Ok(answer('a', None))) },
         Inspected {
             candidate: candidate_with(&pinned('a'), &[("gantry.update.order", "?")], &[]),
             answer: None,
         },
-        Inspected { candidate: candidate(&pinned('c')), answer: answer('a', Some(&['b'])) },
-        Inspected { candidate: candidate(&pinned('b')), answer: answer('a', Some(&['b'])) },
+        Inspected { candidate: candidate(&pinned('c')), answer: Some(Ok(answer('a', Some(&['b'])))) },
+        Inspected { candidate: candidate(&pinned('b')), answer: Some(Ok(answer('a', Some(&['b'])))) },
     ];
     let selection = Arc::new(config(&[]).services);
     let words = |inspected: &[Inspected]| -> Vec<String> {
@@ -203,8 +209,8 @@ fn an_update_carries_the_platforms_of_the_new_image_where_they_are_known() {
         other => panic!("{other:?}"),
     };
     let arm = Platform { os: "linux".to_owned(), architecture: "arm64".to_owned() };
-    assert_eq!(platforms(answer('b', Some(&[]))), Some(vec![arm]));
-    assert_eq!(platforms(answer('b', None)), None);
+    assert_eq!(platforms(Some(Ok(answer('b', Some(&[]))))), Some(vec![arm]));
+    assert_eq!(platforms(Some(Ok(answer('b', None)))), None);
     // A list that is empty would keep the tasks off every node.
     let empty = Answer { digest: digest('b'), manifest: Some(Arc::default()), credentials: None };
     assert_eq!(platforms(Some(Ok(empty))), None);
@@ -214,8 +220,10 @@ fn an_update_carries_the_platforms_of_the_new_image_where_they_are_known() {
 fn update_of(image: &str, variables: &[(&str, &str)]) -> Update {
     let mut variables = variables.to_vec();
     variables.push(("GANTRY_SERVICES_FILTERS", "label=gantry.enable=true"));
-    let inspected =
-        Inspected { candidate: candidate_with(image, &[], &variables), answer: answer('b', Some(&[])) };
+    let inspected = Inspected {
+        candidate: candidate_with(image, &[], &variables),
+        answer: Some(Ok(answer('b', Some(&[])))),
+    };
     let selection = Arc::new(config(&variables).services);
     let inspected = match inspected.candidate.policy.as_ref().unwrap().lookup {
         LookupMethod::Registry => inspected,

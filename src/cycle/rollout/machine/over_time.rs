@@ -20,7 +20,7 @@ struct Watching {
 }
 
 /// What is seen of the service, apart from its tasks.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Look {
     image: &'static str,
     force_update: u64,
@@ -330,7 +330,7 @@ fn what_finds_no_node_is_updating_for_ever_unless_it_has_a_time_limit() {
 fn an_update_of_somebody_elses_supersedes_ours_in_every_state() {
     let theirs = Look { image: "other:2", ..new("updating") };
     assert!(matches!(Watching::begin().end(2, &theirs, &two(OLD)), Outcome::Superseded(_)));
-    assert!(matches!(Watching::begin().end(2, &nil(theirs.clone()), &[]), Outcome::Superseded(_)));
+    assert!(matches!(Watching::begin().end(2, &nil(theirs), &[]), Outcome::Superseded(_)));
     let mut rolling_back = Watching::begin();
     rolling_back.fail(2, &new("paused"), &[crash(NEW)]);
     assert!(matches!(rolling_back.end(3, &theirs, &two(OLD)), Outcome::Superseded(_)));
@@ -433,7 +433,7 @@ fn an_image_that_reads_the_same_is_told_apart_by_the_forced_update_counter() {
     let crash = Task { force_update: 4, ..crash(NEW) };
     bad.fail(2, &at(4, new("paused")), std::slice::from_ref(&crash));
     let restored = Look { image: NEW, ..asked_back("rollback_started") };
-    bad.wait(3, &at(3, restored.clone()), &with(made(4), made(3)));
+    bad.wait(3, &at(3, restored), &with(made(4), made(3)));
     let restored = Look { status: Some(("rollback_completed", "")), ..restored };
     assert_rolled_back(&bad.end(9, &at(3, restored), &with(made(3), [crash])), By::Gantry);
 
