@@ -70,6 +70,7 @@ pub mod daemon;
 pub mod heartbeat;
 pub mod hosts;
 pub mod image;
+pub mod ledger;
 pub mod registry;
 pub mod secret;
 pub mod swarm;

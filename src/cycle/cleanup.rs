@@ -48,7 +48,7 @@ pub struct Cleaned {
     pub problem: Option<String>,
 }
 
-/// Removes the images that this cycle replaced, from all nodes. A failure is only a warning.
+/// Removes the images that this cycle replaced, or that broke a service, from all nodes. A failure is only a warning.
 pub async fn clean_up<S: Swarm, R>(
     context: &Context<S, R>,
     keyring: &Keyring,
@@ -61,8 +61,14 @@ pub async fn clean_up<S: Swarm, R>(
         .iter()
         .filter(|finished| finished.outcome == Outcome::Updated && finished.from != finished.to)
         .map(|finished| &finished.from);
+    // An image that broke a service is not offered again, so it is of no use on the nodes that pulled it.
+    let broken = finished.iter().filter(|finished| match &finished.outcome {
+        Outcome::RolledBack { cause, .. } => context.config.quarantine.enabled && cause.blames_image(),
+        _ => false,
+    });
+    let broken = broken.map(|finished| &finished.to).filter(|image| image.digest().is_some());
     let own = context.itself.as_ref().and_then(|itself| itself.replaced.as_ref());
-    let replaced: BTreeSet<&ImageRef> = updated.chain(own).collect();
+    let replaced: BTreeSet<&ImageRef> = updated.chain(broken).chain(own).collect();
     if replaced.is_empty() {
         return None;
     }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::heartbeat::Heartbeat;
 use crate::image::ImageRef;
+use crate::ledger::Ledger;
 use crate::registry::Sources;
 
 /// What a cycle works with.
@@ -19,6 +20,8 @@ pub struct Context<S, R> {
     pub swarm: Arc<S>,
     /// The registries.
     pub registry: Arc<R>,
+    /// What outlives this process.
+    pub ledger: Arc<Ledger>,
     /// Our own service, when we run as one.
     pub itself: Option<Itself>,
     /// Cancelled when no new work is to begin.
@@ -36,6 +39,8 @@ pub struct Itself {
     pub image: Option<String>,
     /// The image that our own update replaced, until it is cleaned up: who began the update could not do it.
     pub replaced: Option<ImageRef>,
+    /// Its id and that of our own task.
+    pub task: Option<(String, String)>,
     /// Where the engine's socket is on the host, when we have it from there.
     pub socket: Option<String>,
 }

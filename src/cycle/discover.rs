@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 
 use super::Context;
+use super::quarantine::History;
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
 use crate::swarm::{Listing, Mode, Role, Service, Swarm};
@@ -37,6 +38,8 @@ pub struct Candidate {
     pub is_excluded: bool,
     /// Whether it is our own service.
     pub is_itself: bool,
+    /// What it was before.
+    pub history: History,
     /// Its settings.
     pub policy: Result<ServicePolicy, LabelMistakes>,
 }
@@ -49,7 +52,7 @@ impl Candidate {
     }
 }
 
-/// Lists the services: one request, and one more for those that filters exclude.
+/// Reads the ledger and lists the services: one request each, and one more for those that filters exclude.
 pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     let selection = &context.config.services;
     let engine = context.swarm.engine().await.context("cannot ask the engine about itself")?;
@@ -58,6 +61,10 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
         Role::Worker => bail!("{} is a worker; run Gantry on a manager node", engine.host_name),
         Role::None => bail!("{} is not in a swarm; run Gantry on a manager node", engine.host_name),
     }
+
+    context.ledger.read(&*context.swarm, &engine).await.with_context(|| {
+        format!("cannot read the ledger (the config {}, GANTRY_LEDGER_NAME)", context.config.ledger_name)
+    })?;
 
     let listed = context.swarm.services(Listing::Filters(&selection.filters)).await.with_context(|| {
         let filters: Vec<String> = selection.filters.iter().map(ToString::to_string).collect();
@@ -92,12 +99,14 @@ fn candidate<S, R>(
 ) -> Candidate {
     let facts = service.spec.facts();
     let policy = ServicePolicy::of(&context.config, &facts.labels);
+    let history = History::of(&service);
     Candidate {
         name: facts.name.clone(),
         image: facts.image.clone(),
         mode: facts.mode,
         is_excluded: context.config.services.excluded.contains(&facts.name) || excluded.contains(&service.id),
         is_itself: itself == Some(&facts.name),
+        history,
         policy,
         id: service.id,
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use crate::ledger::turn::Turn;
 use crate::registry::{Keyring, Registry};
 use crate::swarm::Swarm;
 
@@ -15,9 +16,11 @@ mod context;
 pub mod discover;
 pub mod inspect;
 pub mod plan;
+pub mod quarantine;
 pub mod remover;
 pub mod report;
 pub mod rollout;
+mod turn;
 
 pub use self::context::{Context, Itself};
 pub use self::report::Report;
@@ -25,14 +28,33 @@ pub use self::report::Report;
 /// Runs one cycle. An error that concerns all services is part of the report as well.
 pub async fn run<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>) -> Report {
     let mut report = Report::default();
-    if let Err(error) = stages(context, &mut report).await {
-        report.error = Some(format!("{error:#}"));
-    }
+    let work = async {
+        loop {
+            match stages(context, &mut report).await {
+                Ok(Next::LookAgain) => report = Report::default(),
+                Ok(Next::Done) => return None,
+                Err(error) => return Some(format!("{error:#}")),
+            }
+        }
+    };
+    let error = tokio::select! {
+        error = work => error,
+        () = context.ledger.keep(&*context.swarm) => None,
+    };
+    context.ledger.give_back(&*context.swarm).await;
+    report.error = error;
     report.is_interrupted = context.stop.is_cancelled();
     report
 }
 
-async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mut Report) -> Result<()> {
+/// What follows when the stages are through.
+enum Next {
+    Done,
+    /// Another Gantry has been at work since they looked. Its turn is over, and it is ours now.
+    LookAgain,
+}
+
+async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mut Report) -> Result<Next> {
     context.beat();
     let found = discover::discover(context).await?;
     let keyring = Keyring::open(&context.credential_sources())?;
@@ -44,13 +66,23 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         if context.stop.is_cancelled() {
             break;
         }
-        let inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
-        let planned = plan::plan(&inspected, &selection);
+        let mut inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
+        turn::ask_tasks(context, &mut inspected).await;
+        let planned = plan::plan(&inspected, &selection, &context.quarantine());
+        let turn = turn::take(context, &inspected, &planned).await;
         drop(inspected);
+        match turn {
+            Turn::Ours => {}
+            Turn::OursAfterWait => return Ok(Next::LookAgain),
+            Turn::NotOurs { .. } | Turn::Stopped => {
+                report.postpone(planned, &turn);
+                break;
+            }
+        }
         let (finished, not_begun) = rollout::roll_out(context, report.take_decisions(planned)).await;
         report.finished.extend(finished);
         report.not_begun += not_begun;
     }
     report.cleanup = cleanup::clean_up(context, &keyring, &report.finished).await;
-    Ok(())
+    Ok(Next::Done)
 }

@@ -11,6 +11,7 @@ use crate::swarm::{Facts, Mode, Order, Service};
 
 use super::discover::Candidate;
 use super::inspect::{Answer, Inspected};
+use super::quarantine::{HeldBack, Quarantine};
 
 /// What is to happen to one service.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub enum Decision {
 }
 
 /// Why a service is left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// It is excluded by name, filter or label.
     Excluded,
@@ -49,6 +50,8 @@ pub enum Reason {
     NoContainer,
     /// Gantry was stopped before its registry was asked.
     NotAsked,
+    /// What its tag stands at has broken it or others, or a person has moved it away from that.
+    HeldBack(Box<HeldBack>),
 }
 
 /// One update, with nothing left to choose.
@@ -75,13 +78,13 @@ pub struct Update {
 }
 
 /// Decides on all services that were looked at.
-pub fn plan(inspected: &[Inspected], selection: &Arc<Selection>) -> Vec<Planned> {
+pub fn plan(inspected: &[Inspected], selection: &Arc<Selection>, quarantine: &Quarantine) -> Vec<Planned> {
     inspected
         .iter()
         .map(|Inspected { candidate, answer }| Planned {
             service: candidate.name.clone(),
             image: candidate.image_name(),
-            decision: decide(candidate, answer.as_ref(), selection),
+            decision: decide(candidate, answer.as_ref(), selection, quarantine),
         })
         .collect()
 }
@@ -91,6 +94,7 @@ fn decide(
     candidate: &Candidate,
     answer: Option<&Result<Answer, String>>,
     selection: &Arc<Selection>,
+    quarantine: &Quarantine,
 ) -> Decision {
     if candidate.is_excluded {
         return Decision::LeftAlone(Reason::Excluded);
@@ -117,6 +121,9 @@ fn decide(
         Some(Err(cause)) => return Decision::Error(cause.clone()),
         Some(Ok(answer)) if is_current(from.digest(), answer) => return Decision::UpToDate,
         Some(Ok(Answer { digest, manifest, credentials })) => {
+            if let Some(held) = quarantine.holds_back(candidate, &from, digest) {
+                return Decision::LeftAlone(Reason::HeldBack(Box::new(held)));
+            }
             let platforms = manifest.as_ref().map(|manifest| manifest.platforms.clone());
             let platforms = platforms.filter(|platforms| !platforms.is_empty());
             (from.pinned(digest), platforms, false, credentials.clone())
@@ -229,6 +236,7 @@ fn order(wanted: UpdateOrder, facts: &Facts) -> Option<Order> {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::HeldBack(held) => return held.fmt(f),
             Self::Excluded => "excluded",
             Self::PinnedByDigest => "pinned by digest without a tag, so there is nothing newer to look for",
             Self::Job => "a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)",

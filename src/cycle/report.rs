@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use super::cleanup::Cleaned;
 use super::plan::{Decision, Planned, Reason, Update};
 use super::rollout::{Finished, Outcome};
+use crate::ledger::turn::Turn;
 
 /// What one cycle did.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub struct Report {
     pub finished: Vec<Finished>,
     /// Updates that were not begun because Gantry was stopped.
     pub not_begun: usize,
+    /// The other Gantry that was rolling out for longer than this one would wait.
+    pub postponed: Option<String>,
     /// What the cleaning did, where there was something to clean.
     pub cleanup: Option<Cleaned>,
     /// Whether Gantry was stopped meanwhile.
@@ -58,6 +61,14 @@ impl Report {
             }
         }
         updates
+    }
+
+    /// Takes note of decisions that nothing follows from in this cycle.
+    pub(super) fn postpone(&mut self, planned: Vec<Planned>, turn: &Turn) {
+        self.not_begun += self.take_decisions(planned).len();
+        if let Turn::NotOurs { holder } = turn {
+            self.postponed = Some(holder.clone());
+        }
     }
 
     /// Whether anything failed: a cycle that did makes a one-shot run exit with 1.
@@ -101,6 +112,9 @@ impl Report {
                 separator = ", ";
             }
         }
+        if let Some(holder) = &self.postponed {
+            let _ = write!(summary, "; postponed, as another Gantry ({holder}) is rolling out");
+        }
         if self.is_interrupted {
             summary.push_str("; interrupted");
         }
@@ -119,11 +133,21 @@ impl Report {
             let names: Vec<&str> = services.iter().map(|finished| finished.service.as_str()).collect();
             lines.push((weight, format!("{name}: {}", names.join(" "))));
         }
-        for (service, reason) in &self.left_alone {
-            lines.push((Weight::Detail, format!("left alone: {service}: {reason}")));
+        for (reason, services) in self.services_by_reason() {
+            let weight = if matches!(reason, Reason::HeldBack(_)) { Weight::Warning } else { Weight::Detail };
+            lines.push((weight, format!("left alone: {}: {reason}", services.join(" "))));
         }
         lines.sort_by_key(|(weight, _)| *weight);
         lines
+    }
+
+    /// The services that were left alone, those with the same reason together.
+    fn services_by_reason(&self) -> Vec<(&Reason, Vec<&str>)> {
+        let mut by_words: BTreeMap<String, (&Reason, Vec<&str>)> = BTreeMap::new();
+        for (service, reason) in &self.left_alone {
+            by_words.entry(reason.to_string()).or_insert((reason, Vec::new())).1.push(service);
+        }
+        by_words.into_values().collect()
     }
 
     fn services_by_outcome(&self) -> BTreeMap<&'static str, Vec<&Finished>> {

@@ -68,12 +68,14 @@ async fn search<S: Swarm>(swarm: &S, engine: &EngineAddress) -> Result<Option<It
         let Some(service_id) = container.labels.get("com.docker.swarm.service.id") else {
             return Ok(None);
         };
-        return Ok(swarm.service(service_id).await?.map(|service| describe(&service, engine)));
+        let task = container.labels.get("com.docker.swarm.task.id");
+        let task = task.map(|task| (service_id.clone(), task.clone()));
+        return Ok(swarm.service(service_id).await?.map(|service| describe(&service, engine, task)));
     }
     Ok(None)
 }
 
-fn describe(service: &Service, engine: &EngineAddress) -> Itself {
+fn describe(service: &Service, engine: &EngineAddress, task: Option<(String, String)>) -> Itself {
     let inside = match engine {
         EngineAddress::Unix(path) => path.to_string_lossy().into_owned(),
         EngineAddress::Tcp { .. } => DEFAULT_SOCKET.to_owned(),
@@ -86,6 +88,7 @@ fn describe(service: &Service, engine: &EngineAddress) -> Itself {
             .filter(|&previous| Some(previous) != image.as_ref())
             .and_then(|it| it.parse().ok()),
         image,
+        task,
         socket: mount_source(service.spec.json(), &inside),
     }
 }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::cycle::report::Weight;
 use crate::cycle::{self, Context, Report};
 use crate::heartbeat::Heartbeat;
+use crate::ledger::Ledger;
 use crate::registry::Registry;
 use crate::swarm::Swarm;
 
@@ -51,6 +52,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
     /// `on_node_name` is told the engine's host name as soon as it is known.
     pub async fn run(&self, on_node_name: impl Fn(&str)) -> End {
         let mut itself = itself::Search::new();
+        let ledger = Arc::new(Ledger::new(&self.config.ledger_name));
         loop {
             let begun = Instant::now();
             itself.go_on(&*self.swarm, &self.config.engine, &on_node_name).await;
@@ -58,6 +60,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 config: self.config.clone(),
                 swarm: self.swarm.clone(),
                 registry: self.registry.clone(),
+                ledger: ledger.clone(),
                 itself: itself.found().cloned(),
                 stop: self.stop.clone(),
                 heartbeat: self.heartbeat.clone(),

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::Config;
+use crate::cycle::quarantine::History;
+use crate::ledger::book::Book;
 use crate::registry::Manifest;
 
 fn digest(digit: char) -> Digest {
@@ -24,6 +26,17 @@ fn labels(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
     labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
+/// Nothing is known of any image.
+fn no_quarantine() -> Quarantine {
+    Quarantine {
+        is_on: true,
+        book: Book::default(),
+        now: jiff::Timestamp::UNIX_EPOCH,
+        duration: None,
+        node: String::new(),
+    }
+}
+
 fn candidate(image: &str) -> Candidate {
     candidate_with(image, &[], &[])
 }
@@ -36,6 +49,7 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
         mode: Mode::Replicated(1),
         is_excluded: false,
         is_itself: false,
+        history: History::default(),
         policy: ServicePolicy::of(&config(variables), &labels(own)),
     }
 }
@@ -54,7 +68,7 @@ fn answer(digit: char, children: Option<&[char]>) -> Answer {
 
 fn decision(candidate: &Candidate, answer: Option<Result<Answer, String>>) -> Decision {
     let inspected = Inspected { candidate: candidate.clone(), answer };
-    let mut planned = plan(&[inspected], &Arc::new(config(&[]).services));
+    let mut planned = plan(&[inspected], &Arc::new(config(&[]).services), &no_quarantine());
     assert_eq!(planned.len(), 1, "exactly one decision for each service");
     planned.remove(0).decision
 }
@@ -190,7 +204,7 @@ fn every_service_gets_its_own_decision_whoever_stands_beside_it() {
     ];
     let selection = Arc::new(config(&[]).services);
     let words = |inspected: &[Inspected]| -> Vec<String> {
-        plan(inspected, &selection).iter().map(|planned| word(&planned.decision)).collect()
+        plan(inspected, &selection, &no_quarantine()).iter().map(|planned| word(&planned.decision)).collect()
     };
     let alone: Vec<String> = all.iter().flat_map(|one| words(std::slice::from_ref(one))).collect();
     assert_eq!(words(&all), alone);
@@ -199,7 +213,7 @@ fn every_service_gets_its_own_decision_whoever_stands_beside_it() {
     let mut backwards = words(&reversed);
     backwards.reverse();
     assert_eq!(backwards, alone);
-    assert_eq!(plan(&all, &selection)[0].image, "host:5000/team/app:1");
+    assert_eq!(plan(&all, &selection, &no_quarantine())[0].image, "host:5000/team/app:1");
 }
 
 #[test]
@@ -229,7 +243,7 @@ fn update_of(image: &str, variables: &[(&str, &str)]) -> Update {
         LookupMethod::Registry => inspected,
         LookupMethod::None => Inspected { answer: None, ..inspected },
     };
-    match plan(&[inspected], &selection).remove(0).decision {
+    match plan(&[inspected], &selection, &no_quarantine()).remove(0).decision {
         Decision::Update(update) => *update,
         other => panic!("{other:?}"),
     }

@@ -120,6 +120,20 @@ impl Cause {
         let ended_badly = task.has_failed() || task.exit_code.is_some_and(|code| code != 0);
         ended_badly.then_some(Self::TaskFailed { node, exit_code: task.exit_code, error })
     }
+
+    /// Whether the image is to blame, as far as can be told.
+    pub fn blames_image(&self) -> bool {
+        match self {
+            Self::TaskFailed { .. }
+            | Self::Ended { .. }
+            | Self::Unhealthy { .. }
+            | Self::OutOfMemory { .. }
+            | Self::NotRunning { .. }
+            | Self::Stopped { .. } => true,
+            Self::TimedOut { waiting, .. } => !waiting.contains("waiting for a node"),
+            _ => false,
+        }
+    }
 }
 
 /// The engine says `No such image` for whatever kept it from pulling.

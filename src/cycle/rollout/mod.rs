@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use self::machine::{Machine, Mark, Seen, Step, Terms};
 use self::progress::Progress;
@@ -16,6 +16,7 @@ use self::watch::{LookOut, Snapshot};
 use super::Context;
 use super::plan::Update;
 use crate::image::ImageRef;
+use crate::ledger::Permission;
 use crate::registry::Registry;
 use crate::swarm::Swarm;
 
@@ -31,6 +32,9 @@ mod watch;
 
 pub use cause::Cause;
 pub use outcome::{By, Outcome};
+
+/// How soon it is looked again whether we are sure of the lease.
+const SURE_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many of a failed task's last lines are kept.
 const LOG_LINES: usize = 10;
@@ -70,15 +74,21 @@ pub async fn roll_out<S: Swarm, R: Registry>(
     loop {
         while workers.len() < context.config.updates.workers.max(1)
             && !context.stop.is_cancelled()
+            && context.ledger.permission() == Permission::Granted
             && let Some(update) = queue.next()
         {
             let begun = (update.service.clone(), update.from.clone(), update.to.clone());
             let worker = workers.spawn(carry_out(context.clone(), look_out.clone(), update));
             under_way.insert(worker.id(), begun);
         }
+        // The engine is away, or slow: until we have seen that the lease is still ours, nothing begins.
+        let is_unsure = queue.len() > 0
+            && !context.stop.is_cancelled()
+            && context.ledger.permission() == Permission::Unsure;
         let ended = tokio::select! {
-            ended = workers.join_next_with_id() => ended,
+            ended = workers.join_next_with_id(), if !workers.is_empty() || !is_unsure => ended,
             () = &mut keeping => None,
+            () = sleep(SURE_AGAIN), if is_unsure => continue,
         };
         match ended {
             Some(Ok((_, one))) => finished.push(one),
@@ -157,6 +167,9 @@ async fn update_one<S: Swarm, R: Registry>(
         let step = machine.step(&snapshot.of(&update.id), Instant::now());
         if !had_failed && (machine.cause().is_some() || matches!(step, Step::Finish(Outcome::Failed { .. })))
         {
+            if let Some(cause) = machine.cause() {
+                context.remember_failure(update, cause);
+            }
             *log = last_lines(context, &terms.sent, &snapshot, &update.id).await;
         }
         match step {

@@ -108,7 +108,8 @@ async fn we_ourselves_are_updated_before_the_others_are_looked_at() {
     scene.registry.release("registry.test/gantry:latest", "old");
     scene.service("a-site").create();
     scene.service("zz-gantry").image(&pinned("registry.test/gantry:latest", "old")).replicas(1).create();
-    scene.itself = Some(Itself { name: "zz-gantry".into(), image: None, replaced: None, socket: None });
+    scene.itself =
+        Some(Itself { name: "zz-gantry".into(), image: None, replaced: None, task: None, socket: None });
     scene.registry.release("registry.test/gantry:latest", "new");
     scene.registry.release(APP, "new");
     let report = scene.cycle().await;
@@ -132,6 +133,7 @@ async fn the_remover_runs_on_every_node_that_is_up_and_leaves_nothing_behind() {
         name: "gantry".into(),
         image: Some(pinned(own, "own")),
         replaced: None,
+        task: None,
         socket: Some("/srv/docker.sock".into()),
     });
     scene.service("web").create();

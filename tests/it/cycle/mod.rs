@@ -4,6 +4,7 @@ mod daemon;
 mod failing;
 mod looking;
 mod meanwhile;
+mod remembering;
 mod removing;
 mod requests;
 mod verdicts;
@@ -15,6 +16,7 @@ use gantry::config::Config;
 use gantry::cycle::rollout::{Finished, Outcome};
 use gantry::cycle::{self, Context, Itself, Report};
 use gantry::heartbeat::Heartbeat;
+use gantry::ledger::Ledger;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +75,7 @@ impl Scene {
             config: self.config(),
             swarm: Arc::new(self.swarm.clone()),
             registry: Arc::new(self.registry.clone()),
+            ledger: Arc::new(Ledger::new(&self.config().ledger_name)),
             itself: self.itself.clone(),
             stop: self.stop.clone(),
             heartbeat: Heartbeat::new(Instant::now()),

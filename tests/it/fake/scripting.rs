@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gantry::swarm::{Service, Spec, SwarmError, TaskState, UpdateState};
+use gantry::swarm::{ConfigObject, Service, Spec, SwarmError, TaskState, UpdateState};
 
 use super::handle::FakeSwarm;
 use super::image::{Behaviour, Fate};
@@ -208,6 +208,11 @@ impl FakeSwarm {
     /// The service of that name, as the engine shows it; not a request.
     pub fn see(&self, name: &str) -> Option<Service> {
         self.ask(|world| world.find(name).map(|service| world.show(service, true)))
+    }
+
+    /// The config of that name; not a request.
+    pub fn config(&self, name: &str) -> Option<ConfigObject> {
+        self.ask(|world| world.configs.get(name).cloned())
     }
 
     /// The service's specification.

@@ -1,0 +1,283 @@
+//! What is not offered to whom, and why. Pure.
+//!
+//! Evidence, in this order: what the ledger remembers, and what the service itself shows. It shows a digest that it
+//! went back from in two ways. A rollback that somebody asked for, Gantry or a person, leaves it in the previous
+//! specification. A rollback by the swarm leaves no previous specification, but a failed task with it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::discover::Candidate;
+use super::inspect::Inspected;
+use super::plan::{Decision, Planned, Reason, Update};
+use crate::image::{Digest, ImageRef};
+use crate::ledger::book::{Book, Change, Present};
+use crate::ledger::entry::{Entry, Subject, Verdict, image_name};
+use crate::swarm::{Service, Task};
+
+/// What a cycle knows of broken images.
+#[derive(Clone, Debug)]
+pub struct Quarantine {
+    /// Whether it counts.
+    pub is_on: bool,
+    /// What the ledger remembers.
+    pub book: Book,
+    /// The time, by the engine's clock.
+    pub now: Timestamp,
+    /// How long a digest stays; `None`: until its tag moves on, or by hand.
+    pub duration: Option<Duration>,
+    /// Our node, for new entries.
+    pub node: String,
+}
+
+/// What a service shows of what it was before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The image of its previous specification.
+    pub previous: Option<ImageRef>,
+    /// Whether its last change was a rollback, and whose.
+    pub rollback: Option<RolledBack>,
+    /// What its failed tasks tell, where somebody had to look: by digest, the swarm's words.
+    pub failed: BTreeMap<Digest, String>,
+}
+
+/// Who asked for a rollback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolledBack {
+    /// The swarm did it by itself.
+    BySwarm,
+    /// Gantry or a person.
+    OnRequest,
+}
+
+/// A digest that is not offered to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Why.
+    pub why: Why,
+    /// The digest.
+    pub digest: Digest,
+    /// The cause in words; may be empty.
+    pub cause: String,
+    /// The name by which `gantry release` releases it.
+    pub release: String,
+    /// To be remembered, where only the service itself shows it so far.
+    pub news: Option<Box<Entry>>,
+}
+
+/// Why a digest is not offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It broke this service.
+    BrokeService,
+    /// It broke so many services that its rollout was stopped.
+    RolloutStopped,
+    /// A person moved the service away from it.
+    LeftByHand,
+}
+
+impl History {
+    /// What a service shows in a listing.
+    pub fn of(service: &Service) -> Self {
+        let previous = service.previous.as_ref().and_then(|spec| spec.facts().image.as_deref()?.parse().ok());
+        let is_rollback = service.update.as_ref().is_some_and(|update| update.state.is_rollback());
+        let by =
+            if service.rollback_by_swarm().is_some() { RolledBack::BySwarm } else { RolledBack::OnRequest };
+        Self { previous, rollback: is_rollback.then_some(by), failed: BTreeMap::new() }
+    }
+
+    /// Takes from the service's tasks which digests of this image failed. The latest failure of each tells.
+    pub fn take_tasks(&mut self, image: &ImageRef, tasks: &[Task]) {
+        let mut failed: Vec<&Task> = tasks.iter().filter(|task| task.has_ended()).collect();
+        failed.sort_by_key(|task| (task.has_failed(), task.created_at));
+        for task in failed {
+            if let Ok(of_task) = task.image.parse::<ImageRef>()
+                && image_name(&of_task) == image_name(image)
+                && let Some(digest) = of_task.digest()
+            {
+                self.failed.insert(digest.clone(), task.error.clone());
+            }
+        }
+    }
+}
+
+impl Quarantine {
+    /// Why this digest is not offered to this service, which has `from`; `None`: it is.
+    pub fn holds_back(&self, candidate: &Candidate, from: &ImageRef, digest: &Digest) -> Option<HeldBack> {
+        let image = image_name(from).filter(|_| self.is_on)?;
+        let own = self.book.service(&candidate.name, &candidate.id).filter(|entry| entry.digest == *digest);
+        let of_image = self.book.image(&image);
+        let held = |why, entry: &Entry, release: &str| HeldBack {
+            why,
+            digest: digest.clone(),
+            cause: entry.cause.clone(),
+            release: release.to_owned(),
+            news: None,
+        };
+        match own {
+            Some(entry) if entry.verdict == Verdict::Released => return None,
+            Some(entry) if entry.holds_back(digest, self.now, self.duration) => {
+                let is_by_hand = entry.verdict == Verdict::LeftByHand;
+                let why = if is_by_hand { Why::LeftByHand } else { Why::BrokeService };
+                return Some(held(why, entry, &candidate.name));
+            }
+            // It has run out, and what the service shows is the same story.
+            Some(_) => return None,
+            None => {}
+        }
+        if let Some(entry) = of_image.filter(|entry| entry.holds_back(digest, self.now, self.duration)) {
+            return Some(held(Why::RolloutStopped, entry, &image));
+        }
+        let (why, cause) = self.shown(candidate, from, digest, of_image)?;
+        let news = self.entry(&candidate.name, &candidate.id, image, digest, verdict_of(why), &cause);
+        let release = candidate.name.clone();
+        Some(HeldBack { why, digest: digest.clone(), cause, release, news: Some(Box::new(news)) })
+    }
+
+    /// What the service itself shows.
+    fn shown(
+        &self,
+        candidate: &Candidate,
+        from: &ImageRef,
+        digest: &Digest,
+        of_image: Option<&Entry>,
+    ) -> Option<(Why, String)> {
+        let History { previous, rollback, failed } = &candidate.history;
+        // Where the tag has moved since, or gone back, an older specification tells nothing.
+        let is_still_offered = of_image.is_none_or(|entry| entry.digest == *digest);
+        if *rollback == Some(RolledBack::BySwarm) {
+            return failed
+                .get(digest)
+                .map(|error| (Why::BrokeService, format!("Swarm rolled it back: {error}")));
+        }
+        let left = previous.as_ref().filter(|image| image_name(image) == image_name(from))?.digest()?;
+        let was_offered = of_image.is_some_and(|entry| entry.digest == *digest && !entry.has_gone_back());
+        let is_left = left == digest && from.digest() != Some(digest);
+        let is_by_hand = if rollback.is_some() { is_still_offered } else { was_offered };
+        (is_left && is_by_hand).then(|| (Why::LeftByHand, String::new()))
+    }
+
+    /// Whether only the tasks of this service can tell what it went back from.
+    pub fn needs_tasks(&self, inspected: &Inspected) -> bool {
+        let Inspected { candidate, answer: Some(Ok(answer)) } = inspected else { return false };
+        let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
+        image.is_some_and(|image| {
+            self.is_on
+                && candidate.history.rollback == Some(RolledBack::BySwarm)
+                && image.digest() != Some(&answer.digest)
+                && self
+                    .book
+                    .service(&candidate.name, &candidate.id)
+                    .is_none_or(|own| own.digest != answer.digest)
+                && self.holds_back(candidate, &image, &answer.digest).is_none()
+        })
+    }
+
+    /// An entry about one service.
+    pub fn entry(
+        &self,
+        service: &str,
+        id: &str,
+        image: String,
+        digest: &Digest,
+        verdict: Verdict,
+        cause: &str,
+    ) -> Entry {
+        Entry {
+            subject: Subject::Service(service.to_owned()),
+            verdict,
+            image,
+            digest: digest.clone(),
+            service_id: id.to_owned(),
+            at: self.now,
+            node: self.node.clone(),
+            before: Vec::new(),
+            cause: cause.to_owned(),
+        }
+    }
+
+    /// An entry about an image and the digest that it is pinned to.
+    pub fn entry_of_image(&self, image: &ImageRef, verdict: Verdict, cause: &str) -> Option<Entry> {
+        let (name, digest) = (image_name(image)?, image.digest()?);
+        let entry = self.entry("", "", name.clone(), digest, verdict, cause);
+        Some(Entry { subject: Subject::Image(name), ..entry })
+    }
+
+    /// What is remembered when these updates begin: which digests are offered.
+    pub fn offers<'a>(&self, updates: impl Iterator<Item = &'a Update>) -> Vec<Change> {
+        let images: BTreeMap<String, &ImageRef> =
+            updates.filter_map(|update| Some((image_name(&update.to)?, &update.to))).collect();
+        let entries =
+            images.into_values().filter_map(|image| self.entry_of_image(image, Verdict::Offered, ""));
+        // The time of an offer that is remembered already is not worth a write.
+        let is_new = |entry: &Entry| {
+            let Subject::Image(name) = &entry.subject else { return true };
+            self.book
+                .image(name)
+                .is_none_or(|old| old.digest != entry.digest || old.verdict == Verdict::Released)
+        };
+        entries.filter(is_new).map(Change::Put).collect()
+    }
+
+    /// The entries that have had their time.
+    pub fn outdated(&self, present: &Present) -> Vec<Change> {
+        self.book.outdated(present, self.now, self.duration).into_iter().map(Change::Forget).collect()
+    }
+
+    /// Ids of services that are remembered and were not looked at: they may be gone.
+    pub fn unseen(&self, present: &Present) -> Vec<String> {
+        let ids = self.book.entries().map(|entry| entry.service_id.clone()).filter(|id| !id.is_empty());
+        ids.filter(|id| !present.services.contains_key(id)).collect()
+    }
+}
+
+/// What was looked at, as far as entries may depend on it.
+pub fn present(inspected: &[Inspected]) -> Present {
+    let mut present = Present::default();
+    for Inspected { candidate, answer } in inspected {
+        let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
+        let digest = image.as_ref().and_then(|image| image.digest().cloned());
+        present.services.insert(candidate.id.clone(), digest);
+        if let (Some(name), Some(Ok(answer))) = (image.as_ref().and_then(image_name), answer) {
+            present.tags.insert(name, answer.digest.clone());
+        }
+    }
+    present
+}
+
+/// What only services showed so far, to be remembered before they show it no longer: a change of a label is
+/// enough for that.
+pub fn news(planned: &[Planned]) -> impl Iterator<Item = Change> {
+    planned.iter().filter_map(|planned| match &planned.decision {
+        Decision::LeftAlone(Reason::HeldBack(held)) => Some(Change::Put(*held.news.clone()?)),
+        _ => None,
+    })
+}
+
+fn verdict_of(why: Why) -> Verdict {
+    match why {
+        Why::LeftByHand => Verdict::LeftByHand,
+        Why::BrokeService | Why::RolloutStopped => Verdict::Quarantined,
+    }
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = self.digest.short();
+        match self.why {
+            Why::BrokeService => write!(f, "{short} is in quarantine here")?,
+            Why::RolloutStopped => write!(f, "{short} is in quarantine for all services")?,
+            Why::LeftByHand => write!(f, "rolled back by hand from {short}")?,
+        }
+        if !self.cause.is_empty() {
+            write!(f, " ({})", self.cause)?;
+        }
+        write!(f, "; left alone until the tag moves on, or until `gantry release {}`", self.release)
+    }
+}
+
+#[cfg(test)]
+mod tests;

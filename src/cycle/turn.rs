@@ -1,0 +1,125 @@
+//! Between plan and rollout: what services and ledger know of broken images, and whose turn it is to roll out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Context;
+use super::inspect::Inspected;
+use super::plan::{Decision, Planned, Update};
+use super::quarantine::{self, Quarantine};
+use super::rollout::Cause;
+use crate::image::ImageRef;
+use crate::ledger::book::Change;
+use crate::ledger::entry::{Verdict, image_name};
+use crate::ledger::turn::{Turn, Wish};
+use crate::swarm::{Listing, Swarm};
+
+/// How long a single cycle waits for another Gantry. With an interval it is the interval: the next cycle would try
+/// again then.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
+impl<S: Swarm, R> Context<S, R> {
+    /// What is known of broken images now.
+    pub(super) fn quarantine(&self) -> Quarantine {
+        let config = &self.config.quarantine;
+        Quarantine {
+            is_on: config.enabled,
+            book: self.ledger.book(),
+            now: self.ledger.now(),
+            duration: config.duration,
+            node: self.ledger.node(),
+        }
+    }
+
+    /// Remembers that an image has broken a service: known, and written soon, before the rollback is over.
+    pub(super) fn remember_failure(&self, update: &Update, cause: &Cause) {
+        if !self.config.quarantine.enabled || !cause.blames_image() {
+            return;
+        }
+        if let (Some(image), Some(digest)) = (image_name(&update.to), update.to.digest()) {
+            let cause = cause.to_string();
+            let quarantine = self.quarantine();
+            let (service, id) = (&update.service, &update.id);
+            let entry = quarantine.entry(service, id, image, digest, Verdict::Quarantined, &cause);
+            self.ledger.note(Change::Put(entry));
+        }
+    }
+
+    /// Remembers that the rollout of an image was stopped, because of what it did to the services that got it.
+    pub(super) fn remember_stopped(&self, image: &ImageRef, why: &str) {
+        if !self.config.quarantine.enabled {
+            return;
+        }
+        if let Some(entry) = self.quarantine().entry_of_image(image, Verdict::Quarantined, why) {
+            self.ledger.note(Change::Put(entry));
+        }
+    }
+}
+
+/// Looks at the failed tasks of services that the swarm has rolled back by itself, as nothing else tells from
+/// what: one request for all of them, and none once the ledger knows.
+pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &mut [Inspected]) {
+    let quarantine = context.quarantine();
+    let mut asked: Vec<&mut Inspected> =
+        inspected.iter_mut().filter(|inspected| quarantine.needs_tasks(inspected)).collect();
+    if asked.is_empty() {
+        return;
+    }
+    let ids: Vec<String> = asked.iter().map(|inspected| inspected.candidate.id.clone()).collect();
+    match context.swarm.tasks(&ids).await {
+        Ok(tasks) => {
+            for Inspected { candidate, .. } in &mut asked {
+                let Some(Ok(image)) = candidate.image.as_deref().map(str::parse::<ImageRef>) else {
+                    continue;
+                };
+                let own: Vec<_> =
+                    tasks.iter().filter(|task| task.service_id == candidate.id).cloned().collect();
+                candidate.history.take_tasks(&image, &own);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, services = ids.len(), "cannot see what Swarm rolled these services back from")
+        }
+    }
+}
+
+/// Remembers what only services showed so far, and takes the lease if there is something to update.
+pub(super) async fn take<S: Swarm, R>(
+    context: &Arc<Context<S, R>>,
+    inspected: &[Inspected],
+    planned: &[Planned],
+) -> Turn {
+    quarantine::news(planned).for_each(|change| context.ledger.note(change));
+    let updates = || {
+        planned.iter().filter_map(|planned| match &planned.decision {
+            Decision::Update(update) => Some(&**update),
+            _ => None,
+        })
+    };
+    if updates().next().is_none() {
+        return Turn::Ours;
+    }
+    let quarantine = context.quarantine();
+    let mut present = quarantine::present(inspected);
+    let unseen = quarantine.unseen(&present);
+    if !unseen.is_empty()
+        && let Ok(found) = context.swarm.services(Listing::Ids(&unseen)).await
+    {
+        let is_gone = |id: &String| found.iter().all(|service| service.id != *id);
+        present.gone = unseen.into_iter().filter(is_gone).collect();
+    }
+    let mut changes = quarantine.outdated(&present);
+    changes.extend(quarantine.offers(updates()));
+    let who = context.itself_name().map_or_else(
+        || format!("{}/{}", context.ledger.node(), std::process::id()),
+        |name| format!("{name}@{}", context.ledger.node()),
+    );
+    let wish = Wish {
+        who,
+        task: context.itself.as_ref().and_then(|itself| itself.task.clone()),
+        changes,
+        patience: context.config.interval.unwrap_or(PATIENCE),
+        stop: context.stop.clone(),
+    };
+    context.ledger.take(&*context.swarm, &wish, || context.beat()).await
+}

@@ -1,0 +1,188 @@
+//! All entries, as one value: what the plan asks, and how the labels change. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::codec;
+use super::entry::{Entry, Subject, Verdict};
+use super::lease::{Lease, Party};
+use crate::image::Digest;
+
+/// Most entries that are kept.
+const MAX_ENTRIES: usize = 128;
+
+/// Most bytes of entries that are kept. Every change writes all of them to the swarm's log (Raft), which is made for
+/// small entries.
+const MAX_BYTES: usize = 32 << 10;
+
+/// The labels of the config, as they are in the swarm.
+pub type Labels = BTreeMap<String, String>;
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Book {
+    entries: BTreeMap<Subject, Entry>,
+    /// Labels that look like entries and cannot be read.
+    pub damaged: Vec<String>,
+}
+
+/// One change to what is remembered. It can be made to any state of the ledger, so that two that write at once
+/// lose nothing of each other's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Remember this instead of what was remembered of its subject.
+    Put(Entry),
+    /// Forget, if it is still this.
+    Forget(Entry),
+}
+
+/// What is known of the present, to tell entries that have had their time.
+#[derive(Clone, Debug, Default)]
+pub struct Present {
+    /// The digest that each image's tag has now, where its registry was asked.
+    pub tags: BTreeMap<String, Digest>,
+    /// The digest that each service has, by its id, where it was looked at.
+    pub services: BTreeMap<String, Option<Digest>>,
+    /// Ids of services that do not exist any more.
+    pub gone: BTreeSet<String>,
+}
+
+impl Book {
+    /// Reads the labels. What is no entry is left out.
+    pub fn read(labels: &Labels) -> Self {
+        let mut book = Self::default();
+        for (key, text) in labels {
+            let Some(subject) = codec::subject(key) else { continue };
+            match codec::read(&subject, text) {
+                Some(entry) => _ = book.entries.insert(subject, entry),
+                None => book.damaged.push(key.clone()),
+            }
+        }
+        book
+    }
+
+    /// All entries, services first.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// What is remembered of a service, if it is still the same one.
+    pub fn service(&self, name: &str, id: &str) -> Option<&Entry> {
+        self.entries.get(&Subject::Service(name.to_owned())).filter(|entry| entry.service_id == id)
+    }
+
+    /// What is remembered of an image.
+    pub fn image(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(&Subject::Image(name.to_owned()))
+    }
+
+    /// Changes what is remembered.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Put(entry) => _ = self.entries.insert(entry.subject.clone(), self.following(entry)),
+            Change::Forget(entry) => {
+                if self.entries.get(&entry.subject) == Some(entry) {
+                    self.entries.remove(&entry.subject);
+                }
+            }
+        }
+    }
+
+    /// The entry with the history of what it replaces. That a digest is in quarantine for all is not forgotten
+    /// because somebody offers it to one.
+    fn following(&self, entry: &Entry) -> Entry {
+        match self.entries.get(&entry.subject) {
+            Some(old) if matches!(entry.subject, Subject::Image(_)) => {
+                let is_kept = entry.verdict == Verdict::Offered
+                    && old.verdict == Verdict::Quarantined
+                    && old.digest == entry.digest;
+                let kept = if is_kept { old.clone() } else { entry.clone() };
+                Entry { before: old.before_then(&entry.digest), ..kept }
+            }
+            _ => entry.clone(),
+        }
+    }
+
+    /// The entries that have had their time: the tag has moved on, the service has the digest that was released
+    /// for it, it is gone, or the quarantine has run out.
+    pub fn outdated(&self, present: &Present, now: Timestamp, duration: Option<Duration>) -> Vec<Entry> {
+        let is_outdated = |entry: &&Entry| match &entry.subject {
+            Subject::Service(_) => {
+                let has_moved_on = present.tags.get(&entry.image).is_some_and(|tag| *tag != entry.digest);
+                let has_it = matches!(present.services.get(&entry.service_id), Some(Some(digest)) if *digest == entry.digest);
+                has_moved_on
+                    || has_it
+                    || present.gone.contains(&entry.service_id)
+                    || entry.has_expired(now, duration)
+            }
+            // Of an image, the digest is remembered for as long as there is room.
+            Subject::Image(_) => false,
+        };
+        self.entries().filter(is_outdated).cloned().collect()
+    }
+
+    /// The entries that there is no room for: those that say least first, then the oldest.
+    pub fn surplus(&self) -> Vec<Entry> {
+        let mut by_worth: Vec<(&Entry, usize)> = self
+            .entries()
+            .map(|entry| (entry, codec::key(&entry.subject).len() + codec::write(entry).len()))
+            .collect();
+        by_worth.sort_by_key(|(entry, _)| {
+            let worth = match (entry.verdict, &entry.subject) {
+                (Verdict::Offered, _) => 0,
+                (_, Subject::Service(_)) => 1,
+                (_, Subject::Image(_)) => 2,
+            };
+            (worth, entry.at)
+        });
+        let (mut entries, mut bytes) =
+            (by_worth.len(), by_worth.iter().map(|(_, bytes)| bytes).sum::<usize>());
+        let mut surplus = Vec::new();
+        for (entry, size) in by_worth {
+            if entries <= MAX_ENTRIES && bytes <= MAX_BYTES {
+                break;
+            }
+            entries -= 1;
+            bytes -= size;
+            surplus.push(entry.clone());
+        }
+        surplus
+    }
+}
+
+/// Makes changes to labels. Labels that are not concerned stay as they are, read or not.
+pub fn change(labels: &Labels, changes: &[Change]) -> Labels {
+    let (mut book, mut changed) = (Book::read(labels), labels.clone());
+    for change in changes {
+        let (Change::Put(Entry { subject, .. }) | Change::Forget(Entry { subject, .. })) = change;
+        let had = book.entries.contains_key(subject);
+        book.apply(change);
+        match book.entries.get(subject) {
+            Some(entry) => _ = changed.insert(codec::key(subject), codec::write(entry)),
+            None if had => _ = changed.remove(&codec::key(subject)),
+            None => {}
+        }
+    }
+    changed
+}
+
+/// The lease in the labels.
+pub fn lease(labels: &Labels) -> Option<Lease> {
+    let holder = codec::read_party(labels.get(codec::LEASE)?);
+    Some(Lease { holder, claim: labels.get(codec::CLAIM).map(|text| codec::read_claim(text)) })
+}
+
+/// The labels with this lease, or with none.
+pub fn with_lease(mut labels: Labels, holder: Option<&Party>) -> Labels {
+    labels.remove(codec::CLAIM);
+    match holder {
+        Some(party) => _ = labels.insert(codec::LEASE.to_owned(), codec::write_party(party)),
+        None => _ = labels.remove(codec::LEASE),
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! One at a time: who may begin updates. Pure.
+//!
+//! The lease is a label of the ledger, which is changed by compare-and-set. It is taken when there is something
+//! to update and given back afterwards: two writes, and nothing in between while nobody else wants it. Whoever
+//! wants it and finds it taken writes a *claim* beside it. The holder looks at the ledger every few seconds
+//! and answers a claim by removing it. A claim that stays is a holder that is dead.
+//!
+//! ```text
+//!           free ------ take -----> held ------ give back -----> free
+//!                                   |  ^
+//!                          claim    |  | answer
+//!                                   v  |
+//!                                 claimed -- unanswered for UNANSWERED --> held by who took it over
+//! ```
+//!
+//! No clock of the day is compared with another. How long a claim stands is the sum of the steps of the
+//! engine's clock from look to look, each no longer than [`MAX_STEP`]: a clock that is set, or a process that was
+//! frozen, does not make a live holder dead.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// From one look at the ledger to the next, for holders and for those that wait.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(3);
+
+/// How long a claim stands until its holder counts as dead.
+pub const UNANSWERED: Duration = Duration::from_secs(20);
+
+/// How long after an answer the holder is asked again. With [`UNANSWERED`], a dead holder is replaced within a
+/// minute.
+pub const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+/// How long a holder may begin updates after it was last sure of its lease. Half of [`UNANSWERED`], so that it has
+/// stopped to do so well before anybody takes over.
+pub const SURE: Duration = Duration::from_secs(10);
+
+/// The most that counts between two looks.
+const MAX_STEP: Duration = Duration::from_secs(10);
+
+/// Who holds, or wants, the lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Party {
+    /// Random; another one for each process.
+    pub id: String,
+    /// A name for people: our service, or the host and the process.
+    pub who: String,
+    /// Our service's id, when we run as one; else empty.
+    pub service: String,
+    /// Our task's id, when we run as one; else empty.
+    pub task: String,
+}
+
+/// A question to the holder: are you alive?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who asks.
+    pub by: String,
+    /// Which of its questions this is.
+    pub number: u32,
+}
+
+/// The lease as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who holds it.
+    pub holder: Party,
+    /// The question that stands, if one does.
+    pub claim: Option<Claim>,
+}
+
+/// What a holder finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// It holds the lease, and nobody asks.
+    Undisputed,
+    /// It holds the lease, and somebody wants to know.
+    Asked,
+    /// It does not hold the lease (any more).
+    Lost,
+}
+
+/// What the ledger says to the party of this id.
+pub fn holding(lease: Option<&Lease>, me: &str) -> Holding {
+    match lease {
+        Some(lease) if lease.holder.id == me && lease.claim.is_none() => Holding::Undisputed,
+        Some(lease) if lease.holder.id == me => Holding::Asked,
+        _ => Holding::Lost,
+    }
+}
+
+/// What somebody who wants the lease does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is ours already: our write arrived, and only its answer was lost.
+    Ours,
+    /// Take it, if nothing has changed since the look.
+    Take,
+    /// Ask the holder, if nothing has changed since the look.
+    Ask(Claim),
+    /// Look again later.
+    Wait,
+}
+
+/// The state of somebody who wants the lease.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    last_look: Option<Timestamp>,
+    /// The question that stands, and for how long.
+    asked: Option<(Claim, Duration)>,
+    /// Since the holder last answered.
+    quiet: Option<Duration>,
+    questions: u32,
+}
+
+impl Waiting {
+    /// Decides after a look. `is_gone`: the swarm itself says that the holder's task has ended. `now` is
+    /// the engine's clock.
+    pub fn step(&mut self, lease: Option<&Lease>, is_gone: bool, me: &str, now: Timestamp) -> Step {
+        let step = self.last_look.map_or(SignedDuration::ZERO, |last| now.duration_since(last));
+        let elapsed = Duration::try_from(step).unwrap_or_default().min(MAX_STEP);
+        self.last_look = Some(now);
+
+        let Some(lease) = lease else { return Step::Take };
+        if lease.holder.id == me {
+            return Step::Ours;
+        }
+        if is_gone {
+            return Step::Take;
+        }
+        match (&lease.claim, &mut self.asked) {
+            (Some(claim), Some((asked, stands))) if claim == asked => {
+                *stands += elapsed;
+                if *stands >= UNANSWERED { Step::Take } else { Step::Wait }
+            }
+            // Somebody else's question is as good as ours.
+            (Some(claim), asked) => {
+                *asked = Some((claim.clone(), Duration::ZERO));
+                Step::Wait
+            }
+            (None, asked) => {
+                let quiet = match asked.take() {
+                    Some(_) => Duration::ZERO,
+                    None => self.quiet.map_or(ASK_AGAIN, |quiet| quiet + elapsed),
+                };
+                self.quiet = Some(quiet);
+                if quiet < ASK_AGAIN {
+                    return Step::Wait;
+                }
+                self.questions += 1;
+                Step::Ask(Claim { by: me.to_owned(), number: self.questions })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

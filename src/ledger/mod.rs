@@ -1,0 +1,393 @@
+//! What must outlive this process: which digests broke which services, and who is rolling out.
+//!
+//! It lives in the labels of one Docker config of the swarm, so it needs no volume and follows us to another
+//! manager; `docker config inspect` shows it. The labels are changed by compare-and-set. What is to be remembered
+//! is a list of changes that can be made to any state of them, so two that write at once lose nothing.
+//!
+//! [`entry`] is what is remembered, [`codec`] how it reads, [`book`] all of it, [`lease`] who may begin updates. All
+//! four are pure; this file and [`turn`] read and write.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use self::book::{Book, Change, Labels};
+use self::lease::{Holding, LOOK_INTERVAL, Party, SURE, holding};
+use crate::swarm::{ConfigObject, EngineView, Swarm, SwarmError};
+
+pub mod book;
+pub mod codec;
+pub mod entry;
+pub mod lease;
+pub mod turn;
+
+/// What the config says of itself. Its labels say the rest.
+pub const TEXT: &str = "Gantry remembers in the labels of this config which images broke which services, and who is \
+     rolling out. Read it with `gantry quarantine`, change it with `gantry release`.\n";
+
+/// What tells our config from one of the same name that is somebody else's.
+const MARK: &str = "Gantry remembers";
+
+/// Shortest time from one attempt to write what is to be remembered to the next.
+const WRITE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often a write is tried again that somebody else was faster with, before it is left to the next time.
+const MAX_CONFLICTS: u32 = 5;
+
+/// The memory of one process, and the way to that of the swarm.
+#[derive(Debug)]
+pub struct Ledger {
+    name: String,
+    id: String,
+    state: Mutex<State>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The labels as they were last read or written; where configs are forbidden, the only copy.
+    labels: Labels,
+    /// The config as it was last read.
+    object: Option<ConfigObject>,
+    /// What is to be remembered and is not written yet.
+    pending: Vec<Change>,
+    standing: Standing,
+    is_memory_only: bool,
+    last_attempt: Option<Instant>,
+    /// The engine's clock, and when it said so.
+    clock: Option<(Timestamp, Instant)>,
+    /// The engine's host.
+    node: String,
+    said: BTreeSet<String>,
+}
+
+/// What we are to the lease.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Standing {
+    /// Nothing.
+    #[default]
+    Bystander,
+    /// There is no lease to be had: we go on alone.
+    Alone,
+    /// Its holder, sure of it at that moment.
+    Holder { me: Party, sure: Instant },
+    /// Somebody has taken it over.
+    Lost,
+}
+
+/// Whether a new update may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// It may.
+    Granted,
+    /// Not until we are sure of the lease again.
+    Unsure,
+    /// Not any more: somebody else holds the lease.
+    Refused,
+}
+
+/// What a write does to the lease.
+#[derive(Clone, Copy, Debug)]
+enum Hold<'a> {
+    /// Nothing.
+    AsItIs,
+    /// This party holds it, and no question stands.
+    By(&'a Party),
+    /// Nobody holds it, if this party did.
+    NotBy(&'a Party),
+}
+
+impl Ledger {
+    /// The ledger in the config of this name. Nothing is read yet.
+    pub fn new(name: &str) -> Self {
+        // A random number that needs no library: the keys of a new hash map are random.
+        let random = RandomState::new().build_hasher().finish();
+        let id = format!("{random:016x}");
+        Self { name: name.to_owned(), id, state: Mutex::default(), news: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered, as far as is known.
+    pub fn book(&self) -> Book {
+        let state = self.state();
+        let mut book = Book::read(&state.labels);
+        state.pending.iter().for_each(|change| book.apply(change));
+        book
+    }
+
+    /// The engine's clock.
+    pub fn now(&self) -> Timestamp {
+        let clock = self.state().clock;
+        clock.map_or_else(Timestamp::now, |(time, at)| {
+            let since = SignedDuration::try_from(at.elapsed()).unwrap_or_default();
+            time.saturating_add(since).unwrap_or(time)
+        })
+    }
+
+    /// To be remembered. It is written soon, as long as somebody [keeps](Self::keep) the ledger.
+    pub fn note(&self, change: Change) {
+        let mut state = self.state();
+        if state.is_memory_only {
+            state.labels = book::change(&state.labels, &[change]);
+        } else {
+            state.pending.push(change);
+            drop(state);
+            self.news.notify_one();
+        }
+    }
+
+    /// Whether a new update may begin now.
+    pub fn permission(&self) -> Permission {
+        match &self.state().standing {
+            Standing::Alone => Permission::Granted,
+            Standing::Holder { sure, .. } if sure.elapsed() < SURE => Permission::Granted,
+            Standing::Holder { .. } => Permission::Unsure,
+            Standing::Bystander | Standing::Lost => Permission::Refused,
+        }
+    }
+
+    /// The engine's host, as the last cycle found it.
+    pub fn node(&self) -> String {
+        self.state().node.clone()
+    }
+
+    /// Reads the ledger, at the beginning of a cycle. The engine has just told its name and its clock.
+    pub async fn read<S: Swarm>(&self, swarm: &S, engine: &EngineView) -> Result<(), SwarmError> {
+        {
+            let mut state = self.state();
+            state.node.clone_from(&engine.host_name);
+            state.clock = engine.time.map(|time| (time, Instant::now()));
+        }
+        if self.state().is_memory_only {
+            return Ok(());
+        }
+        match self.look(swarm).await {
+            Err(SwarmError::Forbidden(words)) => {
+                self.go_on_alone(&format!("configs are forbidden to Gantry ({words})"));
+                Ok(())
+            }
+            answer => answer.map(|_| ()),
+        }
+    }
+
+    /// Reads the config. `None`: there is none, or none of ours.
+    async fn look<S: Swarm>(&self, swarm: &S) -> Result<Option<ConfigObject>, SwarmError> {
+        let object = swarm.config_object(&self.name).await?;
+        if object.as_ref().is_some_and(|object| !is_ours(object)) {
+            let name = &self.name;
+            let remedy = "give Gantry another name with GANTRY_LEDGER_NAME";
+            self.go_on_alone(&format!("the config {name} is somebody else's; {remedy}"));
+            return Ok(None);
+        }
+        let mut state = self.state();
+        state.labels = object.as_ref().map(|object| object.labels.clone()).unwrap_or_default();
+        state.object.clone_from(&object);
+        let damaged = Book::read(&state.labels).damaged;
+        for key in damaged {
+            if state.said.insert(key.clone()) {
+                tracing::warn!(
+                    config = self.name,
+                    label = key,
+                    "an entry that cannot be read is ignored and kept as it is"
+                );
+            }
+        }
+        Ok(object)
+    }
+
+    /// Says once that there is no ledger, and keeps what is to be remembered in memory.
+    fn go_on_alone(&self, why: &str) {
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.is_memory_only, true) {
+            tracing::warn!(
+                "{why}: images that break services are remembered only until this process ends, and another \
+                 Gantry is not waited for"
+            );
+        }
+        let pending = std::mem::take(&mut state.pending);
+        state.labels = book::change(&state.labels, &pending);
+        if matches!(state.standing, Standing::Holder { .. }) {
+            state.standing = Standing::Alone;
+        }
+    }
+
+    /// Writes what is to be remembered, and the lease, if `read` is still what there is. Nothing is sent when nothing
+    /// changes.
+    async fn write<S: Swarm>(
+        &self,
+        swarm: &S,
+        read: Option<&ConfigObject>,
+        hold: Hold<'_>,
+        also: &[Change],
+    ) -> Result<(), SwarmError> {
+        let mut pending = self.state().pending.clone();
+        let written = pending.len();
+        pending.extend_from_slice(also);
+        let before = read.map(|object| object.labels.clone()).unwrap_or_default();
+        let mut labels = book::change(&before, &pending);
+        let surplus = Book::read(&labels).surplus();
+        if !surplus.is_empty() {
+            let names: Vec<String> = surplus.iter().map(|entry| codec::key(&entry.subject)).collect();
+            tracing::warn!(
+                config = self.name,
+                forgotten = names.join(" "),
+                "the ledger is full; forgot what is oldest"
+            );
+            let forgotten: Vec<Change> = surplus.into_iter().map(Change::Forget).collect();
+            labels = book::change(&labels, &forgotten);
+        }
+        labels = match hold {
+            Hold::AsItIs => labels,
+            Hold::By(party) => book::with_lease(labels, Some(party)),
+            Hold::NotBy(party) if book::lease(&labels).is_some_and(|lease| lease.holder.id == party.id) => {
+                book::with_lease(labels, None)
+            }
+            Hold::NotBy(_) => labels,
+        };
+        if labels != before {
+            self.state().last_attempt = Some(Instant::now());
+            match read {
+                Some(object) => swarm.update_config_object(object, &labels).await?,
+                None => {
+                    _ = swarm.create_config_object(&self.name, &labels, &STANDARD.encode(TEXT)).await?;
+                }
+            }
+        }
+        let mut state = self.state();
+        state.pending.drain(..written);
+        state.labels = labels;
+        Ok(())
+    }
+
+    /// Keeps the lease, if we hold it, and writes what is to be remembered, for as long as it is polled.
+    pub async fn keep<S: Swarm>(&self, swarm: &S) {
+        loop {
+            let (is_holder, has_pending, last_attempt) = {
+                let state = self.state();
+                let is_holder = matches!(state.standing, Standing::Holder { .. });
+                (is_holder, !state.pending.is_empty(), state.last_attempt)
+            };
+            match (has_pending, is_holder) {
+                (false, false) => {
+                    self.news.notified().await;
+                    continue;
+                }
+                (true, _) => {
+                    if let Some(last) = last_attempt {
+                        sleep_until(last + WRITE_INTERVAL).await;
+                    }
+                }
+                (false, true) => {
+                    let _ = timeout_at(Instant::now() + LOOK_INTERVAL, self.news.notified()).await;
+                }
+            }
+            if let Err(error) = self.tend(swarm).await {
+                self.state().last_attempt = Some(Instant::now());
+                tracing::debug!(%error, config = self.name, "cannot keep the ledger now");
+            }
+        }
+    }
+
+    /// One look at the ledger, with what follows from it.
+    async fn tend<S: Swarm>(&self, swarm: &S) -> Result<(), SwarmError> {
+        for _ in 0..MAX_CONFLICTS {
+            let looked_at = Instant::now();
+            let object = self.look(swarm).await?;
+            let (standing, has_pending) = {
+                let state = self.state();
+                (state.standing.clone(), !state.pending.is_empty())
+            };
+            let written = match standing {
+                Standing::Holder { me, .. } => {
+                    let lease = object.as_ref().and_then(|object| book::lease(&object.labels));
+                    let is_removed = object.is_none();
+                    let written = match holding(lease.as_ref(), &me.id) {
+                        Holding::Lost if !is_removed => {
+                            self.lose(lease.as_ref().map(|lease| lease.holder.who.as_str()));
+                            continue;
+                        }
+                        Holding::Undisputed if !has_pending => Ok(()),
+                        _ => self.write(swarm, object.as_ref(), Hold::By(&me), &[]).await,
+                    };
+                    if written.is_ok() {
+                        if is_removed {
+                            tracing::warn!(config = self.name, "the ledger was removed; made it anew");
+                        }
+                        self.state().standing = Standing::Holder { me, sure: looked_at };
+                    }
+                    written
+                }
+                _ if has_pending => self.write(swarm, object.as_ref(), Hold::AsItIs, &[]).await,
+                _ => Ok(()),
+            };
+            match written {
+                Err(error) if is_somebody_else_faster(&error) => {}
+                Err(SwarmError::Forbidden(words)) => {
+                    self.go_on_alone(&format!("configs are forbidden to Gantry ({words})"));
+                    return Ok(());
+                }
+                written => return written,
+            }
+        }
+        Err(SwarmError::Conflict)
+    }
+
+    fn lose(&self, to: Option<&str>) {
+        let to = to.unwrap_or("nobody");
+        tracing::warn!(
+            to,
+            "another Gantry has taken over, as this one did not answer; no new update begins here"
+        );
+        self.state().standing = Standing::Lost;
+    }
+
+    /// Writes what is left to write and gives the lease back.
+    pub async fn give_back<S: Swarm>(&self, swarm: &S) {
+        let standing = std::mem::take(&mut self.state().standing);
+        let is_clean = self.state().pending.is_empty();
+        if self.state().is_memory_only || (is_clean && !matches!(standing, Standing::Holder { .. })) {
+            return;
+        }
+        let mut last = SwarmError::Conflict;
+        for _ in 0..MAX_CONFLICTS {
+            let hold = match &standing {
+                Standing::Holder { me, .. } => Hold::NotBy(me),
+                _ => Hold::AsItIs,
+            };
+            let answer = match self.look(swarm).await {
+                Ok(None) if self.state().pending.is_empty() => return,
+                Ok(object) => self.write(swarm, object.as_ref(), hold, &[]).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(()) => return,
+                Err(error) if is_somebody_else_faster(&error) => last = error,
+                Err(error) => {
+                    last = error;
+                    break;
+                }
+            }
+        }
+        tracing::warn!(error = %last, config = self.name, "cannot write the ledger; what is left is written with the next cycle");
+    }
+}
+
+/// Whether the ledger is another one by now than the one that was read.
+fn is_somebody_else_faster(error: &SwarmError) -> bool {
+    matches!(error, SwarmError::Conflict | SwarmError::NameTaken(_) | SwarmError::NotFound(_))
+}
+
+/// Whether a config is Gantry's.
+pub fn is_ours(object: &ConfigObject) -> bool {
+    STANDARD.decode(&object.data).is_ok_and(|data| data.starts_with(MARK.as_bytes()))
+}

@@ -1,0 +1,173 @@
+//! Taking the lease, or waiting for it.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::book::{self, Change};
+use super::lease::{LOOK_INTERVAL, Lease, Party, Step, Waiting};
+use super::{Hold, Ledger, Standing, codec, is_somebody_else_faster};
+use crate::swarm::{ConfigObject, Swarm, SwarmError, TaskState};
+
+/// Who wants the lease, and for how long it would wait.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// A name for people: our service, or the host.
+    pub who: String,
+    /// Our service's and our task's id, when we run as a service.
+    pub task: Option<(String, String)>,
+    /// To be remembered together with it.
+    pub changes: Vec<Change>,
+    /// The longest wait.
+    pub patience: Duration,
+    /// Ends the wait.
+    pub stop: CancellationToken,
+}
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is ours, and was free.
+    Ours,
+    /// It is ours, after a wait: what was planned before may be wrong by now.
+    OursAfterWait,
+    /// It is somebody's who is alive, and this was as long as we would wait.
+    NotOurs {
+        /// Whose.
+        holder: String,
+    },
+    /// We were told to stop.
+    Stopped,
+}
+
+impl Ledger {
+    /// Takes the lease, or waits until that can be done. Whoever has it already, has it.
+    pub async fn take<S: Swarm>(&self, swarm: &S, wish: &Wish, on_look: impl Fn()) -> Turn {
+        let mut object = {
+            let mut state = self.state();
+            match (&state.standing, state.is_memory_only) {
+                (Standing::Alone | Standing::Holder { .. }, _) => return Turn::Ours,
+                (_, true) => {
+                    state.standing = Standing::Alone;
+                    return Turn::Ours;
+                }
+                _ => state.object.clone(),
+            }
+        };
+        let (service, task) = wish.task.clone().unwrap_or_default();
+        let me = Party { id: self.id.clone(), who: wish.who.clone(), service, task };
+        let begun = Instant::now();
+        let mut wait = Wait::default();
+        loop {
+            on_look();
+            let looked_at = Instant::now();
+            let holder =
+                object.as_ref().and_then(|object| book::lease(&object.labels)).map(|lease| lease.holder);
+            match self.try_once(swarm, &me, wish, object.as_ref(), &mut wait).await {
+                Ok(true) => {
+                    self.state().standing = Standing::Holder { me, sure: looked_at };
+                    self.news.notify_one();
+                    return if wait.is_outdated { Turn::OursAfterWait } else { Turn::Ours };
+                }
+                Ok(false) => {}
+                Err(SwarmError::Forbidden(words)) => {
+                    self.go_on_alone(&format!("configs are forbidden to Gantry ({words})"));
+                    self.state().standing = Standing::Alone;
+                    return Turn::Ours;
+                }
+                Err(error) if is_somebody_else_faster(&error) => {
+                    // Whoever it was may have rolled out since the plan was made.
+                    wait.is_outdated = true;
+                    if let Ok(seen) = self.look(swarm).await {
+                        object = seen;
+                        continue;
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "cannot take the lease now"),
+            }
+            let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
+            wait.is_outdated = true;
+            if !std::mem::replace(&mut wait.is_told, true) {
+                tracing::info!(holder, "another Gantry is rolling out; waiting for it");
+            }
+            if begun.elapsed() >= wish.patience {
+                return Turn::NotOurs { holder };
+            }
+            tokio::select! {
+                () = sleep(LOOK_INTERVAL) => {}
+                () = wish.stop.cancelled() => return Turn::Stopped,
+            }
+            match self.look(swarm).await {
+                Ok(seen) => object = seen,
+                Err(error) => tracing::debug!(%error, "cannot read the ledger now"),
+            }
+            if self.state().is_memory_only {
+                self.state().standing = Standing::Alone;
+                return Turn::OursAfterWait;
+            }
+        }
+    }
+
+    /// One look and what follows from it. `true`: the lease is ours.
+    async fn try_once<S: Swarm>(
+        &self,
+        swarm: &S,
+        me: &Party,
+        wish: &Wish,
+        object: Option<&ConfigObject>,
+        wait: &mut Wait,
+    ) -> Result<bool, SwarmError> {
+        let lease = object.and_then(|object| book::lease(&object.labels));
+        let (is_gone, now) = match &lease {
+            None => (false, self.now()),
+            Some(lease) => {
+                let time = swarm.engine().await?.time;
+                (is_gone(swarm, lease).await?, time.unwrap_or_else(|| self.now()))
+            }
+        };
+        match wait.waiting.step(lease.as_ref(), is_gone, &me.id, now) {
+            Step::Ours => Ok(true),
+            Step::Take => {
+                self.write(swarm, object, Hold::By(me), &wish.changes).await?;
+                if let Some(lease) = lease {
+                    let from = lease.holder.who;
+                    tracing::warn!(from, "took over from a Gantry that does not answer any more");
+                }
+                Ok(true)
+            }
+            Step::Ask(claim) => {
+                if let Some(object) = object {
+                    let mut labels = object.labels.clone();
+                    labels.insert(codec::CLAIM.to_owned(), codec::write_claim(&claim));
+                    swarm.update_config_object(object, &labels).await?;
+                }
+                Ok(false)
+            }
+            Step::Wait => Ok(false),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Wait {
+    waiting: Waiting,
+    is_told: bool,
+    /// Whether the plan was made before something that may matter to it.
+    is_outdated: bool,
+}
+
+/// Whether the swarm itself says that the holder has ended. Only for one that runs as a service.
+async fn is_gone<S: Swarm>(swarm: &S, lease: &Lease) -> Result<bool, SwarmError> {
+    let Party { service, task, .. } = &lease.holder;
+    if service.is_empty() || task.is_empty() {
+        return Ok(false);
+    }
+    match swarm.tasks(std::slice::from_ref(service)).await {
+        Ok(tasks) => {
+            Ok(tasks.iter().find(|one| one.id == *task).is_none_or(|one| one.state > TaskState::Running))
+        }
+        Err(SwarmError::NotFound(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,276 @@
+//! What one cycle learns is known to the next, and to the next process.
+
+use gantry::cycle::plan::Reason;
+use gantry::cycle::quarantine::Why;
+use gantry::cycle::rollout::Outcome;
+use gantry::cycle::{self, Report};
+use gantry::ledger::book::Book;
+use gantry::swarm::SwarmError;
+
+use super::{APP, Scene, outcome};
+use crate::fake::{Call, Fault, digest, millis, pinned, secs};
+
+/// Why this service was left alone.
+fn why(report: &Report, service: &str) -> Option<Why> {
+    let (_, reason) = report.left_alone.iter().find(|(name, _)| name == service)?;
+    match reason {
+        Reason::HeldBack(held) => Some(held.why),
+        _ => None,
+    }
+}
+
+/// The entries of the ledger, as labels.
+fn entries(scene: &Scene) -> Vec<(String, String)> {
+    let labels = scene.swarm.config("gantry").map(|object| object.labels).unwrap_or_default();
+    labels.into_iter().collect()
+}
+
+/// How often the ledger was written.
+fn writes(scene: &Scene) -> usize {
+    scene.swarm.calls(Call::CreateConfig).len() + scene.swarm.calls(Call::UpdateConfig).len()
+}
+
+/// A service, and a tag that has moved to an image that crashes.
+fn broken() -> Scene {
+    let scene = Scene::new();
+    scene.service("web").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(100), 3);
+    scene
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_that_broke_a_service_is_not_offered_to_it_again_until_the_tag_moves() {
+    let scene = broken();
+    assert!(matches!(outcome(&scene.cycle().await, "web"), Outcome::RolledBack { .. }));
+    let sent = scene.swarm.update_log().len();
+    // Each cycle is another process.
+    for _ in 0..2 {
+        let report = scene.cycle().await;
+        assert_eq!(why(&report, "web"), Some(Why::BrokeService), "{report:?}");
+        assert!(!report.has_failed());
+    }
+    assert_eq!(scene.swarm.update_log().len(), sent);
+    let new = scene.registry.release(APP, "fixed");
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+    assert_eq!(scene.swarm.image_of("web"), new);
+    assert!(entries(&scene).iter().all(|(key, _)| key != "gantry.service.web"), "{:?}", entries(&scene));
+}
+
+#[tokio::test(start_paused = true)]
+async fn switched_off_it_is_offered_again_and_nothing_is_remembered() {
+    let scene = broken().with("GANTRY_QUARANTINE", "false");
+    for _ in 0..2 {
+        assert!(matches!(outcome(&scene.cycle().await, "web"), Outcome::RolledBack { .. }));
+    }
+    assert!(
+        entries(&scene).iter().all(|(key, _)| !key.starts_with("gantry.service.")),
+        "{:?}",
+        entries(&scene)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_runs_out_by_the_engines_clock() {
+    let scene = broken().with("GANTRY_QUARANTINE_SECONDS", 3_600);
+    scene.cycle().await;
+    assert_eq!(why(&scene.cycle().await, "web"), Some(Why::BrokeService));
+    scene.swarm.now(|world| world.clock_step = jiff::SignedDuration::from_mins(61));
+    assert!(matches!(outcome(&scene.cycle().await, "web"), Outcome::RolledBack { .. }));
+    assert_eq!(why(&scene.cycle().await, "web"), Some(Why::BrokeService), "and begins anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_service_broke_of_by_the_cluster_is_not_the_images_fault() {
+    let scene = Scene::new().with("GANTRY_UPDATE_TIMEOUT_SECONDS", 30);
+    scene.service("web").create();
+    let new = scene.registry.release(APP, "new");
+    scene.swarm.image(&new).finds_no_node("insufficient resources on 3 nodes");
+    assert!(matches!(outcome(&scene.cycle().await, "web"), Outcome::RolledBack { .. }));
+    // Nothing remembers it: neither ledger nor, as it looks like a person's, its rollback... but that it shows.
+    assert!(entries(&scene).iter().all(|(key, _)| key != "gantry.service.web"), "{:?}", entries(&scene));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failure_is_in_the_ledger_before_the_rollback_is_over() {
+    let scene = broken();
+    let context = scene.context();
+    let cycle = tokio::spawn(async move { cycle::run(&context).await });
+    scene
+        .swarm
+        .until("the entry", |_| entries(&scene).iter().any(|(key, _)| key == "gantry.service.web"))
+        .await;
+    assert!(!cycle.is_finished());
+    cycle.abort();
+    scene
+        .swarm
+        .until("the rollback", |swarm| swarm.running_images("web") == vec![pinned(APP, "old"); 2])
+        .await;
+    let _ = cycle.await;
+    // Killed; the lease is still there, and the next process takes it over only when there is something to do.
+    assert_eq!(why(&scene.cycle().await, "web"), Some(Why::BrokeService));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_swarm_rolled_back_while_nobody_looked_is_found_in_the_failed_task_and_remembered() {
+    let scene = Scene::new();
+    scene.service("web").failure_action("rollback").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(100), 3);
+    scene.swarm.now(|world| world.set_image("web", &pinned(APP, "bad")));
+    let is_over = |swarm: &crate::fake::FakeSwarm| {
+        swarm.state_of("web") == Some(gantry::swarm::UpdateState::RollbackCompleted)
+    };
+    scene.swarm.until("the swarm's rollback", is_over).await;
+    let report = scene.cycle().await;
+    assert_eq!(why(&report, "web"), Some(Why::BrokeService), "{report:?}");
+    // A change of a label makes the service forget; the ledger does not.
+    scene.swarm.now(|world| world.set_label("web", "a", "b"));
+    scene.swarm.clear_log();
+    assert_eq!(why(&scene.cycle().await, "web"), Some(Why::BrokeService));
+    assert!(scene.swarm.calls(Call::Tasks).is_empty() && writes(&scene) == 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_rollback_stands_also_after_another_change_until_the_tag_moves_on() {
+    let scene = Scene::new();
+    scene.service("web").create();
+    scene.registry.release(APP, "new");
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+    scene.swarm.now(|world| world.roll_back("web"));
+    assert_eq!(why(&scene.cycle().await, "web"), Some(Why::LeftByHand));
+    scene.swarm.now(|world| world.set_label("web", "a", "b"));
+    assert_eq!(why(&scene.cycle().await, "web"), Some(Why::LeftByHand));
+    assert_eq!(scene.swarm.image_of("web"), pinned(APP, "old"));
+    scene.registry.release(APP, "newer");
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_digest_set_by_hand_stands_and_a_tag_that_goes_back_is_followed() {
+    let scene = Scene::new();
+    scene.service("web").create();
+    scene.service("other").create();
+    scene.registry.release(APP, "new");
+    scene.cycle().await;
+    scene.swarm.now(|world| world.set_image("web", &pinned(APP, "old")));
+    let report = scene.cycle().await;
+    assert_eq!(why(&report, "web"), Some(Why::LeftByHand), "{report:?}");
+    // The publisher takes the new image back: `other` goes back too.
+    scene.registry.release(APP, "old");
+    let report = scene.cycle().await;
+    assert_eq!(outcome(&report, "other"), &Outcome::Updated);
+    assert_eq!(scene.swarm.image_of("other"), pinned(APP, "old"));
+    assert_eq!(report.up_to_date, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_without_failures_writes_the_ledger_twice_and_an_idle_cycle_never() {
+    let scene = Scene::new().with("GANTRY_UPDATE_NUM_WORKERS", 3);
+    for index in 0..20 {
+        scene.service(&format!("web-{index:02}")).create();
+    }
+    assert_eq!((scene.cycle().await.up_to_date, writes(&scene)), (20, 0));
+    scene.registry.release(APP, "new");
+    let report = scene.cycle().await;
+    assert!(report.finished.iter().all(|finished| finished.outcome == Outcome::Updated));
+    assert_eq!(writes(&scene), 2);
+    scene.cycle().await;
+    assert_eq!(writes(&scene), 2);
+    let labels = entries(&scene);
+    assert_eq!(labels.len(), 1, "{labels:?}");
+    assert!(labels[0].1.starts_with(&format!("offered digest={}", digest("new"))), "{labels:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_failures_at_once_are_few_writes() {
+    let scene = Scene::new();
+    for index in 0..40 {
+        scene.service(&format!("web-{index:02}")).create();
+    }
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(100), 3);
+    scene.swarm.clear_log();
+    scene.cycle().await;
+    let mut times = scene.swarm.calls(Call::UpdateConfig);
+    times.pop();
+    assert!(times.windows(2).all(|two| two[1] - two[0] >= secs(2)), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_configs_are_forbidden_the_process_remembers_for_itself() {
+    let scene = broken();
+    let forbidden = || Fault::Error(SwarmError::Forbidden("403 Forbidden".to_owned()));
+    for call in [Call::Config, Call::CreateConfig, Call::UpdateConfig] {
+        scene.swarm.fail(call, None, usize::MAX, forbidden());
+    }
+    let context = scene.context();
+    assert!(matches!(outcome(&cycle::run(&context).await, "web"), Outcome::RolledBack { .. }));
+    assert_eq!(why(&cycle::run(&context).await, "web"), Some(Why::BrokeService));
+    assert_eq!(scene.swarm.calls(Call::Config).len(), 1, "it is tried once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn writing_may_be_forbidden_alone() {
+    let scene = broken();
+    let forbidden = Fault::Error(SwarmError::Forbidden("405 Method Not Allowed".to_owned()));
+    scene.swarm.fail(Call::CreateConfig, None, usize::MAX, forbidden);
+    let context = scene.context();
+    assert!(matches!(outcome(&cycle::run(&context).await, "web"), Outcome::RolledBack { .. }));
+    assert_eq!(why(&cycle::run(&context).await, "web"), Some(Why::BrokeService));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_config_that_is_somebody_elses_is_not_touched() {
+    let scene = broken();
+    let theirs =
+        |world: &mut crate::fake::World| world.create_config("gantry", &[].into(), "dGhlaXJz").unwrap();
+    scene.swarm.now(|world| _ = theirs(world));
+    let before = scene.swarm.config("gantry");
+    assert!(matches!(outcome(&scene.cycle().await, "web"), Outcome::RolledBack { .. }));
+    assert_eq!(scene.swarm.config("gantry"), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_entry_is_ignored_and_kept_and_the_others_count() {
+    let scene = broken();
+    scene.cycle().await;
+    let object = scene.swarm.config("gantry").unwrap();
+    let mut labels = object.labels.clone();
+    labels.insert("gantry.service.ghost".to_owned(), "quarantined, I think".to_owned());
+    scene.swarm.now(|world| world.update_config(&object.id, object.version, &labels).unwrap());
+    let report = scene.cycle().await;
+    assert_eq!(why(&report, "web"), Some(Why::BrokeService));
+    scene.registry.release(APP, "fixed");
+    scene.cycle().await;
+    let labels = scene.swarm.config("gantry").unwrap().labels;
+    assert_eq!(Book::read(&labels).damaged, ["gantry.service.ghost"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_cannot_be_read_stops_the_cycle_before_anything_is_offered() {
+    let scene = broken();
+    scene.swarm.fail_next(Call::Config, SwarmError::Unavailable("no leader".to_owned()));
+    let report = scene.cycle().await;
+    assert!(
+        report.error.as_deref().is_some_and(|error| error.contains("cannot read the ledger")),
+        "{report:?}"
+    );
+    assert!(scene.swarm.update_log().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_gone_is_forgotten_with_the_next_write() {
+    let scene = broken();
+    scene.service("shop").create();
+    scene.cycle().await;
+    scene.swarm.now(|world| world.remove("web").unwrap());
+    // This one is still there, but not looked at any more.
+    scene.swarm.now(|world| world.set_label("shop", "gantry.enable", "false"));
+    let other = scene.registry.release("registry.test/other:1", "old");
+    scene.service("third").image(&other).create();
+    scene.registry.release("registry.test/other:1", "new");
+    assert_eq!(outcome(&scene.cycle().await, "third"), &Outcome::Updated);
+    let services = entries(&scene).into_iter().filter(|(key, _)| key.starts_with("gantry.service."));
+    assert_eq!(services.map(|(key, _)| key).collect::<Vec<_>>(), ["gantry.service.shop"]);
+}
