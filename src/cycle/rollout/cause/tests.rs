@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::cycle::rollout::samples::{NEW, crashed, nodes, shut_down, task};
 
