@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Context;
 use super::quarantine::History;
+use super::rank::Rank;
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
 use crate::swarm::{Listing, Mode, Role, Service, Swarm};
@@ -40,6 +41,8 @@ pub struct Candidate {
     pub is_itself: bool,
     /// What it was before.
     pub history: History,
+    /// How early its turn comes within its image's rollout.
+    pub rank: Rank,
     /// Its settings.
     pub policy: Result<ServicePolicy, LabelMistakes>,
 }
@@ -107,6 +110,7 @@ fn candidate<S, R>(
         is_excluded: context.config.services.excluded.contains(&facts.name) || excluded.contains(&service.id),
         is_itself: itself == Some(&facts.name),
         history,
+        rank: Rank::of(facts, policy.as_ref().is_ok_and(|policy| policy.canary)),
         policy,
         id: service.id,
     }

@@ -17,6 +17,7 @@ pub mod discover;
 pub mod inspect;
 pub mod plan;
 pub mod quarantine;
+pub mod rank;
 pub mod remover;
 pub mod report;
 pub mod rollout;
@@ -79,9 +80,9 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
                 break;
             }
         }
-        let (finished, not_begun) = rollout::roll_out(context, report.take_decisions(planned)).await;
-        report.finished.extend(finished);
-        report.not_begun += not_begun;
+        let rolled_out = rollout::roll_out(context, report.take_decisions(planned)).await;
+        rolled_out.stopped.iter().for_each(|stopped| context.remember_stopped(stopped));
+        report.take_rollout(rolled_out);
     }
     report.cleanup = cleanup::clean_up(context, &keyring, &report.finished).await;
     Ok(Next::Done)

@@ -7,7 +7,7 @@ use super::Context;
 use super::inspect::Inspected;
 use super::plan::{Decision, Planned, Update};
 use super::quarantine::{self, Quarantine};
-use super::rollout::Cause;
+use super::rollout::{Cause, StoppedRollout};
 use crate::image::ImageRef;
 use crate::ledger::book::Change;
 use crate::ledger::entry::{Verdict, image_name};
@@ -46,11 +46,14 @@ impl<S: Swarm, R> Context<S, R> {
     }
 
     /// Remembers that the rollout of an image was stopped, because of what it did to the services that got it.
-    pub(super) fn remember_stopped(&self, image: &ImageRef, why: &str) {
-        if !self.config.quarantine.enabled {
+    pub(super) fn remember_stopped(&self, stopped: &StoppedRollout) {
+        let StoppedRollout { image, failed, touched, total, causes, blames_image } = stopped;
+        if !self.config.quarantine.enabled || !blames_image {
             return;
         }
-        if let Some(entry) = self.quarantine().entry_of_image(image, Verdict::Quarantined, why) {
+        let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
+        let why = format!("{failed} of {touched} updates failed, of {total}: {}", causes.join("; "));
+        if let Some(entry) = self.quarantine().entry_of_image(image, Verdict::Quarantined, &why) {
             self.ledger.note(Change::Put(entry));
         }
     }

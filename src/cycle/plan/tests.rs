@@ -50,6 +50,7 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
         is_excluded: false,
         is_itself: false,
         history: History::default(),
+        rank: Rank::Single,
         policy: ServicePolicy::of(&config(variables), &labels(own)),
     }
 }

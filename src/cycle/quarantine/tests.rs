@@ -2,6 +2,7 @@ use std::ffi::OsString;
 
 use super::*;
 use crate::config::{Config, ServicePolicy};
+use crate::cycle::rank::Rank;
 use crate::ledger::book::{Labels, change};
 use crate::swarm::Mode;
 
@@ -26,6 +27,7 @@ fn web(history: History) -> Candidate {
         is_excluded: false,
         is_itself: false,
         history,
+        rank: Rank::Single,
         policy: ServicePolicy::of(&config, &BTreeMap::default()),
     }
 }

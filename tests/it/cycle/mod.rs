@@ -4,6 +4,7 @@ mod daemon;
 mod failing;
 mod looking;
 mod meanwhile;
+mod pacing;
 mod remembering;
 mod removing;
 mod requests;
