@@ -9,6 +9,8 @@ use gantry::config::{self, Command, Config, Loaded};
 use gantry::cycle::remover;
 use gantry::daemon::{Daemon, End, health, stop_overdue};
 use gantry::heartbeat::Heartbeat;
+use gantry::ledger::by_hand;
+use gantry::ledger::release::{Held, Release, Target};
 use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
 use gantry::telemetry::{self, NodeName, Output};
@@ -45,9 +47,58 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Ok(Command::Quarantine) => by_hand(None),
+        Ok(Command::Release(name)) => by_hand(Some(name.map_or(Target::All, Target::Named))),
         Err(error) => {
             say(&format!("gantry: {error}"));
             ExitCode::from(MISTAKES)
+        }
+    }
+}
+
+/// Lists what is not offered, or releases some of it: 0 when there was something to release, else 1.
+fn by_hand(target: Option<Target>) -> ExitCode {
+    let say = |text: &str| Output::stdout().line(text);
+    let config = match Config::load(std::env::vars_os()) {
+        Ok(loaded) => loaded.config,
+        Err(mistakes) => {
+            telemetry::log_mistakes(&mistakes, Output::stdout());
+            return ExitCode::from(MISTAKES);
+        }
+    };
+    install_crypto_provider();
+    let work = async {
+        let engine = Engine::new(config.engine.clone());
+        let name = &config.ledger_name;
+        let list = |title: &str, held: &[Held]| {
+            let lines = held.iter().map(|one| format!("\n  {one}"));
+            say(&format!("{title}{}", lines.collect::<String>()));
+        };
+        match target {
+            None => {
+                let held = by_hand::held(&engine, name).await?;
+                list(if held.is_empty() { "nothing is in quarantine" } else { "not offered again:" }, &held);
+                Ok(true)
+            }
+            Some(target) => {
+                let Release { released, left, .. } = by_hand::release(&engine, name, &target).await?;
+                if released.is_empty() {
+                    list("nothing matches", &[]);
+                } else {
+                    list("released:", &released);
+                }
+                list(if left.is_empty() { "nothing is left in quarantine" } else { "left:" }, &left);
+                Ok(!released.is_empty())
+            }
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(work)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("gantry: {error:#}"));
+            ExitCode::FAILURE
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::suggest::nearest;
 
 /// What a process is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// The daemon, one cycle, or the remover of images, as the configuration says.
     Run,
@@ -15,7 +15,14 @@ pub enum Command {
     Version,
     /// Tell whether the daemon in this container is alive.
     Healthcheck,
+    /// List what is not offered again.
+    Quarantine,
+    /// Offer again what a service, or an image, was kept from; `None`: everything.
+    Release(Option<String>),
 }
+
+/// What `gantry release` wants.
+const RELEASE: &str = "gantry release takes one service, one image with its tag, or --all";
 
 /// A command line that means nothing. The process ends with exit code 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,11 +44,22 @@ impl Command {
             "-h" | "--help" | "help" => Self::Help,
             "-V" | "--version" | "version" => Self::Version,
             "healthcheck" => Self::Healthcheck,
+            "quarantine" => Self::Quarantine,
+            "release" => match arguments.next() {
+                Some(all) if all == "--all" => Self::Release(None),
+                Some(name) if !name.starts_with('-') && !name.trim().is_empty() => Self::Release(Some(name)),
+                other => {
+                    return Err(UsageError { unexpected: other.unwrap_or(first), remedy: RELEASE.to_owned() });
+                }
+            },
             _ => return Err(unknown(first)),
         };
         match arguments.next() {
             None => Ok(command),
             Some(_) if command == Self::Help => Ok(command),
+            Some(unexpected) if matches!(command, Self::Release(_)) => {
+                Err(UsageError { unexpected, remedy: RELEASE.to_owned() })
+            }
             Some(unexpected) => Err(UsageError { unexpected, remedy: format!("{first} stands alone") }),
         }
     }
@@ -52,7 +70,9 @@ fn unknown(argument: String) -> UsageError {
     let variable = argument.split_once('=').map_or(argument.as_str(), |(name, _)| name);
     let remedy = if super::VARIABLES.iter().any(|v| v.name == variable) {
         format!("{variable} is an environment variable: env {argument} gantry")
-    } else if let Some(known) = nearest(&argument, "--", ["--help", "--version", "healthcheck"].into_iter()) {
+    } else if let Some(known) =
+        nearest(&argument, "--", ["--help", "--version", "healthcheck", "quarantine", "release"].into_iter())
+    {
         format!("did you mean gantry {known}?")
     } else {
         "settings are environment variables, and gantry --help lists them".to_owned()
@@ -69,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_nothing_or_one_word() {
+    fn the_command_line_is_nothing_or_one_request() {
         for (arguments, command) in [
             (&[][..], Command::Run),
             (&["--help"], Command::Help),
@@ -78,6 +98,9 @@ mod tests {
             (&["--version"], Command::Version),
             (&["-V"], Command::Version),
             (&["healthcheck"], Command::Healthcheck),
+            (&["quarantine"], Command::Quarantine),
+            (&["release", "web"], Command::Release(Some("web".to_owned()))),
+            (&["release", "--all"], Command::Release(None)),
         ] {
             assert_eq!(parse(arguments), Ok(command), "{arguments:?}");
         }
@@ -92,6 +115,9 @@ mod tests {
             &["GANTRY_LOG_LEVEL=DEBUG"],
             &["healthcheck", "now"],
             &["\u{1b}[31m"],
+            &["release"],
+            &["release", "--everything"],
+            &["release", "web", "shop"],
         ];
         let errors = errors.map(|arguments| parse(arguments).unwrap_err()).join("\n");
         insta::assert_snapshot!(errors, @r#"
@@ -101,6 +127,9 @@ mod tests {
         "GANTRY_LOG_LEVEL=DEBUG" is not expected here; GANTRY_LOG_LEVEL is an environment variable: env GANTRY_LOG_LEVEL=DEBUG gantry
         "now" is not expected here; healthcheck stands alone
         "\u{1b}[31m" is not expected here; settings are environment variables, and gantry --help lists them
+        "release" is not expected here; gantry release takes one service, one image with its tag, or --all
+        "--everything" is not expected here; gantry release takes one service, one image with its tag, or --all
+        "shop" is not expected here; gantry release takes one service, one image with its tag, or --all
         "#);
     }
 }

@@ -9,6 +9,9 @@ const WIDTH: usize = 100;
 
 const USAGE: &str = "\
 Usage: gantry             Keep the services on the newest image of their tag
+       gantry quarantine  List the images that are not offered again, and why
+       gantry release SERVICE|IMAGE|--all
+                          Offer them again
        gantry healthcheck Tell a live daemon (exit code 0) from a dead one (1)
        gantry --help      Show this text
        gantry --version   Show the version

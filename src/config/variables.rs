@@ -347,13 +347,15 @@ table! {
         /// How many services get a new image first. Each success widens the rollout.
         [now] "GANTRY_ROLLOUT_INITIAL_WORKERS" gantry_rollout_initial_workers: Count = "1";
         /// Never offer a digest again to a service that it broke, nor to any service once its rollout was
-        /// stopped.
-        [later] "GANTRY_QUARANTINE" gantry_quarantine: bool = "true";
-        /// Offer it again after so long. 0: when the tag has moved on to another digest.
-        [later] "GANTRY_QUARANTINE_SECONDS" gantry_quarantine_seconds: Seconds = "0";
+        /// stopped, nor to a service that a person has moved away from it. `false`: offer what the tag stands
+        /// at, whatever happened before.
+        [now] "GANTRY_QUARANTINE" gantry_quarantine: bool = "true";
+        /// Offer what broke a service again after so long. 0: when the tag has moved on to another digest, or
+        /// after `gantry release`.
+        [now] "GANTRY_QUARANTINE_SECONDS" gantry_quarantine_seconds: Seconds = "0";
         /// The name of the Docker config in whose labels Gantry remembers what it must not forget, and by which
         /// one Gantry waits for another. Two that look after different services may each have their own.
-        [later] "GANTRY_LEDGER_NAME" gantry_ledger_name: ObjectName = "gantry";
+        [now] "GANTRY_LEDGER_NAME" gantry_ledger_name: ObjectName = "gantry";
 
     group "Cleaning up"
         /// Remove replaced images from all nodes.

@@ -5,7 +5,7 @@
 //! is a list of changes that can be made to any state of them, so two that write at once lose nothing.
 //!
 //! [`entry`] is what is remembered, [`codec`] how it reads, [`book`] all of it, [`lease`] who may begin updates. All
-//! four are pure; this file and [`turn`] read and write.
+//! four are pure, and so is [`release`]; this file, [`turn`] and [`by_hand`] read and write.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -23,9 +23,11 @@ use self::lease::{Holding, LOOK_INTERVAL, Party, SURE, holding};
 use crate::swarm::{ConfigObject, EngineView, Swarm, SwarmError};
 
 pub mod book;
+pub mod by_hand;
 pub mod codec;
 pub mod entry;
 pub mod lease;
+pub mod release;
 pub mod turn;
 
 /// What the config says of itself. Its labels say the rest.

@@ -37,6 +37,7 @@ const PURE: &[&str] = &[
     "ledger/codec.rs",
     "ledger/entry.rs",
     "ledger/lease.rs",
+    "ledger/release.rs",
     "registry/challenge.rs",
     "registry/endpoints.rs",
     "registry/manifest.rs",
