@@ -49,7 +49,10 @@ impl Command {
                 Some(all) if all == "--all" => Self::Release(None),
                 Some(name) if !name.starts_with('-') && !name.trim().is_empty() => Self::Release(Some(name)),
                 other => {
-                    return Err(UsageError { unexpected: other.unwrap_or(first), remedy: RELEASE.to_owned() });
+                    return Err(UsageError {
+                        unexpected: other.unwrap_or(first),
+                        remedy: RELEASE.to_owned(),
+                    });
                 }
             },
             _ => return Err(unknown(first)),

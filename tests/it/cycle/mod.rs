@@ -8,6 +8,7 @@ mod pacing;
 mod remembering;
 mod removing;
 mod requests;
+mod taking_turns;
 mod verdicts;
 
 use std::ffi::OsString;

@@ -18,6 +18,7 @@ mod inspection;
 mod meanwhile;
 mod outages;
 mod pacing;
+mod remembering;
 mod selection;
 mod starting;
 mod updating;

@@ -1,0 +1,192 @@
+//! Two Gantrys on one swarm: one at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry::cycle::rollout::Outcome;
+use gantry::cycle::{self, Itself, Report};
+use tokio::time::{Instant, sleep};
+
+use super::{APP, Scene, outcome};
+use crate::fake::{Call, FakeSwarm, secs};
+
+/// A swarm with a tag that has moved, and services whose update takes so long.
+fn slow(services: usize, each: Duration) -> Scene {
+    let scene = Scene::new().with("GANTRY_UPDATE_NUM_WORKERS", 1).with("GANTRY_SLEEP_SECONDS", 3_600);
+    for index in 0..services {
+        scene.service(&format!("web-{index}")).replicas(1).create();
+    }
+    let new = scene.registry.release(APP, "new");
+    scene.swarm.image(&new).starts_after(each);
+    scene
+}
+
+fn start(scene: &Scene) -> tokio::task::JoinHandle<Report> {
+    let context = scene.context();
+    tokio::spawn(async move { cycle::run(&context).await })
+}
+
+fn holder(swarm: &FakeSwarm) -> Option<String> {
+    swarm.config("gantry")?.labels.get("gantry.lease").cloned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_waits_for_the_first_and_finds_its_work_done() {
+    let scene = slow(6, secs(30));
+    let first = start(&scene);
+    sleep(secs(5)).await;
+    let second = start(&scene).await.unwrap();
+    let first = first.await.unwrap();
+    assert!(first.finished.iter().all(|finished| finished.outcome == Outcome::Updated));
+    assert_eq!((first.finished.len(), second.finished.len(), second.up_to_date), (6, 0, 6));
+    assert_eq!(scene.swarm.update_log().len(), 6, "nothing was sent twice");
+    assert_eq!(holder(&scene.swarm), None, "given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_lives_is_waited_for_no_longer_than_the_interval_and_that_is_no_failure() {
+    let scene = slow(6, secs(100)).with("GANTRY_SLEEP_SECONDS", 120);
+    let first = start(&scene);
+    sleep(secs(5)).await;
+    let begun = Instant::now();
+    let second = start(&scene).await.unwrap();
+    assert!((secs(120)..secs(130)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert!(second.postponed.is_some() && !second.has_failed(), "{second:?}");
+    assert!(second.finished.is_empty() && second.not_begun.len() >= 4, "{second:?}");
+    assert!(second.summary().contains("postponed, as another Gantry (node1/"), "{}", second.summary());
+    assert_eq!(first.await.unwrap().finished.len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_holder_is_replaced_within_a_minute() {
+    let scene = slow(6, secs(30));
+    let first = start(&scene);
+    sleep(secs(40)).await;
+    first.abort();
+    let begun = Instant::now();
+    assert!(holder(&scene.swarm).is_some());
+    let second = start(&scene);
+    let sent = scene.swarm.update_log().len();
+    scene.swarm.until("the takeover", |swarm| swarm.update_log().len() > sent).await;
+    assert!((secs(15)..secs(60)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    let report = second.await.unwrap();
+    assert!(report.finished.iter().all(|finished| finished.outcome == Outcome::Updated), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_whose_task_has_ended_is_replaced_at_once() {
+    let mut scene = slow(2, secs(30));
+    let own = scene.registry.release("registry.test/gantry:1", "own");
+    let id = scene.swarm.new_service("gantry").image(&own).replicas(1).create();
+    let task = scene.swarm.tasks_of("gantry")[0].id.clone();
+    scene.itself = Some(Itself {
+        name: "gantry".into(),
+        image: None,
+        replaced: None,
+        task: Some((id, task)),
+        socket: None,
+    });
+    let first = start(&scene);
+    sleep(secs(10)).await;
+    first.abort();
+    scene.swarm.now(|world| world.scale("gantry", 0));
+    sleep(secs(5)).await;
+    let begun = Instant::now();
+    let second = start(&scene);
+    let taken = holder(&scene.swarm);
+    scene.swarm.until("the takeover", |swarm| holder(swarm) != taken).await;
+    assert!(begun.elapsed() < secs(2), "{:?}", begun.elapsed());
+    second.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn told_to_stop_the_first_gives_back_and_a_waiting_one_stops_at_once() {
+    let scene = slow(4, secs(60));
+    let first = start(&scene);
+    sleep(secs(5)).await;
+    let mut other = Scene { stop: tokio_util::sync::CancellationToken::new(), ..slow(0, secs(1)) };
+    other.swarm = scene.swarm.clone();
+    other.registry = scene.registry.clone();
+    let waiting = start(&other);
+    sleep(secs(10)).await;
+    other.stop.cancel();
+    let begun = Instant::now();
+    let report = waiting.await.unwrap();
+    assert!(begun.elapsed() < secs(1) && report.is_interrupted && !report.not_begun.is_empty(), "{report:?}");
+    scene.stop.cancel();
+    first.await.unwrap();
+    assert!(begun.elapsed() < secs(1) && holder(&scene.swarm).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_see_the_ledger_begins_no_update_until_it_can() {
+    let scene = slow(8, secs(20));
+    let first = start(&scene);
+    sleep(secs(5)).await;
+    scene.swarm.be_away_for(secs(100));
+    sleep(secs(100)).await;
+    let begun_by_then = scene.swarm.update_log().len();
+    assert!(begun_by_then <= 1, "{begun_by_then}");
+    let report = first.await.unwrap();
+    assert!(report.finished.iter().all(|finished| finished.outcome == Outcome::Updated), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_lost_the_lease_begins_no_update_and_watches_what_is_under_way() {
+    let scene = slow(4, secs(40));
+    let first = start(&scene);
+    sleep(secs(10)).await;
+    // It hung, and somebody has taken over.
+    scene.swarm.now(|world| {
+        let object = world.configs["gantry"].clone();
+        let mut labels = object.labels.clone();
+        labels.insert("gantry.lease".to_owned(), "by=another who=another".to_owned());
+        world.update_config(&object.id, object.version, &labels).unwrap();
+    });
+    let report = first.await.unwrap();
+    assert_eq!((report.finished.len(), report.not_begun.len()), (1, 3), "{report:?}");
+    assert_eq!(outcome(&report, "web-0"), &Outcome::Updated);
+    assert!(!report.has_failed());
+    assert_eq!(
+        holder(&scene.swarm).as_deref(),
+        Some("by=another who=another"),
+        "it is not ours to give back"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_is_removed_during_a_rollout_is_made_anew_with_the_lease() {
+    let scene = slow(4, secs(30));
+    let first = start(&scene);
+    sleep(secs(10)).await;
+    scene.swarm.now(|world| {
+        let id = world.configs["gantry"].id.clone();
+        world.remove_config(&id).unwrap();
+    });
+    scene.swarm.until("a new one", |swarm| holder(swarm).is_some()).await;
+    let report = first.await.unwrap();
+    assert_eq!(report.finished.len(), 4, "{report:?}");
+    assert_eq!(holder(&scene.swarm), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_to_writes_that_are_lost_do_no_harm() {
+    let scene = slow(3, secs(5));
+    for call in [Call::CreateConfig, Call::UpdateConfig] {
+        scene.swarm.fail(call, None, 1, crate::fake::Fault::CutAfterwards);
+    }
+    let report = scene.cycle().await;
+    assert_eq!(report.finished.len(), 3, "{report:?}");
+    let report = scene.cycle().await;
+    assert_eq!(report.up_to_date, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_at_once_update_each_service_once() {
+    let scene = Arc::new(slow(5, secs(10)));
+    let all: Vec<_> = (0..4).map(|_| start(&scene)).collect();
+    for one in all {
+        assert!(!one.await.unwrap().has_failed());
+    }
+    assert_eq!(scene.swarm.update_log().len(), 5);
+}
