@@ -29,6 +29,8 @@
 //! | [`daemon`] | when to run a cycle and when to stop; who we are; health checks |
 //! | [`cycle`] | the pipeline above, one file a stage |
 //! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next |
+//! | [`cycle::quarantine`] | what is not offered to whom, and why |
+//! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram) |
 //! | [`swarm`] | the trait [`swarm::Swarm`], what is read of services, tasks and nodes; [`swarm::spec`] edits |
 //! | [`swarm::engine`] | the only code that talks to Docker |
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
@@ -39,7 +41,7 @@
 //!
 //! Most of them are tests.
 //!
-//! - Arrows point down only: `main` -> [`daemon`] -> [`cycle`] -> {[`swarm`], [`registry`]} -> [`image`].
+//! - Arrows point down only: `main` -> [`daemon`] -> [`cycle`] -> [`ledger`] -> {[`swarm`], [`registry`]} -> [`image`].
 //!   [`config`] is read by all. `swarm` and `registry` do not know each other.
 //! - The pure files (`plan`, `report`, `machine`, `convergence`, `cause`, `spec`, ...) have no async, no
 //!   clock, no environment and no logging. Time is a parameter.
@@ -55,6 +57,8 @@
 //!   an early return. Nothing below `main` ends the process.
 //! - Engine requests do not grow with the number of workers: one snapshot serves all
 //!   (`cycle::rollout::watch`).
+//! - No update begins without the lease, and none later than ten seconds after it was last seen to be ours
+//!   ([`ledger::Permission`]); the ledger is read before anything is planned.
 //! - A [`secret::Secret`] prints `***`, whoever prints it.
 //!
 //! # What is deliberately absent

@@ -175,7 +175,7 @@ impl Ledger {
         }
         match self.look(swarm).await {
             Err(SwarmError::Forbidden(words)) => {
-                self.go_on_alone(&format!("configs are forbidden to Gantry ({words})"));
+                self.go_on_alone(&forbidden(&words));
                 Ok(())
             }
             answer => answer.map(|_| ()),
@@ -293,9 +293,13 @@ impl Ledger {
                     let _ = timeout_at(Instant::now() + LOOK_INTERVAL, self.news.notified()).await;
                 }
             }
-            if let Err(error) = self.tend(swarm).await {
-                self.state().last_attempt = Some(Instant::now());
-                tracing::debug!(%error, config = self.name, "cannot keep the ledger now");
+            match self.tend(swarm).await {
+                Ok(()) => {}
+                Err(SwarmError::Forbidden(words)) => self.go_on_alone(&forbidden(&words)),
+                Err(error) => {
+                    self.state().last_attempt = Some(Instant::now());
+                    tracing::debug!(%error, config = self.name, "cannot keep the ledger now");
+                }
             }
         }
     }
@@ -334,10 +338,6 @@ impl Ledger {
             };
             match written {
                 Err(error) if is_somebody_else_faster(&error) => {}
-                Err(SwarmError::Forbidden(words)) => {
-                    self.go_on_alone(&format!("configs are forbidden to Gantry ({words})"));
-                    return Ok(());
-                }
                 written => return written,
             }
         }
@@ -382,6 +382,11 @@ impl Ledger {
         }
         tracing::warn!(error = %last, config = self.name, "cannot write the ledger; what is left is written with the next cycle");
     }
+}
+
+/// Why there is no ledger, where somebody does not let us have one.
+fn forbidden(words: &str) -> String {
+    format!("configs are forbidden to Gantry ({words})")
 }
 
 /// Whether the ledger is another one by now than the one that was read.

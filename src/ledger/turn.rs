@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::book::{self, Change};
 use super::lease::{LOOK_INTERVAL, Lease, Party, Step, Waiting};
-use super::{Hold, Ledger, Standing, codec, is_somebody_else_faster};
+use super::{Hold, Ledger, Standing, codec, forbidden, is_somebody_else_faster};
 use crate::swarm::{ConfigObject, Swarm, SwarmError, TaskState};
 
 /// Who wants the lease, and for how long it would wait.
@@ -72,7 +72,7 @@ impl Ledger {
                 }
                 Ok(false) => {}
                 Err(SwarmError::Forbidden(words)) => {
-                    self.go_on_alone(&format!("configs are forbidden to Gantry ({words})"));
+                    self.go_on_alone(&forbidden(&words));
                     self.state().standing = Standing::Alone;
                     return Turn::Ours;
                 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use gantry::cycle::rollout::Outcome;
 use gantry::cycle::{self, Itself, Report};
+use gantry::swarm::SwarmError;
 use tokio::time::{Instant, sleep};
 
 use super::{APP, Scene, outcome};
-use crate::fake::{Call, FakeSwarm, secs};
+use crate::fake::{Call, FakeSwarm, Fault, secs};
 
 /// A swarm with a tag that has moved, and services whose update takes so long.
 fn slow(services: usize, each: Duration) -> Scene {
@@ -173,7 +174,7 @@ async fn a_ledger_that_is_removed_during_a_rollout_is_made_anew_with_the_lease()
 async fn answers_to_writes_that_are_lost_do_no_harm() {
     let scene = slow(3, secs(5));
     for call in [Call::CreateConfig, Call::UpdateConfig] {
-        scene.swarm.fail(call, None, 1, crate::fake::Fault::CutAfterwards);
+        scene.swarm.fail(call, None, 1, Fault::CutAfterwards);
     }
     let report = scene.cycle().await;
     assert_eq!(report.finished.len(), 3, "{report:?}");
@@ -189,4 +190,17 @@ async fn many_at_once_update_each_service_once() {
         assert!(!one.await.unwrap().has_failed());
     }
     assert_eq!(scene.swarm.update_log().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_configs_become_forbidden_during_a_rollout_it_goes_on_alone() {
+    let scene = slow(5, secs(10));
+    let first = start(&scene);
+    sleep(secs(5)).await;
+    let forbidden = SwarmError::Forbidden("403 Forbidden".to_owned());
+    scene.swarm.fail(Call::Config, None, usize::MAX, Fault::Error(forbidden));
+    let begun = Instant::now();
+    let report = first.await.unwrap();
+    assert_eq!(report.finished.len(), 5, "{report:?}");
+    assert!(begun.elapsed() < secs(120), "{:?}", begun.elapsed());
 }

@@ -70,7 +70,9 @@ fn a_failed_update_is_kept_and_called_failed_where_rolling_back_is_switched_off(
     assert_eq!((run.code, kept.image()), (Some(1), bad.pinned()));
     is_rolled_back(&run, &other, &old.pinned(), "", &["(3)"]);
 
-    let run = stage.gantry().set("GANTRY_ROLLBACK_ON_FAILURE", "FALSE").run();
+    // That it broke this one is remembered; here it is to be tried once more.
+    let gantry = stage.gantry().set("GANTRY_QUARANTINE", "FALSE");
+    let run = gantry.set("GANTRY_ROLLBACK_ON_FAILURE", "FALSE").run();
     assert!(run.outcome(&other).starts_with("failed, and kept as it is"), "{run}");
     assert_eq!((run.code, other.image()), (Some(1), bad.pinned()));
 }
