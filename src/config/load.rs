@@ -211,7 +211,13 @@ fn logins(v: &Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>
 
     let single = match (user, password) {
         (Some(user), Some(password)) => Some(Login { user, password, host, config }),
-        (None, None) => None,
+        (None, None) => {
+            let alone = [("GANTRY_REGISTRY_HOST", host), ("GANTRY_REGISTRY_CONFIG", config)];
+            for (name, _) in alone.iter().filter(|(_, value)| value.is_some()) {
+                warnings.push(format!("{name} has no effect without GANTRY_REGISTRY_USER"));
+            }
+            None
+        }
         (Some(_), None) => {
             mistakes
                 .push(Mistake::missing("GANTRY_REGISTRY_PASSWORD", "the password of GANTRY_REGISTRY_USER"));

@@ -265,26 +265,28 @@ table! {
         [now] "DOCKER_CONFIG" docker_config: PathBuf else "`$HOME/.docker`";
         /// The home folder, as every system sets it.
         [now] "HOME" home: PathBuf;
-        /// The user of a login of its own, in addition to `config.json`.
-        [later] "GANTRY_REGISTRY_USER" gantry_registry_user: Secret;
-        /// A file with the user.
-        [later] "GANTRY_REGISTRY_USER_FILE" gantry_registry_user_file: PathBuf;
+        /// The user of one login, in addition to `config.json` and before it.
+        [now] "GANTRY_REGISTRY_USER" gantry_registry_user: Secret;
+        /// A file with the user. It is read in each cycle, as are the other files here; the line end after
+        /// the value is not part of it. A file that cannot be read is an error, and nothing is updated.
+        [now] "GANTRY_REGISTRY_USER_FILE" gantry_registry_user_file: PathBuf;
         /// The password of this login.
-        [later] "GANTRY_REGISTRY_PASSWORD" gantry_registry_password: Secret;
+        [now] "GANTRY_REGISTRY_PASSWORD" gantry_registry_password: Secret;
         /// A file with the password.
-        [later] "GANTRY_REGISTRY_PASSWORD_FILE" gantry_registry_password_file: PathBuf;
+        [now] "GANTRY_REGISTRY_PASSWORD_FILE" gantry_registry_password_file: PathBuf;
         /// The registry of this login.
-        [later] "GANTRY_REGISTRY_HOST" gantry_registry_host: String else "Docker Hub";
+        [now] "GANTRY_REGISTRY_HOST" gantry_registry_host: String else "Docker Hub";
         /// A file with the registry.
-        [later] "GANTRY_REGISTRY_HOST_FILE" gantry_registry_host_file: PathBuf;
-        /// A name for this login, for the shell program a folder of client configuration. Only services whose
-        /// label `gantry.auth.config` says the same use it then.
-        [later] "GANTRY_REGISTRY_CONFIG" gantry_registry_config: String;
+        [now] "GANTRY_REGISTRY_HOST_FILE" gantry_registry_host_file: PathBuf;
+        /// A name for this login. With one, only services whose label `gantry.auth.config` says the same
+        /// use it; without, all services of its registry do. Nothing is written to it where it is a folder.
+        [now] "GANTRY_REGISTRY_CONFIG" gantry_registry_config: String;
         /// A file with the name.
-        [later] "GANTRY_REGISTRY_CONFIG_FILE" gantry_registry_config_file: PathBuf;
+        [now] "GANTRY_REGISTRY_CONFIG_FILE" gantry_registry_config_file: PathBuf;
         /// A file with a login per line: `<config> <host> <user> <password>`, separated by tabs or spaces.
-        /// Empty lines and lines that begin with `#` are skipped.
-        [later] "GANTRY_REGISTRY_CONFIGS_FILE" gantry_registry_configs_file: PathBuf;
+        /// Empty lines and lines that begin with `#` are skipped. A line that is neither is an error, and
+        /// nothing is updated.
+        [now] "GANTRY_REGISTRY_CONFIGS_FILE" gantry_registry_configs_file: PathBuf;
 
     group "Which services"
         /// Filters of `docker service ls --filter` that a service must pass to be updated, for example
@@ -374,8 +376,9 @@ table! {
         /// `true`: this service is never updated. In effect through the default of
         /// `GANTRY_SERVICES_EXCLUDED_FILTERS`.
         [now] "gantry.services.excluded" services_excluded: bool;
-        /// The name of the login with which this service's image is looked up and pulled.
-        [later] "gantry.auth.config" auth_config: String;
+        /// The name of the login with which this service's image is looked up and pulled, or an absolute
+        /// folder with a `config.json` of its own.
+        [now] "gantry.auth.config" auth_config: String;
         /// `true`: this service is among the first that get a new image.
         [later] "gantry.rollout.canary" rollout_canary: bool;
 }

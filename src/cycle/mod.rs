@@ -13,6 +13,7 @@ use crate::swarm::Swarm;
 pub mod cleanup;
 mod context;
 pub mod discover;
+pub mod hub;
 pub mod inspect;
 pub mod plan;
 pub mod remover;
@@ -37,6 +38,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
     let found = discover::discover(context).await?;
     let keyring = Keyring::open(&context.credential_sources())?;
 
+    let hub = hub::before(context, &keyring, found.itself.iter().chain(&found.others)).await;
     let selection = Arc::new(context.config.services.clone());
 
     // Ourselves first, to the end: the others are looked at by the newest Gantry.
@@ -52,5 +54,6 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         report.not_begun += not_begun;
     }
     report.cleanup = cleanup::clean_up(context, &keyring, &report.finished).await;
+    report.hub = hub.after(context).await;
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::cleanup::Cleaned;
+use super::hub::HubPulls;
 use super::plan::{Decision, Planned, Reason, Update};
 use super::rollout::{Finished, Outcome};
 
@@ -27,6 +28,8 @@ pub struct Report {
     pub not_begun: usize,
     /// What the cleaning did, where there was something to clean.
     pub cleanup: Option<Cleaned>,
+    /// What Docker Hub still allows, where it was asked for images and says so.
+    pub hub: Vec<HubPulls>,
     /// Whether Gantry was stopped meanwhile.
     pub is_interrupted: bool,
 }
@@ -122,6 +125,8 @@ impl Report {
         for (service, reason) in &self.left_alone {
             lines.push((Weight::Detail, format!("left alone: {service}: {reason}")));
         }
+        let told = self.hub.iter().filter_map(HubPulls::told);
+        lines.extend(told.map(|told| (Weight::Info, told)));
         lines.sort_by_key(|(weight, _)| *weight);
         lines
     }

@@ -13,7 +13,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("config", &["secret"]),
     ("telemetry", &["config"]),
     ("swarm", &["config", "hosts", "secret"]),
-    ("registry", &["hosts", "image", "secret", "tls"]),
+    ("registry", &["config", "hosts", "image", "secret", "tls"]),
     ("cycle", &["config", "heartbeat", "hosts", "image", "registry", "secret", "swarm"]),
     ("daemon", &["config", "cycle", "heartbeat", "hosts", "image", "registry", "swarm"]),
 ];
@@ -32,6 +32,7 @@ const PURE: &[&str] = &[
     "registry/challenge.rs",
     "registry/endpoints.rs",
     "registry/manifest.rs",
+    "registry/rate.rs",
     "registry/retry.rs",
     "secret.rs",
     "swarm/service.rs",
