@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use gantry::config::Logins;
+use gantry::config::{Login, Logins, Source};
 use gantry::registry::credentials::{CredentialsError, Keyring, Sources};
 use tempfile::TempDir;
 
@@ -209,4 +209,70 @@ async fn a_broken_file_is_an_error_at_once_and_nothing_is_ever_written() {
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o555)).unwrap();
     assert_eq!(shown(machine.open().find("a", None).await), "u:p at a");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+/// As the variables `GANTRY_REGISTRY_*` and a file of logins.
+fn logins(machine: &Machine, lines: &str) -> Logins {
+    let path = machine.path("logins");
+    std::fs::write(&path, lines).unwrap();
+    let source = |text: &str| Source::Value(Secret::new(text));
+    let single = Login {
+        user: source("single"),
+        password: source("p"),
+        host: Some(source("single.example")),
+        config: None,
+    };
+    Logins { single: Some(single), configs_file: Some(path) }
+}
+
+#[tokio::test]
+async fn what_variables_give_comes_before_the_clients_configuration() {
+    let inline = |user: &str| format!(r#"{{"username":"{user}","password":"p"}}"#);
+    let machine = Machine::new().docker_config(&format!(
+        r#"{{"auths":{{"single.example":{0},"one.example":{0},"two.example":{0},"other.example":{0}}}}}"#,
+        inline("config")
+    ));
+    let logins = logins(&machine, "a one.example one p\na two.example two p\nb two.example three p\n");
+    let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).unwrap();
+    for (host, name, expected) in [
+        ("single.example", None, "single:p at single.example"),
+        ("one.example", None, "one:p at one.example"),
+        // More than one: the label has to say which.
+        ("two.example", None, "config:p at two.example"),
+        ("two.example", Some("b"), "three:p at two.example"),
+        ("other.example", None, "config:p at other.example"),
+        // A label names its one source.
+        ("other.example", Some("a"), "nobody"),
+    ] {
+        assert_eq!(shown(keyring.find(host, name).await), expected, "{host} {name:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_label_may_name_a_folder_with_a_configuration_of_its_own() {
+    let machine = Machine::new()
+        .docker_config(r#"{"auths":{"r":{"username":"config","password":"p"}}}"#)
+        .home(r#"{"auths":{"r":{"username":"own","password":"p"}},"credHelpers":{"h":"one"}}"#)
+        .helper("one", r#"cat >/dev/null; echo '{"Username":"helped","Secret":"p"}'"#);
+    let keyring = machine.open();
+    let folder = machine.path("home/.docker").display().to_string();
+    assert_eq!(shown(keyring.find("r", Some(&folder)).await), "own:p at r");
+    assert_eq!(shown(keyring.find("h", Some(&folder)).await), "helped:p at h");
+    assert_eq!(shown(keyring.find("other", Some(&folder)).await), "nobody");
+    assert_eq!(shown(keyring.find("r", None).await), "config:p at r");
+
+    std::fs::write(machine.path("home/.docker/config.json"), "[]").unwrap();
+    let error = machine.open().find("r", Some(&folder)).await.unwrap_err().to_string();
+    assert!(error.contains("home/.docker/config.json cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn a_label_that_names_nothing_is_an_error_that_says_what_there_is() {
+    let machine = Machine::new();
+    let logins = logins(&machine, "a one.example one p\nb one.example two p\n");
+    let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).unwrap();
+    let error = keyring.find("one.example", Some("c")).await.unwrap_err().to_string();
+    insta::assert_snapshot!(error, @r#"label gantry.auth.config="c": expected the name of a login (a, b), or an absolute folder with a config.json; the logins come from GANTRY_REGISTRY_CONFIG and GANTRY_REGISTRY_CONFIGS_FILE"#);
+    let error = machine.open().find("r", Some("/nonexistent")).await.unwrap_err().to_string();
+    insta::assert_snapshot!(error, @r#"label gantry.auth.config="/nonexistent": expected an absolute folder with a config.json, or the name of a login, of which there is none; the logins come from GANTRY_REGISTRY_CONFIG and GANTRY_REGISTRY_CONFIGS_FILE"#);
 }
