@@ -11,6 +11,7 @@ mod load;
 mod mistakes;
 mod policy;
 mod settings;
+mod shepherd;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -29,4 +30,5 @@ pub use settings::{
     Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source, UpdateOrder,
     Updates,
 };
+pub use shepherd::markdown_shepherd;
 pub use variables::{LABELS, Label, VARIABLES, Variable};
