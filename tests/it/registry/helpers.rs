@@ -261,9 +261,10 @@ async fn a_label_may_name_a_folder_with_a_configuration_of_its_own() {
     assert_eq!(shown(keyring.find("other", Some(&folder)).await), "nobody");
     assert_eq!(shown(keyring.find("r", None).await), "config:p at r");
 
-    std::fs::write(machine.path("home/.docker/config.json"), "[]").unwrap();
-    let error = machine.open().find("r", Some(&folder)).await.unwrap_err().to_string();
-    assert!(error.contains("home/.docker/config.json cannot be read"), "{error}");
+    std::fs::write(machine.path("bin/config.json"), "[]").unwrap();
+    let broken = machine.path("bin").display().to_string();
+    let error = keyring.find("r", Some(&broken)).await.unwrap_err().to_string();
+    assert!(error.contains("bin/config.json cannot be read"), "{error}");
 }
 
 #[tokio::test]
