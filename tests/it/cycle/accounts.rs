@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gantry::cycle::hub::HubPulls;
 use gantry::registry::HubRate;
 
 use super::{APP, Scene};
@@ -104,7 +105,7 @@ async fn what_docker_hub_allows_is_asked_before_and_after_for_each_account_that_
         .collect();
     asked.sort();
     assert_eq!(asked, ["anna", "anna", "nobody", "nobody"]);
-    let told: Vec<String> = report.hub.iter().filter_map(|pulls| pulls.told()).collect();
+    let told: Vec<String> = report.hub.iter().filter_map(HubPulls::told).collect();
     assert_eq!(
         told,
         [
