@@ -116,7 +116,7 @@ impl Report {
                 separator = ", ";
             }
         }
-        for stopped in &self.stopped {
+        for stopped in self.stopped.iter().filter(|stopped| stopped.touched < stopped.total) {
             let _ = write!(summary, "; {}", stopped.summary());
         }
         if self.is_interrupted {
@@ -131,7 +131,7 @@ impl Report {
         for (service, image, cause) in &self.errors {
             lines.push((Weight::Error, format!("error: {service} ({image}): {cause}")));
         }
-        for stopped in &self.stopped {
+        for stopped in self.stopped.iter().filter(|stopped| stopped.touched < stopped.total) {
             lines.push((Weight::Error, stopped.to_string()));
         }
         for (name, services) in self.services_by_outcome() {

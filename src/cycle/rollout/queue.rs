@@ -41,7 +41,10 @@ impl Queue {
         let effect = Effect::of(&finished.outcome);
         let image = finished.to.tagged();
         self.finished.push(finished);
-        if let Some(Stop { touched, failed, total, .. }) = self.pace.end(turn, effect) {
+        // Where all had their turn there is nothing to hold back, and nothing to tell.
+        if let Some(Stop { touched, failed, total, .. }) = self.pace.end(turn, effect)
+            && touched < total
+        {
             tracing::error!(
                 image,
                 touched,
