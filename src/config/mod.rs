@@ -12,6 +12,7 @@ mod mistakes;
 mod of_cycle;
 mod policy;
 mod settings;
+mod shepherd;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -31,4 +32,5 @@ pub use settings::{
     Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source, UpdateOrder,
     Updates,
 };
+pub use shepherd::markdown_shepherd;
 pub use variables::{LABELS, Label, VARIABLES, Variable};

@@ -264,7 +264,6 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
         warnings: [
             "label gantry.auth.config is accepted, but not in effect yet",
             "label gantry.rollback.options is accepted, but not in effect yet",
-            "label gantry.rollout.canary is accepted, but not in effect yet",
             "label gantry.update.options is accepted, but not in effect yet",
             "gantry.update.timeout is not a label of Gantry; did you mean gantry.update.timeout_seconds?",
         ],
@@ -341,7 +340,7 @@ fn both_tables_of_the_product_are_complete() {
         GANTRY_NOTIFICATION_APPRISE_URL GANTRY_NOTIFICATION_CONDITION GANTRY_NOTIFICATION_TITLE \
         GANTRY_UPDATE_ORDER GANTRY_ROLLOUT_MAX_FAILURE_RATIO GANTRY_ROLLOUT_MIN_FAILURES \
         GANTRY_ROLLOUT_INITIAL_WORKERS GANTRY_QUARANTINE GANTRY_QUARANTINE_SECONDS \
-        GANTRY_UPDATE_MAX_STARTING_PER_NODE \
+        GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_LEDGER_NAME \
         gantry.auth.config gantry.services.excluded gantry.manifest.cmd gantry.manifest.options \
         gantry.rollback.on_failure gantry.rollback.options gantry.update.jobs gantry.update.options \
         gantry.update.timeout_seconds gantry.update.order gantry.rollout.canary HOME";

@@ -20,7 +20,8 @@ use serde::Deserialize;
 use super::engine::DockerHost;
 use super::mistakes::Mistake;
 use super::value::{
-    Count, Filters, FiltersOrNone, Limit, ManifestOptions, Ratio, Seconds, Url, Value, Words, Zone,
+    Count, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, Seconds, Url, Value, Words,
+    Zone,
 };
 use super::{LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
 use crate::secret::Secret;
@@ -344,16 +345,19 @@ table! {
         [later] "GANTRY_ROLLBACK_OPTIONS" gantry_rollback_options: String
             label "gantry.rollback.options" rollback_options;
         /// Stop rolling out an image when this part of its finished updates failed ...
-        [later] "GANTRY_ROLLOUT_MAX_FAILURE_RATIO" gantry_rollout_max_failure_ratio: Ratio = "0.1";
+        [now] "GANTRY_ROLLOUT_MAX_FAILURE_RATIO" gantry_rollout_max_failure_ratio: Ratio = "0.1";
         /// ... and at least so many.
-        [later] "GANTRY_ROLLOUT_MIN_FAILURES" gantry_rollout_min_failures: Count = "2";
+        [now] "GANTRY_ROLLOUT_MIN_FAILURES" gantry_rollout_min_failures: Count = "2";
         /// How many services get a new image first. Each success widens the rollout.
-        [later] "GANTRY_ROLLOUT_INITIAL_WORKERS" gantry_rollout_initial_workers: Count = "1";
+        [now] "GANTRY_ROLLOUT_INITIAL_WORKERS" gantry_rollout_initial_workers: Count = "1";
         /// Never offer a digest again to a service that it broke, nor to any service once its rollout was
         /// stopped.
         [later] "GANTRY_QUARANTINE" gantry_quarantine: bool = "true";
         /// Offer it again after so long. 0: when the tag has moved on to another digest.
         [later] "GANTRY_QUARANTINE_SECONDS" gantry_quarantine_seconds: Seconds = "0";
+        /// The name of the Docker config in whose labels Gantry remembers what it must not forget, and by which
+        /// one Gantry waits for another. Two that look after different services may each have their own.
+        [later] "GANTRY_LEDGER_NAME" gantry_ledger_name: ObjectName = "gantry";
 
     group "Cleaning up"
         /// Remove replaced images from all nodes.
@@ -382,5 +386,5 @@ table! {
         /// The name of the login with which this service's image is looked up and pulled.
         [later] "gantry.auth.config" auth_config: String;
         /// `true`: this service is among the first that get a new image.
-        [later] "gantry.rollout.canary" rollout_canary: bool;
+        [now] "gantry.rollout.canary" rollout_canary: bool;
 }

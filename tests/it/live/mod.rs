@@ -17,6 +17,7 @@ mod failing;
 mod inspection;
 mod meanwhile;
 mod outages;
+mod pacing;
 mod selection;
 mod starting;
 mod updating;

@@ -147,8 +147,16 @@ impl Stage {
             .set("HOME", &self.folder.path().display().to_string())
             .set("GANTRY_LOG_FORMAT", "json")
             .set("GANTRY_LOG_LEVEL", "DEBUG")
+            .set("GANTRY_LEDGER_NAME", &self.ledger())
             .set("GANTRY_CLEANUP_IMAGES", "false")
+            // All at once: most tests are about one service's way, and few have the time for canaries.
+            .set("GANTRY_ROLLOUT_INITIAL_WORKERS", "50")
             .set("GANTRY_SERVICES_FILTERS", &format!("label={LABEL}={}", self.prefix))
+    }
+
+    /// The name of the config that the program remembers in.
+    pub(crate) fn ledger(&self) -> String {
+        self.name("ledger")
     }
 
     /// One cycle of it.
