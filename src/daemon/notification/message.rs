@@ -81,6 +81,9 @@ fn headline(report: &Report) -> String {
         1 => words.push("1 error".to_owned()),
         errors => words.push(format!("{errors} errors")),
     }
+    words.extend(
+        report.stopped.iter().map(|stopped| format!("rollout of {} stopped", stopped.image.tagged())),
+    );
     words.extend(report.post_run.as_ref().map(|_| "the post-run command failed".to_owned()));
     if words.is_empty() {
         let nothing = if report.services == 0 { "no service matches" } else { "nothing to update" };
@@ -107,7 +110,8 @@ fn failures(report: &Report) -> Vec<String> {
         let dots = if shown.len() < cause.len() { "..." } else { "" };
         format!("{}: {shown}{dots}", cut(&names, NAMES, ", ", "more"))
     };
-    lines.into_iter().map(line).collect()
+    let stopped = report.stopped.iter().map(ToString::to_string);
+    stopped.chain(lines.into_iter().map(line)).collect()
 }
 
 /// How the other updates ended, by image.
