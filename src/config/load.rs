@@ -18,7 +18,7 @@ use super::{
 use crate::secret::Secret;
 
 /// Every variable that begins so is ours, known or not.
-const PREFIX: &str = "GANTRY_";
+pub(super) const PREFIX: &str = "GANTRY_";
 
 /// A configuration that can be used, and what should be said about it.
 #[derive(Clone, Debug)]
@@ -140,7 +140,11 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
         },
         interval: v.gantry_sleep_seconds.0,
         trigger_path: v.gantry_trigger_path,
-        hooks: Hooks { pre_run: v.gantry_pre_run_cmd, post_run: v.gantry_post_run_cmd },
+        hooks: Hooks {
+            pre_run: v.gantry_pre_run_cmd,
+            post_run: v.gantry_post_run_cmd,
+            timeout: v.gantry_hook_timeout_seconds.0,
+        },
         engine: engine?,
         docker_config: v.docker_config,
         home: v.home,

@@ -243,15 +243,19 @@ table! {
 
     group "Cycle"
         /// From the start of one cycle to the start of the next. A cycle that takes longer is followed by
-        /// the next one at once. 0: run once and exit, with 0 when nothing failed, else with 1.
+        /// the next one at once. 0: run once and exit, with 0 when nothing failed, else with 1; with
+        /// `GANTRY_TRIGGER_PATH`, run at the start and then whenever that changes.
         [now] "GANTRY_SLEEP_SECONDS" gantry_sleep_seconds: Seconds = "0";
-        /// A file or folder. Whatever changes in it starts a cycle: alone, or before the interval is over.
-        [later] "GANTRY_TRIGGER_PATH" gantry_trigger_path: PathBuf;
-        /// Run by a shell before each cycle. `GANTRY_*` variables that it exports apply to that cycle. When
-        /// it fails, nothing is updated in that cycle, and the cycle has failed.
-        [later] "GANTRY_PRE_RUN_CMD" gantry_pre_run_cmd: String;
-        /// Run by a shell after each cycle. When it fails, the cycle has failed.
-        [later] "GANTRY_POST_RUN_CMD" gantry_post_run_cmd: String;
+        /// A file or folder, which need not exist yet. Whatever is changed, created, moved or removed there
+        /// starts a cycle at once; with an interval, whichever comes first.
+        [now] "GANTRY_TRIGGER_PATH" gantry_trigger_path: PathBuf;
+        /// Run by `sh` before each cycle. `GANTRY_*` variables that it sets apply to that cycle. When it
+        /// fails, nothing is updated in that cycle, and the cycle has failed.
+        [now] "GANTRY_PRE_RUN_CMD" gantry_pre_run_cmd: String;
+        /// Run by `sh` after each cycle. When it fails, the cycle has failed.
+        [now] "GANTRY_POST_RUN_CMD" gantry_post_run_cmd: String;
+        /// How long each of the two may take before it is ended and has failed. 0: as long as it likes.
+        [now] "GANTRY_HOOK_TIMEOUT_SECONDS" gantry_hook_timeout_seconds: Seconds = "600";
 
     group "Engine"
         /// Where the engine listens. It must be a manager.
@@ -369,12 +373,13 @@ table! {
         [now] "GANTRY_IMAGES_TO_REMOVE" gantry_images_to_remove: Words;
 
     group "Notification"
-        /// An [Apprise](https://github.com/caronc/apprise-api) server that is told of each cycle's end.
-        [later] "GANTRY_NOTIFICATION_APPRISE_URL" gantry_notification_apprise_url: Url;
+        /// The address of an [Apprise](https://github.com/caronc/apprise-api) server that is told of each
+        /// cycle's end, such as `http://apprise:8000/notify/KEY`.
+        [now] "GANTRY_NOTIFICATION_APPRISE_URL" gantry_notification_apprise_url: Url;
         /// `on-change`: only after a cycle with an update or an error.
-        [later] "GANTRY_NOTIFICATION_CONDITION" gantry_notification_condition: NotificationCondition = "all";
+        [now] "GANTRY_NOTIFICATION_CONDITION" gantry_notification_condition: NotificationCondition = "all";
         /// Appended to the title.
-        [later] "GANTRY_NOTIFICATION_TITLE" gantry_notification_title: String;
+        [now] "GANTRY_NOTIFICATION_TITLE" gantry_notification_title: String;
 
     labels
         /// `true`: this service is never updated. In effect through the default of

@@ -34,6 +34,8 @@ pub struct Report {
     pub hub: Vec<HubPulls>,
     /// Whether Gantry was stopped meanwhile.
     pub is_interrupted: bool,
+    /// Why the command after the cycle failed, if it did.
+    pub post_run: Option<String>,
 }
 
 /// How much a line of the report matters.
@@ -75,6 +77,7 @@ impl Report {
     /// Whether anything failed: a cycle that did makes a one-shot run exit with 1.
     pub fn has_failed(&self) -> bool {
         self.error.is_some()
+            || self.post_run.is_some()
             || !self.errors.is_empty()
             || !self.stopped.is_empty()
             || self.finished.iter().any(|finished| finished.outcome.is_failure())
@@ -91,8 +94,9 @@ impl Report {
 
     /// The cycle in one sentence: counts, and nothing that is zero but the number of services.
     pub fn summary(&self) -> String {
+        let after = self.post_run.as_ref().map_or_else(String::new, |failed| format!("; {failed}"));
         if let Some(error) = &self.error {
-            return format!("cycle failed, nothing was updated: {error}");
+            return format!("cycle failed, nothing was updated: {error}{after}");
         }
         let mut summary = match self.services {
             0 => "no service matches".to_owned(),
@@ -122,6 +126,7 @@ impl Report {
         if self.is_interrupted {
             summary.push_str("; interrupted");
         }
+        summary.push_str(&after);
         summary
     }
 

@@ -15,7 +15,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("swarm", &["config", "hosts", "secret"]),
     ("registry", &["config", "hosts", "image", "secret", "tls"]),
     ("cycle", &["config", "heartbeat", "hosts", "image", "registry", "secret", "swarm"]),
-    ("daemon", &["config", "cycle", "heartbeat", "hosts", "image", "registry", "swarm"]),
+    ("daemon", &["config", "cycle", "heartbeat", "hosts", "image", "registry", "swarm", "tls"]),
 ];
 
 /// Files that decide: no I/O, no clock, no environment, no logging.
@@ -29,6 +29,8 @@ const PURE: &[&str] = &[
     "cycle/rollout/outcome.rs",
     "cycle/rollout/pace.rs",
     "cycle/rollout/progress.rs",
+    "daemon/hooks/output.rs",
+    "daemon/notification/message.rs",
     "hosts.rs",
     "image.rs",
     "registry/challenge.rs",
