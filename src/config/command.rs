@@ -1,8 +1,8 @@
 //! The command line.
 
 use std::ffi::OsString;
+use crate::suggest::nearest;
 
-use super::suggest::nearest;
 
 /// What a process is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

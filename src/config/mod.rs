@@ -11,7 +11,6 @@ mod load;
 mod mistakes;
 mod policy;
 mod settings;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod value;
