@@ -325,8 +325,8 @@ table! {
         [now] "GANTRY_UPDATE_JOBS" gantry_update_jobs: bool = "false"
             label "gantry.update.jobs" update_jobs;
         /// Options of `docker service update`, such as `--env-add A=B --limit-memory 512m`, applied to the
-        /// specification with every update. They make no update necessary. See
-        /// [Options of docker service update](#options-of-docker-service-update).
+        /// specification with every update. They make no update necessary. An option that is not understood
+        /// makes the service an error.
         [now] "GANTRY_UPDATE_OPTIONS" gantry_update_options: UpdateOptions
             label "gantry.update.options" update_options;
         /// No update starts while so many tasks are starting on one node. 0: no limit.
@@ -336,8 +336,7 @@ table! {
         /// Roll a service back when its update failed.
         [now] "GANTRY_ROLLBACK_ON_FAILURE" gantry_rollback_on_failure: bool = "true"
             label "gantry.rollback.on_failure" rollback_on_failure;
-        /// Options of `docker service update`, applied to the specification that is restored. See
-        /// [Options of docker service update](#options-of-docker-service-update).
+        /// Options of `docker service update`, applied to the specification that a rollback restores.
         [now] "GANTRY_ROLLBACK_OPTIONS" gantry_rollback_options: RollbackOptions
             label "gantry.rollback.options" rollback_options;
         /// Stop rolling out an image when this part of its finished updates failed ...
@@ -358,8 +357,7 @@ table! {
         /// The image of the job that removes them on each node.
         [now] "GANTRY_CLEANUP_IMAGES_REMOVER" gantry_cleanup_images_remover: String
             else "our own image, when we run as a service";
-        /// Options of `docker service create` for this job, such as `--constraint node.labels.big==true`. See
-        /// [Options of docker service update](#options-of-docker-service-update).
+        /// Options of `docker service create` for this job, such as `--constraint node.labels.big==true`.
         [now] "GANTRY_CLEANUP_IMAGES_OPTIONS" gantry_cleanup_images_options: CreateOptions;
         /// Internal. This process is the job on one node: it removes these images there and exits.
         [now] "GANTRY_IMAGES_TO_REMOVE" gantry_images_to_remove: Words;

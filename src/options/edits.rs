@@ -31,7 +31,7 @@ pub(super) fn restart_defaults() -> Value {
 pub(super) fn force(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     if is_on(values) {
         let counter = editing.at("/TaskTemplate/ForceUpdate");
-        *counter = json!(counter.as_u64().unwrap_or_default() + 1);
+        *counter = json!(counter.as_u64().unwrap_or_default().saturating_add(1));
     }
     Ok(())
 }
