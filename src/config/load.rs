@@ -168,6 +168,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             on_failure: v.gantry_rollback_on_failure,
             options: v.gantry_rollback_options.unwrap_or_default().0,
         },
+        ledger_name: v.gantry_ledger_name.0,
         quarantine: Quarantine { enabled: v.gantry_quarantine, duration: v.gantry_quarantine_seconds.0 },
         cleanup: Cleanup {
             enabled: v.gantry_cleanup_images,

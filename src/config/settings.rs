@@ -42,6 +42,8 @@ pub struct Config {
     pub rollback: Rollback,
     /// What happens to a digest that broke a service.
     pub quarantine: Quarantine,
+    /// The name of the Docker config that holds the ledger.
+    pub ledger_name: String,
     /// The removal of replaced images.
     pub cleanup: Cleanup,
     /// Not empty: this process is the remover on one node, and these are the images to remove.

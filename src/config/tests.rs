@@ -343,7 +343,7 @@ fn both_tables_of_the_product_are_complete() {
         GANTRY_NOTIFICATION_APPRISE_URL GANTRY_NOTIFICATION_CONDITION GANTRY_NOTIFICATION_TITLE \
         GANTRY_UPDATE_ORDER GANTRY_ROLLOUT_MAX_FAILURE_RATIO GANTRY_ROLLOUT_MIN_FAILURES \
         GANTRY_ROLLOUT_INITIAL_WORKERS GANTRY_QUARANTINE GANTRY_QUARANTINE_SECONDS \
-        GANTRY_UPDATE_MAX_STARTING_PER_NODE \
+        GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_LEDGER_NAME \
         gantry.auth.config gantry.services.excluded gantry.manifest.cmd gantry.manifest.options \
         gantry.rollback.on_failure gantry.rollback.options gantry.update.jobs gantry.update.options \
         gantry.update.timeout_seconds gantry.update.order gantry.rollout.canary HOME";

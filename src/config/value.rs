@@ -166,6 +166,24 @@ impl Value for Secret {
     }
 }
 
+/// The name of a Docker config.
+pub(super) struct ObjectName(pub(super) String);
+
+impl Value for ObjectName {
+    const EXPECTED: &'static str = "up to 64 letters, digits, - _ or ., with a letter or digit at both ends";
+
+    /// The rule of swarmkit (`validateConfigOrSecretAnnotations`).
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
+        let is_plain = |c: char| c.is_ascii_alphanumeric();
+        let is_name = text.len() <= 64
+            && text.starts_with(is_plain)
+            && text.ends_with(is_plain)
+            && text.chars().all(|c| is_plain(c) || matches!(c, '-' | '_' | '.'));
+        if is_name { Ok(Self(text.to_owned())) } else { Err(Self::EXPECTED) }
+    }
+}
+
 /// A web address, which may carry a password.
 pub(super) struct Url(pub(super) Secret);
 

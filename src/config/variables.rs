@@ -20,8 +20,8 @@ use serde::Deserialize;
 use super::engine::DockerHost;
 use super::mistakes::Mistake;
 use super::value::{
-    Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, Ratio, RollbackOptions, Seconds,
-    UpdateOptions, Url, Value, Words, Zone,
+    Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
+    Seconds, UpdateOptions, Url, Value, Words, Zone,
 };
 use super::{LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
 use crate::secret::Secret;
@@ -350,6 +350,9 @@ table! {
         [later] "GANTRY_QUARANTINE" gantry_quarantine: bool = "true";
         /// Offer it again after so long. 0: when the tag has moved on to another digest.
         [later] "GANTRY_QUARANTINE_SECONDS" gantry_quarantine_seconds: Seconds = "0";
+        /// The name of the Docker config in whose labels Gantry remembers what it must not forget, and by which
+        /// one Gantry waits for another. Two that look after different services may each have their own.
+        [later] "GANTRY_LEDGER_NAME" gantry_ledger_name: ObjectName = "gantry";
 
     group "Cleaning up"
         /// Remove replaced images from all nodes.

@@ -128,7 +128,7 @@ fn is_needed(image: &ImageRef, needed: &BTreeSet<String>) -> bool {
 /// Starts the remover; one that a killed Gantry left behind goes first.
 async fn create<S: Swarm>(swarm: &S, spec: &Spec, auth: Option<&Secret>) -> Result<String, SwarmError> {
     match swarm.create_service(spec, auth).await {
-        Err(SwarmError::Refused(words)) if words.contains("name conflicts") => {
+        Err(SwarmError::NameTaken(_)) => {
             swarm.remove_service(REMOVER_NAME).await?;
             swarm.create_service(spec, auth).await
         }

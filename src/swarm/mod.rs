@@ -3,21 +3,25 @@
 //! [`Swarm`] is the seam between the cycle and Docker. [`engine::Engine`] is the only implementation
 //! that talks to a real one; tests have a stateful fake.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use futures_util::Stream;
+use jiff::Timestamp;
 
 use crate::config::Filter;
 use crate::hosts::EngineRegistries;
 use crate::options::Name;
 use crate::secret::Secret;
 
+mod config_object;
 pub mod engine;
 mod node;
 mod service;
 pub mod spec;
 mod task;
 
+pub use config_object::ConfigObject;
 pub use node::{Container, LocalImage, Node, Nodes};
 pub use service::{Service, ServiceStatus, UpdateState, UpdateStatus};
 pub use spec::{Facts, FailureAction, Mode, Order, Spec, SpecError, UpdateConfig};
@@ -34,6 +38,8 @@ pub struct EngineView {
     pub host_name: String,
     /// Its version, for logs.
     pub version: String,
+    /// Its clock, when it answered; it may run differently from ours.
+    pub time: Option<Timestamp>,
     /// How it talks to registries.
     pub registries: EngineRegistries,
 }
@@ -122,6 +128,32 @@ pub trait Swarm: Send + Sync + 'static {
         lines: usize,
     ) -> impl Future<Output = Result<Vec<String>, SwarmError>> + Send;
 
+    /// The config of this name.
+    fn config_object(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<ConfigObject>, SwarmError>> + Send;
+
+    /// Creates a config with this content, in base64, and returns its id. A name that exists already is
+    /// [`SwarmError::NameTaken`].
+    fn create_config_object(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        data: &str,
+    ) -> impl Future<Output = Result<String, SwarmError>> + Send;
+
+    /// Replaces the labels of a config if it still has the version that was read (else
+    /// [`SwarmError::Conflict`]). Nothing else of a config can be changed.
+    fn update_config_object(
+        &self,
+        read: &ConfigObject,
+        labels: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<(), SwarmError>> + Send;
+
+    /// Removes a config; one that is gone already is no error.
+    fn remove_config_object(&self, id: &str) -> impl Future<Output = Result<(), SwarmError>> + Send;
+
     /// Yields whenever a service or node has changed. Good as a wake-up, not as the truth; ends when
     /// the connection does.
     fn changes(&self) -> impl Stream<Item = Result<(), SwarmError>> + Send;
@@ -154,9 +186,15 @@ pub trait Swarm: Send + Sync + 'static {
 /// Why the engine did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SwarmError {
-    /// The service was changed by somebody else since it was read.
-    #[error("the service was changed meanwhile (update out of sequence)")]
+    /// What is to be changed was changed by somebody else since it was read.
+    #[error("it was changed meanwhile (update out of sequence)")]
     Conflict,
+    /// There is something of that name already.
+    #[error("the name is taken: {0}")]
+    NameTaken(String),
+    /// Whoever stands between us and the engine (a socket proxy, an authorization plugin) forbids it.
+    #[error("not allowed: {0}")]
+    Forbidden(String),
     /// What was named does not exist.
     #[error("not found: {0}")]
     NotFound(String),

@@ -83,6 +83,7 @@ async fn what_the_client_reads_is_what_the_swarm_holds() {
     let direct = swarm.engine().await.unwrap();
     assert_eq!((view.role, view.node_id, view.host_name), (Role::Manager, direct.node_id, direct.host_name));
     assert_eq!(view.version, direct.version);
+    assert_eq!(view.time.unwrap().as_second(), direct.time.unwrap().as_second());
     assert_eq!(view.registries, direct.registries);
 
     for filters in [vec![], vec!["name=web"], vec!["label=gantry.enable=true"], vec!["mode=global"]] {
@@ -226,8 +227,15 @@ async fn the_engines_words_come_through() {
     let answer = wire.engine.task_log("gone", 1).await;
     assert_eq!(answer, Err(SwarmError::NotFound("task gone not found".to_owned())));
     let answer = wire.engine.create_service(&service.spec, None).await;
-    let Err(SwarmError::Refused(words)) = answer else { panic!("{answer:?}") };
+    let Err(SwarmError::NameTaken(words)) = answer else { panic!("{answer:?}") };
     assert!(words.ends_with("service web already exists"), "{words}");
+
+    // What socket proxies say of a path that they do not let through.
+    for status in [401, 403, 405] {
+        wire.front.answer("/configs", Instead::Answer(status, "<html>Forbidden</html>".to_owned()));
+        let answer = wire.engine.config_object("gantry").await;
+        assert!(matches!(&answer, Err(SwarmError::Forbidden(_))), "{status}: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,16 +1,21 @@
 //! The real engine. The only part of the program that talks to Docker.
 
+use std::collections::BTreeMap;
+
 use futures_util::{Stream, StreamExt, stream};
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use self::transport::{Request, Transport};
+use super::config_object::ConfigJson;
 use super::node::NodeJson;
 use super::task::TaskJson;
 use super::{
-    Change, Container, EngineView, Listing, LocalImage, Node, Role, Service, Spec, Swarm, SwarmError, Task,
+    Change, ConfigObject, Container, EngineView, Listing, LocalImage, Node, Role, Service, Spec, Swarm,
+    SwarmError, Task,
 };
 use crate::config::{EngineAddress, Filter};
 use crate::hosts::EngineRegistries;
@@ -64,6 +69,7 @@ impl Swarm for Engine {
             node_id: info.swarm.node_id,
             host_name: info.name,
             version: info.server_version,
+            time: info.system_time.and_then(|text| text.parse::<Timestamp>().ok()),
             registries: info.registry_config,
         })
     }
@@ -158,6 +164,39 @@ impl Swarm for Engine {
         Ok(log::lines(&answer))
     }
 
+    async fn config_object(&self, name: &str) -> Result<Option<ConfigObject>, SwarmError> {
+        // Asked for by its name alone, the engine would also take the beginning of an id for one.
+        let filters = any_of("name", &[name.to_owned()]);
+        let listed: Vec<ConfigJson> = self.get(format!("/configs?filters={}", encode(&filters))).await?;
+        Ok(listed.into_iter().map(ConfigObject::from).find(|found| found.name == name))
+    }
+
+    async fn create_config_object(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        data: &str,
+    ) -> Result<String, SwarmError> {
+        let request = Request::post("/configs/create", &ConfigObject::spec(name, labels, data));
+        let answer = self.transport.call(request).await?;
+        let created: CreatedJson = serde_json::from_slice(&answer).map_err(|error| unreadable(&error))?;
+        Ok(created.id)
+    }
+
+    async fn update_config_object(
+        &self,
+        read: &ConfigObject,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), SwarmError> {
+        let path = format!("/configs/{}/update?version={}", encode(&read.id), read.version);
+        let spec = ConfigObject::spec(&read.name, labels, &read.data);
+        self.transport.call(Request::post(path, &spec)).await.map(|_| ())
+    }
+
+    async fn remove_config_object(&self, id: &str) -> Result<(), SwarmError> {
+        gone_is_fine(self.transport.call(Request::delete(format!("/configs/{}", encode(id)))).await)
+    }
+
     fn changes(&self) -> impl Stream<Item = Result<(), SwarmError>> + Send {
         let filters = encode(r#"{"type":["service","node"]}"#);
         match self.transport.open(Request::get(format!("/events?filters={filters}"))) {
@@ -234,6 +273,8 @@ struct InfoJson {
     name: String,
     #[serde(default)]
     server_version: String,
+    #[serde(default)]
+    system_time: Option<String>,
     #[serde(default)]
     swarm: SwarmJson,
     #[serde(default, deserialize_with = "crate::hosts::null_is_default")]

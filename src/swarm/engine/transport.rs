@@ -167,7 +167,11 @@ fn translate(error: &bollard::errors::Error) -> SwarmError {
                 // The engine answers 500, as it does to everything that it has no word for.
                 500 if message.contains("out of sequence") => SwarmError::Conflict,
                 404 => SwarmError::NotFound(message),
-                400 | 401 | 403 | 405 | 406 | 409 | 501 => SwarmError::Refused(message),
+                // swarmkit's words for services, and for everything else.
+                409 if message.contains("AlreadyExists") => SwarmError::NameTaken(message),
+                // What a socket proxy or an authorization plugin answers to what it does not let through.
+                401 | 403 | 405 => SwarmError::Forbidden(message),
+                400 | 406 | 409 | 501 => SwarmError::Refused(message),
                 503 if message.contains("not a swarm manager") => SwarmError::NotManager(message),
                 status => SwarmError::Unavailable(format!("{message} (status {status})")),
             }

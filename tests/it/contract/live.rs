@@ -91,7 +91,7 @@ impl Stage for Live {
 }
 
 impl Drop for Live {
-    /// Removes this rule's services, also after a failure.
+    /// Removes this rule's services and configs, also after a failure.
     fn drop(&mut self) {
         let docker = || {
             let mut docker = Command::new(variable("GANTRY_LAB_DOCKER"));
@@ -99,10 +99,14 @@ impl Drop for Live {
             docker
         };
         let filter = format!("name={}-", self.prefix);
-        let Ok(listed) = docker().args(["service", "ls", "-q", "--filter", &filter]).output() else { return };
-        let ids = String::from_utf8_lossy(&listed.stdout).into_owned();
-        if !ids.trim().is_empty() {
-            let _ = docker().args(["service", "rm"]).args(ids.split_whitespace()).output();
+        for kind in ["service", "config"] {
+            let Ok(listed) = docker().args([kind, "ls", "-q", "--filter", &filter]).output() else {
+                continue;
+            };
+            let ids = String::from_utf8_lossy(&listed.stdout).into_owned();
+            if !ids.trim().is_empty() {
+                let _ = docker().args([kind, "rm"]).args(ids.split_whitespace()).output();
+            }
         }
     }
 }

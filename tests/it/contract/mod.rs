@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::fake::{FakeSwarm, ServiceBuilder};
 
+mod configs;
 #[cfg(feature = "live")]
 mod live;
 mod paused;

@@ -147,7 +147,7 @@ async fn a_specification_that_makes_no_sense_is_refused_in_words<S: Stage>(stage
         assert!(words.ends_with(expected), "{words}");
     }
     let twice = stage.swarm().create_service(&service.spec, None).await;
-    let Err(SwarmError::Refused(words)) = twice else { panic!("{twice:?}") };
+    let Err(SwarmError::NameTaken(words)) = twice else { panic!("{twice:?}") };
     let name = service.name();
     let expected = format!("name conflicts with an existing object: service {name} already exists");
     assert!(words.ends_with(&expected), "{words}");
@@ -167,6 +167,7 @@ async fn the_engine_says_who_it_is<S: Stage>(stage: &S) {
     let view = stage.swarm().engine().await.unwrap();
     let nodes = stage.swarm().nodes().await.unwrap();
     assert_eq!(view.role, Role::Manager);
+    assert!(view.time.is_some());
     let own = nodes.iter().find(|node| node.id == view.node_id).unwrap();
     assert_eq!(own.name, view.host_name);
     assert!(nodes.iter().all(|node| node.is_ready && node.is_active));

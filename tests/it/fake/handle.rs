@@ -1,5 +1,6 @@
 //! [`FakeSwarm`]: the simulation in tokio's time, behind the program's own trait.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use futures_util::{Stream, stream};
 use gantry::options::Name;
 use gantry::secret::Secret;
 use gantry::swarm::{
-    Change, Container, EngineView, Listing, LocalImage, Node, Role, Service, Spec, Swarm, SwarmError, Task,
-    TaskState,
+    Change, ConfigObject, Container, EngineView, Listing, LocalImage, Node, Role, Service, Spec, Swarm,
+    SwarmError, Task, TaskState,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -204,6 +205,7 @@ impl Swarm for FakeSwarm {
                 node_id: node.node.id.clone(),
                 host_name: node.node.name.clone(),
                 version: "28.5.2".to_owned(),
+                time: Some(world.engine_time()),
                 registries: world.registries.clone(),
             })
         })
@@ -278,6 +280,32 @@ impl Swarm for FakeSwarm {
             Ok(found.log[found.log.len().saturating_sub(lines)..].to_vec())
         })
         .await
+    }
+
+    async fn config_object(&self, name: &str) -> Result<Option<ConfigObject>, SwarmError> {
+        self.request(Call::Config, None, |world| Ok(world.configs.get(name).cloned())).await
+    }
+
+    async fn create_config_object(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        data: &str,
+    ) -> Result<String, SwarmError> {
+        self.request(Call::CreateConfig, None, |world| world.create_config(name, labels, data)).await
+    }
+
+    async fn update_config_object(
+        &self,
+        read: &ConfigObject,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), SwarmError> {
+        self.request(Call::UpdateConfig, None, |world| world.update_config(&read.id, read.version, labels))
+            .await
+    }
+
+    async fn remove_config_object(&self, id: &str) -> Result<(), SwarmError> {
+        gone_is_fine(self.request(Call::RemoveConfig, None, |world| world.remove_config(id)).await)
     }
 
     fn changes(&self) -> impl Stream<Item = Result<(), SwarmError>> + Send {

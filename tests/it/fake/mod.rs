@@ -17,6 +17,7 @@
 #![allow(unreachable_pub, reason = "what is `pub` here is what tests may use")]
 
 mod build;
+mod configs;
 mod front;
 mod handle;
 mod image;

@@ -73,7 +73,7 @@ impl World {
             let text = format!(
                 "rpc error: code = AlreadyExists desc = name conflicts with an existing object: service {name} already exists"
             );
-            return Err(SwarmError::Refused(text));
+            return Err(SwarmError::NameTaken(text));
         }
         let id = self.add_service(spec, auth);
         self.wake_orchestrator(&id);

@@ -26,6 +26,10 @@ pub enum Call {
     Image,
     RemoveContainer,
     RemoveImage,
+    Config,
+    CreateConfig,
+    UpdateConfig,
+    RemoveConfig,
 }
 
 /// What goes wrong with a request.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gantry::hosts::EngineRegistries;
 use gantry::options::Name;
-use gantry::swarm::{Service, ServiceStatus, Spec, TaskState, UpdateState, UpdateStatus};
+use gantry::swarm::{ConfigObject, Service, ServiceStatus, Spec, TaskState, UpdateState, UpdateStatus};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -158,6 +158,10 @@ pub struct World {
     pub timing: Timing,
     pub events: Vec<Event>,
     pub script: Script,
+    /// The swarm's configs, by name.
+    pub configs: BTreeMap<String, ConfigObject>,
+    /// How far somebody has set the engine's clock ahead.
+    pub clock_step: jiff::SignedDuration,
     /// What `GET /info` says of registries.
     pub registries: EngineRegistries,
     /// The ids of networks, secrets and configs.
@@ -183,6 +187,8 @@ impl World {
             timing: Timing::default(),
             events: Vec::new(),
             script: Script::default(),
+            configs: BTreeMap::new(),
+            clock_step: jiff::SignedDuration::ZERO,
             registries: EngineRegistries {
                 insecure_cidrs: vec!["127.0.0.0/8".to_owned()],
                 ..EngineRegistries::default()

@@ -19,6 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::handle::FakeSwarm;
 
+mod configs;
 mod query;
 mod render;
 mod routes;

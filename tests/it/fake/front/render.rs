@@ -135,6 +135,7 @@ pub(super) fn info(world: &World, node: &FakeNode) -> Value {
         "ID": "fake",
         "Name": node.node.name,
         "ServerVersion": "28.5.2",
+        "SystemTime": world.engine_time().to_string(),
         "OSType": "linux",
         "Architecture": "x86_64",
         "Images": node.images.len(),

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use serde_json::json;
 
+use super::configs;
 use super::query::Target;
 use super::render;
 use super::{Body, Seen, response};
@@ -35,9 +36,11 @@ fn as_http(error: SwarmError) -> (u16, String) {
     match error {
         SwarmError::Conflict => (500, "rpc error: code = Unknown desc = update out of sequence".to_owned()),
         SwarmError::NotFound(text) => (404, text),
+        SwarmError::NameTaken(text) => (409, text),
+        SwarmError::Forbidden(text) => (403, text),
         SwarmError::Refused(text) if text.contains("Unimplemented") => (501, text),
         SwarmError::Refused(text)
-            if ["AlreadyExists", "conflict:", "cannot remove container"].iter().any(|w| text.contains(w)) =>
+            if ["conflict:", "cannot remove container"].iter().any(|w| text.contains(w)) =>
         {
             (409, text)
         }
@@ -66,6 +69,7 @@ async fn route(swarm: &FakeSwarm, seen: &Seen) -> Result<Response<Body>, SwarmEr
             String::new()
         }
         (&Method::POST, ["services", id, "update"]) => update(swarm, seen, &target, id).await?,
+        (method, ["configs", rest @ ..]) => configs::answer(swarm, method, rest, &target, &seen.body).await?,
         (&Method::GET, ["tasks"]) => tasks(swarm, &target).await?,
         (&Method::GET, ["tasks", id, "logs"]) => return log(swarm, &target, id).await,
         (&Method::GET, ["events"]) => return events(swarm, &target).await,

@@ -147,8 +147,14 @@ impl Stage {
             .set("HOME", &self.folder.path().display().to_string())
             .set("GANTRY_LOG_FORMAT", "json")
             .set("GANTRY_LOG_LEVEL", "DEBUG")
+            .set("GANTRY_LEDGER_NAME", &self.ledger())
             .set("GANTRY_CLEANUP_IMAGES", "false")
             .set("GANTRY_SERVICES_FILTERS", &format!("label={LABEL}={}", self.prefix))
+    }
+
+    /// The name of the config that the program remembers in.
+    pub(crate) fn ledger(&self) -> String {
+        self.name("ledger")
     }
 
     /// One cycle of it.
