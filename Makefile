@@ -5,8 +5,12 @@ LAB := tests/lab/lab
 CARGO ?= cargo
 
 # Tests and demo have labs of their own, so that one that was started by hand is left alone.
-test bench: export GANTRY_LAB_NAME ?= test
+test bench smoke: export GANTRY_LAB_NAME ?= test
 demo: export GANTRY_LAB_NAME ?= demo
+
+# make test ENGINE=28: another engine than the installed one; `tests/lab/lab help` lists the choices.
+ENGINE ?= system
+test bench demo smoke: export GANTRY_LAB_ENGINE ?= $(ENGINE)
 
 # nextest runs tests in parallel and shows what is slow; without it cargo's own runner does (documentation is in `check`).
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
@@ -16,11 +20,16 @@ AT_ONCE := $(shell echo $$((4 * $$(nproc))))
 RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --profile lab --test-threads $(AT_ONCE),\
 	env RUST_TEST_THREADS=$(AT_ONCE) $(CARGO) test --no-fail-fast --lib --bins --tests) --locked --features live
 
-.PHONY: help demo test bench check lab-up lab-down swarm-can-run
+# A handful of live tests that show whether an engine does what all others rely on.
+SMOKE := contract::.*::live::|live::(selection|updating|failing::a_crashing|deployed::the_replaced|meanwhile|inspection::an_account)
+RUN_SMOKE := $(if $(NEXTEST),$(RUN_TESTS) -E 'test(/(^|::)($(SMOKE))/)',$(RUN_TESTS) live::)
+
+.PHONY: help demo test smoke bench check lab-up lab-down swarm-can-run
 
 help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
 	@echo 'make test      run every check and every test, those on the private swarm included (root on Debian)'
+	@echo 'make smoke     run a handful of those on the swarm; with ENGINE=26, 28 or mixed on newer engines, as `make test` can'
 	@echo 'make bench     measure speed and memory (root on Debian)'
 	@echo 'make check     formatting, clippy, documentation, shell scripts'
 	@echo 'make lab-up    start the private swarm for use by hand; tests/lab/README.md tells how'
@@ -32,6 +41,9 @@ demo: swarm-can-run
 
 test: swarm-can-run check
 	$(LAB) run --build -- $(RUN_TESTS)
+
+smoke: swarm-can-run
+	$(LAB) run --build -- $(RUN_SMOKE)
 
 bench: swarm-can-run
 	$(LAB) run -- $(CARGO) bench --locked --features live

@@ -15,7 +15,7 @@
 //!                        │ inspect    group by image and credentials,
 //!                        │            ask each registry once                  -> Inspected
 //!                        │ plan       exactly one Decision per service  pure  -> Planned, Update
-//!                        │ rollout    send, watch, judge, roll back           -> Finished
+//!                        │ rollout    send, watch, judge, roll back           -> RolledOut
 //!                        │ cleanup    our own image on every node             -> Cleaned
 //!                        v report     one value                         pure  -> Report
 //!  daemon <── renders ── log, exit code
@@ -28,7 +28,7 @@
 //! | [`config`] | the one table of variables and labels; everything Gantry was told, checked |
 //! | [`daemon`] | when to run a cycle and when to stop; who we are; health checks |
 //! | [`cycle`] | the pipeline above, one file a stage |
-//! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it) |
+//! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next |
 //! | [`swarm`] | the trait [`swarm::Swarm`], what is read of services, tasks and nodes; [`swarm::spec`] edits |
 //! | [`swarm::engine`] | the only code that talks to Docker |
 //! | [`options`] | options of `docker service update` and `create`, as edits of a specification |

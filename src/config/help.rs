@@ -143,6 +143,7 @@ fn markdown_mark(in_effect: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::markdown_shepherd;
     use super::*;
 
     #[test]
@@ -160,7 +161,12 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
         let readme = std::fs::read_to_string(path).unwrap();
         let mut expected = readme.clone();
-        for (name, table) in [("variables", markdown_variables()), ("labels", markdown_labels())] {
+        let tables = [
+            ("variables", markdown_variables()),
+            ("labels", markdown_labels()),
+            ("shepherd", markdown_shepherd()),
+        ];
+        for (name, table) in tables {
             let begin = format!("<!-- {name}: written by UPDATE_README=1 cargo test readme -->\n");
             let end = format!("<!-- end of {name} -->");
             let start = expected.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use super::mistakes::{Mistake, Mistakes};
+use super::shepherd;
 use super::value::{Value, Zone};
 use super::variables::{Raw, VARIABLES, Variable, Variables};
 use super::{
@@ -24,7 +25,8 @@ const PREFIX: &str = "GANTRY_";
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// To be logged once at start: unknown variables, variables that are not in effect yet.
+    /// To be logged once at start: unknown variables, those of another program, those that are
+    /// not in effect yet.
     pub warnings: Vec<String>,
 }
 
@@ -58,6 +60,7 @@ fn raw(
     warnings: &mut Vec<String>,
 ) -> Raw {
     let mut ours = BTreeMap::new();
+    let mut others = Vec::new();
     for (name, value) in environment {
         let name = name.to_string_lossy().into_owned();
         match VARIABLES.iter().find(|variable| variable.name == name) {
@@ -66,9 +69,11 @@ fn raw(
                 Err(value) => mistakes.push(not_utf8(variable, &value.to_string_lossy())),
             },
             None if name.starts_with(PREFIX) => warnings.push(unknown(&name)),
+            None if !value.is_empty() => others.push(name),
             None => {}
         }
     }
+    warnings.extend(shepherd::hint(others.iter().map(String::as_str)));
     // All fields are optional texts, so that there is nothing that it could refuse.
     envy::from_iter(ours).unwrap_or_else(|error| {
         mistakes.push(Mistake::missing("the environment", error.to_string()));

@@ -11,6 +11,7 @@ mod load;
 mod mistakes;
 mod policy;
 mod settings;
+mod shepherd;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -28,4 +29,5 @@ pub use settings::{
     Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source, UpdateOrder,
     Updates,
 };
+pub use shepherd::markdown_shepherd;
 pub use variables::{LABELS, Label, VARIABLES, Variable};

@@ -266,7 +266,6 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
         warnings: [
             "label gantry.auth.config is accepted, but not in effect yet",
             "label gantry.rollback.options is accepted, but not in effect yet",
-            "label gantry.rollout.canary is accepted, but not in effect yet",
             "label gantry.update.options is accepted, but not in effect yet",
             "gantry.update.timeout is not a label of Gantry; did you mean gantry.update.timeout_seconds?",
         ],

@@ -340,11 +340,11 @@ table! {
         [now] "GANTRY_ROLLBACK_OPTIONS" gantry_rollback_options: RollbackOptions
             label "gantry.rollback.options" rollback_options;
         /// Stop rolling out an image when this part of its finished updates failed ...
-        [later] "GANTRY_ROLLOUT_MAX_FAILURE_RATIO" gantry_rollout_max_failure_ratio: Ratio = "0.1";
+        [now] "GANTRY_ROLLOUT_MAX_FAILURE_RATIO" gantry_rollout_max_failure_ratio: Ratio = "0.1";
         /// ... and at least so many.
-        [later] "GANTRY_ROLLOUT_MIN_FAILURES" gantry_rollout_min_failures: Count = "2";
+        [now] "GANTRY_ROLLOUT_MIN_FAILURES" gantry_rollout_min_failures: Count = "2";
         /// How many services get a new image first. Each success widens the rollout.
-        [later] "GANTRY_ROLLOUT_INITIAL_WORKERS" gantry_rollout_initial_workers: Count = "1";
+        [now] "GANTRY_ROLLOUT_INITIAL_WORKERS" gantry_rollout_initial_workers: Count = "1";
         /// Never offer a digest again to a service that it broke, nor to any service once its rollout was
         /// stopped.
         [later] "GANTRY_QUARANTINE" gantry_quarantine: bool = "true";
@@ -380,5 +380,5 @@ table! {
         /// The name of the login with which this service's image is looked up and pulled.
         [later] "gantry.auth.config" auth_config: String;
         /// `true`: this service is among the first that get a new image.
-        [later] "gantry.rollout.canary" rollout_canary: bool;
+        [now] "gantry.rollout.canary" rollout_canary: bool;
 }

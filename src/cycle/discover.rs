@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 
 use super::Context;
+use super::rank::Rank;
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
 use crate::swarm::{Listing, Mode, Role, Service, Swarm};
@@ -37,6 +38,8 @@ pub struct Candidate {
     pub is_excluded: bool,
     /// Whether it is our own service.
     pub is_itself: bool,
+    /// How early its turn comes within its image's rollout.
+    pub rank: Rank,
     /// Its settings.
     pub policy: Result<ServicePolicy, LabelMistakes>,
 }
@@ -98,6 +101,7 @@ fn candidate<S, R>(
         mode: facts.mode,
         is_excluded: context.config.services.excluded.contains(&facts.name) || excluded.contains(&service.id),
         is_itself: itself == Some(&facts.name),
+        rank: Rank::of(facts, policy.as_ref().is_ok_and(|policy| policy.canary)),
         policy,
         id: service.id,
     }

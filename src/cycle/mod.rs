@@ -15,6 +15,7 @@ mod context;
 pub mod discover;
 pub mod inspect;
 pub mod plan;
+pub mod rank;
 pub mod remover;
 pub mod report;
 pub mod rollout;
@@ -47,9 +48,8 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         let inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
         let planned = plan::plan(&inspected, &selection);
         drop(inspected);
-        let (finished, not_begun) = rollout::roll_out(context, report.take_decisions(planned)).await;
-        report.finished.extend(finished);
-        report.not_begun += not_begun;
+        let rolled_out = rollout::roll_out(context, report.take_decisions(planned)).await;
+        report.take_rollout(rolled_out);
     }
     report.cleanup = cleanup::clean_up(context, &keyring, &report.finished).await;
     Ok(())

@@ -11,6 +11,7 @@ use crate::swarm::{Facts, Mode, Order, Service};
 
 use super::discover::Candidate;
 use super::inspect::{Answer, Inspected};
+use super::rank::Rank;
 
 /// What is to happen to one service.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub struct Update {
     pub force: bool,
     /// What the nodes pull with.
     pub credentials: Option<Arc<Credentials>>,
+    /// How early its turn comes within its image's rollout.
+    pub rank: Rank,
     /// How it is done.
     pub policy: ServicePolicy,
     /// What makes it ours to update.
@@ -130,6 +133,7 @@ fn decide(
         platforms,
         force,
         credentials,
+        rank: candidate.rank,
         policy: policy.clone(),
         selection: selection.clone(),
     }))

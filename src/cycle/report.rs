@@ -2,11 +2,11 @@
 //! it. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::cleanup::Cleaned;
 use super::plan::{Decision, Planned, Reason, Update};
-use super::rollout::{Finished, Outcome};
+use super::rollout::{Finished, Held, NotBegun, Outcome, RolledOut, StoppedRollout};
 
 /// What one cycle did.
 #[derive(Debug, Default)]
@@ -23,8 +23,10 @@ pub struct Report {
     pub errors: Vec<(String, String, String)>,
     /// How the updates ended.
     pub finished: Vec<Finished>,
-    /// Updates that were not begun because Gantry was stopped.
-    pub not_begun: usize,
+    /// Updates that were not begun, with the reason.
+    pub not_begun: Vec<NotBegun>,
+    /// Images whose rollout was stopped because too many of its updates failed.
+    pub stopped: Vec<StoppedRollout>,
     /// What the cleaning did, where there was something to clean.
     pub cleanup: Option<Cleaned>,
     /// Whether Gantry was stopped meanwhile.
@@ -60,10 +62,18 @@ impl Report {
         updates
     }
 
+    /// Takes note of how the updates ended.
+    pub(super) fn take_rollout(&mut self, rolled_out: RolledOut) {
+        self.finished.extend(rolled_out.finished);
+        self.not_begun.extend(rolled_out.not_begun);
+        self.stopped.extend(rolled_out.stopped);
+    }
+
     /// Whether anything failed: a cycle that did makes a one-shot run exit with 1.
     pub fn has_failed(&self) -> bool {
         self.error.is_some()
             || !self.errors.is_empty()
+            || !self.stopped.is_empty()
             || self.finished.iter().any(|finished| finished.outcome.is_failure())
     }
 
@@ -84,22 +94,27 @@ impl Report {
         let mut summary = match self.services {
             0 => "no service matches".to_owned(),
             1 => "1 service".to_owned(),
-            services => format!("{services} services"),
+            services => format!("{} services", grouped(services)),
         };
         let counts = self.counts();
         let decided = [("up to date", self.up_to_date)];
         let ended = counts.iter().map(|(name, count)| (*name, *count));
+        let not_begun = |why: Held| self.not_begun.iter().filter(|held| held.why == why).count();
         let rest = [
-            ("not begun", self.not_begun),
+            ("held back", not_begun(Held::RolloutStopped)),
+            ("not begun", not_begun(Held::Interrupted)),
             (if self.errors.len() == 1 { "error" } else { "errors" }, self.errors.len()),
             ("left alone", self.left_alone.len()),
         ];
         let mut separator = ": ";
         for (name, count) in decided.into_iter().chain(ended).chain(rest) {
             if count > 0 {
-                let _ = write!(summary, "{separator}{count} {name}");
+                let _ = write!(summary, "{separator}{} {name}", grouped(count));
                 separator = ", ";
             }
+        }
+        for stopped in &self.stopped {
+            let _ = write!(summary, "; {}", stopped.summary());
         }
         if self.is_interrupted {
             summary.push_str("; interrupted");
@@ -112,6 +127,9 @@ impl Report {
         let mut lines = Vec::new();
         for (service, image, cause) in &self.errors {
             lines.push((Weight::Error, format!("error: {service} ({image}): {cause}")));
+        }
+        for stopped in &self.stopped {
+            lines.push((Weight::Error, stopped.to_string()));
         }
         for (name, services) in self.services_by_outcome() {
             let has_failed = services.iter().any(|finished| finished.outcome.is_failure());
@@ -140,6 +158,38 @@ impl Report {
     }
 }
 
+impl StoppedRollout {
+    /// In half a sentence, without the causes.
+    fn summary(&self) -> String {
+        let (touched, total) = (grouped(self.touched), grouped(self.total));
+        format!("the rollout of {} was stopped after {touched} of {total}", self.image.tagged())
+    }
+}
+
+impl fmt::Display for StoppedRollout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary())?;
+        if let Some(digest) = self.image.digest() {
+            write!(f, " (digest {})", digest.short())?;
+        }
+        let causes: Vec<String> = self.causes.iter().map(ToString::to_string).collect();
+        write!(f, ": {} failed: {}", grouped(self.failed), causes.join("; "))
+    }
+}
+
+/// A number with a comma between each three digits.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -156,6 +206,11 @@ mod tests {
             log: Vec::new(),
             took: Duration::from_secs(1),
         }
+    }
+
+    fn held(why: Held) -> NotBegun {
+        let image = || "app:1".parse().unwrap();
+        NotBegun { service: "z".to_owned(), from: image(), to: image(), why }
     }
 
     fn cause() -> Cause {
@@ -175,7 +230,7 @@ mod tests {
                 finished("c", Outcome::Updated),
                 finished("d", Outcome::Removed),
             ],
-            not_begun: 1,
+            not_begun: vec![held(Held::Interrupted)],
             ..Report::default()
         };
         insta::assert_snapshot!(
@@ -191,6 +246,31 @@ mod tests {
         Info updated: a c
         Detail left alone: cron: a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)
         ");
+        assert!(report.has_failed());
+    }
+
+    #[test]
+    fn a_stopped_rollout_is_told_with_its_numbers_and_causes() {
+        let stopped = StoppedRollout {
+            image: format!("app:1@sha256:{}", "0123".repeat(16)).parse().unwrap(),
+            touched: 2,
+            failed: 2,
+            total: 1200,
+            causes: vec![cause(), Cause::Ended { node: "node2".to_owned() }],
+            blames_image: true,
+        };
+        let report = Report {
+            services: 1200,
+            finished: vec![
+                finished("a", Outcome::RolledBack { by: By::Gantry, cause: cause() }),
+                finished("b", Outcome::RolledBack { by: By::Gantry, cause: cause() }),
+            ],
+            not_begun: vec![held(Held::RolloutStopped); 1198],
+            stopped: vec![stopped],
+            ..Report::default()
+        };
+        insta::assert_snapshot!(report.summary(), @"1,200 services: 2 rolled back, 1,198 held back; the rollout of app:1 was stopped after 2 of 1,200");
+        insta::assert_snapshot!(report.lines()[0].1, @"the rollout of app:1 was stopped after 2 of 1,200 (digest 012301230123): 2 failed: a task was unhealthy on node1; a task ended on node2 with exit code 0: it was unhealthy, or its program was done");
         assert!(report.has_failed());
     }
 

@@ -52,6 +52,8 @@ pub struct Facts {
     pub restart_delay: Duration,
     /// The memory limit in bytes; 0: none.
     pub memory_limit: u64,
+    /// Whether it has a health check of its own, in addition to what its image may have.
+    pub has_health_check: bool,
 }
 
 /// How many tasks a service is to have, and whether they are to end.
@@ -311,6 +313,22 @@ struct TaskTemplateJson {
 #[serde(rename_all = "PascalCase", default)]
 struct ContainerSpecJson {
     image: String,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    healthcheck: HealthcheckJson,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct HealthcheckJson {
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    test: Vec<String>,
+}
+
+impl HealthcheckJson {
+    /// No test inherits that of the image; `NONE` switches it off.
+    fn is_one(&self) -> bool {
+        self.test.first().is_some_and(|first| first != "NONE")
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -388,6 +406,8 @@ impl UpdateConfigJson {
 impl From<SpecJson> for Facts {
     fn from(json: SpecJson) -> Self {
         let template = json.task_template;
+        let has_health_check =
+            template.container_spec.as_ref().is_some_and(|container| container.healthcheck.is_one());
         let mode = match json.mode {
             ModeJson { replicated_job: Some(_), .. } | ModeJson { global_job: Some(_), .. } => Mode::Job,
             ModeJson { global: Some(_), .. } => Mode::Global,
@@ -421,6 +441,7 @@ impl From<SpecJson> for Facts {
             max_replicas_per_node: template.placement.max_replicas,
             restart_delay: template.restart_policy.delay.map_or(DEFAULT_RESTART_DELAY, Duration::from_nanos),
             memory_limit: template.resources.limits.memory_bytes,
+            has_health_check,
         }
     }
 }

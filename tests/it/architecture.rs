@@ -23,11 +23,13 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 /// Files that decide: no I/O, no clock, no environment, no logging.
 const PURE: &[&str] = &[
     "cycle/plan.rs",
+    "cycle/rank.rs",
     "cycle/report.rs",
     "cycle/rollout/cause.rs",
     "cycle/rollout/convergence.rs",
     "cycle/rollout/machine.rs",
     "cycle/rollout/outcome.rs",
+    "cycle/rollout/pace.rs",
     "cycle/rollout/progress.rs",
     "hosts.rs",
     "image.rs",

@@ -68,6 +68,18 @@ fn unknown_variables_and_those_not_in_effect_are_named_at_start() {
 }
 
 #[test]
+fn variables_of_shepherd_are_named_at_start_with_ours() {
+    let (code, said) = run(&[("SLEEP_TIME", "5m"), ("WITH_REGISTRY_AUTH", "true"), ("TZ", "UTC")], &[]);
+    assert_eq!(code, Some(1), "there is no engine");
+    let hint = "WARN  - variables of Shepherd have no effect: SLEEP_TIME (here: GANTRY_SLEEP_SECONDS), \
+                WITH_REGISTRY_AUTH (here: nothing)\n";
+    assert!(said.contains(hint), "{said}");
+
+    let (_, said) = run(&[("TIMEOUT", "5m"), ("SLEEP_TIME", "")], &[]);
+    assert!(!said.contains("Shepherd"), "{said}");
+}
+
+#[test]
 fn a_log_that_nobody_reads_is_no_reason_to_die() {
     for (environment, arguments, expected) in
         [(&[("GANTRY_SLEEP_SECONDS", "soon")][..], &[][..], 2), (&[], &[], 1), (&[], &["--help"], 0)]

@@ -36,6 +36,7 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
         mode: Mode::Replicated(1),
         is_excluded: false,
         is_itself: false,
+        rank: Rank::Single,
         policy: ServicePolicy::of(&config(variables), &labels(own)),
     }
 }

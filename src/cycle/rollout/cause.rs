@@ -67,6 +67,8 @@ pub enum Cause {
         after: Duration,
         /// What it was doing.
         waiting: String,
+        /// Whether that is the image's to answer for: its program had its chance to start, for example.
+        blames_image: bool,
     },
     /// The swarm says that the update is over, but not all tasks run.
     NotRunning {
@@ -125,6 +127,47 @@ impl Cause {
         let ended_badly = task.has_failed() || task.exit_code.is_some_and(|code| code != 0);
         ended_badly.then_some(Self::TaskFailed { node, exit_code: task.exit_code, error })
     }
+
+    /// Whether the image is to blame, as far as can be told: another service would fare no better with it, and
+    /// trying it again later makes no sense.
+    ///
+    /// In doubt it is not. An image that cannot be pulled is left out for that reason: the engine's words are
+    /// the same for one that is missing and for a registry that is away for a minute.
+    pub fn blames_image(&self) -> bool {
+        match self {
+            Self::TaskFailed { error, .. } => !is_about_the_node(error),
+            Self::Ended { .. }
+            | Self::Unhealthy { .. }
+            | Self::OutOfMemory { .. }
+            | Self::NotRunning { .. }
+            | Self::Stopped { .. } => true,
+            // Constraints, resources and ports are the service's; the platforms are the image's.
+            Self::NoSuitableNode { reason } => reason.contains("unsupported platform"),
+            Self::TimedOut { blames_image, .. } => *blames_image,
+            Self::ImageNotFound { .. }
+            | Self::NodeDown { .. }
+            | Self::Refused { .. }
+            | Self::Unfit { .. }
+            | Self::Internal { .. } => false,
+        }
+    }
+}
+
+/// Whether a task failed for what its node or its service's own settings lack, in words of the engine.
+fn is_about_the_node(error: &str) -> bool {
+    let error = error.to_ascii_lowercase();
+    [
+        "no space left on device",
+        "invalid mount config",
+        "address already in use",
+        "port is already allocated",
+        "cannot allocate memory",
+        "network sandbox",
+        "could not find network",
+        "failed to create endpoint",
+    ]
+    .iter()
+    .any(|words| error.contains(words))
 }
 
 /// The engine says `No such image` for whatever kept it from pulling.
@@ -179,7 +222,7 @@ impl fmt::Display for Cause {
             Self::NodeDown { node } => {
                 write!(f, "{node} is down, and the swarm waits for the task that was about to start there")
             }
-            Self::TimedOut { after, waiting } => {
+            Self::TimedOut { after, waiting, .. } => {
                 write!(f, "timed out after {} s while {waiting}", after.as_secs())
             }
             Self::NotRunning { running, desired } => {

@@ -36,6 +36,8 @@ pub struct Waiting {
     pub activity: String,
     /// Why, when the swarm gives a reason.
     pub reason: Option<Cause>,
+    /// Whether the slowest has a node and the image there: the rest is up to the image.
+    pub has_image: bool,
 }
 
 /// The tasks that were made from the service's present specification.
@@ -127,6 +129,7 @@ fn waiting(service: &Service, tasks: &[Task], nodes: &Nodes, running: u64, desir
         reason: slowest
             .and_then(|task| Cause::of_task(task, service.spec.facts(), nodes))
             .or_else(|| lost(service, tasks, nodes)),
+        has_image: slowest.is_some_and(|task| task.state >= TaskState::Ready),
     }
 }
 

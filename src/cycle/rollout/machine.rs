@@ -295,7 +295,8 @@ fn rolling_back(
                 rolled_back()
             }
             Some(timeout) if now.duration_since(since) >= timeout => {
-                failed(Cause::TimedOut { after: timeout, waiting: watch.waiting.activity.clone() })
+                let waiting = watch.waiting.activity.clone();
+                failed(Cause::TimedOut { after: timeout, waiting, blames_image: false })
             }
             _ => Step::Wait,
         },
@@ -326,6 +327,7 @@ impl Watch {
                     desired: tasks.len() as u64,
                     activity: "all tasks run; monitored".to_owned(),
                     reason: None,
+                    has_image: true,
                 };
                 self.steady = Some((tasks, since));
                 let has_held = self.has_held(facts, now);
@@ -409,14 +411,19 @@ pub(super) fn failed_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> 
 }
 
 fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after: Duration) -> Cause {
-    if let Some(reason @ (Cause::NoSuitableNode { .. } | Cause::NodeDown { .. })) = &watch.waiting.reason {
-        return Cause::TimedOut { after, waiting: format!("waiting for a node ({reason})") };
+    let waiting = &watch.waiting;
+    if let Some(reason @ (Cause::NoSuitableNode { .. } | Cause::NodeDown { .. })) = &waiting.reason {
+        let blames_image = reason.blames_image();
+        return Cause::TimedOut { after, waiting: format!("waiting for a node ({reason})"), blames_image };
     }
-    let waiting = match task_cause(&terms.sent, facts, seen) {
-        Some(cause) => format!("{}; before that, {cause}", watch.waiting.activity),
-        None => watch.waiting.activity.clone(),
-    };
-    Cause::TimedOut { after, waiting }
+    match task_cause(&terms.sent, facts, seen) {
+        Some(cause) => Cause::TimedOut {
+            after,
+            waiting: format!("{}; before that, {cause}", waiting.activity),
+            blames_image: cause.blames_image(),
+        },
+        None => Cause::TimedOut { after, waiting: waiting.activity.clone(), blames_image: waiting.has_image },
+    }
 }
 
 #[cfg(test)]

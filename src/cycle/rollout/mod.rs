@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::machine::{Machine, Mark, Seen, Step, Terms};
+use self::pace::Limits;
 use self::progress::Progress;
+use self::queue::Queue;
 use self::send::{Sent, TakenBack};
 use self::watch::{LookOut, Snapshot};
 use super::Context;
@@ -23,7 +25,9 @@ pub mod cause;
 pub mod convergence;
 pub mod machine;
 mod outcome;
+pub mod pace;
 mod progress;
+mod queue;
 #[cfg(test)]
 mod samples;
 mod send;
@@ -52,27 +56,75 @@ pub struct Finished {
     pub took: Duration,
 }
 
-/// Carries out the updates, as many at a time as there are workers. Returns when all have come to their
-/// end, or as soon as Gantry is stopped, with the number of those that were not begun by then.
+/// What became of the updates.
+#[derive(Debug, Default)]
+pub struct RolledOut {
+    /// Those that have come to their end.
+    pub finished: Vec<Finished>,
+    /// Those that were not begun.
+    pub not_begun: Vec<NotBegun>,
+    /// The images whose rollout was stopped.
+    pub stopped: Vec<StoppedRollout>,
+}
+
+/// An update that was not begun: its service was not touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotBegun {
+    /// The service's name.
+    pub service: String,
+    /// The image that it has.
+    pub from: ImageRef,
+    /// The image that it was to get.
+    pub to: ImageRef,
+    /// Why not.
+    pub why: Held,
+}
+
+/// Why an update was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The rollout of its image was stopped.
+    RolloutStopped,
+    /// Gantry was stopped.
+    Interrupted,
+}
+
+/// An image whose rollout was stopped, because too many of its updates failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedRollout {
+    /// The image, as services were sent it.
+    pub image: ImageRef,
+    /// How many services it was offered to.
+    pub touched: usize,
+    /// How many of them failed.
+    pub failed: usize,
+    /// How many there were to update.
+    pub total: usize,
+    /// The failures' causes, each once, at most a few.
+    pub causes: Vec<Cause>,
+    /// Whether the failures that the image is to blame for were enough to stop it.
+    pub blames_image: bool,
+}
+
+/// Carries out the updates at each image's [`pace`]. Returns when all have come to their end, but for those
+/// of stopped rollouts, or as soon as Gantry is stopped.
 pub async fn roll_out<S: Swarm, R: Registry>(
     context: &Arc<Context<S, R>>,
     updates: Vec<Update>,
-) -> (Vec<Finished>, usize) {
-    if updates.is_empty() {
-        return (Vec::new(), 0);
+) -> RolledOut {
+    let mut queue = Queue::new(Limits::of(&context.config), updates);
+    if queue.is_empty() {
+        return RolledOut::default();
     }
     let look_out = LookOut::new();
-    let mut queue = updates.into_iter();
     let mut workers: JoinSet<Finished> = JoinSet::new();
     let mut under_way = HashMap::new();
-    let mut finished = Vec::new();
     let mut keeping = std::pin::pin!(look_out.keep(context));
     loop {
-        while workers.len() < context.config.updates.workers.max(1)
-            && !context.stop.is_cancelled()
-            && let Some(update) = queue.next()
+        while !context.stop.is_cancelled()
+            && let Some((turn, update)) = queue.begin()
         {
-            let begun = (update.service.clone(), update.from.clone(), update.to.clone());
+            let begun = (turn, update.service.clone(), update.from.clone(), update.to.clone());
             let worker = workers.spawn(carry_out(context.clone(), look_out.clone(), update));
             under_way.insert(worker.id(), begun);
         }
@@ -80,20 +132,21 @@ pub async fn roll_out<S: Swarm, R: Registry>(
             ended = workers.join_next_with_id() => ended,
             () = &mut keeping => None,
         };
-        match ended {
-            Some(Ok((_, one))) => finished.push(one),
+        let (id, ended) = match ended {
+            Some(Ok((id, finished))) => (id, Ok(finished)),
+            Some(Err(error)) => (error.id(), Err(error)),
+            None => return queue.close(),
+        };
+        let Some((turn, service, from, to)) = under_way.remove(&id) else { continue };
+        let finished = ended.unwrap_or_else(|error| {
             // A fault of our own in one update: the others go on, and the report still names it.
-            Some(Err(error)) => {
-                if let Some((service, from, to)) = under_way.remove(&error.id()) {
-                    let cause = Cause::Internal { message: cause::words(&error.to_string()) };
-                    let outcome = Outcome::Failed { cause };
-                    let one = Finished { service, from, to, outcome, log: Vec::new(), took: Duration::ZERO };
-                    announce(&one);
-                    finished.push(one);
-                }
-            }
-            None => return (finished, queue.len()),
-        }
+            let cause = Cause::Internal { message: cause::words(&error.to_string()) };
+            let outcome = Outcome::Failed { cause };
+            let finished = Finished { service, from, to, outcome, log: Vec::new(), took: Duration::ZERO };
+            announce(&finished);
+            finished
+        });
+        queue.end(turn, finished);
     }
 }
 

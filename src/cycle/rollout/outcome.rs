@@ -55,6 +55,16 @@ impl Outcome {
         matches!(self, Self::RolledBack { .. } | Self::RollbackFailed { .. } | Self::Failed { .. })
     }
 
+    /// Why the update failed, if it did.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::RolledBack { cause, .. } | Self::RollbackFailed { cause, .. } | Self::Failed { cause } => {
+                Some(cause)
+            }
+            _ => None,
+        }
+    }
+
     /// One word or two for it, as logs, notification and metrics use it.
     pub fn name(&self) -> &'static str {
         match self {

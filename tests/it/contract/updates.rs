@@ -18,7 +18,7 @@ rules! {
     a_crash_is_called_completed_where_failures_are_to_be_ignored,
     an_unknown_image_is_rejected_and_the_old_tasks_stay,
     an_end_without_an_error_is_a_failure_too,
-    a_sick_task_never_runs_and_pauses_the_update,
+    a_sick_task_is_not_taken_for_a_good_one_and_pauses_the_update,
     a_crash_after_the_monitor_period_is_not_counted,
     what_starts_no_task_has_no_status,
     a_new_update_of_a_paused_one_remembers_the_bad_image,
@@ -154,19 +154,15 @@ async fn an_end_without_an_error_is_a_failure_too<S: Stage>(stage: &S) {
     assert_eq!(ended.desired, TaskState::Shutdown);
 }
 
-async fn a_sick_task_never_runs_and_pauses_the_update<S: Stage>(stage: &S) {
+/// It is no rule that the sick task is never seen to run: when its container ends with exit code 0 after it was
+/// stopped as unhealthy, the task is `running` for a moment before it is `complete` (tried on Docker 28.5).
+/// So what counts is never a single look at a running task, but the monitor period.
+async fn a_sick_task_is_not_taken_for_a_good_one_and_pauses_the_update<S: Stage>(stage: &S) {
     let web = Subject::running(stage, plain(stage, "web").order("start-first")).await;
     let sick = stage.image(Kind::Sick);
     web.send(Kind::Sick).await;
-    web.until("paused", async |web| {
-        let tasks = web.tasks().await;
-        assert!(
-            !tasks.iter().any(|task| task.image == sick && task.state == TaskState::Running),
-            "{tasks:#?}"
-        );
-        web.see().await.update.is_some_and(|update| update.state == Paused)
-    })
-    .await;
+    let images = "Sick after Good(1)";
+    assert_eq!(web.history(Paused).await, [step(Updating, images), step(Paused, images)]);
     let tasks = web.tasks().await;
     let ended = tasks.iter().find(|task| task.image == sick && task.state > TaskState::Running).unwrap();
     assert!(matches!(ended.state, TaskState::Complete | TaskState::Failed), "{ended:#?}");

@@ -17,7 +17,7 @@ fn cause(outcome: &Outcome) -> &Cause {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_is_rolled_back_whatever_the_service_does_by_itself() {
-    let scene = Scene::new();
+    let scene = Scene::new().with("GANTRY_ROLLOUT_INITIAL_WORKERS", 3);
     for action in ["pause", "continue", "rollback"] {
         scene.service(action).failure_action(action).create();
     }
@@ -60,7 +60,7 @@ async fn an_image_that_never_gets_healthy_times_out_and_says_what_it_waited_for(
     scene.swarm.image(&bad).never_gets_healthy();
     let begun = Instant::now();
     let report = scene.cycle().await;
-    let Cause::TimedOut { after, waiting } = cause(outcome(&report, "web")) else { panic!("{report:?}") };
+    let Cause::TimedOut { after, waiting, .. } = cause(outcome(&report, "web")) else { panic!("{report:?}") };
     assert_eq!(*after, secs(7200));
     assert!(waiting.contains("starting on node"), "{waiting}");
     assert!(begun.elapsed() >= secs(7200));

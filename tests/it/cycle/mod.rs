@@ -4,6 +4,7 @@ mod daemon;
 mod failing;
 mod looking;
 mod meanwhile;
+mod pacing;
 mod removing;
 mod requests;
 mod verdicts;

@@ -26,6 +26,9 @@ const EVERY_OPTION: &str = "\
     --update-failure-action rollback --update-max-failure-ratio 0.125 --update-monitor 1s \
     --update-order start-first --update-parallelism 2 --user 0:0 --with-registry-auth --workdir /tmp";
 
+/// Options that only newer clients and engines have.
+const NEWER_OPTIONS: [[&str; 2]; 2] = [["--health-start-interval", "2s"], ["--oom-score-adj", "5"]];
+
 /// Options that need a name of the test's own, and those that cannot be combined with the others, mean
 /// nothing to a specification, or need what the lab does not have (Windows, a generic resource).
 const OTHER_OPTIONS: [&str; 13] = [
@@ -76,15 +79,17 @@ fn a_service_with_every_option_keeps_its_specification_but_for_the_image() {
         ["--env-file".to_owned(), stage.write("variables", "FROM_FILE=1\n").display().to_string()],
         ["--mount".to_owned(), format!("type=volume,src={},dst=/data,volume-label=a=b", stage.name("data"))],
     ];
-    let options: Vec<&str> =
-        EVERY_OPTION.split_whitespace().chain(own.iter().flatten().map(String::as_str)).collect();
-    let known: BTreeSet<&str> = options.iter().copied().chain(OTHER_OPTIONS).collect();
     let help = stage.lab.docker(&["service", "create", "--help"]);
     let options_of_help = help.lines().filter(|line| line.trim_start().starts_with('-'));
     let listed = options_of_help.filter_map(|line| {
         line.split_whitespace().find(|word| word.starts_with("--") && !word.ends_with(')'))
     });
-    let missing: Vec<&str> = listed.filter(|option| !known.contains(option)).collect();
+    let listed: BTreeSet<&str> = listed.collect();
+    let newer = NEWER_OPTIONS.iter().filter(|[option, _]| listed.contains(option)).flatten().copied();
+    let own = own.iter().flatten().map(String::as_str);
+    let options: Vec<&str> = EVERY_OPTION.split_whitespace().chain(newer).chain(own).collect();
+    let known: BTreeSet<&str> = options.iter().copied().chain(OTHER_OPTIONS).collect();
+    let missing: Vec<&&str> = listed.difference(&known).collect();
     assert!(missing.is_empty(), "this test does not know {missing:?}");
 
     let old = stage.image("web", "1", &[]);

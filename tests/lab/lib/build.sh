@@ -21,7 +21,7 @@ USAGE
 
 on_build() {
     env -u DOCKER_CONTEXT -u DOCKER_TLS_VERIFY -u DOCKER_CERT_PATH DOCKER_CONFIG="$LAB_STATE/client" \
-        "$(docker_cli)" -H "unix://$LAB_STATE/build.sock" "$@"
+        "$(docker_cli_installed)" -H "unix://$LAB_STATE/build.sock" "$@"
 }
 
 lab_build() {
@@ -70,7 +70,7 @@ build_with_progress() {
 
 build_engine_up() {
     # Without a bridge and rules it leaves this machine's network as it is.
-    engine_launch build '' "$LAB_CACHE/engine" --storage-driver overlay2 \
+    engine_launch build system '' "$LAB_CACHE/engine" --storage-driver overlay2 \
         --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false 8<&-
     engine_wait build "$LAB_CACHE/engine" || die "The engine that builds did not start (above are its last words)." \
         "See $LAB_CACHE/engine/engine.log; '$LAB_SELF purge' begins anew."

@@ -42,8 +42,13 @@ die() {
 node_ip() { echo "$LAB_SUBNET.$((10 + $1))"; }
 node_socket() { echo "$LAB_STATE/node$1.sock"; }
 
-# Debian's client first: a machine may have another one in /usr/local that is newer than the engines.
+# The client that comes with the newest of the engines: an older one may be refused.
 docker_cli() {
+    if [[ -s $LAB_STATE/cli ]]; then cat "$LAB_STATE/cli"; else docker_cli_installed; fi
+}
+
+# Debian's client first: a machine may have another one in /usr/local that is newer than the engines.
+docker_cli_installed() {
     local client
     for client in /usr/bin/docker "$(type -P docker || true)"; do
         [[ -x $client ]] && echo "$client" && return

@@ -8,11 +8,6 @@ engine_folder() { echo "$LAB_DIR/$1"; }
 engine_pidfile() { echo "$LAB_STATE/$1.pid"; }
 engine_alive() { process_alive "$(engine_pidfile "$1")"; }
 
-ENGINE_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-if [[ -n ${GANTRY_LAB_ENGINE:-} ]]; then
-    ENGINE_PATH=$GANTRY_LAB_ENGINE/usr/sbin:$GANTRY_LAB_ENGINE/usr/bin:$ENGINE_PATH
-fi
-
 # The place for the engines' own mounts has to exist. It is shared by all labs, so the last one removes it, if
 # a lab made it.
 DEFAULT_DATA_ROOT=/var/lib/docker
@@ -32,17 +27,18 @@ data_root_down() {
     fi
 }
 
-# engine_launch NAME NETWORK-FILE FOLDER DOCKERD-OPTION...: start in the background; see engine_wait.
+# engine_launch NAME RELEASE NETWORK-FILE FOLDER DOCKERD-OPTION...: start in the background; see engine_wait.
 # An empty network file means this machine's own network.
 engine_launch() {
-    local name=$1 net=$2 folder=$3 enter=()
-    shift 3
+    local name=$1 path net=$3 folder=$4 enter=()
+    path=$(release_path "$2")
+    shift 4
     [[ -z $net ]] || enter=(nsenter "--net=$net")
     mkdir -p "$folder"/{data,lib,run,etc/upper,etc/work}
     rm -f "$LAB_STATE/$name.sock" "$(engine_pidfile "$name")"
     # An empty environment: a proxy or a client setting of the caller is none of the engine's business.
     setsid "${enter[@]}" unshare --uts --mount --propagation private --pid --fork -- \
-        env -i PATH="$ENGINE_PATH" HOME=/root GANTRY_LAB_NAME="$LAB_NAME" GANTRY_LAB_DIR="$LAB_DIR" \
+        env -i PATH="$path" HOME=/root GANTRY_LAB_NAME="$LAB_NAME" GANTRY_LAB_DIR="$LAB_DIR" \
         "$LAB_SELF" __engine "$name" "$folder" "$@" </dev/null >>"$folder/engine.log" 2>&1 9>&- &
     process_record $! >"$LAB_STATE/$name.launcher"
     disown
@@ -122,7 +118,7 @@ start_node() {
     net_down "node$1" "$LAB_PREFIX-n$1"
     net_up "node$1" "$(node_ip "$1")" "$LAB_PREFIX-n$1"
     # Networks inside a node come from the test range too (by default, private ranges that may be in use here).
-    engine_launch "node$1" "$(net_file "node$1")" "$folder" \
+    engine_launch "node$1" "$(release_of "$1")" "$(net_file "node$1")" "$folder" \
         --storage-driver overlay2 --bip "198.19.$1.1/26" --default-address-pool "base=198.19.$1.128/25,size=26"
 }
 

@@ -2,12 +2,13 @@
 # Up, down, and what a person asks in between.
 
 lab_up() {
-    local nodes='' managers='' k
+    local nodes='' managers='' engine=${GANTRY_LAB_ENGINE:-} k
     while [[ $# -gt 0 ]]; do
         case $1 in
             --nodes) nodes=${2:-} ;;
             --managers) managers=${2:-} ;;
-            *) die "lab up does not know '$1'." "It takes --nodes N and --managers M." 2 ;;
+            --engine) engine=${2:-} ;;
+            *) die "lab up does not know '$1'." "It takes --nodes N, --managers M and --engine CHOICE." 2 ;;
         esac
         shift "$(($# > 1 ? 2 : 1))"
     done
@@ -34,6 +35,8 @@ lab_up() {
     echo "$nodes" >"$LAB_STATE/nodes"
     echo "$managers" >"$LAB_STATE/managers"
 
+    releases_up "$nodes" "$engine"
+
     data_root_up
     bridge_up
     for ((k = 1; k <= nodes; k++)); do start_node "$k"; done
@@ -41,7 +44,7 @@ lab_up() {
     image_prepare
     for ((k = 1; k <= nodes; k++)); do node_ready "$k"; done
     swarm_up "$nodes" "$managers"
-    say "up: $nodes nodes ($managers managers), registry $LAB_REGISTRY. Use it with: eval \"\$($LAB_SELF env)\""
+    say "up: $nodes nodes ($managers managers), Docker $(release_summary), registry $LAB_REGISTRY. Use it with: eval \"\$($LAB_SELF env)\""
 }
 
 # Everything that the lab needs from Debian's packages, a compiler's linker and the checker of its scripts included.
@@ -152,13 +155,14 @@ lab_status() {
         echo "The lab is not up."
         return
     fi
-    printf '%-9s %-10s %-14s %s\n' NODE ENGINE ADDRESS SOCKET
+    printf '%-9s %-8s %-9s %-14s %s\n' NODE STATE ENGINE ADDRESS SOCKET
     for ((k = 1; k <= $(lab_nodes); k++)); do
         if engine_alive "node$k"; then engine=running; else engine=stopped; fi
-        printf '%-9s %-10s %-14s %s\n' "node$k" "$engine" "$(node_ip "$k")" "$(node_socket "$k")"
+        printf '%-9s %-8s %-9s %-14s %s\n' "node$k" "$engine" "$(release_version "$(release_of "$k")")" \
+            "$(node_ip "$k")" "$(node_socket "$k")"
     done
     if process_alive "$LAB_STATE/registry.pid"; then engine=running; else engine=stopped; fi
-    printf '%-9s %-10s %-14s %s\n\n' registry "$engine" "$LAB_REGISTRY_IP" "http://$LAB_REGISTRY"
+    printf '%-9s %-8s %-9s %-14s %s\n\n' registry "$engine" '' "$LAB_REGISTRY_IP" "http://$LAB_REGISTRY"
     for ((k = 1; k <= $(lab_managers); k++)); do
         engine_alive "node$k" && on "$k" node ls && return
     done

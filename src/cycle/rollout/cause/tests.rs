@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::cycle::rollout::samples::{NEW, crashed, nodes, shut_down, task};
 
@@ -126,7 +128,7 @@ fn the_other_causes_read_as_sentences() {
     let after = Duration::from_secs(90);
     for (cause, words) in [
         (
-            Cause::TimedOut { after, waiting: "1 of 2 tasks run".into() },
+            Cause::TimedOut { after, waiting: "1 of 2 tasks run".into(), blames_image: true },
             "timed out after 90 s while 1 of 2 tasks run",
         ),
         (
@@ -143,5 +145,45 @@ fn the_other_causes_read_as_sentences() {
         (Cause::Internal { message: "oh".into() }, "internal error: oh"),
     ] {
         assert_eq!(cause.to_string(), words);
+    }
+}
+
+/// An image is blamed when every service would fare the same with it, now and later.
+#[test]
+fn an_image_is_blamed_for_what_is_its_fault_and_in_doubt_not() {
+    let node = || "node1".to_owned();
+    let failed = |error: &str| Cause::TaskFailed { node: node(), exit_code: None, error: error.to_owned() };
+    let no_node = |reason: &str| Cause::NoSuitableNode { reason: reason.to_owned() };
+    let timed_out =
+        |blames_image| Cause::TimedOut { after: Duration::ZERO, waiting: String::new(), blames_image };
+    let message = String::new;
+    for (cause, is_blamed) in [
+        (failed("task: non-zero exit (1)"), true),
+        (failed("starting container failed: exec: \"nope\": executable file not found"), true),
+        (failed(""), true),
+        (Cause::Ended { node: node() }, true),
+        (Cause::Unhealthy { node: node() }, true),
+        (Cause::OutOfMemory { node: node(), limit: 1 }, true),
+        (Cause::NotRunning { running: 0, desired: 1 }, true),
+        (Cause::Stopped { message: message() }, true),
+        (timed_out(true), true),
+        (timed_out(false), false),
+        (no_node("no suitable node (unsupported platform on 3 nodes)"), true),
+        (no_node("no suitable node (insufficient resources on 3 nodes)"), false),
+        (no_node("no suitable node (host-mode port already in use on 3 nodes)"), false),
+        (failed("invalid mount config for type \"bind\": bind source path does not exist: /data"), false),
+        (failed("failed to create task: No space left on device"), false),
+        (
+            failed(
+                "driver failed programming external connectivity: Bind for :80 failed: port is already allocated",
+            ),
+            false,
+        ),
+        (Cause::ImageNotFound { node: node(), error: "No such image: app:1".to_owned() }, false),
+        (Cause::NodeDown { node: node() }, false),
+        (Cause::Refused { message: message() }, false),
+        (Cause::Internal { message: message() }, false),
+    ] {
+        assert_eq!(cause.blames_image(), is_blamed, "{cause}");
     }
 }

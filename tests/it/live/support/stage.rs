@@ -149,6 +149,8 @@ impl Stage {
             .set("GANTRY_LOG_LEVEL", "DEBUG")
             .set("GANTRY_LEDGER_NAME", &self.ledger())
             .set("GANTRY_CLEANUP_IMAGES", "false")
+            // All at once: most tests are about one service's way, and few have the time for canaries.
+            .set("GANTRY_ROLLOUT_INITIAL_WORKERS", "50")
             .set("GANTRY_SERVICES_FILTERS", &format!("label={LABEL}={}", self.prefix))
     }
 

@@ -1,0 +1,254 @@
+//! How fast each image spreads, and when it stops. Pure.
+//!
+//! An image is what a service is sent, digest included; all services that are sent the same make one
+//! rollout. It has a *width*: how many of its updates may be under way.
+//!
+//! ```text
+//!   initial width (1: a canary)
+//!     |  each success: one wider, up to the number of workers, which doubles the width with each round
+//!     |  each failure: half of it, at least one
+//!     v
+//!   all services had their turn                       -> done
+//!   failed >= minimum and failed / finished >= ratio  -> stopped: nothing more begins,
+//!                                                        what is under way is judged to its end
+//! ```
+//!
+//! What holds for every sequence of outcomes (`pace/any_sequence.rs`):
+//!
+//! - Never more updates are under way than there are workers.
+//! - Until an image has succeeded once, at most `max(minimum of failures, initial width)` of its services
+//!   are exposed to it, failed and under way together. So many does a totally broken one get, then it stops.
+//! - A rollout that stays under the ratio, or under the minimum, goes on to its end.
+//! - Workers go to the image that has the fewest under way, so none starves behind another. An image has to
+//!   wait for its own canary alone.
+//! - With no failures, it all takes at most `log2(workers)` rounds more than with full width from the start.
+//!
+//! A service without a task to watch proves nothing. It has its turn after the others, takes its place in
+//! the width, and widens it when it was sent, because otherwise an image that only such services have would
+//! crawl. It is not counted as exposed.
+
+use std::collections::VecDeque;
+
+use super::cause::Cause;
+use super::outcome::Outcome;
+use crate::config::Config;
+
+/// The bounds of every rollout.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// How many updates run at once, of all images together; at least 1.
+    pub workers: usize,
+    /// The width at which an image's rollout begins; at least 1.
+    pub initial: usize,
+    /// A rollout stops when so many of its updates have failed, at least 1 ...
+    pub min_failures: usize,
+    /// ... and this part of the finished ones, from 0 to 1.
+    pub max_failure_ratio: f64,
+}
+
+impl Limits {
+    /// What Gantry was told.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            workers: config.updates.workers.max(1),
+            initial: config.rollout.initial_workers.max(1),
+            min_failures: config.rollout.min_failures.max(1),
+            max_failure_ratio: config.rollout.max_failure_ratio,
+        }
+    }
+}
+
+/// What an ended update means for the others of its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The image runs: go faster.
+    Success,
+    /// It does not: go slower, and maybe stop.
+    Failure {
+        /// Whether the image is to blame, as far as can be told.
+        blames_image: bool,
+    },
+    /// It failed for a reason that says nothing of the next service: go slower, but do not stop for it.
+    Setback,
+    /// Sent, and nothing runs that could show anything.
+    Sent,
+    /// Nothing was learned.
+    Nothing,
+}
+
+impl Effect {
+    /// What this outcome means.
+    pub fn of(outcome: &Outcome) -> Self {
+        match (outcome, outcome.cause()) {
+            (_, Some(cause)) => Self::of_cause(cause),
+            (Outcome::Updated, None) => Self::Success,
+            (Outcome::Started(_), None) => Self::Sent,
+            (_, None) => Self::Nothing,
+        }
+    }
+
+    fn of_cause(cause: &Cause) -> Self {
+        match cause {
+            // Nothing was sent, or a node was lost, for which the cluster guard waits.
+            Cause::Refused { .. } | Cause::Internal { .. } | Cause::NodeDown { .. } => Self::Setback,
+            cause => Self::Failure { blames_image: cause.blames_image() },
+        }
+    }
+}
+
+/// The rollouts of one cycle. Updates are known by their number in the order in which they were given.
+#[derive(Debug)]
+pub struct Pace {
+    limits: Limits,
+    images: Vec<Image>,
+    /// The image of each update, and whether there are tasks to watch.
+    places: Vec<(usize, bool)>,
+    in_flight: usize,
+    turns: u64,
+}
+
+/// One image's rollout.
+#[derive(Debug, Default)]
+struct Image {
+    name: String,
+    /// Updates that have not begun, with whether there are tasks to watch.
+    pending: VecDeque<(usize, bool)>,
+    total: usize,
+    begun: usize,
+    width: usize,
+    in_flight: usize,
+    /// Those of them that have tasks to watch.
+    exposed: usize,
+    succeeded: usize,
+    failed: usize,
+    /// Those of them that the image is to blame for.
+    blamed: usize,
+    is_stopped: bool,
+    last_turn: u64,
+}
+
+/// A rollout that was stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// The image, as services are sent it.
+    pub image: String,
+    /// How many services it was offered to.
+    pub touched: usize,
+    /// How many of them failed.
+    pub failed: usize,
+    /// How many there were to update.
+    pub total: usize,
+    /// Whether the failures that the image is to blame for were enough to stop it.
+    pub blames_image: bool,
+}
+
+impl Pace {
+    /// Rollouts of these updates: for each the image that its service is sent, and whether there are tasks
+    /// to watch. Within an image, they have their turns in this order.
+    pub fn new(limits: Limits, updates: impl IntoIterator<Item = (String, bool)>) -> Self {
+        let mut images: Vec<Image> = Vec::new();
+        let mut known = std::collections::HashMap::new();
+        let mut places = Vec::new();
+        for (number, (name, has_tasks)) in updates.into_iter().enumerate() {
+            let index = *known.entry(name.clone()).or_insert_with(|| {
+                let width = limits.initial.min(limits.workers);
+                images.push(Image { name, width, ..Image::default() });
+                images.len() - 1
+            });
+            images[index].pending.push_back((number, has_tasks));
+            images[index].total += 1;
+            places.push((index, has_tasks));
+        }
+        Self { limits, images, places, in_flight: 0, turns: 0 }
+    }
+
+    /// The update that is to begin now; `None`: nothing before another one has ended.
+    pub fn begin(&mut self) -> Option<usize> {
+        if self.in_flight >= self.limits.workers {
+            return None;
+        }
+        let limits = self.limits;
+        let with_room = self.images.iter_mut().filter(|image| image.has_room(&limits));
+        let image = with_room.min_by_key(|image| (image.in_flight, image.last_turn))?;
+        let (number, has_tasks) = image.pending.pop_front()?;
+        self.turns += 1;
+        self.in_flight += 1;
+        image.last_turn = self.turns;
+        image.begun += 1;
+        image.in_flight += 1;
+        image.exposed += usize::from(has_tasks);
+        Some(number)
+    }
+
+    /// Takes note of how an update ended. Returns the stop of its rollout, if that is the consequence.
+    pub fn end(&mut self, number: usize, effect: Effect) -> Option<Stop> {
+        let (image, has_tasks) = self.places[number];
+        let image = &mut self.images[image];
+        self.in_flight -= 1;
+        image.in_flight -= 1;
+        image.exposed -= usize::from(has_tasks);
+        image.follow(effect, &self.limits)
+    }
+
+    /// Whether this update's rollout was stopped.
+    pub fn is_stopped(&self, number: usize) -> bool {
+        self.images[self.places[number].0].is_stopped
+    }
+
+    /// The rollouts that were stopped, as they stand now.
+    pub fn stops(&self) -> impl Iterator<Item = Stop> {
+        self.images.iter().filter(|image| image.is_stopped).map(|image| image.stop(&self.limits))
+    }
+}
+
+impl Image {
+    fn has_room(&self, limits: &Limits) -> bool {
+        let Some((_, has_tasks)) = self.pending.front() else { return false };
+        let is_unproven = *has_tasks && self.succeeded == 0;
+        let exposed = self.exposed + self.failed;
+        !self.is_stopped
+            && self.in_flight < self.width
+            && (!is_unproven || exposed < limits.min_failures.max(limits.initial))
+    }
+
+    fn follow(&mut self, effect: Effect, limits: &Limits) -> Option<Stop> {
+        match effect {
+            Effect::Success => self.succeeded += 1,
+            Effect::Failure { blames_image } => {
+                self.failed += 1;
+                self.blamed += usize::from(blames_image);
+            }
+            Effect::Setback | Effect::Sent | Effect::Nothing => {}
+        }
+        match effect {
+            Effect::Success | Effect::Sent => self.width = (self.width + 1).min(limits.workers),
+            Effect::Failure { .. } | Effect::Setback => self.width = (self.width / 2).max(1),
+            Effect::Nothing => {}
+        }
+        if self.is_stopped || !is_too_much(self.failed, self.succeeded, limits) {
+            return None;
+        }
+        self.is_stopped = true;
+        Some(self.stop(limits))
+    }
+
+    fn stop(&self, limits: &Limits) -> Stop {
+        Stop {
+            image: self.name.clone(),
+            touched: self.begun,
+            failed: self.failed,
+            total: self.total,
+            blames_image: is_too_much(self.blamed, self.succeeded, limits),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are fewer services than that")]
+fn is_too_much(failed: usize, succeeded: usize, limits: &Limits) -> bool {
+    failed >= limits.min_failures && failed as f64 / (failed + succeeded) as f64 >= limits.max_failure_ratio
+}
+
+#[cfg(test)]
+mod any_sequence;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+use std::time::Duration;
+
+use super::*;
+use crate::cycle::rollout::By;
+
+const LIMITS: Limits = Limits { workers: 50, initial: 1, min_failures: 2, max_failure_ratio: 0.1 };
+const BAD: Effect = Effect::Failure { blames_image: true };
+
+fn image(name: &str, services: usize) -> impl Iterator<Item = (String, bool)> {
+    std::iter::repeat_n((name.to_owned(), true), services)
+}
+
+/// Begins all that may.
+fn begin(pace: &mut Pace) -> Vec<usize> {
+    std::iter::from_fn(|| pace.begin()).collect()
+}
+
+#[test]
+fn the_width_doubles_with_each_good_round_up_to_the_number_of_workers() {
+    let mut pace = Pace::new(LIMITS, image("app", 1200));
+    let mut rounds = Vec::new();
+    for _ in 0..8 {
+        let round = begin(&mut pace);
+        rounds.push(round.len());
+        for number in round {
+            pace.end(number, Effect::Success);
+        }
+    }
+    assert_eq!(rounds, [1, 2, 4, 8, 16, 32, 50, 50]);
+}
+
+#[test]
+fn a_success_widens_at_once_and_does_not_wait_for_its_round() {
+    let mut pace = Pace::new(LIMITS, image("app", 1200));
+    let canary = begin(&mut pace)[0];
+    pace.end(canary, Effect::Success);
+    let round = begin(&mut pace);
+    assert_eq!(round.len(), 2);
+    pace.end(round[0], Effect::Success);
+    assert_eq!(begin(&mut pace).len(), 2, "one under way, three allowed");
+}
+
+#[test]
+fn a_broken_image_is_stopped_after_two_of_1200() {
+    let mut pace = Pace::new(LIMITS, image("app", 1200));
+    let canary = begin(&mut pace);
+    assert_eq!(canary, [0]);
+    assert_eq!(pace.end(0, BAD), None);
+    assert_eq!(begin(&mut pace), [1]);
+    let stop = Stop { image: "app".into(), touched: 2, failed: 2, total: 1200, blames_image: true };
+    assert_eq!(pace.end(1, BAD), Some(stop));
+    assert!(begin(&mut pace).is_empty());
+    assert!(pace.is_stopped(2) && pace.stops().count() == 1);
+}
+
+#[test]
+fn a_failure_halves_the_width_and_what_is_under_way_is_judged_to_its_end_after_a_stop() {
+    let mut pace = Pace::new(Limits { initial: 16, min_failures: 3, ..LIMITS }, image("app", 100));
+    assert_eq!(begin(&mut pace).len(), 16);
+    assert_eq!(pace.end(0, BAD), None);
+    for number in 1..8 {
+        pace.end(number, Effect::Nothing);
+    }
+    assert!(begin(&mut pace).is_empty(), "eight under way, eight allowed");
+    assert_eq!(pace.end(8, BAD), None);
+    assert!(pace.end(9, BAD).is_some());
+    for number in 10..16 {
+        assert_eq!(pace.end(number, BAD), None, "it was stopped once");
+    }
+    let stop = pace.stops().next().unwrap();
+    assert_eq!((stop.touched, stop.failed, stop.total), (16, 9, 100));
+}
+
+#[test]
+fn services_with_images_of_their_own_do_not_wait_for_the_many_nor_the_many_for_them() {
+    let many = image("many", 1200);
+    let few = (0..20).flat_map(|number| image(&format!("own {number}"), 1).collect::<Vec<_>>());
+    let mut pace = Pace::new(LIMITS, many.chain(few));
+    let first = begin(&mut pace);
+    assert_eq!(first.len(), 21, "the canary of each");
+    pace.end(first[0], Effect::Success);
+    assert_eq!(begin(&mut pace).len(), 2);
+}
+
+#[test]
+fn workers_go_to_the_image_that_has_the_fewest() {
+    let wide = Limits { workers: 10, initial: 10, ..LIMITS };
+    let mut pace = Pace::new(wide, image("a", 100).chain(image("b", 100)).chain(image("c", 1)));
+    let under_way = begin(&mut pace);
+    let of = |from: usize, to: usize| under_way.iter().filter(|n| (from..to).contains(*n)).count();
+    assert_eq!((of(0, 100), of(100, 200), of(200, 201)), (5, 4, 1));
+}
+
+#[test]
+fn services_without_tasks_widen_but_do_not_stand_for_a_success() {
+    let updates =
+        [false, false, false, true, true, true, true].map(|has_tasks| ("app".to_owned(), has_tasks));
+    let mut pace = Pace::new(LIMITS, updates);
+    assert_eq!(begin(&mut pace), [0]);
+    pace.end(0, Effect::Sent);
+    assert_eq!(begin(&mut pace), [1, 2]);
+    pace.end(1, Effect::Sent);
+    pace.end(2, Effect::Sent);
+    assert_eq!(begin(&mut pace), [3, 4], "wide enough for four, but a broken image gets two");
+    pace.end(3, Effect::Success);
+    assert_eq!(begin(&mut pace), [5, 6]);
+}
+
+#[test]
+fn an_image_that_only_services_without_tasks_have_does_not_crawl() {
+    let mut pace = Pace::new(LIMITS, std::iter::repeat_n(("app".to_owned(), false), 300));
+    let mut rounds = 0;
+    loop {
+        let round = begin(&mut pace);
+        if round.is_empty() {
+            break;
+        }
+        rounds += 1;
+        for number in round {
+            pace.end(number, Effect::Sent);
+        }
+    }
+    assert_eq!(rounds, 11);
+}
+
+#[test]
+fn failures_that_say_nothing_of_the_others_slow_down_but_do_not_stop() {
+    let mut pace = Pace::new(Limits { initial: 8, ..LIMITS }, image("app", 40));
+    let mut ended = 0;
+    loop {
+        let round = begin(&mut pace);
+        if round.is_empty() {
+            break;
+        }
+        for number in round {
+            assert_eq!(pace.end(number, Effect::Setback), None);
+            ended += 1;
+        }
+    }
+    assert_eq!(ended, 40);
+}
+
+#[test]
+fn a_rollout_that_the_image_is_not_to_blame_for_stops_too_but_does_not_blame_it() {
+    let mut pace = Pace::new(LIMITS, image("app", 40));
+    for number in 0..2 {
+        assert_eq!(begin(&mut pace), [number]);
+        let stop = pace.end(number, Effect::Failure { blames_image: false });
+        assert_eq!(stop.map(|stop| stop.blames_image), (number == 1).then_some(false));
+    }
+}
+
+#[test]
+fn each_outcome_has_its_effect() {
+    let image = || Cause::Unhealthy { node: "n".into() };
+    let node = || Cause::NodeDown { node: "n".into() };
+    let room = || Cause::NoSuitableNode { reason: "insufficient resources on 3 nodes".into() };
+    let innocent = Effect::Failure { blames_image: false };
+    let nothing_sent = || Cause::Refused { message: String::new() };
+    for (outcome, effect) in [
+        (Outcome::Updated, Effect::Success),
+        (Outcome::RolledBack { by: By::Gantry, cause: image() }, BAD),
+        (Outcome::RolledBack { by: By::Swarm, cause: image() }, BAD),
+        (Outcome::RolledBack { by: By::Gantry, cause: room() }, innocent),
+        (Outcome::RolledBack { by: By::Gantry, cause: node() }, Effect::Setback),
+        // What made the update fail counts, not what made its rollback fail.
+        (Outcome::RollbackFailed { cause: image(), why: node() }, BAD),
+        (Outcome::Failed { cause: image() }, BAD),
+        (
+            Outcome::Failed {
+                cause: Cause::TimedOut { after: Duration::ZERO, waiting: String::new(), blames_image: false },
+            },
+            innocent,
+        ),
+        (Outcome::Failed { cause: nothing_sent() }, Effect::Setback),
+        (Outcome::Started(String::new()), Effect::Sent),
+        (Outcome::Unchanged(String::new()), Effect::Nothing),
+        (Outcome::Superseded(String::new()), Effect::Nothing),
+        (Outcome::Removed, Effect::Nothing),
+        (Outcome::Interrupted, Effect::Nothing),
+    ] {
+        assert_eq!(Effect::of(&outcome), effect, "{outcome}");
+    }
+}

@@ -1,0 +1,126 @@
+//! How an image spreads from service to service, and how far a bad one gets.
+
+use gantry::cycle::rollout::{Held, Outcome};
+use tokio::time::Instant;
+
+use super::{APP, Scene, outcome};
+use crate::fake::{millis, pinned, secs};
+
+/// The services in the order in which they were sent the image.
+fn sent(scene: &Scene, image: &str) -> Vec<String> {
+    let log = scene.swarm.update_log();
+    let sent = log.into_iter().filter(|asked| asked.image() == image && !asked.is_rollback);
+    sent.map(|asked| asked.service).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_image_touches_two_services_of_1200_and_the_report_says_so() {
+    let scene = Scene::new();
+    for index in 0..1200 {
+        scene.service(&format!("site-{index:04}")).replicas(1).create();
+    }
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(300), 3).logging(&["out of luck"]);
+
+    let report = scene.cycle().await;
+
+    assert_eq!(sent(&scene, &bad), ["site-0000", "site-0001"]);
+    assert!(report.summary().contains("stopped after 2 of 1,200"), "{}", report.summary());
+    assert!(report.has_failed());
+    let [stopped] = &report.stopped[..] else { panic!("{:?}", report.stopped) };
+    assert_eq!((stopped.touched, stopped.failed, stopped.total), (2, 2, 1200));
+    assert!(stopped.blames_image && stopped.image.to_string() == bad, "{stopped:?}");
+    assert!(stopped.causes[0].to_string().contains("a task failed on node"), "{stopped:?}");
+    assert_eq!(report.not_begun.len(), 1198);
+    assert!(report.not_begun.iter().all(|held| held.why == Held::RolloutStopped));
+    assert_eq!(scene.swarm.running_images("site-0000"), [pinned(APP, "old")]);
+    assert_eq!(scene.swarm.image_of("site-0002"), pinned(APP, "old"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_image_begins_with_one_service_and_then_reaches_all() {
+    let scene = Scene::new().with("GANTRY_UPDATE_NUM_WORKERS", 16);
+    for index in 0..60 {
+        scene.service(&format!("site-{index:02}")).replicas(1).create();
+    }
+    let new = scene.registry.release(APP, "new");
+    let begun = Instant::now();
+    let (report, one) = tokio::join!(scene.cycle(), async {
+        scene
+            .swarm
+            .until("the canary is done", |swarm| {
+                let done = swarm.state_of("site-00") == Some(gantry::swarm::UpdateState::Completed);
+                let others = sent(&scene, &new).len();
+                assert!(done || others <= 1, "{others} before the first one was done");
+                done
+            })
+            .await;
+        begun.elapsed()
+    });
+    assert_eq!(report.updated().count(), 60);
+    assert!(report.stopped.is_empty() && report.not_begun.is_empty() && !report.has_failed());
+    // 1, 2, 4, 8, 16, 16, 13: three more than at full width. A second for each round, because looks are taken.
+    let took = begun.elapsed();
+    assert!(took <= (one + secs(2)) * 8, "{took:?} for rounds of {one:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn good_canaries_go_first() {
+    let scene = Scene::new();
+    let check = serde_json::json!({ "Test": ["CMD", "true"] });
+    let no_check = serde_json::json!({ "Test": ["NONE"] });
+    let checked = |name: &str, check: serde_json::Value| {
+        let service = scene.service(name).replicas(1);
+        service.edit(|spec| spec["TaskTemplate"]["ContainerSpec"]["Healthcheck"] = check).create();
+    };
+    scene.service("a-without-tasks").replicas(0).create();
+    scene.service("b-single").replicas(1).create();
+    checked("c-switched-off", no_check);
+    scene.service("d-several").replicas(2).create();
+    checked("e-checked", check);
+    scene.service("f-chosen").replicas(1).label("gantry.rollout.canary", "true").create();
+    let new = scene.registry.release(APP, "new");
+    let report = scene.cycle().await;
+    let order = ["f-chosen", "e-checked", "d-several", "b-single", "c-switched-off", "a-without-tasks"];
+    assert_eq!(sent(&scene, &new), order, "{}", report.summary());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_broken_image_does_not_hold_up_another_nor_a_service_of_its_own() {
+    let scene = Scene::new().with("GANTRY_UPDATE_NUM_WORKERS", 4);
+    scene.registry.release("registry.test/good:1", "old");
+    scene.registry.release("registry.test/own:1", "old");
+    for index in 0..20 {
+        scene.service(&format!("bad-{index:02}")).replicas(1).create();
+        let good = scene.service(&format!("good-{index:02}")).replicas(1);
+        good.image(&pinned("registry.test/good:1", "old")).create();
+    }
+    scene.service("own").image(&pinned("registry.test/own:1", "old")).replicas(1).create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(300), 3);
+    scene.registry.release("registry.test/good:1", "new");
+    scene.registry.release("registry.test/own:1", "new");
+    let report = scene.cycle().await;
+    assert_eq!(report.updated().count(), 21, "{}", report.summary());
+    assert_eq!(outcome(&report, "own"), &Outcome::Updated);
+    assert_eq!(sent(&scene, &bad).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_engine_refuses_for_some_services_does_not_stop_the_others() {
+    use crate::fake::{Call, Fault};
+    use gantry::swarm::SwarmError;
+    let scene = Scene::new();
+    for index in 0..30 {
+        scene.service(&format!("site-{index:02}")).replicas(1).create();
+    }
+    let new = scene.registry.release(APP, "new");
+    for name in ["site-00", "site-01", "site-02", "site-20"] {
+        let words = SwarmError::Refused("invalid mount target".into());
+        scene.swarm.fail(Call::Update, Some(name), 1, Fault::Error(words));
+    }
+    let report = scene.cycle().await;
+    assert_eq!(report.updated().count(), 26, "{}", report.summary());
+    assert!(report.stopped.is_empty() && report.has_failed());
+    assert_eq!(sent(&scene, &new).len(), 26);
+}
