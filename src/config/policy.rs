@@ -72,7 +72,9 @@ impl ServicePolicy {
             order: own.update_order.unwrap_or(config.updates.order),
             update_options: own.update_options.map_or_else(|| config.updates.options.clone(), |own| own.0),
             rollback_on_failure: own.rollback_on_failure.unwrap_or(config.rollback.on_failure),
-            rollback_options: own.rollback_options.map_or_else(|| config.rollback.options.clone(), |own| own.0),
+            rollback_options: own
+                .rollback_options
+                .map_or_else(|| config.rollback.options.clone(), |own| own.0),
             canary: own.rollout_canary.unwrap_or(false),
             warnings,
         })

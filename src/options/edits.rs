@@ -87,7 +87,9 @@ pub(super) fn publish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
 
 /// Brings attachments from where old clients wrote them to where they belong now.
 fn move_networks(editing: &mut Editing<'_>) {
-    let Some(old) = editing.spec.as_object_mut().and_then(|spec| spec.shift_remove("Networks")) else { return };
+    let Some(old) = editing.spec.as_object_mut().and_then(|spec| spec.shift_remove("Networks")) else {
+        return;
+    };
     let list = editing.list(NETWORKS);
     if list.is_empty()
         && let Value::Array(old) = old
@@ -231,13 +233,15 @@ pub(super) fn credential_spec(editing: &mut Editing<'_>, values: &[Value]) -> Do
 
 /// `HOST` is removed everywhere, `HOST:IP` from that address; an address without a name goes with it.
 pub(super) fn remove_hosts(editing: &mut Editing<'_>, values: &[Value]) -> Done {
-    let gone: Vec<(&str, &str)> = texts(values).map(|host| host.split_once(':').unwrap_or((host, ""))).collect();
+    let gone: Vec<(&str, &str)> =
+        texts(values).map(|host| host.split_once(':').unwrap_or((host, ""))).collect();
     let Some(list) = editing.present_list("/TaskTemplate/ContainerSpec/Hosts") else { return Ok(()) };
     list.retain_mut(|entry| {
         let Some(line) = entry.as_str() else { return true };
         let mut words = line.split_whitespace();
         let Some(ip) = words.next() else { return true };
-        let is_gone = |name: &str| gone.iter().any(|(host, at)| *host == name && (at.is_empty() || *at == ip));
+        let is_gone =
+            |name: &str| gone.iter().any(|(host, at)| *host == name && (at.is_empty() || *at == ip));
         let (out, left): (Vec<&str>, Vec<&str>) = words.partition(|name| is_gone(name));
         if out.is_empty() {
             return true;
@@ -257,8 +261,11 @@ fn capabilities(values: &[Value]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for value in texts(values) {
         let name = value.trim().to_uppercase();
-        let name =
-            if name == "ALL" || name == RESET || name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
+        let name = if name == "ALL" || name == RESET || name.starts_with("CAP_") {
+            name
+        } else {
+            format!("CAP_{name}")
+        };
         if !names.contains(&name) {
             names.push(name);
         }

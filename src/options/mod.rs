@@ -147,7 +147,8 @@ impl Options {
     /// # Errors
     /// The first option that is unknown, malformed, not accepted or not to be combined with another.
     pub fn parse(command: Command, text: &str) -> Result<Self, OptionError> {
-        let words = words::split(text).map_err(|unbalanced| OptionError::new("...", unbalanced.to_string()))?;
+        let words =
+            words::split(text).map_err(|unbalanced| OptionError::new("...", unbalanced.to_string()))?;
         let mut reading = Reading { command, words: words.into_iter().enumerate(), options: Self::default() };
         while let Some((at, word)) = reading.words.next() {
             match word.strip_prefix('-') {
@@ -203,7 +204,8 @@ impl Options {
                 _ => None,
             }
         };
-        let values = self.given.iter().flat_map(|given| given.values.iter().map(|value| (given.known.kind, value)));
+        let values =
+            self.given.iter().flat_map(|given| given.values.iter().map(|value| (given.known.kind, value)));
         values.filter_map(|(kind, value)| name(kind, value)).collect()
     }
 
@@ -229,12 +231,9 @@ impl Options {
             let option = format!("--no-healthcheck --{}", other.known.name);
             return Err(OptionError::new(option, "one of them"));
         }
-        for (option, pointer) in [
-            ("mount", "/Target"),
-            ("secret", "/File/Name"),
-            ("config", "/File/Name"),
-            ("network", "/Target"),
-        ] {
+        for (option, pointer) in
+            [("mount", "/Target"), ("secret", "/File/Name"), ("config", "/File/Name"), ("network", "/Target")]
+        {
             for option in [option.to_owned(), format!("{option}-add")] {
                 let values = self.values(&option);
                 let is_repeated = |(i, value): (usize, &Value)| {
@@ -317,7 +316,8 @@ impl<W: Iterator<Item = (usize, String)>> Reading<W> {
             Some(value) => value,
         };
         let parsed = known.kind.parse(&value).map_err(|expected| {
-            let value = if known.kind.may_be_shown() { value.escape_debug().to_string() } else { "***".to_owned() };
+            let value =
+                if known.kind.may_be_shown() { value.escape_debug().to_string() } else { "***".to_owned() };
             OptionError::new(format!("--{name} {value}"), expected)
         })?;
         match self.options.given.iter_mut().find(|given| std::ptr::eq(given.known, known)) {

@@ -84,7 +84,8 @@ fn scaled(number: &str, factor: u128) -> Option<u64> {
     let integer = if before.is_empty() { 0 } else { whole(before)? };
     // Eighteen decimals are more than any unit has.
     let after = if after.is_empty() { "0" } else { after };
-    let decimals = whole(&after[..after.len().min(18)]).filter(|_| after.bytes().all(|b| b.is_ascii_digit()))?;
+    let decimals =
+        whole(&after[..after.len().min(18)]).filter(|_| after.bytes().all(|b| b.is_ascii_digit()))?;
     let places = u32::try_from(after.len().min(18)).ok()?;
     let fraction = u128::from(decimals) * factor / 10_u128.pow(places);
     let total = u128::from(integer).checked_mul(factor)?.checked_add(fraction)?;

@@ -44,9 +44,8 @@ fn fields(text: &str) -> Result<Vec<String>, String> {
 /// Whether a value is written in the long syntax: `\w=\w` stands somewhere in it.
 fn is_long(text: &str) -> bool {
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
-    text.match_indices('=').any(|(at, _)| {
-        is_word(text[..at].chars().next_back()) && is_word(text[at + 1..].chars().next())
-    })
+    text.match_indices('=')
+        .any(|(at, _)| is_word(text[..at].chars().next_back()) && is_word(text[at + 1..].chars().next()))
 }
 
 fn pair(field: &str) -> Result<(String, &str), String> {
@@ -168,16 +167,20 @@ fn check_mount(mount: &Map<String, Value>) -> Result<(), String> {
     if text("Target").is_empty() {
         return Err("a target".to_owned());
     }
-    for (options, kind) in
-        [("VolumeOptions", "volume"), ("ImageOptions", "image"), ("BindOptions", "bind"), ("TmpfsOptions", "tmpfs")]
-    {
+    for (options, kind) in [
+        ("VolumeOptions", "volume"),
+        ("ImageOptions", "image"),
+        ("BindOptions", "bind"),
+        ("TmpfsOptions", "tmpfs"),
+    ] {
         if mount.contains_key(options) && text("Type") != kind {
             return Err(format!("{kind}-* options on a mount of type={kind} only"));
         }
     }
     let bind = |key: &str| mount.get("BindOptions").and_then(|options| options.get(key));
     let is_read_only = mount.get("ReadOnly").is_some_and(|it| it == true);
-    let (is_writable, is_forced) = (bind("ReadOnlyNonRecursive").is_some(), bind("ReadOnlyForceRecursive").is_some());
+    let (is_writable, is_forced) =
+        (bind("ReadOnlyNonRecursive").is_some(), bind("ReadOnlyForceRecursive").is_some());
     if (is_writable || is_forced) && !is_read_only {
         return Err("readonly beside this bind-recursive".to_owned());
     }
@@ -231,7 +234,11 @@ fn short_ports(text: &str) -> Parsed {
     if !address.is_empty() {
         let address = address.trim_start_matches('[').trim_end_matches(']');
         let is_address = address.parse::<IpAddr>().is_ok();
-        return Err(if is_address { "no address: a service's ports are those of all nodes".to_owned() } else { expected() });
+        return Err(if is_address {
+            "no address: a service's ports are those of all nodes".to_owned()
+        } else {
+            expected()
+        });
     }
     if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
         return Err("tcp, udp or sctp after the /".to_owned());
@@ -242,7 +249,10 @@ fn short_ports(text: &str) -> Parsed {
     }
     let published = range(published).ok_or_else(expected)?;
     let ports: Vec<Value> = if targets.len() == published.len() {
-        targets.zip(published).map(|(target, published)| port(&protocol, target, published, "ingress")).collect()
+        targets
+            .zip(published)
+            .map(|(target, published)| port(&protocol, target, published, "ingress"))
+            .collect()
     } else if let (Some(target), 1) = (targets.clone().next(), targets.len()) {
         published.map(|published| port(&protocol, target, published, "ingress")).collect()
     } else {
@@ -284,7 +294,8 @@ pub(super) fn network(text: &str) -> Parsed {
     if target.is_empty() {
         return Err("name=NAME".to_owned());
     }
-    let mut network = Map::from_iter([("Target".to_owned(), json!(target)), ("Aliases".to_owned(), json!(aliases))]);
+    let mut network =
+        Map::from_iter([("Target".to_owned(), json!(target)), ("Aliases".to_owned(), json!(aliases))]);
     if !driver.is_empty() {
         network.insert("DriverOpts".to_owned(), Value::Object(driver));
     }

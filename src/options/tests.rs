@@ -34,7 +34,9 @@ fn options_may_be_written_in_every_way_that_the_cli_has() {
     }
     assert_eq!(user("--user a --user b"), "b", "the last one counts");
     assert_eq!(user("--user --tty"), "--tty", "a value is the next word, whatever it looks like");
-    for (text, tty) in [("--tty", true), ("-t", true), ("--tty=false", false), ("-t=0", false), ("-dqt", true)] {
+    for (text, tty) in
+        [("--tty", true), ("-t", true), ("--tty=false", false), ("-t=0", false), ("-dqt", true)]
+    {
         assert_eq!(container(&applied(text, &json!({})))["TTY"], tty, "{text}");
     }
     assert_eq!(applied("--", &json!({ "x": 1 })), json!({ "x": 1 }));
@@ -43,7 +45,10 @@ fn options_may_be_written_in_every_way_that_the_cli_has() {
 #[test]
 fn a_mistake_names_the_option_and_what_was_expected_and_shows_nothing_secret() {
     for (text, expected) in [
-        ("--lable-add a=b", "--lable-add: expected an option of docker service update; did you mean --label-add?"),
+        (
+            "--lable-add a=b",
+            "--lable-add: expected an option of docker service update; did you mean --label-add?",
+        ),
         ("--label a=b", "--label: expected an option of docker service update; did you mean --label-rm?"),
         ("--colour red", "--colour: expected an option of docker service update"),
         ("-z", "-z: expected an option of docker service update"),
@@ -54,7 +59,10 @@ fn a_mistake_names_the_option_and_what_was_expected_and_shows_nothing_secret() {
         ("--env-add TOKEN", "--env-add ***: expected NAME=VALUE (Gantry's own environment is not passed on)"),
         ("--env-add A=one secret", "word 3: expected an option, or quotes around a value with white space"),
         ("--env-add 'A=secret", "...: expected a closing ' for every '"),
-        ("--mount-add type=volume,target=/x,volume-opt=o=password=secret,x=y", "--mount-add ***: expected no \"x\", which no mount has"),
+        (
+            "--mount-add type=volume,target=/x,volume-opt=o=password=secret,x=y",
+            "--mount-add ***: expected no \"x\", which no mount has",
+        ),
         ("--image x:1", "--image: expected an update without it: the image is what Gantry decides on"),
         ("--no-healthcheck --health-cmd x", "--no-healthcheck --health-cmd: expected one of them"),
     ] {
@@ -79,7 +87,9 @@ fn each_command_has_its_own_options() {
     for known in OPTIONS {
         let same = |other: &&Known| {
             other.name == known.name
-                && [Command::Update, Command::Create].iter().any(|command| command.has(other) && command.has(known))
+                && [Command::Update, Command::Create]
+                    .iter()
+                    .any(|command| command.has(other) && command.has(known))
         };
         assert_eq!(OPTIONS.iter().filter(same).count(), 1, "--{} is twice in the table", known.name);
     }
@@ -132,11 +142,14 @@ fn networks_of_an_old_client_move_to_where_they_belong() {
 
 #[test]
 fn what_is_not_there_or_does_not_fit_is_an_error_of_the_service() {
-    let error = |text: &str| options(text).apply(&mut json!({ "Mode": { "Global": {} } }), &Ids::new()).unwrap_err();
+    let error =
+        |text: &str| options(text).apply(&mut json!({ "Mode": { "Global": {} } }), &Ids::new()).unwrap_err();
     assert_eq!(error("--network-add x").to_string(), "a network \"x\": expected one that exists");
     assert_eq!(error("--secret-add x").to_string(), "a secret \"x\": expected one that exists");
     assert_eq!(error("--replicas 2").option, "--replicas");
-    let names = options("--network-rm a --network-add name=b --secret-add c --config-add d --credential-spec config://e");
+    let names = options(
+        "--network-rm a --network-add name=b --secret-add c --config-add d --credential-spec config://e",
+    );
     assert_eq!(names.names().len(), 5);
 }
 
@@ -235,14 +248,20 @@ fn any_words() -> impl Strategy<Value = String> {
         "[-a-z0-9=,:./\"'\\\\ ]{0,12}",
         "\\PC{0,6}",
     ];
-    let option = (proptest::sample::select(names), value).prop_map(|(name, value)| format!("--{name}={value}"));
+    let option =
+        (proptest::sample::select(names), value).prop_map(|(name, value)| format!("--{name}={value}"));
     proptest::collection::vec(prop_oneof![option, "\\PC{0,10}"], 0..6).prop_map(|words| words.join(" "))
 }
 
 /// Some JSON where a specification should be.
 fn any_spec() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![Just(Value::Null), any::<i64>().prop_map(Value::from), "[a-z=]{0,3}".prop_map(Value::from)];
-    let keys = vec!["TaskTemplate", "ContainerSpec", "Env", "Labels", "Mode", "Replicated", "Mounts", "Healthcheck"];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(Value::from),
+        "[a-z=]{0,3}".prop_map(Value::from)
+    ];
+    let keys =
+        vec!["TaskTemplate", "ContainerSpec", "Env", "Labels", "Mode", "Replicated", "Mounts", "Healthcheck"];
     leaf.prop_recursive(4, 24, 4, move |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),

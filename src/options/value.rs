@@ -73,8 +73,21 @@ pub enum Kind {
 
 /// The names of limits that Linux knows (go-units `ulimit.go`).
 const ULIMITS: &[&str] = &[
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 impl Kind {
@@ -142,9 +155,9 @@ impl Kind {
             Self::Domain => domain(text).map(Value::from),
             Self::Host => host(text).map(Value::from),
             Self::Resource => resource(text),
-            Self::Preference => text
-                .strip_prefix("spread=")
-                .map(|label| json!({ "Spread": { "SpreadDescriptor": label } })),
+            Self::Preference => {
+                text.strip_prefix("spread=").map(|label| json!({ "Spread": { "SpreadDescriptor": label } }))
+            }
             Self::Ulimit => ulimit(text),
             Self::Mount => return syntax::mount(text),
             Self::Ports => return syntax::ports(text),

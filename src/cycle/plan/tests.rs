@@ -263,9 +263,12 @@ fn when_its_turn_comes_a_service_is_decided_on_again() {
     let update = update();
     assert!(send(turn(&update, &service(&pinned('a'), unchanged))));
     assert!(send(turn(&update, &service(&pinned('a'), |spec| spec["Labels"]["owner"] = "alice".into()))));
-    assert!(send(turn(&update, &service(&pinned('a'), |spec| {
-        spec["Mode"] = json!({ "Replicated": { "Replicas": 9 } });
-    }))));
+    assert!(send(turn(
+        &update,
+        &service(&pinned('a'), |spec| {
+            spec["Mode"] = json!({ "Replicated": { "Replicas": 9 } });
+        })
+    )));
     // Somebody was faster.
     assert_eq!(turn(&update, &service(&pinned('b'), unchanged)), Turn::AlreadyThere);
     // Another digest of the same tag, another tag, another name, no digest any more, no image at all.

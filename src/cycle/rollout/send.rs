@@ -9,8 +9,8 @@ use super::machine::{Mark, Terms};
 use super::outcome::{By, Outcome};
 use crate::cycle::Context;
 use crate::cycle::plan::{Turn, Update};
-use crate::swarm::spec::Edits;
 use crate::options::{Ids, Options};
+use crate::swarm::spec::Edits;
 use crate::swarm::{Change, Service, Spec, SpecError, Swarm, SwarmError};
 
 /// How often a service that somebody else keeps changing is read again before giving up. Status writes of

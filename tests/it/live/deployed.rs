@@ -159,7 +159,8 @@ fn the_image_remover_goes_where_its_options_let_it() {
     let old = stage.image("web", "1", &[]);
     let service = stage.service("web", &old, &["--mode", "global"]);
     stage.image("web", "2", &[]);
-    let options = "--constraint node.hostname==node2 --limit-memory 128m --log-driver json-file --detach --init";
+    let options =
+        "--constraint node.hostname==node2 --limit-memory 128m --log-driver json-file --detach --init";
     let run = stage
         .gantry()
         .set("GANTRY_CLEANUP_IMAGES", "true")

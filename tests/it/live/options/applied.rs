@@ -16,7 +16,8 @@ fn options_reach_the_tasks_and_a_label_stands_for_the_variable() {
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let by_variable = stage.service("variable", &old, &["--env", "A=1"]);
-    let by_label = stage.service("label", &old, &["--label", "gantry.update.options=--env-add 'B=two words' --force"]);
+    let by_label =
+        stage.service("label", &old, &["--label", "gantry.update.options=--env-add 'B=two words' --force"]);
     let current = stage.image("other", "1", &[]);
     let current = stage.service("current", &current, &[]);
     let (before, new) = (current.version(), stage.image("web", "2", &[]));
@@ -24,7 +25,11 @@ fn options_reach_the_tasks_and_a_label_stands_for_the_variable() {
     let options = "--env-add A=2 --replicas=2 --update-order stop-first -u 0";
     let run = stage.gantry().set("GANTRY_UPDATE_OPTIONS", options).run();
 
-    assert_eq!((run.code, run.outcome(&by_variable), run.outcome(&by_label)), (Some(0), "updated", "updated"), "{run}");
+    assert_eq!(
+        (run.code, run.outcome(&by_variable), run.outcome(&by_label)),
+        (Some(0), "updated", "updated"),
+        "{run}"
+    );
     by_variable.runs(&new, 2);
     by_label.runs(&new, 1);
     assert_eq!((env(&by_variable), env(&by_label)), (vec!["A=2".to_owned()], vec!["B=two words".to_owned()]));
@@ -61,7 +66,8 @@ fn options_for_rollbacks_change_what_is_restored() {
     let old = stage.image("web", "1", &[]);
     let options = "gantry.rollback.options=--env-add ROLLED=back --update-monitor 1s --quiet --force";
     let edited = stage.service("edited", &old, &["--label", options, "--env", "A=1"]);
-    let plain = stage.service("plain", &old, &["--label", "gantry.rollback.options=--detach -q", "--env", "A=1"]);
+    let plain =
+        stage.service("plain", &old, &["--label", "gantry.rollback.options=--detach -q", "--env", "A=1"]);
     let before = plain.spec();
     stage.image("web", "2", &CRASH);
 

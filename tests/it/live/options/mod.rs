@@ -57,7 +57,11 @@ fn docker_service(stage: &Stage, words: &str) -> Result<String, String> {
     shell.env_clear().env("DOCKER_HOST", stage.lab.docker_host(1)).env("HOME", stage.folder.path());
     let output = shell.args(["-c", &line]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() { Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()) } else { Err(said) }
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    } else {
+        Err(said)
+    }
 }
 
 /// Does something with each case, a few at a time: the CLI takes its time.
@@ -121,7 +125,8 @@ fn differences(path: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>
     match (ours, theirs) {
         (Value::Object(a), Value::Object(b)) => {
             for key in a.keys().chain(b.keys()).collect::<BTreeSet<_>>() {
-                let of = |object: &serde_json::Map<String, Value>| object.get(key).cloned().unwrap_or_default();
+                let of =
+                    |object: &serde_json::Map<String, Value>| object.get(key).cloned().unwrap_or_default();
                 differences(&format!("{path}/{key}"), &of(a), &of(b), found);
             }
         }
@@ -161,7 +166,8 @@ fn compare(stage: &Stage, template: &Value, kind: &str, old: &Image, cases: &[&s
                 let mut found = Vec::new();
                 differences("", &spec, &normal(theirs), &mut found);
                 if !outcome.starts_with("started") {
-                    let about = run.lines.iter().filter(|line| line.is_about(ours)).map(|line| line.0.to_string());
+                    let about =
+                        run.lines.iter().filter(|line| line.is_about(ours)).map(|line| line.0.to_string());
                     found.push(format!("outcome {outcome:?}: {}", about.collect::<String>()));
                 }
                 wrong.extend(found.into_iter().map(|difference| format!("{kind} {case}: {difference}")));
@@ -256,7 +262,10 @@ fn no_option_of_the_cli_is_unknown_and_none_goes_without_a_twin() {
             let known = OPTIONS.iter().find(|known| known.name == option && command.has(known));
             let is_tried = cases.split([' ', '=']).any(|word| word == format!("--{option}"));
             let has_reason = WITHOUT_TWIN.iter().any(|(name, _)| *name == option);
-            assert!(known.is_some() || option == "help", "docker service {name} --{option} is not in the table");
+            assert!(
+                known.is_some() || option == "help",
+                "docker service {name} --{option} is not in the table"
+            );
             assert!(is_tried || has_reason, "docker service {name} --{option} is in no case");
         }
     }
@@ -279,8 +288,11 @@ fn what_the_cli_refuses_is_refused_before_anything_is_sent() {
     let accepted = each(MALFORMED.len(), |case| {
         docker_service(&stage, &format!("update --detach {} {}", MALFORMED[case], by_cli.name)).is_ok()
     });
-    let accepted: Vec<&str> =
-        MALFORMED.iter().zip(accepted).filter_map(|(case, is_accepted)| is_accepted.then_some(*case)).collect();
+    let accepted: Vec<&str> = MALFORMED
+        .iter()
+        .zip(accepted)
+        .filter_map(|(case, is_accepted)| is_accepted.then_some(*case))
+        .collect();
     assert!(accepted.is_empty(), "the CLI accepts {accepted:#?}");
     by_cli.remove();
 
