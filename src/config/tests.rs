@@ -216,9 +216,9 @@ fn a_service_without_labels_has_the_settings_of_the_run() {
             60s,
         ),
         order: Auto,
-        update_options: "",
+        update_options: [],
         rollback_on_failure: true,
-        rollback_options: "",
+        rollback_options: [],
         canary: false,
         warnings: [],
     }
@@ -259,14 +259,16 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
         update_jobs: true,
         timeout: None,
         order: Keep,
-        update_options: "--env-add A=B",
+        update_options: [
+            "env-add",
+        ],
         rollback_on_failure: false,
-        rollback_options: "--rollback-monitor 5s",
+        rollback_options: [
+            "rollback-monitor",
+        ],
         canary: true,
         warnings: [
             "label gantry.auth.config is accepted, but not in effect yet",
-            "label gantry.rollback.options is accepted, but not in effect yet",
-            "label gantry.update.options is accepted, but not in effect yet",
             "gantry.update.timeout is not a label of Gantry; did you mean gantry.update.timeout_seconds?",
         ],
     }

@@ -72,16 +72,22 @@ pub(super) fn unpublish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
 }
 
 pub(super) fn publish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    publish_as_written(editing, values)?;
+    editing.list("/EndpointSpec/Ports").sort_by_cached_key(|port| {
+        let (protocol, target, mode, published) = port_key(port);
+        format!("{published}:{target}/{protocol}/{mode}")
+    });
+    Ok(())
+}
+
+/// The CLI sorts the ports of an update, and leaves those of a new service as they were written.
+pub(super) fn publish_as_written(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     let list = editing.list("/EndpointSpec/Ports");
     for port in ports(values) {
         if !list.iter().any(|present| port_key(present) == port_key(port)) {
             list.push(port.clone());
         }
     }
-    list.sort_by_cached_key(|port| {
-        let (protocol, target, mode, published) = port_key(port);
-        format!("{published}:{target}/{protocol}/{mode}")
-    });
     Ok(())
 }
 

@@ -100,7 +100,7 @@ pub const OPTIONS: &[Known] = &[
     both("endpoint-mode", Choice(&["vip", "dnsrr"]), Set("/EndpointSpec/Mode")),
     update("publish-rm", Ports, Do(edits::unpublish)),
     update("publish-add", Ports, Do(edits::publish)),
-    create("publish", Ports, Do(edits::publish)).short('p'),
+    create("publish", Ports, Do(edits::publish_as_written)).short('p'),
     update("network-rm", NetworkName, Do(edits::detach)),
     update("network-add", Network, Do(edits::attach)),
     create("network", Network, Do(edits::attach)),
