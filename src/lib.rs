@@ -31,6 +31,7 @@
 //! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next |
 //! | [`swarm`] | the trait [`swarm::Swarm`], what is read of services, tasks and nodes; [`swarm::spec`] edits |
 //! | [`swarm::engine`] | the only code that talks to Docker |
+//! | [`options`] | options of `docker service update` and `create`, as edits of a specification |
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
 //! | [`image`], [`hosts`], [`secret`] | words that all of the above use |
 //! | [`telemetry`] | how a log line looks |
@@ -70,8 +71,10 @@ pub mod daemon;
 pub mod heartbeat;
 pub mod hosts;
 pub mod image;
+pub mod options;
 pub mod registry;
 pub mod secret;
+mod suggest;
 pub mod swarm;
 pub mod telemetry;
 pub mod tls;
