@@ -6,9 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 
 use super::Context;
+use super::resume::Unfinished;
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
-use crate::swarm::{Listing, Mode, Role, Service, Swarm};
+use crate::swarm::{Listing, Mode, Role, Service, ServiceStatus, Swarm};
 
 /// What the swarm has for us.
 #[derive(Debug)]
@@ -39,6 +40,10 @@ pub struct Candidate {
     pub is_itself: bool,
     /// Its settings.
     pub policy: Result<ServicePolicy, LabelMistakes>,
+    /// How many of its tasks run.
+    pub tasks: Option<ServiceStatus>,
+    /// What an earlier run, or somebody else, has not brought to an end.
+    pub unfinished: Option<Arc<Unfinished>>,
 }
 
 impl Candidate {
@@ -49,7 +54,8 @@ impl Candidate {
     }
 }
 
-/// Lists the services: one request, and one more for those that filters exclude.
+/// Lists the services: one request, one more for those that filters exclude, and one more where the swarm
+/// itself is rolling services back.
 pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     let selection = &context.config.services;
     let engine = context.swarm.engine().await.context("cannot ask the engine about itself")?;
@@ -76,17 +82,42 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     };
 
     let itself = context.itself_name();
-    let mut candidates: Vec<Candidate> =
-        listed.into_iter().map(|service| candidate(context, service, &excluded, itself)).collect();
+    let unfinished = find_unfinished(&*context.swarm, &listed).await;
+    let mut candidates: Vec<Candidate> = listed
+        .into_iter()
+        .zip(unfinished)
+        .map(|(service, unfinished)| candidate(context, service, unfinished, &excluded, itself))
+        .collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
     warn(&candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, hosts: Arc::new(engine.registries) })
 }
 
+/// What is unfinished, in the order of the services.
+async fn find_unfinished<S: Swarm>(swarm: &S, listed: &[Service]) -> Vec<Option<Unfinished>> {
+    let mut unfinished: Vec<Option<Unfinished>> = listed.iter().map(Unfinished::of).collect();
+    let untold = unfinished.iter().flatten().filter(|unfinished| unfinished.needs_tasks());
+    let untold: Vec<String> = untold.map(|unfinished| unfinished.service.id.clone()).collect();
+    if untold.is_empty() {
+        return unfinished;
+    }
+    match swarm.tasks(&untold).await {
+        Ok(tasks) => unfinished
+            .iter_mut()
+            .flatten()
+            .filter(|unfinished| unfinished.needs_tasks())
+            .for_each(|unfinished| unfinished.take_tasks(&tasks)),
+        // They are left alone then; the next cycle asks again.
+        Err(error) => tracing::warn!(%error, "cannot tell what the swarm is rolling back"),
+    }
+    unfinished
+}
+
 fn candidate<S, R>(
     context: &Context<S, R>,
     service: Service,
+    unfinished: Option<Unfinished>,
     excluded: &HashSet<String>,
     itself: Option<&str>,
 ) -> Candidate {
@@ -99,6 +130,8 @@ fn candidate<S, R>(
         is_excluded: context.config.services.excluded.contains(&facts.name) || excluded.contains(&service.id),
         is_itself: itself == Some(&facts.name),
         policy,
+        tasks: service.status,
+        unfinished: unfinished.map(Arc::new),
         id: service.id,
     }
 }

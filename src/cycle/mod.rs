@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod plan;
 pub mod remover;
 pub mod report;
+pub mod resume;
 pub mod rollout;
 
 pub use self::context::{Context, Itself};

@@ -11,6 +11,7 @@ use crate::swarm::{Facts, Mode, Order, Service};
 
 use super::discover::Candidate;
 use super::inspect::{Answer, Inspected};
+use super::resume::{self, Attention, Begun};
 
 /// What is to happen to one service.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub enum Decision {
     Update(Box<Update>),
     /// It has what the registry has.
     UpToDate,
+    /// It does not run as it should, and there is nothing to be sent to it.
+    NeedsAttention(Attention),
     /// It is not ours to update.
     LeftAlone(Reason),
     /// Whether it needs an update cannot be told; the cause in words.
@@ -49,6 +52,8 @@ pub enum Reason {
     NoContainer,
     /// Gantry was stopped before its registry was asked.
     NotAsked,
+    /// Something is being restored at the moment, and nobody can tell what failed.
+    RollingBack,
 }
 
 /// One update, with nothing left to choose.
@@ -72,6 +77,8 @@ pub struct Update {
     pub policy: ServicePolicy,
     /// What makes it ours to update.
     pub selection: Arc<Selection>,
+    /// It is under way already: it is watched, and nothing is sent.
+    pub begun: Option<Arc<Begun>>,
 }
 
 /// Decides on all services that were looked at.
@@ -115,14 +122,19 @@ fn decide(
         None if asks_registry(candidate, policy) => return Decision::LeftAlone(Reason::NotAsked),
         None => (from.unpinned(), None, true, None),
         Some(Err(cause)) => return Decision::Error(cause.clone()),
-        Some(Ok(answer)) if is_current(from.digest(), answer) => return Decision::UpToDate,
         Some(Ok(Answer { digest, manifest, credentials })) => {
             let platforms = manifest.as_ref().map(|manifest| manifest.platforms.clone());
             let platforms = platforms.filter(|platforms| !platforms.is_empty());
             (from.pinned(digest), platforms, false, credentials.clone())
         }
     };
-    Decision::Update(Box::new(Update {
+    // Without an answer there is no other digest than the one that a node finds.
+    let is_newest = |image: &ImageRef| match answer {
+        Some(Ok(answer)) => is_current(image.digest(), answer),
+        _ => true,
+    };
+    let is_up_to_date = !force && is_newest(&from);
+    let update = Update {
         id: candidate.id.clone(),
         service: candidate.name.clone(),
         from,
@@ -132,7 +144,19 @@ fn decide(
         credentials,
         policy: policy.clone(),
         selection: selection.clone(),
-    }))
+        begun: None,
+    };
+    if let Some(decision) = resume::decide(candidate, &update, is_newest) {
+        return decision;
+    }
+    match candidate.tasks {
+        Some(tasks) if is_up_to_date && tasks.running < tasks.desired => {
+            let (running, desired) = (tasks.running, tasks.desired);
+            Decision::NeedsAttention(Attention::NotRunning { running, desired })
+        }
+        _ if is_up_to_date => Decision::UpToDate,
+        _ => Decision::Update(Box::new(update)),
+    }
 }
 
 /// A digest is current when it is the tag's, or one of the platforms that the tag's index still lists.
@@ -234,6 +258,7 @@ impl fmt::Display for Reason {
             Self::Job => "a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)",
             Self::NoContainer => "runs no container",
             Self::NotAsked => "Gantry was stopped before its registry was asked",
+            Self::RollingBack => "it is being rolled back at the moment",
         })
     }
 }

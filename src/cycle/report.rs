@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::cleanup::Cleaned;
 use super::plan::{Decision, Planned, Reason, Update};
+use super::resume::Attention;
 use super::rollout::{Finished, Outcome};
 
 /// What one cycle did.
@@ -21,6 +22,8 @@ pub struct Report {
     pub left_alone: Vec<(String, Reason)>,
     /// Services of which it could not be told whether they need an update: name, image, cause.
     pub errors: Vec<(String, String, String)>,
+    /// Services that do not run as they should, though there is nothing to be sent to them.
+    pub needs_attention: Vec<(String, Attention)>,
     /// How the updates ended.
     pub finished: Vec<Finished>,
     /// Updates that were not begun because Gantry was stopped.
@@ -53,6 +56,7 @@ impl Report {
             match decision {
                 Decision::Update(update) => updates.push(*update),
                 Decision::UpToDate => self.up_to_date += 1,
+                Decision::NeedsAttention(what) => self.needs_attention.push((service, what)),
                 Decision::LeftAlone(reason) => self.left_alone.push((service, reason)),
                 Decision::Error(cause) => self.errors.push((service, image, cause)),
             }
@@ -64,6 +68,7 @@ impl Report {
     pub fn has_failed(&self) -> bool {
         self.error.is_some()
             || !self.errors.is_empty()
+            || self.needs_attention.iter().any(|(_, what)| what.is_failure())
             || self.finished.iter().any(|finished| finished.outcome.is_failure())
     }
 
@@ -91,6 +96,10 @@ impl Report {
         let ended = counts.iter().map(|(name, count)| (*name, *count));
         let rest = [
             ("not begun", self.not_begun),
+            (
+                if self.needs_attention.len() == 1 { "needs attention" } else { "need attention" },
+                self.needs_attention.len(),
+            ),
             (if self.errors.len() == 1 { "error" } else { "errors" }, self.errors.len()),
             ("left alone", self.left_alone.len()),
         ];
@@ -118,6 +127,14 @@ impl Report {
             let weight = if has_failed { Weight::Error } else { Weight::Info };
             let names: Vec<&str> = services.iter().map(|finished| finished.service.as_str()).collect();
             lines.push((weight, format!("{name}: {}", names.join(" "))));
+        }
+        let mut alike: BTreeMap<String, (Weight, Vec<&str>)> = BTreeMap::new();
+        for (service, what) in &self.needs_attention {
+            let weight = if what.is_failure() { Weight::Error } else { Weight::Warning };
+            alike.entry(what.to_string()).or_insert((weight, Vec::new())).1.push(service);
+        }
+        for (what, (weight, services)) in alike {
+            lines.push((weight, format!("needs attention: {}: {what}", services.join(" "))));
         }
         for (service, reason) in &self.left_alone {
             lines.push((Weight::Detail, format!("left alone: {service}: {reason}")));

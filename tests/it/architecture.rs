@@ -22,6 +22,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "cycle/plan.rs",
     "cycle/report.rs",
+    "cycle/resume.rs",
     "cycle/rollout/cause.rs",
     "cycle/rollout/convergence.rs",
     "cycle/rollout/machine.rs",

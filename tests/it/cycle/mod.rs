@@ -2,6 +2,7 @@
 
 mod daemon;
 mod failing;
+mod killed;
 mod looking;
 mod meanwhile;
 mod removing;
