@@ -117,11 +117,15 @@ fn daemon_or_remover() -> ExitCode {
         tracing::warn!("{warning}");
     }
     install_crypto_provider();
-    let done = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")
-        .and_then(|runtime| runtime.block_on(run(config, &node_name)));
+    let done =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start").and_then(
+            |runtime| {
+                let done = runtime.block_on(run(config, &node_name));
+                // Names that are being resolved, or folders that are being looked through, are not waited for.
+                runtime.shutdown_background();
+                done
+            },
+        );
     match done {
         Ok(code) => code,
         Err(error) => {
@@ -134,7 +138,7 @@ fn daemon_or_remover() -> ExitCode {
 /// Runs in the role that the configuration gives, until that is done or a signal comes.
 async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
     let engine = Engine::new(config.engine.clone());
-    let stop = stop_on_signals()?;
+    let (stop, at_once) = stop_on_signals()?;
     if !config.images_to_remove.is_empty() {
         return Ok(remove_images(&engine, &config.images_to_remove, &stop).await);
     }
@@ -143,6 +147,7 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
     let daemon = Daemon {
         registry: Arc::new(HttpRegistry::new(Settings::default())),
         config: Arc::new(config),
+        environment: std::env::vars_os().collect(),
         swarm: Arc::new(engine),
         stop: stop.clone(),
         heartbeat: heartbeat.clone(),
@@ -156,7 +161,15 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
         end = daemon.run(|name| node_name.set(name)) => end,
         () = stop_overdue(&stop, STOP_LIMIT) => {
             tracing::warn!("stopped without waiting for what is under way");
-            if daemon.config.interval.is_some() { End::Good } else { End::Failed }
+            if daemon.config.interval.is_some() || daemon.config.trigger_path.is_some() {
+                End::Good
+            } else {
+                End::Failed
+            }
+        }
+        () = at_once.cancelled() => {
+            tracing::warn!("stopped at once by a second signal");
+            End::Failed
         }
     };
     Ok(match end {
@@ -165,12 +178,12 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
     })
 }
 
-/// Cancelled by the first SIGTERM or SIGINT. The second one ends the process at once.
-fn stop_on_signals() -> Result<CancellationToken> {
-    let stop = CancellationToken::new();
+/// The first is cancelled by the first SIGTERM or SIGINT, the second by the second one.
+fn stop_on_signals() -> Result<(CancellationToken, CancellationToken)> {
+    let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
-    let first = stop.clone();
+    let (first, second) = (stop.clone(), at_once.clone());
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -178,14 +191,14 @@ fn stop_on_signals() -> Result<CancellationToken> {
                 _ = interrupt.recv() => {}
             }
             if first.is_cancelled() {
-                tracing::warn!("stopped at once by a second signal");
-                std::process::exit(1);
+                second.cancel();
+                continue;
             }
             tracing::info!("told to stop; no new updates begin, the swarm goes on with those under way");
             first.cancel();
         }
     });
-    Ok(stop)
+    Ok((stop, at_once))
 }
 
 /// The role of the image remover on one node: removes, says so, and stays until it is removed itself,

@@ -69,13 +69,23 @@ impl fmt::Debug for Output {
     }
 }
 
-/// Logs all events of this process to standard output from now on. The first call counts.
+/// Logs all events of this process to standard output from now on, panics among them. The first call counts.
 ///
 /// The node is named by the settings; where they do not, by whoever calls [`NodeName::set`].
 pub fn init(settings: &LogSettings) -> NodeName {
     let (subscriber, node) = subscriber(settings, Output::stdout());
     let _ = tracing::subscriber::set_global_default(subscriber);
+    std::panic::set_hook(Box::new(log_panic));
     node
+}
+
+/// Logs a panic as the error that it is, instead of printing it where no reader of a log expects it.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(location, "a fault of Gantry itself: {text}");
 }
 
 /// Logs what is wrong with a configuration, in the format and from the level that it asks for.

@@ -18,7 +18,7 @@ use super::{
 use crate::secret::Secret;
 
 /// Every variable that begins so is ours, known or not.
-const PREFIX: &str = "GANTRY_";
+pub(super) const PREFIX: &str = "GANTRY_";
 
 /// A configuration that can be used, and what should be said about it.
 #[derive(Clone, Debug)]
@@ -140,7 +140,11 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
         },
         interval: v.gantry_sleep_seconds.0,
         trigger_path: v.gantry_trigger_path,
-        hooks: Hooks { pre_run: v.gantry_pre_run_cmd, post_run: v.gantry_post_run_cmd },
+        hooks: Hooks {
+            pre_run: v.gantry_pre_run_cmd,
+            post_run: v.gantry_post_run_cmd,
+            timeout: v.gantry_hook_timeout_seconds.0,
+        },
         engine: engine?,
         docker_config: v.docker_config,
         home: v.home,
@@ -217,7 +221,13 @@ fn logins(v: &Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>
 
     let single = match (user, password) {
         (Some(user), Some(password)) => Some(Login { user, password, host, config }),
-        (None, None) => None,
+        (None, None) => {
+            let alone = [("GANTRY_REGISTRY_HOST", host), ("GANTRY_REGISTRY_CONFIG", config)];
+            for (name, _) in alone.iter().filter(|(_, value)| value.is_some()) {
+                warnings.push(format!("{name} has no effect without GANTRY_REGISTRY_USER"));
+            }
+            None
+        }
         (Some(_), None) => {
             mistakes
                 .push(Mistake::missing("GANTRY_REGISTRY_PASSWORD", "the password of GANTRY_REGISTRY_USER"));

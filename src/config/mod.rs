@@ -9,6 +9,7 @@ mod filter;
 mod help;
 mod load;
 mod mistakes;
+mod of_cycle;
 mod policy;
 mod settings;
 mod shepherd;
@@ -24,6 +25,7 @@ pub use filter::Filter;
 pub use help::{help, markdown_labels, markdown_variables, version};
 pub use load::Loaded;
 pub use mistakes::{LabelMistakes, Mistake, Mistakes};
+pub use of_cycle::Environment;
 pub use policy::ServicePolicy;
 pub use settings::{
     Cleanup, Config, Hooks, LogFormat, LogLevel, LogSettings, Login, Logins, LookupMethod, Lookups,

@@ -15,7 +15,8 @@ use crate::secret::Secret;
 pub struct Config {
     /// What is logged, and how.
     pub log: LogSettings,
-    /// From the start of one cycle to the start of the next; `None`: run once and exit.
+    /// From the start of one cycle to the start of the next; `None`: run once and exit, or, with a trigger
+    /// path, whenever that changes.
     pub interval: Option<Duration>,
     /// A file or folder whose changes start a cycle.
     pub trigger_path: Option<PathBuf>,
@@ -95,6 +96,8 @@ pub struct Hooks {
     pub pre_run: Option<String>,
     /// Run after the cycle.
     pub post_run: Option<String>,
+    /// How long each of them may take; `None`: for ever.
+    pub timeout: Option<Duration>,
 }
 
 /// Logins given by variables.

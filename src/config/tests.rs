@@ -148,7 +148,6 @@ fn unknown_variables_and_those_not_in_effect_are_warned_of() {
         ("GANTRY_COLOUR", "blue"),
         ("GANTRYSOMETHING", "else"),
         ("GANTRY_PRE_RUN_CMD", "echo"),
-        ("GANTRY_POST_RUN_CMD", ""),
         ("GANTRY_MANIFEST_OPTIONS", "--insecure --verbose"),
         ("GANTRY_REGISTRY_USER", "anna"),
         ("GANTRY_REGISTRY_USER_FILE", "/run/secrets/user"),
@@ -156,7 +155,6 @@ fn unknown_variables_and_those_not_in_effect_are_warned_of() {
     ]).join("\n"), @r#"
     GANTRY_UPDATE_WORKERS is not a variable of Gantry; did you mean GANTRY_UPDATE_NUM_WORKERS?
     GANTRY_COLOUR is not a variable of Gantry; gantry --help lists them all
-    GANTRY_PRE_RUN_CMD, GANTRY_REGISTRY_USER, GANTRY_REGISTRY_USER_FILE, GANTRY_REGISTRY_PASSWORD_FILE are accepted, but not in effect yet
     GANTRY_REGISTRY_USER_FILE is ignored, as GANTRY_REGISTRY_USER is set
     GANTRY_MANIFEST_OPTIONS: "--verbose" has no meaning; only --insecure has one
     "#);
@@ -185,6 +183,12 @@ fn a_login_needs_both_a_user_and_a_password() {
     let login = config(&[user, password]).logins.single.unwrap();
     assert!(matches!(login.user, Source::Value(user) if user.reveal() == "anna"));
     assert_eq!(login.password, Source::File("/run/secrets/password".into()));
+    let alone = warnings(&[("GANTRY_REGISTRY_HOST", "ghcr.io"), ("GANTRY_REGISTRY_CONFIG_FILE", "/x")]);
+    assert_eq!(
+        alone,
+        ["HOST", "CONFIG"]
+            .map(|it| format!("GANTRY_REGISTRY_{it} has no effect without GANTRY_REGISTRY_USER"))
+    );
     for (alone, missing) in [(user, "GANTRY_REGISTRY_PASSWORD is"), (password, "GANTRY_REGISTRY_USER is")] {
         let mistakes = load(&[alone]).unwrap_err().to_string();
         assert!(mistakes.contains(missing), "{mistakes}");
@@ -263,7 +267,6 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
         rollback_options: "--rollback-monitor 5s",
         canary: true,
         warnings: [
-            "label gantry.auth.config is accepted, but not in effect yet",
             "label gantry.rollback.options is accepted, but not in effect yet",
             "label gantry.update.options is accepted, but not in effect yet",
             "gantry.update.timeout is not a label of Gantry; did you mean gantry.update.timeout_seconds?",
@@ -330,7 +333,7 @@ fn the_table_is_in_order() {
 fn both_tables_of_the_product_are_complete() {
     let names: Vec<&str> = VARIABLES.iter().map(|v| v.name).chain(LABELS.iter().map(|l| l.name)).collect();
     let product = "GANTRY_LOG_FORMAT GANTRY_LOG_LEVEL GANTRY_NODE_NAME TZ GANTRY_SLEEP_SECONDS GANTRY_TRIGGER_PATH \
-        GANTRY_PRE_RUN_CMD GANTRY_POST_RUN_CMD DOCKER_HOST DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_CONFIG \
+        GANTRY_PRE_RUN_CMD GANTRY_POST_RUN_CMD GANTRY_HOOK_TIMEOUT_SECONDS DOCKER_HOST DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_CONFIG \
         GANTRY_REGISTRY_USER GANTRY_REGISTRY_PASSWORD GANTRY_REGISTRY_HOST GANTRY_REGISTRY_CONFIG \
         GANTRY_REGISTRY_USER_FILE GANTRY_REGISTRY_PASSWORD_FILE GANTRY_REGISTRY_HOST_FILE \
         GANTRY_REGISTRY_CONFIG_FILE GANTRY_REGISTRY_CONFIGS_FILE GANTRY_SERVICES_EXCLUDED \

@@ -243,15 +243,19 @@ table! {
 
     group "Cycle"
         /// From the start of one cycle to the start of the next. A cycle that takes longer is followed by
-        /// the next one at once. 0: run once and exit, with 0 when nothing failed, else with 1.
+        /// the next one at once. 0: run once and exit, with 0 when nothing failed, else with 1; with
+        /// `GANTRY_TRIGGER_PATH`, run at the start and then whenever that changes.
         [now] "GANTRY_SLEEP_SECONDS" gantry_sleep_seconds: Seconds = "0";
-        /// A file or folder. Whatever changes in it starts a cycle: alone, or before the interval is over.
-        [later] "GANTRY_TRIGGER_PATH" gantry_trigger_path: PathBuf;
-        /// Run by a shell before each cycle. `GANTRY_*` variables that it exports apply to that cycle. When
-        /// it fails, nothing is updated in that cycle, and the cycle has failed.
-        [later] "GANTRY_PRE_RUN_CMD" gantry_pre_run_cmd: String;
-        /// Run by a shell after each cycle. When it fails, the cycle has failed.
-        [later] "GANTRY_POST_RUN_CMD" gantry_post_run_cmd: String;
+        /// A file or folder, which need not exist yet. Whatever is changed, created, moved or removed there
+        /// starts a cycle at once; with an interval, whichever comes first.
+        [now] "GANTRY_TRIGGER_PATH" gantry_trigger_path: PathBuf;
+        /// Run by `sh` before each cycle. `GANTRY_*` variables that it sets apply to that cycle. When it
+        /// fails, nothing is updated in that cycle, and the cycle has failed.
+        [now] "GANTRY_PRE_RUN_CMD" gantry_pre_run_cmd: String;
+        /// Run by `sh` after each cycle. When it fails, the cycle has failed.
+        [now] "GANTRY_POST_RUN_CMD" gantry_post_run_cmd: String;
+        /// How long each of the two may take before it is ended and has failed. 0: as long as it likes.
+        [now] "GANTRY_HOOK_TIMEOUT_SECONDS" gantry_hook_timeout_seconds: Seconds = "600";
 
     group "Engine"
         /// Where the engine listens. It must be a manager.
@@ -266,26 +270,28 @@ table! {
         [now] "DOCKER_CONFIG" docker_config: PathBuf else "`$HOME/.docker`";
         /// The home folder, as every system sets it.
         [now] "HOME" home: PathBuf;
-        /// The user of a login of its own, in addition to `config.json`.
-        [later] "GANTRY_REGISTRY_USER" gantry_registry_user: Secret;
-        /// A file with the user.
-        [later] "GANTRY_REGISTRY_USER_FILE" gantry_registry_user_file: PathBuf;
+        /// The user of one login, in addition to `config.json` and before it.
+        [now] "GANTRY_REGISTRY_USER" gantry_registry_user: Secret;
+        /// A file with the user. It is read in each cycle, as are the other files here; the line end after
+        /// the value is not part of it. A file that cannot be read is an error, and nothing is updated.
+        [now] "GANTRY_REGISTRY_USER_FILE" gantry_registry_user_file: PathBuf;
         /// The password of this login.
-        [later] "GANTRY_REGISTRY_PASSWORD" gantry_registry_password: Secret;
+        [now] "GANTRY_REGISTRY_PASSWORD" gantry_registry_password: Secret;
         /// A file with the password.
-        [later] "GANTRY_REGISTRY_PASSWORD_FILE" gantry_registry_password_file: PathBuf;
+        [now] "GANTRY_REGISTRY_PASSWORD_FILE" gantry_registry_password_file: PathBuf;
         /// The registry of this login.
-        [later] "GANTRY_REGISTRY_HOST" gantry_registry_host: String else "Docker Hub";
+        [now] "GANTRY_REGISTRY_HOST" gantry_registry_host: String else "Docker Hub";
         /// A file with the registry.
-        [later] "GANTRY_REGISTRY_HOST_FILE" gantry_registry_host_file: PathBuf;
-        /// A name for this login, for the shell program a folder of client configuration. Only services whose
-        /// label `gantry.auth.config` says the same use it then.
-        [later] "GANTRY_REGISTRY_CONFIG" gantry_registry_config: String;
+        [now] "GANTRY_REGISTRY_HOST_FILE" gantry_registry_host_file: PathBuf;
+        /// A name for this login. With one, only services whose label `gantry.auth.config` says the same
+        /// use it; without, all services of its registry do. Nothing is written to it where it is a folder.
+        [now] "GANTRY_REGISTRY_CONFIG" gantry_registry_config: String;
         /// A file with the name.
-        [later] "GANTRY_REGISTRY_CONFIG_FILE" gantry_registry_config_file: PathBuf;
+        [now] "GANTRY_REGISTRY_CONFIG_FILE" gantry_registry_config_file: PathBuf;
         /// A file with a login per line: `<config> <host> <user> <password>`, separated by tabs or spaces.
-        /// Empty lines and lines that begin with `#` are skipped.
-        [later] "GANTRY_REGISTRY_CONFIGS_FILE" gantry_registry_configs_file: PathBuf;
+        /// Empty lines and lines that begin with `#` are skipped. A line that is neither is an error, and
+        /// nothing is updated.
+        [now] "GANTRY_REGISTRY_CONFIGS_FILE" gantry_registry_configs_file: PathBuf;
 
     group "Which services"
         /// Filters of `docker service ls --filter` that a service must pass to be updated, for example
@@ -369,19 +375,21 @@ table! {
         [now] "GANTRY_IMAGES_TO_REMOVE" gantry_images_to_remove: Words;
 
     group "Notification"
-        /// An [Apprise](https://github.com/caronc/apprise-api) server that is told of each cycle's end.
-        [later] "GANTRY_NOTIFICATION_APPRISE_URL" gantry_notification_apprise_url: Url;
+        /// The address of an [Apprise](https://github.com/caronc/apprise-api) server that is told of each
+        /// cycle's end, such as `http://apprise:8000/notify/KEY`.
+        [now] "GANTRY_NOTIFICATION_APPRISE_URL" gantry_notification_apprise_url: Url;
         /// `on-change`: only after a cycle with an update or an error.
-        [later] "GANTRY_NOTIFICATION_CONDITION" gantry_notification_condition: NotificationCondition = "all";
+        [now] "GANTRY_NOTIFICATION_CONDITION" gantry_notification_condition: NotificationCondition = "all";
         /// Appended to the title.
-        [later] "GANTRY_NOTIFICATION_TITLE" gantry_notification_title: String;
+        [now] "GANTRY_NOTIFICATION_TITLE" gantry_notification_title: String;
 
     labels
         /// `true`: this service is never updated. In effect through the default of
         /// `GANTRY_SERVICES_EXCLUDED_FILTERS`.
         [now] "gantry.services.excluded" services_excluded: bool;
-        /// The name of the login with which this service's image is looked up and pulled.
-        [later] "gantry.auth.config" auth_config: String;
+        /// The name of the login with which this service's image is looked up and pulled, or an absolute
+        /// folder with a `config.json` of its own.
+        [now] "gantry.auth.config" auth_config: String;
         /// `true`: this service is among the first that get a new image.
         [now] "gantry.rollout.canary" rollout_canary: bool;
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::Context;
 use super::remover::{self, Removal};
 use super::rollout::{Finished, Outcome};
+use crate::config::ServicePolicy;
 use crate::image::ImageRef;
 use crate::registry::Keyring;
 use crate::secret::Secret;
@@ -96,6 +97,11 @@ async fn everywhere<S: Swarm, R>(
     }
 
     let own = context.itself.as_ref().and_then(|itself| itself.image.as_ref());
+    // Our own image is pulled with our own service's login; another one with its registry's.
+    let login = own.filter(|_| context.config.cleanup.remover.is_none()).and_then(|_| {
+        let itself = services.iter().find(|service| context.itself_name() == Some(service.name()))?;
+        ServicePolicy::of(&context.config, &itself.spec.facts().labels).ok()?.auth_config
+    });
     let Some(image) = context.config.cleanup.remover.as_ref().or(own) else {
         let removal = remover::remove(&*context.swarm, &cleaned.images).await;
         cleaned.nodes.insert("this node".to_owned(), removal);
@@ -108,7 +114,7 @@ async fn everywhere<S: Swarm, R>(
     };
     let spec = remover_spec(context, image, &cleaned.images)?;
     let reference: ImageRef = image.parse().context("the image remover's image")?;
-    let credentials = keyring.find(reference.registry()).await?;
+    let credentials = keyring.find(reference.registry(), login.as_deref()).await?;
     let auth = credentials.map(|credentials| credentials.registry_auth());
     let id = create(&*context.swarm, &spec, auth.as_ref()).await.context("cannot start the image remover")?;
     let gathered = gather(context, &id, cleaned).await;

@@ -59,7 +59,11 @@ impl<S, R> Context<S, R> {
 
     /// Where accounts at registries are looked for.
     pub(super) fn credential_sources(&self) -> Sources {
-        let (docker_config, home) = (self.config.docker_config.clone(), self.config.home.clone());
-        Sources { docker_config, home, ..Sources::default() }
+        Sources {
+            logins: self.config.logins.clone(),
+            docker_config: self.config.docker_config.clone(),
+            home: self.config.home.clone(),
+            ..Sources::default()
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Stage 2: what the registries have. Services with the same image and credentials make one group, and
 //! each group's registry is asked once, some at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
@@ -62,7 +62,7 @@ pub async fn inspect<S, R: Registry>(
     let mut inspected: Vec<Inspected> =
         candidates.into_iter().map(|candidate| Inspected { candidate, answer: None }).collect();
 
-    for (group, answer) in ask_all(context, group(keyring, hosts, &mut inspected).await).await {
+    for (group, answer) in ask_all(context, group(context, keyring, hosts, &mut inspected).await).await {
         for member in group.members {
             inspected[member].answer = Some(answer.clone());
         }
@@ -70,37 +70,61 @@ pub async fn inspect<S, R: Registry>(
     inspected
 }
 
-async fn group(
+/// Whose name a service's registry is asked in: the registry, and the login that its label names.
+pub(super) type Wanted = (String, Option<String>);
+
+/// Finds the account for each of these once, some at a time: a credential helper that hangs costs its time
+/// limit, and two that hang should not cost it twice.
+async fn find_accounts<S, R>(
+    context: &Context<S, R>,
+    keyring: &Keyring,
+    wanted: HashSet<Wanted>,
+) -> HashMap<Wanted, Result<Option<Arc<Credentials>>, String>> {
+    stream::iter(wanted)
+        .map(|wanted| async {
+            let found = keyring.find(&wanted.0, wanted.1.as_deref()).await;
+            context.beat();
+            (wanted, found.map_err(|error| error.to_string()))
+        })
+        .buffer_unordered(context.config.lookups.workers.max(1))
+        .take_until(context.stop.cancelled())
+        .collect()
+        .await
+}
+
+async fn group<S, R>(
+    context: &Context<S, R>,
     keyring: &Keyring,
     hosts: &Arc<EngineRegistries>,
     inspected: &mut [Inspected],
 ) -> HashMap<GroupKey, Group> {
+    let questions: Vec<Option<(ImageRef, Wanted, bool)>> =
+        inspected.iter().map(|Inspected { candidate, .. }| question(candidate)).collect();
+    let wanted = questions.iter().flatten().map(|(_, wanted, _)| wanted.clone()).collect();
+    let accounts = find_accounts(context, keyring, wanted).await;
+
     let mut groups: HashMap<GroupKey, Group> = HashMap::new();
-    for (index, Inspected { candidate, answer }) in inspected.iter_mut().enumerate() {
-        let (true, Ok(policy), Some(Ok(image))) = (
-            needs_answer(candidate),
-            &candidate.policy,
-            candidate.image.as_deref().map(str::parse::<ImageRef>),
-        ) else {
-            continue;
-        };
-        let credentials = match keyring.find(image.registry()).await {
-            Ok(credentials) => credentials,
-            Err(error) => {
-                *answer = Some(Err(error.to_string()));
+    for (index, question) in questions.into_iter().enumerate() {
+        let Some((image, wanted, insecure)) = question else { continue };
+        let credentials = match accounts.get(&wanted) {
+            Some(Ok(credentials)) => credentials.clone(),
+            Some(Err(error)) => {
+                inspected[index].answer = Some(Err(error.clone()));
                 continue;
             }
+            // Stopped meanwhile.
+            None => continue,
         };
         let key = GroupKey {
             registry: image.registry().to_owned(),
             repository: image.repository().to_owned(),
             tag: image.tag().unwrap_or_default().to_owned(),
             credentials: credentials.clone(),
-            insecure: policy.insecure,
+            insecure,
         };
         let recorded = image.digest().cloned();
         let group = groups.entry(key).or_insert_with(|| Group {
-            lookup: Lookup { image, credentials, hosts: hosts.clone(), insecure: policy.insecure },
+            lookup: Lookup { image, credentials, hosts: hosts.clone(), insecure },
             recorded: Vec::new(),
             has_unpinned: false,
             members: Vec::new(),
@@ -113,6 +137,15 @@ async fn group(
         }
     }
     groups
+}
+
+/// What is to be asked for a service, in whose name, and whether also without valid TLS; nothing where no
+/// registry is to be asked.
+pub(super) fn question(candidate: &Candidate) -> Option<(ImageRef, Wanted, bool)> {
+    let policy = candidate.policy.as_ref().ok().filter(|_| needs_answer(candidate))?;
+    let image: ImageRef = candidate.image.as_deref()?.parse().ok()?;
+    let wanted = (image.registry().to_owned(), policy.auth_config.clone());
+    Some((image, wanted, policy.insecure))
 }
 
 async fn ask_all<S, R: Registry>(

@@ -14,6 +14,7 @@ use crate::swarm::Swarm;
 pub mod cleanup;
 mod context;
 pub mod discover;
+pub mod hub;
 pub mod inspect;
 pub mod plan;
 pub mod quarantine;
@@ -60,6 +61,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
     let found = discover::discover(context).await?;
     let keyring = Keyring::open(&context.credential_sources())?;
 
+    let hub = hub::before(context, &keyring, found.itself.iter().chain(&found.others)).await;
     let selection = Arc::new(context.config.services.clone());
 
     // Ourselves first, to the end: the others are looked at by the newest Gantry.
@@ -85,5 +87,6 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         report.take_rollout(rolled_out);
     }
     report.cleanup = cleanup::clean_up(context, &keyring, &report.finished).await;
+    report.hub = hub.after(context).await;
     Ok(Next::Done)
 }

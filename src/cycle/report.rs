@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use super::cleanup::Cleaned;
+use super::hub::HubPulls;
 use super::plan::{Decision, Planned, Reason, Update};
 use super::rollout::{Finished, Held, NotBegun, Outcome, RolledOut, StoppedRollout};
 use crate::ledger::turn::Turn;
@@ -32,8 +33,12 @@ pub struct Report {
     pub stopped: Vec<StoppedRollout>,
     /// What the cleaning did, where there was something to clean.
     pub cleanup: Option<Cleaned>,
+    /// What Docker Hub still allows, where it was asked for images and says so.
+    pub hub: Vec<HubPulls>,
     /// Whether Gantry was stopped meanwhile.
     pub is_interrupted: bool,
+    /// Why the command after the cycle failed, if it did.
+    pub post_run: Option<String>,
 }
 
 /// How much a line of the report matters.
@@ -89,6 +94,7 @@ impl Report {
     /// Whether anything failed: a cycle that did makes a one-shot run exit with 1.
     pub fn has_failed(&self) -> bool {
         self.error.is_some()
+            || self.post_run.is_some()
             || !self.errors.is_empty()
             || !self.stopped.is_empty()
             || self.finished.iter().any(|finished| finished.outcome.is_failure())
@@ -105,8 +111,9 @@ impl Report {
 
     /// The cycle in one sentence: counts, and nothing that is zero but the number of services.
     pub fn summary(&self) -> String {
+        let after = self.post_run.as_ref().map_or_else(String::new, |failed| format!("; {failed}"));
         if let Some(error) = &self.error {
-            return format!("cycle failed, nothing was updated: {error}");
+            return format!("cycle failed, nothing was updated: {error}{after}");
         }
         let mut summary = match self.services {
             0 => "no service matches".to_owned(),
@@ -140,6 +147,7 @@ impl Report {
         if self.is_interrupted {
             summary.push_str("; interrupted");
         }
+        summary.push_str(&after);
         summary
     }
 
@@ -162,6 +170,8 @@ impl Report {
             let weight = if matches!(reason, Reason::HeldBack(_)) { Weight::Warning } else { Weight::Detail };
             lines.push((weight, format!("left alone: {}: {reason}", services.join(" "))));
         }
+        let told = self.hub.iter().filter_map(HubPulls::told);
+        lines.extend(told.map(|told| (Weight::Info, told)));
         lines.sort_by_key(|(weight, _)| *weight);
         lines
     }

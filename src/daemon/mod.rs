@@ -1,13 +1,19 @@
-//! The loop: a cycle, its report, the wait for the next one. It knows when to wake and when to stop, and
-//! nothing about services.
+//! The loop: a cycle with what runs around it, and the wait for the next one. It knows when to wake and when
+//! to stop, and nothing about services.
 
+use std::collections::BTreeSet;
+use std::future::{Future, pending};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use self::hooks::{Hook, HookError, When};
+use self::itself::Search;
+use self::trigger::Trigger;
+use crate::config::{Config, Environment, Loaded};
 use crate::cycle::report::Weight;
 use crate::cycle::{self, Context, Report};
 use crate::heartbeat::Heartbeat;
@@ -16,9 +22,12 @@ use crate::registry::Registry;
 use crate::swarm::Swarm;
 
 pub mod health;
+pub mod hooks;
 pub mod itself;
+pub mod notification;
+pub mod trigger;
 
-/// From one sign of life to the next while waiting for the next cycle.
+/// From one sign of life to the next while something is waited for.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How the daemon came to its end.
@@ -35,6 +44,8 @@ pub enum End {
 pub struct Daemon<S, R> {
     /// What Gantry was told.
     pub config: Arc<Config>,
+    /// Where it was told so: what hooks find in their environment.
+    pub environment: Environment,
     /// The swarm.
     pub swarm: Arc<S>,
     /// The registries.
@@ -46,72 +57,170 @@ pub struct Daemon<S, R> {
 }
 
 impl<S: Swarm, R: Registry> Daemon<S, R> {
-    /// Runs cycles until Gantry is stopped, or one cycle when no interval is set. A cycle that fails never
-    /// ends it: the next cycle is the retry.
+    /// Runs cycles until Gantry is stopped, or one cycle when nothing is there that starts another. A cycle
+    /// that fails never ends it: the next cycle is the retry.
     ///
     /// `on_node_name` is told the engine's host name as soon as it is known.
     pub async fn run(&self, on_node_name: impl Fn(&str)) -> End {
-        let mut itself = itself::Search::new();
+        let mut itself = Search::new();
         let ledger = Arc::new(Ledger::new(&self.config.ledger_name));
+        let mut said = BTreeSet::new();
+        let mut trigger = match self.config.trigger_path.clone() {
+            Some(path) => Some(Trigger::new(path).await),
+            None => None,
+        };
         loop {
             let begun = Instant::now();
+            // What has changed until now is seen by the cycle that begins now.
+            if let Some(trigger) = &mut trigger {
+                trigger.forget().await;
+            }
             itself.go_on(&*self.swarm, &self.config.engine, &on_node_name).await;
-            let context = Arc::new(Context {
-                config: self.config.clone(),
-                swarm: self.swarm.clone(),
-                registry: self.registry.clone(),
-                ledger: ledger.clone(),
-                itself: itself.found().cloned(),
-                stop: self.stop.clone(),
-                heartbeat: self.heartbeat.clone(),
-            });
-            let report = cycle::run(&context).await;
+            let (config, report) = self.cycle(&itself, &ledger, &mut said).await;
             announce(&report, begun.elapsed());
+            self.beating(notification::notify(&config.notification, &report, &self.stop)).await;
             if report.cleanup.is_some() {
                 itself.cleaned_up();
             }
 
-            let Some(interval) = self.config.interval else {
+            let due = self.config.interval.map(|interval| begun + interval);
+            if due.is_none() && trigger.is_none() {
                 let is_good = !report.has_failed() && !report.is_interrupted;
                 return if is_good { End::Good } else { End::Failed };
-            };
-            if self.wait(begun + interval).await.is_stopped() {
+            }
+            if self.beating(self.wait(due, trigger.as_mut())).await == Woken::Stopped {
                 tracing::info!("stopped");
                 return End::Good;
             }
         }
     }
 
-    /// Waits until then, or until Gantry is stopped. A cycle that is late already begins at once.
-    async fn wait(&self, until: Instant) -> Woken {
-        let now = Instant::now();
-        if until > now && !self.stop.is_cancelled() {
-            tracing::info!(seconds = until.duration_since(now).as_secs(), "waiting for the next cycle");
+    /// One cycle between its hooks, and the configuration that it had.
+    async fn cycle(
+        &self,
+        itself: &Search,
+        ledger: &Arc<Ledger>,
+        said: &mut BTreeSet<String>,
+    ) -> (Arc<Config>, Report) {
+        let (config, environment, mut report) = match self.beating(self.pre_run(said)).await {
+            Ok((config, environment)) => {
+                let context = Arc::new(Context {
+                    config: config.clone(),
+                    swarm: self.swarm.clone(),
+                    registry: self.registry.clone(),
+                    ledger: ledger.clone(),
+                    itself: itself.found().cloned(),
+                    stop: self.stop.clone(),
+                    heartbeat: self.heartbeat.clone(),
+                });
+                (config, environment, cycle::run(&context).await)
+            }
+            Err(error) => {
+                let is_interrupted = self.stop.is_cancelled();
+                let report = Report { error: Some(error), is_interrupted, ..Report::default() };
+                (self.config.clone(), self.environment.clone(), report)
+            }
+        };
+        let post_run = self.beating(self.post_run(&config, environment, &report)).await;
+        report.post_run = post_run.err().map(|error| error.to_string());
+        (config, report)
+    }
+
+    /// Runs the command before the cycle, and returns the cycle's configuration and the environment that it
+    /// came from. The error says why there is to be no cycle.
+    async fn pre_run(&self, said: &mut BTreeSet<String>) -> Result<(Arc<Config>, Environment), String> {
+        let unchanged = (self.config.clone(), self.environment.clone());
+        let Some(command) = &self.config.hooks.pre_run else { return Ok(unchanged) };
+        let (environment, timeout) = (self.environment.clone(), self.config.hooks.timeout);
+        let hook = Hook { when: When::PreRun, command, environment, timeout };
+        let Some(left_behind) = hook.run(&self.stop).await.map_err(|error| error.to_string())? else {
+            tracing::warn!(
+                "what the pre-run command has set is not known, as its shell ended by exec, or by exit with a trap \
+                 of the command's own"
+            );
+            return Ok(unchanged);
+        };
+        let Loaded { config, warnings } =
+            Config::of_cycle(&self.environment, left_behind.clone()).map_err(|mistakes| {
+                let mistakes: Vec<String> = mistakes.list.iter().map(ToString::to_string).collect();
+                format!("the pre-run command has set what cannot be used: {}", mistakes.join("; "))
+            })?;
+        for warning in warnings {
+            if said.insert(warning.clone()) {
+                tracing::warn!("{warning}");
+            }
         }
+        Ok((Arc::new(config), left_behind))
+    }
+
+    /// Runs the command after the cycle. It is told how the cycle went, and finds what the command before it
+    /// has set.
+    async fn post_run(
+        &self,
+        config: &Config,
+        mut environment: Environment,
+        report: &Report,
+    ) -> Result<(), HookError> {
+        let Some(command) = &config.hooks.post_run else { return Ok(()) };
+        environment.push(("GANTRY_CYCLE_FAILED".into(), report.has_failed().to_string().into()));
+        environment.push(("GANTRY_CYCLE_SUMMARY".into(), report.summary().into()));
+        let hook = Hook { when: When::PostRun, command, environment, timeout: config.hooks.timeout };
+        hook.run(&self.stop).await.map(drop)
+    }
+
+    /// Waits for the next cycle. One that is late already begins at once.
+    async fn wait(&self, due: Option<Instant>, trigger: Option<&mut Trigger>) -> Woken {
+        if self.stop.is_cancelled() {
+            return Woken::Stopped;
+        }
+        let seconds = due.map(|due| due.duration_since(Instant::now()).as_secs());
+        let path = trigger.as_ref().map(|trigger| trigger.path().to_owned());
+        match (seconds, &path) {
+            (Some(seconds), None) if seconds > 0 => tracing::info!(seconds, "waiting for the next cycle"),
+            (seconds, Some(path)) => {
+                tracing::info!(seconds, "waiting for the next cycle, or for a change of {}", path.display());
+            }
+            _ => {}
+        }
+        let due = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
+            }
+        };
+        let changed = async {
+            match trigger {
+                Some(trigger) => trigger.changed().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Woken::Stopped,
+            () = due => Woken::Due,
+            () = changed => {
+                tracing::info!("{} has changed", path.unwrap_or_default().display());
+                Woken::Due
+            }
+        }
+    }
+
+    /// Gives signs of life while something is waited for that gives none itself.
+    async fn beating<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
         loop {
-            let now = Instant::now();
-            self.heartbeat.beat(now);
-            if self.stop.is_cancelled() {
-                return Woken::Stopped;
+            self.heartbeat.beat(Instant::now());
+            if let Ok(done) = timeout(BEAT_INTERVAL, &mut work).await {
+                return done;
             }
-            if now >= until {
-                return Woken::Due;
-            }
-            let _ = timeout_at(until.min(now + BEAT_INTERVAL), self.stop.cancelled()).await;
         }
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Woken {
     Due,
     Stopped,
-}
-
-impl Woken {
-    fn is_stopped(self) -> bool {
-        matches!(self, Self::Stopped)
-    }
 }
 
 /// Ends after the time that a stop may take, for whoever waits for the daemon after it was told to stop.

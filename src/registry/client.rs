@@ -7,21 +7,25 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::auth::{Authority, Call};
 use super::clients::Clients;
-use super::endpoints::{Role, endpoints};
+use super::endpoints::{Endpoint, Role, endpoints};
 use super::failure::{Failure, Reached};
 use super::limits::Limits;
 use super::manifest::{Read, accepted, digest_of, is_content_of, platform, read};
 use super::names::Names;
 use super::outage::Outages;
 use super::transport::{Answer, Transport};
-use super::{Credentials, Lookup, Manifest, Registry, RegistryError, retry, words};
-use crate::image::Digest;
+use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError, retry, words};
+use crate::image::{DOCKER_HUB, Digest, ImageRefError};
+
+/// The image that Docker Hub keeps for the question how many pulls are left.
+const HUB_RATE_IMAGE: &str = "ratelimitpreview/test:latest";
 
 /// Where a [`HttpRegistry`] finds things.
 #[derive(Clone, Debug)]
@@ -92,7 +96,8 @@ impl HttpRegistry {
             let mut result = Err(Failure::nonsense("it has no address"));
             for endpoint in endpoints {
                 let role = endpoint.role;
-                result = ask(Call::new(endpoint, lookup)).await;
+                let answer = ask(Call::new(endpoint, lookup)).await;
+                result = answer.map_err(|failure| failure.redacted(lookup.credentials.as_deref()));
                 match &result {
                     Err(failure) if role == Role::Mirror => {
                         tracing::debug!(?failure, registry = host, "a mirror has no answer");
@@ -103,10 +108,7 @@ impl HttpRegistry {
             result
         };
         let limit = self.limits().total;
-        let result = tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| {
-            let cause = format!("no answer within {limit:?}");
-            Err(Failure::Unreachable { cause, reached: Reached::Connection, retry_after: None })
-        });
+        let result = tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(no_answer(limit)));
         result.map_err(|failure| failure.into_error(lookup))
     }
 
@@ -123,7 +125,7 @@ impl HttpRegistry {
                     self.outages().answered(&key);
                     return Ok(answer);
                 }
-                Err(failure) => failure,
+                Err(failure) => failure.redacted(call.credentials.as_deref()),
             };
             let wait = (failure.is_transient() && call.endpoint.role == Role::Upstream)
                 .then(|| retry::wait(attempt, failure.retry_after(), self.limits()))
@@ -196,6 +198,21 @@ impl HttpRegistry {
         }
     }
 
+    /// The headers that Docker Hub answers with for the image that it keeps for this question. Its mirrors do
+    /// not know, and asking again would be too much.
+    async fn hub_rate_of(&self, lookup: &Lookup) -> Result<Option<HubRate>, Failure> {
+        let hub = Endpoint::at(&self.docker_hub, Role::Upstream, |_| false);
+        let hub = hub.ok_or_else(|| Failure::nonsense("it has no address"))?;
+        let call = Call::new(hub, lookup);
+        let path = format!("{}/manifests/latest", call.repository);
+        let answer = self.authority.ask(&self.transport, &call, &Method::HEAD, &path, &accepted()).await?;
+        if answer.status == StatusCode::OK {
+            Ok(HubRate::read(&answer.headers))
+        } else {
+            Err(unexpected(&answer))
+        }
+    }
+
     fn outages(&self) -> MutexGuard<'_, Outages<Asked>> {
         self.outages.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -226,6 +243,22 @@ impl Registry for HttpRegistry {
         }
         Ok(manifest)
     }
+
+    async fn hub_rate(
+        &self,
+        credentials: Option<&Arc<Credentials>>,
+    ) -> Result<Option<HubRate>, RegistryError> {
+        let image = HUB_RATE_IMAGE.parse().map_err(|error: ImageRefError| RegistryError::Nonsense {
+            registry: DOCKER_HUB.to_owned(),
+            cause: error.to_string(),
+        })?;
+        let lookup =
+            Lookup { image, credentials: credentials.cloned(), hosts: Arc::default(), insecure: false };
+        let limit = self.limits().hub_rate;
+        let answer = tokio::time::timeout(limit, self.hub_rate_of(&lookup)).await;
+        let answer = answer.unwrap_or_else(|_| Err(no_answer(limit)));
+        answer.map_err(|failure| failure.redacted(lookup.credentials.as_deref()).into_error(&lookup))
+    }
 }
 
 /// Whether all that there is to know of a manifest is known; only then it is remembered.
@@ -249,6 +282,11 @@ fn manifest_body(answer: &Answer) -> Result<&[u8], Failure> {
         StatusCode::OK => Ok(&answer.body),
         _ => Err(unexpected(answer)),
     }
+}
+
+fn no_answer(limit: Duration) -> Failure {
+    let cause = format!("no answer within {limit:?}");
+    Failure::Unreachable { cause, reached: Reached::Connection, retry_after: None }
 }
 
 fn web_page() -> Failure {

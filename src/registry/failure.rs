@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Lookup, RegistryError};
+use super::{Credentials, Lookup, RegistryError, words};
 
 /// How far an attempt got before it found nobody to answer it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,22 @@ impl Failure {
         }
     }
 
+    /// The same failure without the secrets of an account in its words: some servers repeat what they were
+    /// sent.
+    pub(super) fn redacted(self, credentials: Option<&Credentials>) -> Self {
+        let Some(credentials) = credentials else { return self };
+        match self {
+            Self::NotFound | Self::RateLimited { .. } => self,
+            Self::Refused { cause, may_not_exist } => {
+                Self::Refused { cause: credentials.redact(&cause), may_not_exist }
+            }
+            Self::Unreachable { cause, reached, retry_after } => {
+                Self::Unreachable { cause: credentials.redact(&cause), reached, retry_after }
+            }
+            Self::Nonsense { cause } => Self::Nonsense { cause: credentials.redact(&cause) },
+        }
+    }
+
     /// What is told of it.
     pub(super) fn into_error(self, lookup: &Lookup) -> RegistryError {
         let registry = lookup.image.registry().to_owned();
@@ -76,12 +92,13 @@ impl Failure {
         match self {
             Self::NotFound => RegistryError::NotFound { image, registry },
             Self::Refused { cause, may_not_exist } => {
-                let (who, cause) = match &lookup.credentials {
-                    Some(credentials) => {
-                        (format!("with credentials from {}", credentials.source), credentials.redact(&cause))
-                    }
-                    None => ("without credentials".to_owned(), cause),
-                };
+                let who = lookup.credentials.as_ref().map_or_else(
+                    || "without credentials".to_owned(),
+                    |credentials| {
+                        let user = credentials.username().map(|user| format!("of {} ", words(user)));
+                        format!("with credentials {}from {}", user.unwrap_or_default(), credentials.source)
+                    },
+                );
                 let hint = if may_not_exist {
                     "; it may be private, misspelt, or a local image (which needs gantry.manifest.cmd=none)"
                 } else {

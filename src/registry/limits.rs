@@ -13,6 +13,8 @@ pub struct Limits {
     pub request: Duration,
     /// For everything that a look-up does, waiting between attempts included.
     pub total: Duration,
+    /// For the question how many pulls Docker Hub still allows, which a cycle waits for.
+    pub hub_rate: Duration,
     /// How often a request is tried at most.
     pub attempts: u32,
     /// The first wait between attempts; it doubles.
@@ -40,6 +42,7 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             request: Duration::from_secs(20),
             total: Duration::from_secs(180),
+            hub_rate: Duration::from_secs(5),
             attempts: 3,
             backoff: Duration::from_millis(500),
             retry_after_cap: Duration::from_secs(60),

@@ -18,6 +18,7 @@ mod limits;
 mod manifest;
 mod names;
 mod outage;
+mod rate;
 mod retry;
 mod token;
 mod transport;
@@ -25,6 +26,7 @@ mod transport;
 pub use client::{HttpRegistry, Settings};
 pub use credentials::{Credentials, Keyring, Sources};
 pub use limits::Limits;
+pub use rate::HubRate;
 
 /// One question to a registry.
 #[derive(Clone, Debug)]
@@ -71,6 +73,13 @@ pub trait Registry: Send + Sync + 'static {
         lookup: &Lookup,
         digest: &Digest,
     ) -> impl Future<Output = Result<Arc<Manifest>, RegistryError>> + Send;
+
+    /// How many pulls Docker Hub still allows this account, or this address without one; `None` where it
+    /// sets no limit. Docker Hub does not count the request. Asked once, and for a few seconds at most.
+    fn hub_rate(
+        &self,
+        credentials: Option<&Arc<Credentials>>,
+    ) -> impl Future<Output = Result<Option<HubRate>, RegistryError>> + Send;
 }
 
 /// Why a registry gave no answer that can be used. Each names its cause; none carries a secret.

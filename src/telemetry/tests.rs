@@ -100,6 +100,23 @@ fn level_none_is_silent_even_about_errors_and_mistakes() {
 }
 
 #[test]
+fn a_panic_is_an_error_in_the_log_and_nothing_elsewhere() {
+    let panics = |_: &NodeName| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(log_panic));
+        let caught = std::panic::catch_unwind(|| panic!("number {}\nof two", 1));
+        std::panic::set_hook(before);
+        assert!(caught.is_err());
+    };
+    let line = logged(&[("GANTRY_LOG_FORMAT", "json")], panics);
+    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(event["message"], "a fault of Gantry itself: number 1\nof two");
+    assert_eq!(event["level"], "ERROR");
+    assert!(event["location"].as_str().unwrap().contains("telemetry/tests.rs"), "{line}");
+    assert_eq!(logged(&[("GANTRY_LOG_LEVEL", "NONE")], panics), "");
+}
+
+#[test]
 fn each_level_adds_to_the_one_before() {
     let log = |_: &NodeName| {
         tracing::error!("E");

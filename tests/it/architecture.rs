@@ -13,10 +13,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("config", &["secret"]),
     ("telemetry", &["config"]),
     ("swarm", &["config", "hosts", "secret"]),
-    ("registry", &["hosts", "image", "secret", "tls"]),
+    ("registry", &["config", "hosts", "image", "secret", "tls"]),
     ("ledger", &["image", "swarm"]),
     ("cycle", &["config", "heartbeat", "hosts", "image", "ledger", "registry", "secret", "swarm"]),
-    ("daemon", &["config", "cycle", "heartbeat", "hosts", "image", "ledger", "registry", "swarm"]),
+    ("daemon", &["config", "cycle", "heartbeat", "hosts", "image", "ledger", "registry", "swarm", "tls"]),
 ];
 
 /// Files that decide: no I/O, no clock, no environment, no logging.
@@ -31,6 +31,8 @@ const PURE: &[&str] = &[
     "cycle/rollout/outcome.rs",
     "cycle/rollout/pace.rs",
     "cycle/rollout/progress.rs",
+    "daemon/hooks/output.rs",
+    "daemon/notification/message.rs",
     "hosts.rs",
     "image.rs",
     "ledger/book.rs",
@@ -41,6 +43,7 @@ const PURE: &[&str] = &[
     "registry/challenge.rs",
     "registry/endpoints.rs",
     "registry/manifest.rs",
+    "registry/rate.rs",
     "registry/retry.rs",
     "secret.rs",
     "swarm/config_object.rs",

@@ -1,7 +1,7 @@
 //! Whose name a registry is asked in: one set of credentials, and where it is found.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Serialize;
 
 use crate::image::DOCKER_HUB;
@@ -10,6 +10,7 @@ use crate::secret::Secret;
 mod config_file;
 mod helper;
 mod keyring;
+mod logins;
 
 pub use keyring::{CredentialsError, Keyring, Sources};
 
@@ -82,9 +83,8 @@ impl Credentials {
                 auth.username = Some(username);
                 auth.password = Some(password.reveal());
             }
-            Account::IdentityToken { username, token } => {
-                auth.username =
-                    Some(username.as_str()).filter(|name| !name.is_empty() && *name != TOKEN_USERNAME);
+            Account::IdentityToken { token, .. } => {
+                auth.username = self.username();
                 auth.identitytoken = Some(token.reveal());
             }
             Account::RegistryToken(token) => auth.registrytoken = Some(token.reveal()),
@@ -93,14 +93,28 @@ impl Credentials {
         Secret::new(serde_json::to_vec(&auth).map(|json| URL_SAFE.encode(json)).unwrap_or_default())
     }
 
-    /// `text` without this account's secret in it, should a registry have echoed it.
+    /// The account's name, where it has one.
+    pub fn username(&self) -> Option<&str> {
+        match &self.account {
+            Account::Password { username, .. } | Account::IdentityToken { username, .. } => {
+                Some(username.as_str()).filter(|name| !name.is_empty() && *name != TOKEN_USERNAME)
+            }
+            Account::RegistryToken(_) => None,
+        }
+    }
+
+    /// `text` without this account's secret in it, should a server have echoed it as it is or as it was sent.
     pub(super) fn redact(&self, text: &str) -> String {
-        let secret = match &self.account {
-            Account::Password { password: secret, .. }
-            | Account::IdentityToken { token: secret, .. }
-            | Account::RegistryToken(secret) => secret.reveal(),
+        let (username, secret) = match &self.account {
+            Account::Password { username, password: secret }
+            | Account::IdentityToken { username, token: secret } => (username.as_str(), secret.reveal()),
+            Account::RegistryToken(secret) => ("", secret.reveal()),
         };
-        if secret.is_empty() { text.to_owned() } else { text.replace(secret, "***") }
+        if secret.is_empty() {
+            return text.to_owned();
+        }
+        let sent = STANDARD.encode(format!("{username}:{secret}"));
+        text.replace(&sent, "***").replace(secret, "***")
     }
 }
 
@@ -183,6 +197,8 @@ mod tests {
             let credentials = with(account);
             assert!(!format!("{credentials:?} {:?}", credentials.registry_auth()).contains("hunter2"));
             assert_eq!(credentials.redact("bad password hunter2!"), "bad password ***!");
+            let sent = STANDARD.encode(format!("{}:hunter2", credentials.username().unwrap_or_default()));
+            assert_eq!(credentials.redact(&format!("bad Basic {sent}!")), "bad Basic ***!");
         }
     }
 

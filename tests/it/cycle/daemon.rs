@@ -15,6 +15,7 @@ use crate::fake::{Call, FakeRegistry, FakeSwarm, millis, pinned, secs};
 fn daemon(scene: &Scene) -> Daemon<FakeSwarm, FakeRegistry> {
     Daemon {
         config: scene.config(),
+        environment: Vec::new(),
         swarm: Arc::new(scene.swarm.clone()),
         registry: Arc::new(scene.registry.clone()),
         stop: scene.stop.clone(),

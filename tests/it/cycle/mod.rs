@@ -1,5 +1,6 @@
 //! Whole cycles over the fake swarm and registry, in paused time: hours of time-outs in milliseconds.
 
+mod accounts;
 mod daemon;
 mod failing;
 mod looking;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gantry::image::{Digest, ImageRef};
-use gantry::registry::{Lookup, Manifest, Platform, Registry, RegistryError};
+use gantry::registry::{Credentials, HubRate, Lookup, Manifest, Platform, Registry, RegistryError};
 use tokio::time::sleep;
 
 /// All registries there are, in memory. Clones are the same.
@@ -25,6 +25,9 @@ struct State {
     manifest_requests: usize,
     at_work: usize,
     most_at_work: usize,
+    /// What Docker Hub says of its rate, the next one last.
+    hub_rates: Vec<HubRate>,
+    hub_questions: Vec<Option<Arc<Credentials>>>,
 }
 
 /// How long a look-up of a registry that does not answer takes to give up.
@@ -113,6 +116,16 @@ impl FakeRegistry {
         self.state().most_at_work
     }
 
+    /// What Docker Hub says of its rate: these one after the other, the last for ever.
+    pub fn set_hub_rates(&self, rates: &[HubRate]) {
+        self.state().hub_rates = rates.iter().rev().cloned().collect();
+    }
+
+    /// In whose names Docker Hub was asked for its rate.
+    pub fn hub_questions(&self) -> Vec<Option<Arc<Credentials>>> {
+        self.state().hub_questions.clone()
+    }
+
     async fn work(&self, key: &str) -> Result<(), RegistryError> {
         let (latency, is_hanging) = {
             let mut state = self.state();
@@ -180,5 +193,15 @@ impl Registry for FakeRegistry {
             return Ok(Arc::new(Manifest { children: Vec::new(), platforms: vec![amd64] }));
         }
         Err(RegistryError::NotFound { image: name.clone(), registry: host(&key(&name)) })
+    }
+
+    async fn hub_rate(
+        &self,
+        credentials: Option<&Arc<Credentials>>,
+    ) -> Result<Option<HubRate>, RegistryError> {
+        let mut state = self.state();
+        state.hub_questions.push(credentials.cloned());
+        let is_last = state.hub_rates.len() == 1;
+        Ok(if is_last { state.hub_rates.last().cloned() } else { state.hub_rates.pop() })
     }
 }

@@ -1,6 +1,6 @@
 //! How far an image spreads on the real swarm.
 
-use super::support::Stage;
+use super::support::{Service, Stage};
 
 #[test]
 fn a_broken_image_touches_the_canary_and_one_more_and_a_good_one_reaches_all() {
@@ -16,7 +16,7 @@ fn a_broken_image_touches_the_canary_and_one_more_and_a_good_one_reaches_all() {
         .collect();
     let gantry = stage.gantry().set("GANTRY_ROLLOUT_INITIAL_WORKERS", "1");
     stage.image("web", "2", &["--cmd", "echo no database; sleep 0.2; exit 3"]);
-    let versions: Vec<_> = services.iter().map(|service| service.version()).collect();
+    let versions: Vec<_> = services.iter().map(Service::version).collect();
 
     let run = gantry.run();
 

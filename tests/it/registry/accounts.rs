@@ -156,7 +156,7 @@ async fn a_name_and_password_buy_a_token_also_with_difficult_characters() {
 
     let wrong = Lookup { credentials: Some(password("jürgen", "hunter2")), ..lookup(&server, "app") };
     let error = registry.digest(&wrong).await.unwrap_err().to_string();
-    assert!(error.contains("with credentials from test"), "{error}");
+    assert!(error.contains("with credentials of jürgen from test"), "{error}");
     assert!(error.contains("incorrect username or password"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
 }
@@ -233,8 +233,8 @@ async fn a_wrong_password_is_refused_without_trying_it_over_and_over() {
     let server = basic_registry().await;
     let registry = registry();
     for (credentials, who, requests) in [
-        (Some(password("me", "wrong-one")), "with credentials from test", 2),
-        (Some(password("me", "wrong-two")), "with credentials from test", 1),
+        (Some(password("me", "wrong-one")), "with credentials of me from test", 2),
+        (Some(password("me", "wrong-two")), "with credentials of me from test", 1),
         (None, "without credentials", 1),
         (Some(account(Account::RegistryToken(Secret::new("x")))), "with credentials from test", 1),
     ] {
@@ -288,5 +288,40 @@ async fn nonsense_from_a_token_server_is_named() {
         assert!(matches!(error, RegistryError::Nonsense { .. }), "{error}");
         assert!(error.to_string().contains(word), "{error}");
         assert!(server.take().len() <= 2);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_what_it_was_sent_gives_nothing_away() {
+    // Only what is not asked by HEAD has a body.
+    for (status, challenge) in
+        [(401, "Basic"), (400, "Bearer"), (401, "Bearer"), (403, "Bearer"), (500, "Bearer")]
+    {
+        let own = Arc::new(Mutex::new(String::new()));
+        let realm = Arc::clone(&own);
+        let server = Server::start(move |request| {
+            let sent = request.header("authorization");
+            let form = String::from_utf8_lossy(&request.body).into_owned();
+            let said = format!(r#"{{"errors":[{{"message":"{sent} {form} hunter2 is wrong"}}]}}"#);
+            let is_token_server = request.path == "/token";
+            if sent.is_empty() && !is_token_server {
+                let challenge = format!(r#"{challenge} realm="{}""#, realm.lock().unwrap());
+                return Answer::json(401, "{}").with("www-authenticate", &challenge);
+            }
+            Answer::json(status, said)
+                .with("www-authenticate", r#"Basic error_description="hunter2 is wrong""#)
+        })
+        .await;
+        *own.lock().unwrap() = server.url("/token");
+        for account in [
+            password("me", "hunter2"),
+            account(Account::IdentityToken { username: "me".to_owned(), token: Secret::new("hunter2") }),
+        ] {
+            let lookup = Lookup { credentials: Some(account), ..lookup(&server, "app") };
+            let error = registry().digest(&lookup).await.unwrap_err();
+            let told = format!("{error} {error:?}");
+            assert!(told.contains("is wrong"), "{status} {challenge}: {told}");
+            assert!(!told.contains("hunter2") && !told.contains(&STANDARD.encode("me:hunter2")), "{told}");
+        }
     }
 }

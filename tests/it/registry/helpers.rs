@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use gantry::config::{Login, Logins, Source};
 use gantry::registry::credentials::{CredentialsError, Keyring, Sources};
 use tempfile::TempDir;
 
@@ -49,6 +50,7 @@ impl Machine {
     fn sources(&self) -> Sources {
         let path = std::env::join_paths([self.path("bin"), "/usr/bin".into(), "/bin".into()]).unwrap();
         Sources {
+            logins: Logins::default(),
             docker_config: Some(self.path("config")),
             home: Some(self.path("home")),
             helper_path: Some(path),
@@ -80,17 +82,17 @@ async fn the_folder_that_docker_config_names_comes_before_the_home_folder() {
         .docker_config(r#"{"auths":{"a":{"username":"u","password":"config"}}}"#)
         .home(r#"{"auths":{"a":{"username":"u","password":"home"},"b":{"username":"u","password":"home"}}}"#);
     let keyring = machine.open();
-    assert_eq!(shown(keyring.find("a").await), "u:config at a");
-    assert_eq!(shown(keyring.find("b").await), "u:home at b");
-    assert_eq!(shown(keyring.find("c").await), "nobody");
+    assert_eq!(shown(keyring.find("a", None).await), "u:config at a");
+    assert_eq!(shown(keyring.find("b", None).await), "u:home at b");
+    assert_eq!(shown(keyring.find("c", None).await), "nobody");
 }
 
 #[tokio::test]
 async fn without_any_file_everybody_is_anonymous() {
     let machine = Machine::new();
-    assert_eq!(shown(machine.open().find("docker.io").await), "nobody");
+    assert_eq!(shown(machine.open().find("docker.io", None).await), "nobody");
     let keyring = Keyring::open(&Sources::default()).unwrap();
-    assert_eq!(shown(keyring.find("docker.io").await), "nobody");
+    assert_eq!(shown(keyring.find("docker.io", None).await), "nobody");
 }
 
 #[tokio::test]
@@ -100,10 +102,10 @@ async fn a_helper_is_asked_with_the_server_on_its_input() {
         .helper("one", r#"read server; printf '{"ServerURL":"%s","Username":"one","Secret":"%s-%s"}' "$server" "$1" "$server""#)
         .helper("all", r#"read server; printf '{"ServerURL":"%s","Username":"<token>","Secret":"all-%s"}' "$server" "$server""#);
     let keyring = machine.open();
-    assert_eq!(shown(keyring.find("reg:5000").await), "one:get-reg:5000 at reg:5000");
+    assert_eq!(shown(keyring.find("reg:5000", None).await), "one:get-reg:5000 at reg:5000");
     let hub = "https://index.docker.io/v1/";
-    assert_eq!(shown(keyring.find("docker.io").await), format!("token all-{hub} at {hub}"));
-    let source = keyring.find("docker.io").await.unwrap().unwrap().source.clone();
+    assert_eq!(shown(keyring.find("docker.io", None).await), format!("token all-{hub} at {hub}"));
+    let source = keyring.find("docker.io", None).await.unwrap().unwrap().source.clone();
     assert_eq!(source, "credential helper all");
 }
 
@@ -114,13 +116,13 @@ async fn a_helper_runs_once_for_a_registry_also_when_many_ask_at_once() {
         r#"cat >/dev/null; echo run >> "$DIR/runs"; sleep 0.3; echo '{"Username":"u","Secret":"p"}'"#,
     );
     let keyring = machine.open();
-    let found = futures_util::future::join_all((0..10).map(|_| keyring.find("r"))).await;
+    let found = futures_util::future::join_all((0..10).map(|_| keyring.find("r", None))).await;
     assert!(found.into_iter().all(|found| shown(found) == "u:p at r"));
-    assert_eq!(shown(keyring.find("https://r/v2/").await), "u:p at r");
+    assert_eq!(shown(keyring.find("https://r/v2/", None).await), "u:p at r");
     let runs = |machine: &Machine| std::fs::read_to_string(machine.path("runs")).unwrap().lines().count();
     assert_eq!(runs(&machine), 1);
     // The next cycle asks again.
-    assert_eq!(shown(machine.open().find("r").await), "u:p at r");
+    assert_eq!(shown(machine.open().find("r", None).await), "u:p at r");
     assert_eq!(runs(&machine), 2);
 }
 
@@ -131,14 +133,14 @@ async fn a_helper_that_knows_nothing_leaves_it_to_the_next_source() {
         .home(r#"{"auths":{"a":{"username":"u","password":"home"}}}"#)
         .helper("empty", "cat >/dev/null; echo credentials not found in native keychain; exit 1");
     let keyring = machine.open();
-    assert_eq!(shown(keyring.find("a").await), "u:home at a");
-    assert_eq!(shown(keyring.find("b").await), "nobody");
+    assert_eq!(shown(keyring.find("a", None).await), "u:home at a");
+    assert_eq!(shown(keyring.find("b", None).await), "nobody");
 }
 
 async fn failure(script: &str, limit: Duration) -> String {
     let machine = Machine::new().home(r#"{"credsStore":"bad"}"#).helper("bad", script);
     let keyring = Keyring::open(&Sources { helper_limit: limit, ..machine.sources() }).unwrap();
-    let error = keyring.find("r").await.unwrap_err().to_string();
+    let error = keyring.find("r", None).await.unwrap_err().to_string();
     assert!(error.starts_with("credential helper bad for r: "), "{error}");
     error
 }
@@ -169,7 +171,7 @@ async fn a_hanging_helper_is_killed_after_its_time() {
         .helper("bad", r#"echo $$ > "$DIR/pid"; exec sleep 60"#);
     let limit = Duration::from_millis(500);
     let keyring = Keyring::open(&Sources { helper_limit: limit, ..machine.sources() }).unwrap();
-    let error = keyring.find("r").await.unwrap_err().to_string();
+    let error = keyring.find("r", None).await.unwrap_err().to_string();
     assert!(error.contains("no answer within 0.5 s"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
     let pid = std::fs::read_to_string(machine.path("pid")).unwrap();
@@ -191,7 +193,7 @@ async fn a_missing_helper_and_one_with_a_path_for_a_name_are_errors() {
         [("absent", "docker-credential-absent is not installed"), ("../../bin/sh", "no slash")]
     {
         let machine = Machine::new().home(&format!(r#"{{"credsStore":"{helper}"}}"#));
-        let error = machine.open().find("r").await.unwrap_err().to_string();
+        let error = machine.open().find("r", None).await.unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
 }
@@ -205,6 +207,73 @@ async fn a_broken_file_is_an_error_at_once_and_nothing_is_ever_written() {
     let machine = Machine::new().home(r#"{"auths":{"a":{"username":"u","password":"p"}}}"#);
     let folder = machine.path("home/.docker");
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o555)).unwrap();
-    assert_eq!(shown(machine.open().find("a").await), "u:p at a");
+    assert_eq!(shown(machine.open().find("a", None).await), "u:p at a");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+/// As the variables `GANTRY_REGISTRY_*` and a file of logins.
+fn logins(machine: &Machine, lines: &str) -> Logins {
+    let path = machine.path("logins");
+    std::fs::write(&path, lines).unwrap();
+    let source = |text: &str| Source::Value(Secret::new(text));
+    let single = Login {
+        user: source("single"),
+        password: source("p"),
+        host: Some(source("single.example")),
+        config: None,
+    };
+    Logins { single: Some(single), configs_file: Some(path) }
+}
+
+#[tokio::test]
+async fn what_variables_give_comes_before_the_clients_configuration() {
+    let inline = |user: &str| format!(r#"{{"username":"{user}","password":"p"}}"#);
+    let machine = Machine::new().docker_config(&format!(
+        r#"{{"auths":{{"single.example":{0},"one.example":{0},"two.example":{0},"other.example":{0}}}}}"#,
+        inline("config")
+    ));
+    let logins = logins(&machine, "a one.example one p\na two.example two p\nb two.example three p\n");
+    let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).unwrap();
+    for (host, name, expected) in [
+        ("single.example", None, "single:p at single.example"),
+        ("one.example", None, "one:p at one.example"),
+        // More than one: the label has to say which.
+        ("two.example", None, "config:p at two.example"),
+        ("two.example", Some("b"), "three:p at two.example"),
+        ("other.example", None, "config:p at other.example"),
+        // A label names its one source.
+        ("other.example", Some("a"), "nobody"),
+    ] {
+        assert_eq!(shown(keyring.find(host, name).await), expected, "{host} {name:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_label_may_name_a_folder_with_a_configuration_of_its_own() {
+    let machine = Machine::new()
+        .docker_config(r#"{"auths":{"r":{"username":"config","password":"p"}}}"#)
+        .home(r#"{"auths":{"r":{"username":"own","password":"p"}},"credHelpers":{"h":"one"}}"#)
+        .helper("one", r#"cat >/dev/null; echo '{"Username":"helped","Secret":"p"}'"#);
+    let keyring = machine.open();
+    let folder = machine.path("home/.docker").display().to_string();
+    assert_eq!(shown(keyring.find("r", Some(&folder)).await), "own:p at r");
+    assert_eq!(shown(keyring.find("h", Some(&folder)).await), "helped:p at h");
+    assert_eq!(shown(keyring.find("other", Some(&folder)).await), "nobody");
+    assert_eq!(shown(keyring.find("r", None).await), "config:p at r");
+
+    std::fs::write(machine.path("bin/config.json"), "[]").unwrap();
+    let broken = machine.path("bin").display().to_string();
+    let error = keyring.find("r", Some(&broken)).await.unwrap_err().to_string();
+    assert!(error.contains("bin/config.json cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn a_label_that_names_nothing_is_an_error_that_says_what_there_is() {
+    let machine = Machine::new();
+    let logins = logins(&machine, "a one.example one p\nb one.example two p\n");
+    let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).unwrap();
+    let error = keyring.find("one.example", Some("c")).await.unwrap_err().to_string();
+    insta::assert_snapshot!(error, @r#"label gantry.auth.config="c": expected the name of a login (a, b), or an absolute folder with a config.json; the logins come from GANTRY_REGISTRY_CONFIG and GANTRY_REGISTRY_CONFIGS_FILE"#);
+    let error = machine.open().find("r", Some("/nonexistent")).await.unwrap_err().to_string();
+    insta::assert_snapshot!(error, @r#"label gantry.auth.config="/nonexistent": expected an absolute folder with a config.json, or the name of a login, of which there is none; the logins come from GANTRY_REGISTRY_CONFIG and GANTRY_REGISTRY_CONFIGS_FILE"#);
 }

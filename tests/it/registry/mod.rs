@@ -16,6 +16,7 @@ use crate::support::http::{Answer, Server};
 mod accounts;
 mod answers;
 mod helpers;
+mod hub;
 #[cfg(feature = "live")]
 mod real;
 mod trouble;

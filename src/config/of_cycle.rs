@@ -1,0 +1,114 @@
+//! The configuration of one cycle: what the process was told, and what its pre-run command changed of it.
+
+use std::ffi::{OsStr, OsString};
+
+use super::load::PREFIX;
+use super::{Config, Loaded, Mistakes};
+
+/// Variables of a process, in no particular order.
+pub type Environment = Vec<(OsString, OsString)>;
+
+/// What is read once, when the process starts: how it logs, what wakes it, what it is.
+const READ_ONCE: [&str; 7] = [
+    "GANTRY_LOG_FORMAT",
+    "GANTRY_LOG_LEVEL",
+    "GANTRY_NODE_NAME",
+    "GANTRY_SLEEP_SECONDS",
+    "GANTRY_TRIGGER_PATH",
+    "GANTRY_PRE_RUN_CMD",
+    "GANTRY_IMAGES_TO_REMOVE",
+];
+
+impl Config {
+    /// Reads the configuration of a cycle whose pre-run command has left this environment behind. Its
+    /// `GANTRY_*` variables count, and one that it unset is unset; all else is as the process has it.
+    ///
+    /// The warnings are only those that [`Config::load`] has not given for the process itself.
+    ///
+    /// # Errors
+    /// All variables whose value cannot be used, at once.
+    pub fn of_cycle(process: &Environment, left_behind: Environment) -> Result<Loaded, Mistakes> {
+        let own = |name: &&str| process.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        let is_ours = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        let is_read_once = |name: &OsStr| READ_ONCE.iter().any(|known| name == *known);
+
+        let changed: Vec<&str> = READ_ONCE
+            .into_iter()
+            .filter(|name| {
+                let new = left_behind.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+                new.is_some() && new != own(name)
+            })
+            .collect();
+        let kept = process.iter().filter(|(name, _)| !is_ours(name) || is_read_once(name)).cloned();
+        let new = left_behind.into_iter().filter(|(name, _)| is_ours(name) && !is_read_once(name));
+        let mut loaded = Self::load(kept.chain(new))?;
+
+        if let Ok(known) = Self::load(process.iter().cloned()) {
+            loaded.warnings.retain(|warning| !known.warnings.contains(warning));
+        }
+        loaded.warnings.extend(
+            changed.iter().map(|name| {
+                format!("{name}, set by the pre-run command, is only read when Gantry is started")
+            }),
+        );
+        Ok(loaded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn what_the_pre_run_command_set_or_unset_counts_and_all_else_is_as_it_was() {
+        let process = [
+            ("DOCKER_HOST", "tcp://here:1"),
+            ("GANTRY_UPDATE_NUM_WORKERS", "7"),
+            ("GANTRY_MANIFEST_NUM_WORKERS", "3"),
+            ("GANTRY_SERVICES_EXCLUDED", "a"),
+        ];
+        let left = [
+            ("DOCKER_HOST", "tcp://elsewhere:1"),
+            ("GANTRY_UPDATE_NUM_WORKERS", "8"),
+            ("GANTRY_SERVICES_EXCLUDED", "a"),
+            ("GANTRY_NOTIFICATION_TITLE", "two\nlines"),
+        ];
+        let loaded = Config::of_cycle(&environment(&process), environment(&left)).unwrap();
+        let config = loaded.config;
+        assert!(!format!("{:?}", config.engine).contains("elsewhere"), "{:?}", config.engine);
+        assert_eq!(config.updates.workers, 8);
+        assert_eq!(config.lookups.workers, 10, "it was unset");
+        assert!(config.services.excluded.contains("a"));
+        assert_eq!(config.notification.title.as_deref(), Some("two\nlines"));
+        assert_eq!(loaded.warnings, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_read_once_stays_and_is_told_where_it_was_to_change() {
+        let process =
+            [("GANTRY_SLEEP_SECONDS", "60"), ("GANTRY_LOG_LEVEL", "WARN"), ("GANTRY_OLD", "known before")];
+        let left = [
+            ("GANTRY_SLEEP_SECONDS", "soon"),
+            ("GANTRY_LOG_LEVEL", "WARN"),
+            ("GANTRY_OLD", "known before"),
+            ("GANTRY_NEW", ""),
+        ];
+        let loaded = Config::of_cycle(&environment(&process), environment(&left)).unwrap();
+        assert_eq!(loaded.config.interval.unwrap().as_secs(), 60);
+        insta::assert_snapshot!(loaded.warnings.join("\n"), @r"
+        GANTRY_NEW is not a variable of Gantry; gantry --help lists them all
+        GANTRY_SLEEP_SECONDS, set by the pre-run command, is only read when Gantry is started
+        ");
+    }
+
+    #[test]
+    fn a_mistake_of_the_pre_run_command_is_one_of_the_configuration() {
+        let left = environment(&[("GANTRY_UPDATE_NUM_WORKERS", "many")]);
+        let mistakes = Config::of_cycle(&Vec::new(), left).unwrap_err();
+        assert!(mistakes.to_string().contains("GANTRY_UPDATE_NUM_WORKERS=\"many\""), "{mistakes}");
+    }
+}

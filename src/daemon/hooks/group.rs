@@ -1,0 +1,80 @@
+//! The processes of a hook: a group of their own, of which nothing is left when the hook is over.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid};
+use tokio::process::Child;
+use tokio::time::{Instant, sleep};
+
+/// How long processes that are told to end have for it.
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long the kernel may take to end what is killed.
+const KILLING: Duration = Duration::from_millis(200);
+
+/// The process group that a child leads. What is in it when this is dropped is killed.
+#[derive(Debug)]
+pub(super) struct Group(Option<Pid>);
+
+impl Group {
+    /// The group of a child that was started as the leader of one.
+    pub(super) fn led_by(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    /// Ends the leader and all others: asks, waits, kills. The leader is waited for by its own handle.
+    pub(super) async fn terminate(mut self, leader: &mut Child) {
+        self.send(Signal::TERM);
+        if tokio::time::timeout(PATIENCE, leader.wait()).await.is_err() {
+            self.send(Signal::KILL);
+            let _ = leader.wait().await;
+        }
+        self.send(Signal::KILL);
+        self.is_gone_within(KILLING).await;
+        self.0 = None;
+    }
+
+    /// Ends what the leader, which has been waited for, has left behind.
+    pub(super) async fn clear(mut self) {
+        if !self.is_gone_within(Duration::ZERO).await {
+            tracing::debug!("a hook has left processes behind; they are ended");
+            self.send(Signal::TERM);
+            if !self.is_gone_within(PATIENCE).await {
+                self.send(Signal::KILL);
+                self.is_gone_within(KILLING).await;
+            }
+        }
+        self.0 = None;
+    }
+
+    fn send(&self, signal: Signal) {
+        if let Some(group) = self.0 {
+            // An error says that there is nobody any more.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    async fn is_gone_within(&self, time: Duration) -> bool {
+        const PROBE: Duration = Duration::from_millis(5);
+        let Some(group) = self.0 else { return true };
+        let deadline = Instant::now() + time;
+        loop {
+            // In a container we are the first process, and orphans become our children: without being
+            // waited for they would stay as zombies. Elsewhere they are somebody else's, which is an error.
+            while let Ok(Some(_)) = waitpgid(group, WaitOptions::NOHANG) {}
+            if test_kill_process_group(group).is_err() {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            sleep(PROBE).await;
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.send(Signal::KILL);
+    }
+}

@@ -1,0 +1,227 @@
+//! What somebody is told of a cycle: the report, short enough for a telephone. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::config::NotificationCondition;
+use crate::cycle::Report;
+use crate::cycle::rollout::Outcome;
+
+/// How many names stand in one line.
+const NAMES: usize = 30;
+
+/// How many lines there are of one kind.
+const LINES: usize = 15;
+
+/// How much of one cause is shown, in characters. The log has all of it.
+const CAUSE: usize = 300;
+
+/// A notification, in the form that Apprise takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Message {
+    title: String,
+    body: String,
+    #[serde(rename = "type")]
+    kind: Kind,
+}
+
+/// How it looks at its receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Success,
+    Failure,
+}
+
+/// Whether this cycle is one to be told of.
+pub(super) fn is_due(condition: NotificationCondition, report: &Report) -> bool {
+    let has_changed = report.finished.iter().any(|one| !matches!(one.outcome, Outcome::Unchanged(_)));
+    match condition {
+        NotificationCondition::All => true,
+        NotificationCondition::OnChange => has_changed || report.has_failed(),
+    }
+}
+
+impl Message {
+    /// Tells of a cycle; `suffix` is appended to the title.
+    pub(super) fn of(report: &Report, suffix: Option<&str>) -> Self {
+        let mut title = format!("Gantry: {}", headline(report));
+        if let Some(suffix) = suffix {
+            let _ = write!(title, " {suffix}");
+        }
+        let mut body = sentence(&report.summary());
+        for lines in [failures(report), successes(report)] {
+            if !lines.is_empty() {
+                body.push_str("\n\n");
+                body.push_str(&cut(&lines, LINES, "\n", "more lines in the log"));
+            }
+        }
+        let kind = if report.has_failed() { Kind::Failure } else { Kind::Success };
+        Self { title, body, kind }
+    }
+}
+
+/// The counts that matter, the gravest first.
+fn headline(report: &Report) -> String {
+    if report.error.is_some() {
+        return "cycle failed, nothing was updated".to_owned();
+    }
+    let mut counts: Vec<(bool, &str, usize)> = Vec::new();
+    for (name, count) in report.counts() {
+        let is_failure =
+            report.finished.iter().any(|one| one.outcome.name() == name && one.outcome.is_failure());
+        counts.push((!is_failure, name, count));
+    }
+    counts.sort_unstable();
+    let mut words: Vec<String> = counts.iter().map(|(_, name, count)| format!("{count} {name}")).collect();
+    match report.errors.len() {
+        0 => {}
+        1 => words.push("1 error".to_owned()),
+        errors => words.push(format!("{errors} errors")),
+    }
+    words.extend(
+        report.stopped.iter().map(|stopped| format!("rollout of {} stopped", stopped.image.tagged())),
+    );
+    words.extend(report.post_run.as_ref().map(|_| "the post-run command failed".to_owned()));
+    if words.is_empty() {
+        let nothing = if report.services == 0 { "no service matches" } else { "nothing to update" };
+        words.push(nothing.to_owned());
+    }
+    words.join(", ")
+}
+
+/// What failed, with its cause; services with the same one share a line.
+fn failures(report: &Report) -> Vec<String> {
+    let mut by_cause: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (service, image, cause) in &report.errors {
+        by_cause.entry(format!("error: {image}: {cause}")).or_default().push(service);
+    }
+    for one in report.finished.iter().filter(|one| one.outcome.is_failure()) {
+        let cause = format!("{} ({})", one.outcome, one.to.tagged());
+        by_cause.entry(cause).or_default().push(&one.service);
+    }
+    let mut lines: Vec<(&String, Vec<&str>)> =
+        by_cause.iter().map(|(cause, names)| (cause, names.clone())).collect();
+    lines.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
+    let line = |(cause, names): (&String, Vec<&str>)| {
+        let shown: String = cause.chars().take(CAUSE).collect();
+        let dots = if shown.len() < cause.len() { "..." } else { "" };
+        format!("{}: {shown}{dots}", cut(&names, NAMES, ", ", "more"))
+    };
+    let stopped = report.stopped.iter().map(ToString::to_string);
+    stopped.chain(lines.into_iter().map(line)).collect()
+}
+
+/// How the other updates ended, by image.
+fn successes(report: &Report) -> Vec<String> {
+    let mut by_image: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
+    for one in report.finished.iter().filter(|one| !one.outcome.is_failure()) {
+        by_image.entry((one.outcome.name(), one.to.tagged())).or_default().push(&one.service);
+    }
+    let line = |((outcome, image), names): (&(&str, String), &Vec<&str>)| {
+        format!("{outcome} to {image}: {}", cut(names, NAMES, ", ", "more"))
+    };
+    by_image.iter().map(line).collect()
+}
+
+/// Joins the first of them, and says how many more there are.
+fn cut(texts: &[impl AsRef<str>], limit: usize, separator: &str, more: &str) -> String {
+    let mut text = texts.iter().take(limit).map(AsRef::as_ref).collect::<Vec<_>>().join(separator);
+    if texts.len() > limit {
+        let _ = write!(text, "{separator}and {} {more}", texts.len() - limit);
+    }
+    text
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cycle::rollout::{By, Cause, Finished};
+
+    fn finished(service: &str, outcome: Outcome) -> Finished {
+        Finished {
+            service: service.to_owned(),
+            from: "registry.test/app:1".parse().unwrap(),
+            to: format!("registry.test/app:1@sha256:{}", "1".repeat(64)).parse().unwrap(),
+            outcome,
+            log: Vec::new(),
+            took: Duration::from_secs(1),
+        }
+    }
+
+    fn unhealthy(node: &str) -> Cause {
+        Cause::Unhealthy { node: node.to_owned() }
+    }
+
+    fn shown(report: &Report, suffix: Option<&str>) -> String {
+        let Message { title, body, kind } = Message::of(report, suffix);
+        format!("[{kind:?}] {title}\n\n{body}")
+    }
+
+    #[test]
+    fn it_has_names_causes_and_counts() {
+        let report = Report {
+            services: 9,
+            up_to_date: 2,
+            errors: vec![("local".to_owned(), "local:1".to_owned(), "no registry knows it".to_owned())],
+            finished: vec![
+                finished("a", Outcome::Updated),
+                finished("b", Outcome::RolledBack { by: By::Swarm, cause: unhealthy("node1") }),
+                finished("c", Outcome::Updated),
+                finished("d", Outcome::Removed),
+                finished("e", Outcome::RolledBack { by: By::Swarm, cause: unhealthy("node1") }),
+                finished("f", Outcome::RolledBack { by: By::Gantry, cause: unhealthy("node2") }),
+            ],
+            post_run: Some("the post-run command failed: exit code 3".to_owned()),
+            ..Report::default()
+        };
+        insta::assert_snapshot!(shown(&report, Some("(production)")));
+    }
+
+    #[test]
+    fn nothing_to_update_is_told_in_a_sentence() {
+        let report = Report { services: 3, up_to_date: 3, ..Report::default() };
+        insta::assert_snapshot!(shown(&report, None));
+        insta::assert_snapshot!(shown(&Report::default(), None));
+    }
+
+    #[test]
+    fn an_error_before_updating_is_the_whole_story() {
+        let error = Some("the pre-run command failed: exit code 1".to_owned());
+        insta::assert_snapshot!(shown(&Report { error, ..Report::default() }, None));
+    }
+
+    #[test]
+    fn twelve_hundred_services_are_a_few_lines() {
+        let updated = (0..1150).map(|n| finished(&format!("site-{n:04}"), Outcome::Updated));
+        let failed = |n: usize| Outcome::Failed { cause: unhealthy(&format!("node{}", n % 40)) };
+        let failed = (1150..1200).map(|n| finished(&format!("site-{n:04}"), failed(n)));
+        let report =
+            Report { services: 1200, finished: updated.chain(failed).collect(), ..Report::default() };
+        let text = shown(&report, None);
+        assert!(text.lines().count() < 30 && text.len() < 4000, "{} characters\n{text}", text.len());
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn on_change_is_silent_about_a_cycle_in_which_nothing_happened() {
+        let quiet = Report { services: 3, up_to_date: 3, ..Report::default() };
+        let unchanged =
+            Report { finished: vec![finished("a", Outcome::Unchanged(String::new()))], ..Report::default() };
+        let updated = Report { finished: vec![finished("a", Outcome::Updated)], ..Report::default() };
+        let failed = Report { post_run: Some("failed".to_owned()), ..Report::default() };
+        for (report, is_told) in [(quiet, false), (unchanged, false), (updated, true), (failed, true)] {
+            assert_eq!(is_due(NotificationCondition::OnChange, &report), is_told, "{report:?}");
+            assert!(is_due(NotificationCondition::All, &report));
+        }
+    }
+}

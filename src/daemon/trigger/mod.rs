@@ -1,0 +1,134 @@
+//! The trigger path: a file or folder whose changes start a cycle.
+//!
+//! The kernel tells that something has happened (inotify); what is there now is compared with what was there
+//! before. Together they miss nothing: a path that does not exist yet, is replaced by rename, is reached
+//! through a symbolic link that is turned to another folder (as Kubernetes does with its volumes), is a bind
+//! mount, or is removed and made again. Where the kernel cannot tell, the comparison alone does, every few
+//! seconds. Nothing is lost during a cycle, as the kernel keeps what nobody has read yet.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use self::tree::Picture;
+use self::watch::{Told, Watch};
+
+#[cfg(test)]
+mod tests;
+mod tree;
+mod watch;
+
+/// How long it must be quiet before a change counts as over: editors and `cp -r` do many things at once.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// How long a change that does not come to rest is waited for.
+const RESTLESS: Duration = Duration::from_secs(5);
+
+/// From one look to the next where the kernel cannot tell.
+const POLL: Duration = Duration::from_secs(2);
+
+/// And where it can: on a network's file system it knows only of this machine's changes.
+const SLOW_POLL: Duration = Duration::from_secs(60);
+
+/// A file or folder whose changes start a cycle.
+#[derive(Debug)]
+pub struct Trigger {
+    path: Arc<Path>,
+    /// How the kernel is asked to watch.
+    begin: fn(&Path) -> io::Result<Watch>,
+    /// `None`: the kernel cannot tell.
+    watch: Option<Watch>,
+    picture: Picture,
+    /// Whether it has been said that the kernel cannot tell.
+    is_polling: bool,
+}
+
+impl Trigger {
+    /// Watches a path from now on.
+    pub async fn new(path: PathBuf) -> Self {
+        Self::with(path, Watch::begin).await
+    }
+
+    async fn with(path: PathBuf, begin: fn(&Path) -> io::Result<Watch>) -> Self {
+        let mut trigger =
+            Self { path: path.into(), begin, watch: None, picture: Picture::default(), is_polling: false };
+        trigger.look().await;
+        trigger
+    }
+
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Forgets what has changed until now.
+    pub async fn forget(&mut self) {
+        self.look().await;
+    }
+
+    /// Waits for a change, and until it is over.
+    pub async fn changed(&mut self) {
+        while !self.happened().await {}
+        let deadline = Instant::now() + RESTLESS;
+        loop {
+            // What has just been made is watched only from now on.
+            self.look().await;
+            let is_over = timeout(QUIET, async { while !self.happened().await {} }).await.is_err();
+            if is_over || Instant::now() >= deadline {
+                break;
+            }
+        }
+        self.look().await;
+    }
+
+    /// Waits for a sign, and tells whether something has changed.
+    async fn happened(&mut self) -> bool {
+        let told = if let Some(watch) = &mut self.watch {
+            timeout(SLOW_POLL, watch.told()).await.unwrap_or(Told::Perhaps)
+        } else {
+            sleep(POLL).await;
+            Told::Perhaps
+        };
+        match told {
+            Told::Change => true,
+            // What is watched may not be what the path leads to any more. Where much happens beside the
+            // path, that is not looked at each time.
+            Told::Perhaps => {
+                sleep(QUIET / 2).await;
+                self.look().await
+            }
+        }
+    }
+
+    /// Watches anew, and tells whether what is there is not what was there at the last look.
+    async fn look(&mut self) -> bool {
+        // The old watch first: there is a limit to their number.
+        self.watch = None;
+        let (path, begin) = (self.path.clone(), self.begin);
+        // The watch before the picture, so that nothing happens unseen in between.
+        let looked = tokio::task::spawn_blocking(move || (begin(&path), Picture::of(&path))).await;
+        let Ok((watch, picture)) = looked else { return false };
+        match watch.and_then(Watch::registered) {
+            Ok(watch) => {
+                if self.is_polling {
+                    tracing::info!(path = %self.path.display(), "the trigger path is watched again");
+                }
+                self.is_polling = false;
+                self.watch = Some(watch);
+            }
+            Err(error) => {
+                if !self.is_polling {
+                    let (path, seconds) = (self.path.display(), POLL.as_secs());
+                    tracing::warn!("cannot watch {path}: {error}; it is looked at every {seconds} s instead");
+                }
+                self.is_polling = true;
+            }
+        }
+        let has_changed = picture != self.picture;
+        self.picture = picture;
+        has_changed
+    }
+}

@@ -1,0 +1,378 @@
+//! The logins that Gantry's own variables give: one in `GANTRY_REGISTRY_*`, more in a file with a login per
+//! line. Read anew for each cycle, never written.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Account, Credentials, CredentialsError, host_of_key, server_of_host};
+use crate::config::{self, Source};
+use crate::image::DOCKER_HUB;
+use crate::secret::Secret;
+
+/// The longest file that is read, in bytes: a thousand logins are a tenth of it.
+const FILE_LIMIT: u64 = 1024 * 1024;
+
+/// What a line of the file looks like.
+const LINE: &str = "<config> <host> <user> <password>";
+
+/// One account at one registry, by the name that services know it by.
+#[derive(Clone, Debug)]
+struct Login {
+    /// What the label `gantry.auth.config` says; `None`: it is for all services of its registry.
+    name: Option<String>,
+    /// Its registry.
+    host: String,
+    /// Whether a service without the label may use it as well, where no other login is for its registry.
+    is_for_all: bool,
+    credentials: Arc<Credentials>,
+}
+
+/// All logins that variables give.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Logins(Vec<Login>);
+
+/// What there is for a service that asks for a login by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    /// This account.
+    Here(Arc<Credentials>),
+    /// The name is known, but for other registries.
+    Elsewhere,
+    /// Nobody knows the name.
+    Unknown,
+}
+
+/// What there is for a service that names no login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unnamed {
+    /// The one login for its registry.
+    One(Arc<Credentials>),
+    /// More than one, with these names; none of them is better than another.
+    Several(Vec<String>),
+    /// None.
+    Nothing,
+}
+
+impl Logins {
+    /// Reads all files that the variables name.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no value, with its variable and path; all lines of the file of
+    /// logins that are none, with their numbers. What is secret is in none of them.
+    pub(super) fn read(told: &config::Logins) -> Result<Self, CredentialsError> {
+        let mut logins = Vec::new();
+        if let Some(single) = &told.single {
+            logins.push(read_single(single)?);
+        }
+        if let Some(path) = &told.configs_file {
+            logins.extend(read_lines(path)?);
+        }
+        Ok(Self(logins))
+    }
+
+    /// The login of this name for this registry.
+    pub(super) fn named(&self, name: &str, host: &str) -> Named {
+        let mut is_known = false;
+        // A line of the file comes after the variables and counts before them, as a second `docker login` would.
+        for login in self.0.iter().rev().filter(|login| login.name.as_deref() == Some(name)) {
+            is_known = true;
+            if login.host == host {
+                return Named::Here(Arc::clone(&login.credentials));
+            }
+        }
+        if is_known { Named::Elsewhere } else { Named::Unknown }
+    }
+
+    /// The login for a service of this registry that names none.
+    pub(super) fn unnamed(&self, host: &str) -> Unnamed {
+        let here: Vec<&Login> =
+            self.0.iter().filter(|login| login.host == host && login.is_for_all).collect();
+        // No label could ask for a login without a name, so that one is for whoever has no label.
+        let nameless = here.iter().find(|login| login.name.is_none());
+        match (nameless, here.as_slice()) {
+            (Some(login), _) | (None, [login]) => Unnamed::One(Arc::clone(&login.credentials)),
+            (None, []) => Unnamed::Nothing,
+            (None, several)
+                if several.iter().all(|it| it.credentials.account == several[0].credentials.account) =>
+            {
+                Unnamed::One(Arc::clone(&several[0].credentials))
+            }
+            (None, several) => {
+                Unnamed::Several(several.iter().filter_map(|login| login.name.clone()).collect())
+            }
+        }
+    }
+
+    /// All names, each once, in the order in which they were read.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.0.iter().filter_map(|login| login.name.as_ref()) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+}
+
+/// The login of the `GANTRY_REGISTRY_*` variables.
+fn read_single(told: &config::Login) -> Result<Login, CredentialsError> {
+    let optional = |source: Option<&Source>, variable| -> Result<Option<String>, CredentialsError> {
+        let Some(source) = source else { return Ok(None) };
+        let text = value(source, variable)?.reveal().trim().to_owned();
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    };
+    let required = |secret: Secret, source: &Source, variable| match source {
+        Source::File(path) if secret.reveal().is_empty() => {
+            let cause = "it is empty".to_owned();
+            Err(CredentialsError::LoginFile { variable, path: path.clone(), cause })
+        }
+        _ => Ok(secret),
+    };
+    let user = value(&told.user, "GANTRY_REGISTRY_USER_FILE")?;
+    let user = required(Secret::new(user.reveal().trim()), &told.user, "GANTRY_REGISTRY_USER_FILE")?;
+    let password = value(&told.password, "GANTRY_REGISTRY_PASSWORD_FILE")?;
+    let password = required(password, &told.password, "GANTRY_REGISTRY_PASSWORD_FILE")?;
+    let host = optional(told.host.as_ref(), "GANTRY_REGISTRY_HOST_FILE")?;
+    let host = host.map_or_else(|| DOCKER_HUB.to_owned(), |host| host_of_key(&host));
+    let name = optional(told.config.as_ref(), "GANTRY_REGISTRY_CONFIG_FILE")?;
+    let source = match &told.password {
+        Source::Value(_) => "GANTRY_REGISTRY_PASSWORD".to_owned(),
+        Source::File(path) => format!("GANTRY_REGISTRY_PASSWORD_FILE {}", path.display()),
+    };
+    let is_for_all = name.is_none();
+    let credentials = credentials(source, &host, user.reveal(), password);
+    Ok(Login { name, host, is_for_all, credentials })
+}
+
+/// A value as it is, or the content of its file without the line end that editors put there.
+fn value(source: &Source, variable: &'static str) -> Result<Secret, CredentialsError> {
+    match source {
+        Source::Value(secret) => Ok(secret.clone()),
+        Source::File(path) => {
+            let text = contents(path).map_err(|cause| CredentialsError::LoginFile {
+                variable,
+                path: path.clone(),
+                cause,
+            })?;
+            Ok(Secret::new(text.reveal().trim_end_matches(['\r', '\n'])))
+        }
+    }
+}
+
+/// The logins of a file, one on a line.
+fn read_lines(path: &Path) -> Result<Vec<Login>, CredentialsError> {
+    let text = contents(path).map_err(|cause| CredentialsError::LoginFile {
+        variable: "GANTRY_REGISTRY_CONFIGS_FILE",
+        path: path.to_owned(),
+        cause,
+    })?;
+    parse(text.reveal(), path)
+        .map_err(|mistakes| CredentialsError::LoginLines { path: path.to_owned(), mistakes })
+}
+
+/// Reads the lines; all that are wrong are told at once, by their numbers.
+fn parse(text: &str, path: &Path) -> Result<Vec<Login>, Vec<String>> {
+    let mut logins: Vec<Login> = Vec::new();
+    let mut mistakes = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (number, line) in (1..).zip(text.lines()) {
+        let words: Vec<&str> = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty()).collect();
+        if words.first().is_none_or(|first| first.starts_with('#')) {
+            continue;
+        }
+        let &[name, host, user, password] = words.as_slice() else {
+            let plural = if words.len() == 1 { "" } else { "s" };
+            mistakes.push(format!("line {number}: expected {LINE}, found {} word{plural}", words.len()));
+            continue;
+        };
+        let host = host_of_key(host);
+        if host.is_empty() {
+            mistakes.push(format!("line {number}: expected {LINE}, found no host in the second word"));
+            continue;
+        }
+        let source = format!("{}, line {number}", path.display());
+        let credentials = credentials(source, &host, user, Secret::new(password));
+        let is_same = |login: &&Login| login.name.as_deref() == Some(name) && login.host == host;
+        match logins.iter().find(is_same) {
+            Some(known) if known.credentials.account != credentials.account => {
+                mistakes.push(format!("line {number}: {name:?} has another login for {host} already"));
+            }
+            Some(_) => {}
+            None => logins.push(Login { name: Some(name.to_owned()), host, is_for_all: true, credentials }),
+        }
+    }
+    if mistakes.is_empty() { Ok(logins) } else { Err(mistakes) }
+}
+
+fn credentials(source: String, host: &str, user: &str, password: Secret) -> Arc<Credentials> {
+    let account = Account::Password { username: user.to_owned(), password };
+    Arc::new(Credentials { source, server: server_of_host(host).to_owned(), account })
+}
+
+/// The text of a file; in the error only what happened, as the path is known.
+fn contents(path: &Path) -> Result<Secret, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(format!("it is longer than {FILE_LIMIT} bytes"));
+    }
+    String::from_utf8(bytes).map(Secret::new).map_err(|_| "it is not text in UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logins(text: &str) -> Logins {
+        Logins(parse(text, Path::new("/x/logins")).unwrap())
+    }
+
+    fn user(credentials: &Credentials) -> &str {
+        credentials.username().unwrap_or_default()
+    }
+
+    fn named(logins: &Logins, name: &str, host: &str) -> String {
+        match logins.named(name, host) {
+            Named::Here(credentials) => user(&credentials).to_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn unnamed(logins: &Logins, host: &str) -> String {
+        match logins.unnamed(host) {
+            Unnamed::One(credentials) => user(&credentials).to_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_is_four_words_between_tabs_or_spaces_and_comments_do_not_count() {
+        let logins = logins(
+            "\u{feff}# ours\n\n  \t \nteam ghcr.io anna ~?>/+ß\r\n\tteam\t \treg:5000  bob\tp#w\"\\ \n   # end\n#x",
+        );
+        let all: Vec<String> = logins
+            .0
+            .iter()
+            .map(|login| match &login.credentials.account {
+                Account::Password { username, password } => {
+                    format!("{:?} {} {username} {}", login.name, login.host, password.reveal())
+                }
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(all, [r#"Some("team") ghcr.io anna ~?>/+ß"#, r#"Some("team") reg:5000 bob p#w"\"#]);
+        assert_eq!(logins.0[0].credentials.source, "/x/logins, line 4");
+    }
+
+    #[test]
+    fn all_malformed_lines_are_told_by_their_numbers_and_no_word_of_them() {
+        let text = "a ghcr.io u hunter2\nb ghcr.io hunter2\n\nc ghcr.io u hunter2 # comment\nd https:// u hunter2\n\
+                    hunter2\na GHCR.io u hunter3\na ghcr.io u hunter2\n";
+        let mistakes = parse(text, Path::new("/x")).unwrap_err().join("\n");
+        insta::assert_snapshot!(mistakes, @r#"
+        line 2: expected <config> <host> <user> <password>, found 3 words
+        line 4: expected <config> <host> <user> <password>, found 6 words
+        line 5: expected <config> <host> <user> <password>, found no host in the second word
+        line 6: expected <config> <host> <user> <password>, found 1 word
+        line 7: "a" has another login for ghcr.io already
+        "#);
+        assert!(!mistakes.contains("hunter"));
+    }
+
+    #[test]
+    fn a_name_is_looked_for_with_its_registry_and_docker_hub_has_one_name() {
+        let logins = logins("a ghcr.io anna 1\na https://index.docker.io/v1/ hub 2\nb ghcr.io bob 3");
+        for (name, host, expected) in [
+            ("a", "ghcr.io", "anna"),
+            ("b", "ghcr.io", "bob"),
+            ("a", "docker.io", "hub"),
+            ("b", "docker.io", "Elsewhere"),
+            ("c", "ghcr.io", "Unknown"),
+            ("A", "ghcr.io", "Unknown"),
+        ] {
+            assert_eq!(named(&logins, name, host), expected, "{name} {host}");
+        }
+        assert_eq!(logins.names(), ["a", "b"]);
+    }
+
+    #[test]
+    fn without_a_name_there_has_to_be_one_login_for_the_registry() {
+        let logins = logins("a ghcr.io anna 1\nb ghcr.io bob 2\nc reg:5000 carl 3\nd same d 1\ne same d 1");
+        assert_eq!(unnamed(&logins, "ghcr.io"), r#"Several(["a", "b"])"#);
+        assert_eq!(unnamed(&logins, "reg:5000"), "carl");
+        assert_eq!(unnamed(&logins, "same"), "d");
+        assert_eq!(unnamed(&logins, "docker.io"), "Nothing");
+    }
+
+    /// The login of the variables; an empty host or name is not set.
+    fn single(host: &str, name: &str) -> config::Login {
+        let source =
+            |text: &str| Some(text).filter(|text| !text.is_empty()).map(Secret::new).map(Source::Value);
+        config::Login {
+            user: Source::Value(Secret::new("single")),
+            password: Source::Value(Secret::new(" p ")),
+            host: source(host),
+            config: source(name),
+        }
+    }
+
+    #[test]
+    fn the_single_login_is_for_all_services_of_its_registry_or_for_those_that_name_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logins");
+        std::fs::write(&path, "a ghcr.io anna 1\nb ghcr.io bob 2\n").unwrap();
+        let read = |single| {
+            Logins::read(&config::Logins { single: Some(single), configs_file: Some(path.clone()) }).unwrap()
+        };
+        let for_all = read(single("", ""));
+        assert_eq!(unnamed(&for_all, "docker.io"), "single");
+        assert_eq!(unnamed(&read(single("ghcr.io", "")), "ghcr.io"), "single");
+        let for_some = read(single("reg:5000", "x"));
+        assert_eq!(unnamed(&for_some, "reg:5000"), "Nothing");
+        assert_eq!(named(&for_some, "x", "reg:5000"), "single");
+        assert_eq!(named(&read(single("ghcr.io", "a")), "a", "ghcr.io"), "anna");
+    }
+
+    #[test]
+    fn a_files_last_line_end_is_not_part_of_its_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            Source::File(path)
+        };
+        let login = config::Login {
+            user: file("user", " jürgen\n"),
+            password: file("password", " ~?> \r\n"),
+            host: Some(file("host", "https://reg:5000/v2/\n")),
+            config: Some(file("config", "\n")),
+        };
+        let read = read_single(&login).unwrap();
+        assert_eq!((read.name, read.host.as_str()), (None, "reg:5000"));
+        let expected = Account::Password { username: "jürgen".to_owned(), password: Secret::new(" ~?> ") };
+        assert_eq!(read.credentials.account, expected);
+
+        for (login, words) in [
+            (config::Login { password: file("empty", "\n"), ..login.clone() }, "empty: it is empty"),
+            (
+                config::Login { user: Source::File("/nonexistent".into()), ..login.clone() },
+                "/nonexistent: No such",
+            ),
+            (
+                config::Login { host: Some(Source::File("/".into())), ..login.clone() },
+                "HOST_FILE=/: Is a directory",
+            ),
+        ] {
+            let error = read_single(&login).unwrap_err().to_string();
+            assert!(error.starts_with("GANTRY_REGISTRY_") && error.contains(words), "{error}");
+        }
+        std::fs::write(folder.path().join("password"), b"hunter2\xff").unwrap();
+        let error = read_single(&login).unwrap_err().to_string();
+        assert!(error.ends_with("password: it is not text in UTF-8"), "{error}");
+    }
+}
