@@ -131,7 +131,7 @@ impl Quarantine {
         if let Some(entry) = of_image.filter(|entry| entry.holds_back(digest, self.now, self.duration)) {
             return Some(held(Why::RolloutStopped, entry, &image));
         }
-        let (why, cause) = self.shown(candidate, from, digest, of_image)?;
+        let (why, cause) = Self::shown(candidate, from, digest, of_image)?;
         let news = self.entry(&candidate.name, &candidate.id, image, digest, verdict_of(why), &cause);
         let release = candidate.name.clone();
         Some(HeldBack { why, digest: digest.clone(), cause, release, news: Some(Box::new(news)) })
@@ -139,7 +139,6 @@ impl Quarantine {
 
     /// What the service itself shows.
     fn shown(
-        &self,
         candidate: &Candidate,
         from: &ImageRef,
         digest: &Digest,

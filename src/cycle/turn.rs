@@ -81,7 +81,7 @@ pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &
             }
         }
         Err(error) => {
-            tracing::warn!(%error, services = ids.len(), "cannot see what Swarm rolled these services back from")
+            tracing::warn!(%error, services = ids.len(), "cannot see what Swarm rolled these services back from");
         }
     }
 }

@@ -154,18 +154,18 @@ impl Book {
 
 /// Makes changes to labels. Labels that are not concerned stay as they are, read or not.
 pub fn change(labels: &Labels, changes: &[Change]) -> Labels {
-    let (mut book, mut changed) = (Book::read(labels), labels.clone());
+    let (mut book, mut after) = (Book::read(labels), labels.clone());
     for change in changes {
         let (Change::Put(Entry { subject, .. }) | Change::Forget(Entry { subject, .. })) = change;
         let had = book.entries.contains_key(subject);
         book.apply(change);
         match book.entries.get(subject) {
-            Some(entry) => _ = changed.insert(codec::key(subject), codec::write(entry)),
-            None if had => _ = changed.remove(&codec::key(subject)),
+            Some(entry) => _ = after.insert(codec::key(subject), codec::write(entry)),
+            None if had => _ = after.remove(&codec::key(subject)),
             None => {}
         }
     }
-    changed
+    after
 }
 
 /// The lease in the labels.

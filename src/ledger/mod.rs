@@ -249,12 +249,11 @@ impl Ledger {
             labels = book::change(&labels, &forgotten);
         }
         labels = match hold {
-            Hold::AsItIs => labels,
             Hold::By(party) => book::with_lease(labels, Some(party)),
             Hold::NotBy(party) if book::lease(&labels).is_some_and(|lease| lease.holder.id == party.id) => {
                 book::with_lease(labels, None)
             }
-            Hold::NotBy(_) => labels,
+            Hold::AsItIs | Hold::NotBy(_) => labels,
         };
         if labels != before {
             self.state().last_attempt = Some(Instant::now());

@@ -186,7 +186,9 @@ proptest! {
     ) {
         let before = labels(&first);
         let mut book = Book::read(&before);
-        second.iter().for_each(|change| book.apply(change));
+        for change in &second {
+            book.apply(change);
+        }
         prop_assert_eq!(Book::read(&change(&before, &second)), book);
     }
 
