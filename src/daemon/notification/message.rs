@@ -121,7 +121,7 @@ fn successes(report: &Report) -> Vec<String> {
         by_image.entry((one.outcome.name(), one.to.tagged())).or_default().push(&one.service);
     }
     let line = |((outcome, image), names): (&(&str, String), &Vec<&str>)| {
-        format!("{outcome} to {image}: {}", cut(names, NAMES, ", ", "more"))
+        format!("{outcome} ({image}): {}", cut(names, NAMES, ", ", "more"))
     };
     by_image.iter().map(line).collect()
 }
