@@ -14,7 +14,7 @@
 //! ```
 //!
 //! No clock of the day is compared with another. How long a claim stands is the sum of the steps of the
-//! engine's clock from look to look, each no longer than [`MAX_STEP`]: a clock that is set, or a process that was
+//! engine's clock from look to look, each no longer than `MAX_STEP`: a clock that is set, or a process that was
 //! frozen, does not make a live holder dead.
 
 use std::time::Duration;
