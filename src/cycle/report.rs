@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn the_summary_counts_what_is_not_zero_and_the_lines_name_it_gravest_first() {
         let report = Report {
-            services: 9,
+            services: 12,
             up_to_date: 2,
             left_alone: vec![("cron".to_owned(), Reason::Job)],
             errors: vec![("local".to_owned(), "local:1".to_owned(), "no registry knows it".to_owned())],
@@ -192,18 +192,25 @@ mod tests {
                 finished("c", Outcome::Updated),
                 finished("d", Outcome::Removed),
             ],
+            needs_attention: vec![
+                ("e".to_owned(), Attention::NotRunning { running: 1, desired: 2 }),
+                ("f".to_owned(), Attention::Paused { message: "update paused".to_owned() }),
+                ("g".to_owned(), Attention::NotRunning { running: 1, desired: 2 }),
+            ],
             not_begun: 1,
             ..Report::default()
         };
         insta::assert_snapshot!(
             report.summary(),
-            @"9 services: 2 up to date, 1 removed, 1 rolled back, 2 updated, 1 not begun, 1 error, 1 left alone"
+            @"12 services: 2 up to date, 1 removed, 1 rolled back, 2 updated, 1 not begun, 3 need attention, 1 error, 1 left alone"
         );
         let lines: Vec<String> =
             report.lines().into_iter().map(|(weight, line)| format!("{weight:?} {line}")).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
         Error error: local (local:1): no registry knows it
         Error rolled back: b
+        Error needs attention: f: its update has failed and is paused: update paused
+        Warning needs attention: e g: it has the newest image, but 1 of 2 tasks run
         Info removed: d
         Info updated: a c
         Detail left alone: cron: a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)

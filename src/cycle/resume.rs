@@ -90,9 +90,18 @@ impl fmt::Display for Attention {
 impl Unfinished {
     /// Keeps a service if something is unfinished about it.
     pub fn of(service: &Service) -> Option<Self> {
-        let state = &service.update.as_ref()?.state;
-        let is_unfinished =
-            state.is_paused() || matches!(state, UpdateState::Updating | UpdateState::RollbackStarted);
+        let is_unfinished = match service.update.as_ref().map(|status| &status.state) {
+            Some(UpdateState::Updating | UpdateState::RollbackStarted) => true,
+            Some(state) => state.is_paused(),
+            // The swarm takes a moment to begin, and never does where there is nothing to start.
+            None => {
+                service.status.is_some_and(|status| status.desired > 0)
+                    && service
+                        .previous
+                        .as_ref()
+                        .is_some_and(|previous| Mark::of(previous.facts()) != Mark::of(service.spec.facts()))
+            }
+        };
         (is_unfinished && service.spec.facts().mode != Mode::Job)
             .then(|| Self { service: service.clone(), failed: None })
     }
@@ -125,8 +134,10 @@ pub(super) fn decide(
     is_current: impl Fn(&ImageRef) -> bool,
 ) -> Option<Decision> {
     let Unfinished { service, failed } = candidate.unfinished.as_deref()?;
-    let status = service.update.as_ref()?;
-    let message = status.message.clone();
+    let (state, message) = match &service.update {
+        Some(status) => (status.state.clone(), status.message.clone()),
+        None => (UpdateState::Updating, String::new()),
+    };
     let present = &update.from;
     let previous = service.previous.as_ref();
     let image_of = |spec: &Spec| spec.facts().image.as_deref()?.parse::<ImageRef>().ok();
@@ -135,9 +146,9 @@ pub(super) fn decide(
     let has_left_newest =
         |image: &ImageRef| !is_current(present) && image.is_same_tag_as(present) && is_current(image);
 
-    match &status.state {
+    match &state {
         UpdateState::Updating | UpdateState::Paused if is_current(present) => {
-            let is_paused = status.state.is_paused();
+            let is_paused = state.is_paused();
             let ours = previous.zip(replaced).filter(|(previous, _)| made(update, previous, service));
             match ours {
                 Some((previous, from)) if !is_paused || update.policy.rollback_on_failure => {
@@ -155,7 +166,7 @@ pub(super) fn decide(
             if !(has_left_newest(&left) && is_same_but_for_image(previous, &service.spec)) {
                 return None;
             }
-            if status.state.is_paused() {
+            if state.is_paused() {
                 return Some(Decision::NeedsAttention(Attention::RollbackFailed { message }));
             }
             Some(rollback(update, service, left, Mark::of(previous.facts()), By::Gantry))
@@ -218,3 +229,6 @@ fn rollback(update: &Update, service: &Service, left: ImageRef, failed: Mark, by
     let message = service.update.as_ref().map(|status| status.message.clone()).unwrap_or_default();
     resume(update, update.from.clone(), left, Begun::Rollback { by, failed, restored, message })
 }
+
+#[cfg(test)]
+mod tests;
