@@ -313,8 +313,9 @@ fn what_the_cli_refuses_is_refused_before_anything_is_sent() {
     let mut wrong = Vec::new();
     for (case, service) in MALFORMED.iter().zip(&ours) {
         let refused = format!("error: {} (", service.name);
-        let is_named =
-            |line: &super::support::Line| line.level() == "ERROR" && line.message().starts_with(&refused);
+        let is_named = |line: &super::support::Line| {
+            line.level() == "ERROR" && (line.is_about(service) || line.message().starts_with(&refused))
+        };
         if service.image() != old.pinned() || !run.lines.iter().any(is_named) {
             wrong.push(format!("{case}: {:?}", run.outcome(service)));
         }
