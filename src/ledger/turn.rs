@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::book::{self, Change};
 use super::lease::{LOOK_INTERVAL, Lease, Party, Step, Waiting};
-use super::{Hold, Ledger, Standing, codec, forbidden, is_somebody_else_faster};
+use super::{Hold, Ledger, MAX_CONFLICTS, Standing, codec, forbidden, is_somebody_else_faster};
 use crate::swarm::{ConfigObject, Swarm, SwarmError, TaskState};
 
 /// Who wants the lease, and for how long it would wait.
@@ -59,6 +59,7 @@ impl Ledger {
         let me = Party { id: self.id.clone(), who: wish.who.clone(), service, task };
         let begun = Instant::now();
         let mut wait = Wait::default();
+        let mut conflicts = 0;
         loop {
             on_look();
             let looked_at = Instant::now();
@@ -70,13 +71,21 @@ impl Ledger {
                     self.news.notify_one();
                     return if wait.is_outdated { Turn::OursAfterWait } else { Turn::Ours };
                 }
-                Ok(false) => {}
+                Ok(false) => conflicts = 0,
                 Err(SwarmError::Forbidden(words)) => {
                     self.go_on_alone(&forbidden(&words));
                     self.state().standing = Standing::Alone;
                     return Turn::Ours;
                 }
-                Err(error) if is_somebody_else_faster(&error) => {
+                // A name that is taken and that nobody finds: to Swarm it is the same in capital letters.
+                Err(SwarmError::NameTaken(words)) if object.is_none() && conflicts >= MAX_CONFLICTS => {
+                    let remedy = "give Gantry another name with GANTRY_LEDGER_NAME";
+                    self.go_on_alone(&format!("the config {} cannot be made ({words}); {remedy}", self.name));
+                    self.state().standing = Standing::Alone;
+                    return Turn::Ours;
+                }
+                Err(error) if is_somebody_else_faster(&error) && conflicts < MAX_CONFLICTS => {
+                    conflicts += 1;
                     // Whoever it was may have rolled out since the plan was made.
                     wait.is_outdated = true;
                     if let Ok(seen) = self.look(swarm).await {
@@ -84,7 +93,10 @@ impl Ledger {
                         continue;
                     }
                 }
-                Err(error) => tracing::debug!(%error, "cannot take the lease now"),
+                Err(error) => {
+                    conflicts = 0;
+                    tracing::debug!(%error, "cannot take the lease now");
+                }
             }
             let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
             wait.is_outdated = true;

@@ -204,3 +204,12 @@ async fn where_configs_become_forbidden_during_a_rollout_it_goes_on_alone() {
     assert_eq!(report.finished.len(), 5, "{report:?}");
     assert!(begun.elapsed() < secs(120), "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_whose_name_is_taken_and_that_nobody_finds_is_not_tried_for_ever() {
+    let scene = slow(2, secs(5));
+    let taken = SwarmError::NameTaken("config Gantry already exists".to_owned());
+    scene.swarm.fail(Call::CreateConfig, None, usize::MAX, Fault::Error(taken));
+    let report = tokio::time::timeout(secs(600), scene.cycle()).await.expect("an end");
+    assert_eq!((report.finished.len(), report.has_failed()), (2, false), "{report:?}");
+}
