@@ -33,6 +33,7 @@
 //! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram) |
 //! | [`swarm`] | the trait [`swarm::Swarm`], what is read of services, tasks and nodes; [`swarm::spec`] edits |
 //! | [`swarm::engine`] | the only code that talks to Docker |
+//! | [`options`] | options of `docker service update` and `create`, as edits of a specification |
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
 //! | [`image`], [`hosts`], [`secret`] | words that all of the above use |
 //! | [`telemetry`] | how a log line looks |
@@ -75,8 +76,10 @@ pub mod heartbeat;
 pub mod hosts;
 pub mod image;
 pub mod ledger;
+pub mod options;
 pub mod registry;
 pub mod secret;
+mod suggest;
 pub mod swarm;
 pub mod telemetry;
 pub mod tls;

@@ -1,8 +1,7 @@
 //! The command line.
 
+use crate::suggest::nearest;
 use std::ffi::OsString;
-
-use super::suggest::nearest;
 
 /// What a process is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

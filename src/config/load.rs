@@ -8,7 +8,6 @@ use jiff::tz::TimeZone;
 
 use super::mistakes::{Mistake, Mistakes};
 use super::shepherd;
-use super::suggest::{UNKNOWN_REMEDY, nearest};
 use super::value::{Value, Zone};
 use super::variables::{Raw, VARIABLES, Variable, Variables};
 use super::{
@@ -16,6 +15,7 @@ use super::{
     Notification, Quarantine, Rollback, Rollout, Selection, Source, Updates,
 };
 use crate::secret::Secret;
+use crate::suggest::{UNKNOWN_REMEDY, nearest};
 
 /// Every variable that begins so is ours, known or not.
 pub(super) const PREFIX: &str = "GANTRY_";
@@ -165,7 +165,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             timeout: v.gantry_update_timeout_seconds.0,
             order: v.gantry_update_order,
             jobs: v.gantry_update_jobs,
-            options: v.gantry_update_options.unwrap_or_default(),
+            options: v.gantry_update_options.unwrap_or_default().0,
             max_starting_per_node: v.gantry_update_max_starting_per_node.0,
         },
         rollout: Rollout {
@@ -175,14 +175,14 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
         },
         rollback: Rollback {
             on_failure: v.gantry_rollback_on_failure,
-            options: v.gantry_rollback_options.unwrap_or_default(),
+            options: v.gantry_rollback_options.unwrap_or_default().0,
         },
         ledger_name: v.gantry_ledger_name.0,
         quarantine: Quarantine { enabled: v.gantry_quarantine, duration: v.gantry_quarantine_seconds.0 },
         cleanup: Cleanup {
             enabled: v.gantry_cleanup_images,
             remover: v.gantry_cleanup_images_remover,
-            options: v.gantry_cleanup_images_options.unwrap_or_default(),
+            options: v.gantry_cleanup_images_options.unwrap_or_default().0,
         },
         images_to_remove: v.gantry_images_to_remove.map_or_else(Vec::new, |images| images.0),
         notification: Notification {

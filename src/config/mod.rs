@@ -13,7 +13,6 @@ mod of_cycle;
 mod policy;
 mod settings;
 mod shepherd;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod value;

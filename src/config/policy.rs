@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::suggest::{UNKNOWN_REMEDY, nearest};
 use super::variables::{LABELS, Labels};
 use super::{Config, LabelMistakes, LookupMethod, UpdateOrder};
+use crate::options::Options;
+use crate::suggest::{UNKNOWN_REMEDY, nearest};
 
 /// Every label that begins so is ours, known or not.
 const PREFIX: &str = "gantry.";
@@ -34,12 +35,12 @@ pub struct ServicePolicy {
     pub timeout: Option<Duration>,
     /// Whether its new task or the end of the old one comes first.
     pub order: UpdateOrder,
-    /// Options of `docker service update`, as written; empty: none.
-    pub update_options: String,
+    /// What else is changed with its update.
+    pub update_options: Options,
     /// Whether it is rolled back when its update failed.
     pub rollback_on_failure: bool,
-    /// Options of `docker service update --rollback`, as written; empty: none.
-    pub rollback_options: String,
+    /// What else is changed with its rollback.
+    pub rollback_options: Options,
     /// Whether it is among the first that get a new image (label `gantry.rollout.canary`).
     pub canary: bool,
     /// What somebody should look at: unknown `gantry.*` labels, labels that are not in effect yet.
@@ -69,9 +70,11 @@ impl ServicePolicy {
             update_jobs: own.update_jobs.unwrap_or(config.updates.jobs),
             timeout: own.update_timeout_seconds.map_or(config.updates.timeout, |seconds| seconds.0),
             order: own.update_order.unwrap_or(config.updates.order),
-            update_options: own.update_options.unwrap_or_else(|| config.updates.options.clone()),
+            update_options: own.update_options.map_or_else(|| config.updates.options.clone(), |own| own.0),
             rollback_on_failure: own.rollback_on_failure.unwrap_or(config.rollback.on_failure),
-            rollback_options: own.rollback_options.unwrap_or_else(|| config.rollback.options.clone()),
+            rollback_options: own
+                .rollback_options
+                .map_or_else(|| config.rollback.options.clone(), |own| own.0),
             canary: own.rollout_canary.unwrap_or(false),
             warnings,
         })

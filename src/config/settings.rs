@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::{EngineAddress, Filter};
+use crate::options::Options;
 use crate::secret::Secret;
 
 /// Everything that a run of Gantry was told: environment and defaults, checked. What one service's labels
@@ -185,8 +186,8 @@ pub struct Updates {
     pub order: UpdateOrder,
     /// Whether jobs are updated, which runs them.
     pub jobs: bool,
-    /// Options of `docker service update`, as written; empty: none.
-    pub options: String,
+    /// What else is changed with each update.
+    pub options: Options,
     /// How many tasks may be starting on one node at once; `None`: no limit.
     pub max_starting_per_node: Option<usize>,
 }
@@ -220,8 +221,8 @@ pub struct Rollout {
 pub struct Rollback {
     /// Whether it is rolled back.
     pub on_failure: bool,
-    /// Options of `docker service update --rollback`, as written; empty: none.
-    pub options: String,
+    /// What else is changed with each rollback.
+    pub options: Options,
 }
 
 /// What happens to a digest that broke a service.
@@ -240,8 +241,8 @@ pub struct Cleanup {
     pub enabled: bool,
     /// The image of the cleaning job; `None`: our own.
     pub remover: Option<String>,
-    /// Options of `docker service create` for the cleaning job, as written; empty: none.
-    pub options: String,
+    /// What is different about the cleaning job.
+    pub options: Options,
 }
 
 /// Who is told of a cycle's end.

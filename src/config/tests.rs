@@ -8,6 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::suggest::nearest;
 
 fn load(environment: &[(&str, &str)]) -> Result<Loaded, Mistakes> {
     Config::load(environment.iter().map(|(name, value)| (name.into(), value.into())))
@@ -219,9 +220,9 @@ fn a_service_without_labels_has_the_settings_of_the_run() {
             60s,
         ),
         order: Auto,
-        update_options: "",
+        update_options: [],
         rollback_on_failure: true,
-        rollback_options: "",
+        rollback_options: [],
         canary: false,
         warnings: [],
     }
@@ -262,13 +263,15 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
         update_jobs: true,
         timeout: None,
         order: Keep,
-        update_options: "--env-add A=B",
+        update_options: [
+            "env-add",
+        ],
         rollback_on_failure: false,
-        rollback_options: "--rollback-monitor 5s",
+        rollback_options: [
+            "rollback-monitor",
+        ],
         canary: true,
         warnings: [
-            "label gantry.rollback.options is accepted, but not in effect yet",
-            "label gantry.update.options is accepted, but not in effect yet",
             "gantry.update.timeout is not a label of Gantry; did you mean gantry.update.timeout_seconds?",
         ],
     }
@@ -386,4 +389,27 @@ proptest! {
         let ours = ours.into_iter().map(|(i, value)| (LABELS[i].name.to_owned(), value));
         let _ = ServicePolicy::of(&config(&[]), &ours.chain(others).collect());
     }
+}
+
+#[test]
+fn slips_are_understood_and_strange_names_are_not_forced_to_be_slips() {
+    let variable = |name| nearest(name, "GANTRY_", VARIABLES.iter().map(|v| v.name));
+    for (written, meant) in [
+        ("GANTRY_LOG_LEVL", Some("GANTRY_LOG_LEVEL")),
+        ("GANTRY_SLEEP_SECOND", Some("GANTRY_SLEEP_SECONDS")),
+        ("GANTRY_UPDATE_WORKERS", Some("GANTRY_UPDATE_NUM_WORKERS")),
+        ("GANTRY_UPDATE_TIMEOUT", Some("GANTRY_UPDATE_TIMEOUT_SECONDS")),
+        ("GANTRY_SERVICE_FILTERS", Some("GANTRY_SERVICES_FILTERS")),
+        ("GANTRY_ROLLBACK_ON_FAILUER", Some("GANTRY_ROLLBACK_ON_FAILURE")),
+        ("GANTRY_", None),
+        ("GANTRY_HELLO", None),
+    ] {
+        assert_eq!(variable(written), meant, "{written}");
+    }
+    assert_eq!(variable(&format!("GANTRY_{}", "UPDATE_".repeat(100_000))), None);
+
+    let label = |name| nearest(name, "gantry.", LABELS.iter().map(|l| l.name));
+    assert_eq!(label("gantry.update.timeout"), Some("gantry.update.timeout_seconds"));
+    assert_eq!(label("gantry.service.excluded"), Some("gantry.services.excluded"));
+    assert_eq!(label("gantry.colour"), None);
 }

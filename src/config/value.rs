@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::mistakes::Mistake;
 use super::{Filter, LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
+use crate::options::{Command, OptionError, Options};
 use crate::secret::Secret;
 
 /// A kind of value.
@@ -22,6 +24,13 @@ pub(super) trait Value: Sized {
     /// Reads a value; in the error stands what was expected, [`Value::EXPECTED`] or something that helps
     /// more with this text.
     fn parse(text: &str) -> Result<Self, &'static str>;
+
+    /// Reads the value of a variable or label, or says what is wrong with it.
+    fn read(name: &str, text: &str) -> Result<Self, Mistake> {
+        Self::parse(text).map_err(|expected| {
+            if Self::IS_SECRET { Mistake::secret(name, expected) } else { Mistake::new(name, text, expected) }
+        })
+    }
 }
 
 /// Kinds of value that are one of several words, in any case.
@@ -246,6 +255,39 @@ impl Value for ManifestOptions {
         }
         Ok(options)
     }
+}
+
+/// Kinds of value that are options of a docker command. They may hold passwords: of one that is wrong, only the
+/// option is shown.
+macro_rules! options {
+    ($($(#[doc = $doc:literal])+ $type:ident: $command:expr, $expected:literal;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Default)]
+        pub(super) struct $type(pub(super) Options);
+
+        impl Value for $type {
+            const EXPECTED: &'static str = $expected;
+            const IS_SECRET: bool = true;
+
+            fn parse(text: &str) -> Result<Self, &'static str> {
+                Options::parse($command, text).map(Self).map_err(|_| $expected)
+            }
+
+            fn read(name: &str, text: &str) -> Result<Self, Mistake> {
+                let mistake = |OptionError { option, expected }| Mistake::new(name, &option, expected);
+                Options::parse($command, text).map(Self).map_err(mistake)
+            }
+        }
+    )+};
+}
+
+options! {
+    /// Options of an update.
+    UpdateOptions: Command::Update, "options of docker service update";
+    /// Options of a rollback.
+    RollbackOptions: Command::Rollback, "options of docker service update";
+    /// Options of a new service.
+    CreateOptions: Command::Create, "options of docker service create";
 }
 
 /// A time zone.

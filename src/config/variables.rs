@@ -20,8 +20,8 @@ use serde::Deserialize;
 use super::engine::DockerHost;
 use super::mistakes::Mistake;
 use super::value::{
-    Count, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, Seconds, Url, Value, Words,
-    Zone,
+    Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
+    Seconds, UpdateOptions, Url, Value, Words, Zone,
 };
 use super::{LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
 use crate::secret::Secret;
@@ -223,10 +223,7 @@ fn is_set<T: Value>(text: Option<&str>) -> Option<&str> {
 
 /// Parses a text or notes the mistake.
 fn parse<T: Value>(name: &str, text: &str, mistakes: &mut Vec<Mistake>) -> Option<T> {
-    let mistake = |expected| {
-        if T::IS_SECRET { Mistake::secret(name, expected) } else { Mistake::new(name, text, expected) }
-    };
-    T::parse(text).map_err(|expected| mistakes.push(mistake(expected))).ok()
+    T::read(name, text).map_err(|mistake| mistakes.push(mistake)).ok()
 }
 
 table! {
@@ -333,8 +330,10 @@ table! {
         /// Also update replicated and global jobs. Updating a job runs it.
         [now] "GANTRY_UPDATE_JOBS" gantry_update_jobs: bool = "false"
             label "gantry.update.jobs" update_jobs;
-        /// Options of `docker service update`, applied to every update.
-        [later] "GANTRY_UPDATE_OPTIONS" gantry_update_options: String
+        /// Options of `docker service update`, such as `--env-add A=B --limit-memory 512m`, applied to the
+        /// specification with every update. They make no update necessary. An option that is not understood
+        /// makes the service an error.
+        [now] "GANTRY_UPDATE_OPTIONS" gantry_update_options: UpdateOptions
             label "gantry.update.options" update_options;
         /// No update starts while so many tasks are starting on one node. 0: no limit.
         [later] "GANTRY_UPDATE_MAX_STARTING_PER_NODE" gantry_update_max_starting_per_node: Limit = "0";
@@ -343,8 +342,8 @@ table! {
         /// Roll a service back when its update failed.
         [now] "GANTRY_ROLLBACK_ON_FAILURE" gantry_rollback_on_failure: bool = "true"
             label "gantry.rollback.on_failure" rollback_on_failure;
-        /// Options of `docker service update --rollback`.
-        [later] "GANTRY_ROLLBACK_OPTIONS" gantry_rollback_options: String
+        /// Options of `docker service update`, applied to the specification that a rollback restores.
+        [now] "GANTRY_ROLLBACK_OPTIONS" gantry_rollback_options: RollbackOptions
             label "gantry.rollback.options" rollback_options;
         /// Stop rolling out an image when this part of its finished updates failed ...
         [now] "GANTRY_ROLLOUT_MAX_FAILURE_RATIO" gantry_rollout_max_failure_ratio: Ratio = "0.1";
@@ -369,8 +368,8 @@ table! {
         /// The image of the job that removes them on each node.
         [now] "GANTRY_CLEANUP_IMAGES_REMOVER" gantry_cleanup_images_remover: String
             else "our own image, when we run as a service";
-        /// Options of `docker service create` for this job.
-        [later] "GANTRY_CLEANUP_IMAGES_OPTIONS" gantry_cleanup_images_options: String;
+        /// Options of `docker service create` for this job, such as `--constraint node.labels.big==true`.
+        [now] "GANTRY_CLEANUP_IMAGES_OPTIONS" gantry_cleanup_images_options: CreateOptions;
         /// Internal. This process is the job on one node: it removes these images there and exits.
         [now] "GANTRY_IMAGES_TO_REMOVE" gantry_images_to_remove: Words;
 

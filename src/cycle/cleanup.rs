@@ -20,9 +20,10 @@ use super::remover::{self, Removal};
 use super::rollout::{Finished, Outcome};
 use crate::config::ServicePolicy;
 use crate::image::ImageRef;
+use crate::options::Ids;
 use crate::registry::Keyring;
 use crate::secret::Secret;
-use crate::swarm::{Listing, Nodes, Spec, Swarm, SwarmError, Task, TaskState};
+use crate::swarm::{Listing, Node, Nodes, Spec, Swarm, SwarmError, Task, TaskState};
 
 /// The name of the service that removes images.
 pub const REMOVER_NAME: &str = "gantry-image-remover";
@@ -112,7 +113,7 @@ async fn everywhere<S: Swarm, R>(
         );
         return Ok(());
     };
-    let spec = remover_spec(context, image, &cleaned.images)?;
+    let spec = remover_spec(context, image, &cleaned.images).await?;
     let reference: ImageRef = image.parse().context("the image remover's image")?;
     let credentials = keyring.find(reference.registry(), login.as_deref()).await?;
     let auth = credentials.map(|credentials| credentials.registry_auth());
@@ -147,7 +148,8 @@ async fn create<S: Swarm>(swarm: &S, spec: &Spec, auth: Option<&Secret>) -> Resu
     }
 }
 
-fn remover_spec<S, R>(context: &Context<S, R>, image: &str, images: &[String]) -> Result<Spec> {
+/// The specification of the service that removes images: what it needs, and what the options make of that.
+async fn remover_spec<S: Swarm, R>(context: &Context<S, R>, image: &str, images: &[String]) -> Result<Spec> {
     const SOCKET: &str = "/var/run/docker.sock";
     let socket = context.itself.as_ref().and_then(|itself| itself.socket.as_deref()).unwrap_or(SOCKET);
     let level = match context.config.log.level {
@@ -174,7 +176,13 @@ fn remover_spec<S, R>(context: &Context<S, R>, image: &str, images: &[String]) -
         },
         "Mode": { "Global": {} },
     });
-    Ok(Spec::from_json(&spec.to_string())?)
+    let spec = Spec::from_json(&spec.to_string())?;
+    let options = &context.config.cleanup.options;
+    let mut ids = Ids::new();
+    for name in options.names() {
+        ids.extend(context.swarm.id_of(&name).await?.map(|id| (name, id)));
+    }
+    spec.with_options(options, &ids).context("GANTRY_CLEANUP_IMAGES_OPTIONS")
 }
 
 /// Collects the removers' reports until every ready node has given one.
@@ -193,9 +201,16 @@ async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cl
                 cleaned.nodes.insert(node.to_owned(), removal);
             }
         }
+        // With constraints, the swarm makes tasks for some nodes only, all of them at once.
+        let is_chosen = |node: &Node| {
+            !context.config.cleanup.options.has("constraint")
+                || tasks.is_empty()
+                || tasks.iter().any(|task| task.node_id == node.id)
+        };
         cleaned.silent = nodes
             .iter()
-            .filter(|node| node.is_ready && node.is_active && !cleaned.nodes.contains_key(&node.name))
+            .filter(|node| node.is_ready && node.is_active && is_chosen(node))
+            .filter(|node| !cleaned.nodes.contains_key(&node.name))
             .map(|node| node.name.clone())
             .collect();
         if cleaned.silent.is_empty() {

@@ -174,7 +174,7 @@ fn asks_registry(candidate: &Candidate, policy: &ServicePolicy) -> bool {
 /// What is sent to a service, now that its turn has come and it was read again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Turn {
-    /// These changes.
+    /// These changes, to what the options make of its specification.
     Send(Edits),
     /// It has the new image by now.
     AlreadyThere,
@@ -185,8 +185,8 @@ pub enum Turn {
 }
 
 impl Update {
-    /// Decides again on what is there now.
-    pub fn turn(&self, service: &Service) -> Turn {
+    /// Decides again on what is there now. `optioned` is the service's specification with the options applied.
+    pub fn turn(&self, service: &Service, optioned: &Facts) -> Turn {
         let facts = service.spec.facts();
         if !self.selection.still_selects(&facts.labels) {
             return Turn::NotOurs;
@@ -204,7 +204,11 @@ impl Update {
                 .platforms
                 .as_ref()
                 .map(|platforms| platforms.iter().map(|p| (p.os.clone(), p.architecture.clone())).collect()),
-            order: order(self.policy.order, facts),
+            order: if self.policy.update_options.has("update-order") {
+                None
+            } else {
+                order(self.policy.order, optioned)
+            },
             force_update: self.force.then(|| facts.force_update + 1),
         })
     }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::config::Filter;
 use crate::hosts::EngineRegistries;
+use crate::options::Name;
 use crate::secret::Secret;
 
 mod config_object;
@@ -113,6 +114,9 @@ pub trait Swarm: Send + Sync + 'static {
         spec: &Spec,
         auth: Option<&Secret>,
     ) -> impl Future<Output = Result<String, SwarmError>> + Send;
+
+    /// The id of a network of the swarm, a secret or a config, or `None` when there is none of this name.
+    fn id_of(&self, name: &Name) -> impl Future<Output = Result<Option<String>, SwarmError>> + Send;
 
     /// Removes a service; one that is gone already is no error.
     fn remove_service(&self, id: &str) -> impl Future<Output = Result<(), SwarmError>> + Send;

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::options::{Ids, OptionError, Options};
+
 /// A specification, as the engine wrote it or as edited. Cheap to clone; one out of a listing is a piece of the
 /// engine's answer, not a copy of it.
 #[derive(Clone)]
@@ -119,10 +121,16 @@ pub const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
 /// How long the swarm waits before it starts a failed task again when the service does not say.
 pub const DEFAULT_RESTART_DELAY: Duration = Duration::from_secs(5);
 
-/// A specification that cannot be read.
+/// A specification that cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the specification: {0}")]
-pub struct SpecError(#[from] serde_json::Error);
+pub enum SpecError {
+    /// It is not what a specification is.
+    #[error("cannot read the specification: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// An option does not fit it.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+}
 
 /// The changes an update makes. What is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -168,6 +176,19 @@ impl Spec {
     pub fn edited(&self, edits: &Edits) -> Result<Self, SpecError> {
         let mut json: Value = serde_json::from_slice(&self.json)?;
         edits.apply(&mut json);
+        Self::from_json(&json.to_string())
+    }
+
+    /// The same specification with these options applied.
+    ///
+    /// # Errors
+    /// An option that does not fit this specification, or that names something without an id.
+    pub fn with_options(&self, options: &Options, ids: &Ids) -> Result<Self, SpecError> {
+        if options.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut json: Value = serde_json::from_slice(&self.json)?;
+        options.apply(&mut json, ids)?;
         Self::from_json(&json.to_string())
     }
 

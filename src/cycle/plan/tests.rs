@@ -265,32 +265,40 @@ fn service(image: &str, edit: impl FnOnce(&mut Value)) -> Service {
     Service::from_json(&json!({ "ID": "id", "Version": { "Index": 7 }, "Spec": spec }).to_string()).unwrap()
 }
 
+/// The turn of an update without options.
+fn turn(update: &Update, service: &Service) -> Turn {
+    update.turn(service, service.spec.facts())
+}
+
 #[test]
 fn when_its_turn_comes_a_service_is_decided_on_again() {
     let unchanged = |_: &mut Value| {};
     let send = |turn: Turn| matches!(turn, Turn::Send(_));
     let update = update();
-    assert!(send(update.turn(&service(&pinned('a'), unchanged))));
-    assert!(send(update.turn(&service(&pinned('a'), |spec| spec["Labels"]["owner"] = "alice".into()))));
-    assert!(send(update.turn(&service(&pinned('a'), |spec| {
-        spec["Mode"] = json!({ "Replicated": { "Replicas": 9 } });
-    }))));
+    assert!(send(turn(&update, &service(&pinned('a'), unchanged))));
+    assert!(send(turn(&update, &service(&pinned('a'), |spec| spec["Labels"]["owner"] = "alice".into()))));
+    assert!(send(turn(
+        &update,
+        &service(&pinned('a'), |spec| {
+            spec["Mode"] = json!({ "Replicated": { "Replicas": 9 } });
+        })
+    )));
     // Somebody was faster.
-    assert_eq!(update.turn(&service(&pinned('b'), unchanged)), Turn::AlreadyThere);
+    assert_eq!(turn(&update, &service(&pinned('b'), unchanged)), Turn::AlreadyThere);
     // Another digest of the same tag, another tag, another name, no digest any more, no image at all.
     for image in [&pinned('c'), "host:5000/team/app:2", "other", "host:5000/team/app:1"] {
-        assert_eq!(update.turn(&service(image, unchanged)), Turn::ChangedTo(image.to_owned()), "{image}");
+        assert_eq!(turn(&update, &service(image, unchanged)), Turn::ChangedTo(image.to_owned()), "{image}");
     }
     let no_image = service("", |spec| spec["TaskTemplate"] = json!({}));
-    assert_eq!(update.turn(&no_image), Turn::ChangedTo(String::new()));
+    assert_eq!(turn(&update, &no_image), Turn::ChangedTo(String::new()));
     // Taken out, by the filter's label or the excluding one; whatever its image is by now.
     for image in [pinned('a'), pinned('b'), pinned('c')] {
         let out = service(&image, |spec| spec["Labels"] = json!({}));
-        assert_eq!(update.turn(&out), Turn::NotOurs);
+        assert_eq!(turn(&update, &out), Turn::NotOurs);
         let off = service(&image, |spec| spec["Labels"]["gantry.enable"] = "false".into());
-        assert_eq!(update.turn(&off), Turn::NotOurs);
+        assert_eq!(turn(&update, &off), Turn::NotOurs);
         let excluded = service(&image, |spec| spec["Labels"]["gantry.services.excluded"] = "true".into());
-        assert_eq!(update.turn(&excluded), Turn::NotOurs);
+        assert_eq!(turn(&update, &excluded), Turn::NotOurs);
     }
 }
 
@@ -303,12 +311,12 @@ fn filters_that_only_the_engine_understands_are_taken_to_hold() {
     let mut update = update();
     update.selection = Arc::new(config(&filters).services);
     let with_x = service(&pinned('a'), |spec| spec["Labels"] = json!({ "x": "" }));
-    assert!(matches!(update.turn(&with_x), Turn::Send(_)));
+    assert!(matches!(turn(&update, &with_x), Turn::Send(_)));
 }
 
 #[test]
 fn a_name_without_a_tag_may_stand_so_in_the_specification() {
-    let edits = |update: &Update, image: &str| match update.turn(&service(image, |_| {})) {
+    let edits = |update: &Update, image: &str| match turn(update, &service(image, |_| {})) {
         Turn::Send(edits) => edits.image,
         other => panic!("{other:?}"),
     };
@@ -317,7 +325,7 @@ fn a_name_without_a_tag_may_stand_so_in_the_specification() {
     assert_eq!(edits(&update, "nginx"), expected);
     assert_eq!(edits(&update, "nginx:latest"), expected);
     assert_eq!(
-        update.turn(&service("nginx:1", |_| {})),
+        turn(&update, &service("nginx:1", |_| {})),
         Turn::ChangedTo("nginx:1".to_owned()),
         "another tag is another image"
     );
@@ -332,7 +340,7 @@ fn what_is_forced_counts_on_from_what_is_there_now() {
                 spec["TaskTemplate"]["ForceUpdate"] = counter.into();
             }
         });
-        match update.turn(&service) {
+        match turn(&update, &service) {
             Turn::Send(edits) => (edits.image.unwrap(), edits.force_update, edits.platforms),
             other => panic!("{other:?}"),
         }
@@ -340,7 +348,7 @@ fn what_is_forced_counts_on_from_what_is_there_now() {
     assert_eq!(forced(None), ("local:1".to_owned(), Some(1), None));
     assert_eq!(forced(Some(41)), ("local:1".to_owned(), Some(42), None));
     // Not forced: the counter stays what it is.
-    let Turn::Send(edits) = super::tests::update().turn(&service(&pinned('a'), |_| {})) else { panic!() };
+    let Turn::Send(edits) = turn(&super::tests::update(), &service(&pinned('a'), |_| {})) else { panic!() };
     assert_eq!(edits.force_update, None);
     assert_eq!(edits.platforms, Some(vec![("linux".to_owned(), "arm64".to_owned())]));
 }

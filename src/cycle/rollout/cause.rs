@@ -87,6 +87,11 @@ pub enum Cause {
         /// Its words.
         message: String,
     },
+    /// An option of `docker service update` does not fit the service; nothing was sent.
+    Unfit {
+        /// The option, and what it needs.
+        message: String,
+    },
     /// A fault of this program; the other services are not concerned.
     Internal {
         /// What happened.
@@ -142,6 +147,7 @@ impl Cause {
             Self::ImageNotFound { .. }
             | Self::NodeDown { .. }
             | Self::Refused { .. }
+            | Self::Unfit { .. }
             | Self::Internal { .. } => false,
         }
     }
@@ -225,6 +231,7 @@ impl fmt::Display for Cause {
             Self::Stopped { message } if message.is_empty() => f.write_str("the swarm stopped the update"),
             Self::Stopped { message } => write!(f, "the swarm stopped the update: {message}"),
             Self::Refused { message } => write!(f, "the engine refused the update: {message}"),
+            Self::Unfit { message } => write!(f, "an option does not fit the service: {message}"),
             Self::Internal { message } => write!(f, "internal error: {message}"),
         }
     }

@@ -9,8 +9,9 @@ use super::machine::{Mark, Terms};
 use super::outcome::{By, Outcome};
 use crate::cycle::Context;
 use crate::cycle::plan::{Turn, Update};
+use crate::options::{Ids, Options};
 use crate::swarm::spec::Edits;
-use crate::swarm::{Change, Service, Spec, Swarm, SwarmError};
+use crate::swarm::{Change, Service, Spec, SpecError, Swarm, SwarmError};
 
 /// How often a service that somebody else keeps changing is read again before giving up. Status writes of
 /// the orchestrator count as changes, so a few are normal.
@@ -92,6 +93,8 @@ impl Attempts {
 pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Result<Sent, Outcome> {
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
     let mut attempts = Attempts::new(Some(PATIENCE));
+    let options = &update.policy.update_options;
+    let ids = ids(context, options, &mut attempts).await.map_err(|error| refused(&error))?;
     // What was last sent without an answer: it may have arrived, and may still do so.
     let mut unanswered: Option<Sent> = None;
     loop {
@@ -109,7 +112,8 @@ pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) 
         if let Some(sent) = unanswered.take_if(has_arrived) {
             return Ok(sent);
         }
-        let edits = match update.turn(&service) {
+        let optioned = service.spec.with_options(options, &ids);
+        let edits = match update.turn(&service, optioned.as_ref().unwrap_or(&service.spec).facts()) {
             Turn::Send(edits) => edits,
             Turn::AlreadyThere => {
                 return Err(Outcome::Unchanged("it has the new image already".to_owned()));
@@ -121,7 +125,9 @@ pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) 
                 return Err(Outcome::Unchanged("it was taken out meanwhile".to_owned()));
             }
         };
-        let spec = service.spec.edited(&edits).map_err(|error| internal(&error))?;
+        let spec = optioned
+            .and_then(|spec| spec.edited(&edits))
+            .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
         let answer =
             context.swarm.update_service(&update.id, service.version, Change::To(&spec), auth.as_ref()).await;
         let sent = Sent { replaced: service.spec, spec };
@@ -144,11 +150,35 @@ pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) 
     }
 }
 
+/// Looks up what options name.
+async fn ids<S: Swarm, R>(
+    context: &Context<S, R>,
+    options: &Options,
+    attempts: &mut Attempts,
+) -> Result<Ids, SwarmError> {
+    let mut ids = Ids::new();
+    for name in options.names() {
+        loop {
+            context.beat();
+            match context.swarm.id_of(&name).await {
+                Ok(id) => {
+                    attempts.answered();
+                    ids.extend(id.map(|id| (name, id)));
+                    break;
+                }
+                Err(error) => attempts.again(error).await?,
+            }
+        }
+    }
+    Ok(ids)
+}
+
 /// Takes an update back, while the service still carries it.
 ///
 /// The swarm's own rollback (`rollback=previous`) is used when it would restore exactly what was replaced:
 /// it follows the service's rollback configuration. When somebody has changed something else meanwhile,
-/// only the image goes back, and their change stays.
+/// only the image goes back, and their change stays. Options for rollbacks make the swarm's own one impossible:
+/// what was replaced is then sent as it was, with the options applied.
 pub(super) async fn take_back<S: Swarm, R>(
     context: &Context<S, R>,
     update: &Update,
@@ -156,7 +186,13 @@ pub(super) async fn take_back<S: Swarm, R>(
     terms: &Terms,
 ) -> TakenBack {
     let mut attempts = Attempts::new(None);
-    let mut may_swap = true;
+    // A rollback replaces the tasks anyway.
+    let options = update.policy.rollback_options.without("force");
+    let ids = match ids(context, &options, &mut attempts).await {
+        Ok(ids) => ids,
+        Err(error) => return TakenBack::NotSent(not_sent(&error)),
+    };
+    let mut may_swap = !options.change_anything();
     let mut is_unanswered = false;
     loop {
         context.beat();
@@ -178,11 +214,14 @@ pub(super) async fn take_back<S: Swarm, R>(
             return TakenBack::Over(Outcome::Superseded(format!("somebody changed it to {image}")));
         }
         let is_swap = may_swap && is_untouched(&service, sent);
-        let spec = match service.spec.edited(&restoring(sent)) {
+        let restored = if is_untouched(&service, sent) {
+            Ok(sent.replaced.clone())
+        } else {
+            service.spec.edited(&restoring(sent))
+        };
+        let spec = match restored.and_then(|spec| spec.with_options(&options, &ids)) {
             Ok(spec) => spec,
-            Err(error) => {
-                return TakenBack::NotSent(Cause::Internal { message: words(&error.to_string()) });
-            }
+            Err(error) => return TakenBack::NotSent(unfit(&error)),
         };
         let change = if is_swap { Change::Back(&service.spec) } else { Change::To(&spec) };
         match context.swarm.update_service(&update.id, service.version, change, None).await {
@@ -225,6 +264,11 @@ fn not_sent(error: &SwarmError) -> Cause {
     Cause::Refused { message: words(&error.to_string()) }
 }
 
-fn internal(error: &dyn std::fmt::Display) -> Outcome {
-    Outcome::Failed { cause: Cause::Internal { message: words(&error.to_string()) } }
+/// An option that does not fit a specification is the user's to correct; all else is a fault of ours.
+fn unfit(error: &SpecError) -> Cause {
+    let message = words(&error.to_string());
+    match error {
+        SpecError::Option(_) => Cause::Unfit { message },
+        SpecError::Unreadable(_) => Cause::Internal { message },
+    }
 }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::config::{EngineAddress, Filter};
 use crate::hosts::EngineRegistries;
+use crate::options::Name;
 use crate::secret::Secret;
 
 mod log;
@@ -135,6 +136,22 @@ impl Swarm for Engine {
         let answer = self.transport.call(request).await?;
         let created: CreatedJson = serde_json::from_slice(&answer).map_err(|error| unreadable(&error))?;
         Ok(created.id)
+    }
+
+    async fn id_of(&self, name: &Name) -> Result<Option<String>, SwarmError> {
+        let (kind, name) = match name {
+            Name::Network(name) => {
+                let path = format!("/networks/{}?scope=swarm", encode(name));
+                let found: Option<NetworkJson> = self.find(path).await?;
+                return Ok(found.map(|network| network.id));
+            }
+            Name::Secret(name) => ("secrets", name),
+            Name::Config(name) => ("configs", name),
+        };
+        // The filter also finds longer names.
+        let filters = any_of("name", std::slice::from_ref(name));
+        let found: Vec<NamedJson> = self.get(format!("/{kind}?filters={}", encode(&filters))).await?;
+        Ok(found.into_iter().find(|named| named.spec.name == *name).map(|named| named.id))
     }
 
     async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
@@ -278,6 +295,28 @@ struct SwarmJson {
 struct WarningsJson {
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     warnings: Vec<String>,
+}
+
+/// A network's id is written `Id`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkJson {
+    id: String,
+}
+
+/// A secret or config.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NamedJson {
+    #[serde(rename = "ID")]
+    id: String,
+    spec: NamedSpecJson,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NamedSpecJson {
+    name: String,
 }
 
 #[derive(Deserialize)]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
+use gantry::options::Name;
 use gantry::secret::Secret;
 use gantry::swarm::{
     Change, ConfigObject, Container, EngineView, Listing, LocalImage, Node, Role, Service, Spec, Swarm,
@@ -261,6 +262,10 @@ impl Swarm for FakeSwarm {
         let auth = auth.map(|auth| auth.reveal().to_owned());
         let name = spec.facts().name.clone();
         self.request(Call::Create, Some(&name), |world| world.create(spec, auth)).await
+    }
+
+    async fn id_of(&self, name: &Name) -> Result<Option<String>, SwarmError> {
+        self.request(Call::Named, None, |world| Ok(world.named.get(name).cloned())).await
     }
 
     async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {

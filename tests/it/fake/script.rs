@@ -17,6 +17,7 @@ pub enum Call {
     Nodes,
     Update,
     Create,
+    Named,
     Remove,
     Log,
     Changes,

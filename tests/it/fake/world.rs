@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry::hosts::EngineRegistries;
+use gantry::options::Name;
 use gantry::swarm::{ConfigObject, Service, ServiceStatus, Spec, TaskState, UpdateState, UpdateStatus};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -163,6 +164,8 @@ pub struct World {
     pub clock_step: jiff::SignedDuration,
     /// What `GET /info` says of registries.
     pub registries: EngineRegistries,
+    /// The ids of networks, secrets and configs.
+    pub named: BTreeMap<Name, String>,
     /// Service ids by name.
     pub(super) names: HashMap<String, String>,
     /// Tasks that wait for a node.
@@ -190,6 +193,7 @@ impl World {
                 insecure_cidrs: vec!["127.0.0.0/8".to_owned()],
                 ..EngineRegistries::default()
             },
+            named: BTreeMap::new(),
             names: HashMap::new(),
             pending: BTreeSet::new(),
             due: BTreeMap::new(),

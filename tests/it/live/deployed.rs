@@ -154,6 +154,26 @@ fn the_replaced_image_goes_from_all_nodes_unless_somebody_needs_it() {
 }
 
 #[test]
+fn the_image_remover_goes_where_its_options_let_it() {
+    let stage = Stage::cleaning();
+    let old = stage.image("web", "1", &[]);
+    let service = stage.service("web", &old, &["--mode", "global"]);
+    stage.image("web", "2", &[]);
+    let options =
+        "--constraint node.hostname==node2 --limit-memory 128m --log-driver json-file --detach --init";
+    let run = stage
+        .gantry()
+        .set("GANTRY_CLEANUP_IMAGES", "true")
+        .set("GANTRY_CLEANUP_IMAGES_REMOVER", &own_image(&stage))
+        .set("GANTRY_CLEANUP_IMAGES_OPTIONS", options)
+        .run();
+    assert_eq!((run.code, run.outcome(&service)), (Some(0), "updated"), "{run}");
+    assert_eq!([1, 2, 3].map(|node| has_image(&stage, node, &old)), [true, false, true], "{run}");
+    assert!(run.lines.iter().all(|line| line.level() != "WARN"), "nobody was waited for in vain: {run}");
+    no_remover_is_left(&stage);
+}
+
+#[test]
 fn it_updates_itself_first_survives_that_and_cleans_up_after_itself() {
     let stage = Stage::cleaning();
     let (old, old_web) = (copy_of_own_image(&stage, "1"), stage.image("web", "1", &[]));

@@ -16,6 +16,7 @@ mod deployed;
 mod failing;
 mod inspection;
 mod meanwhile;
+mod options;
 mod outages;
 mod pacing;
 mod remembering;

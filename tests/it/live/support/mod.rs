@@ -14,4 +14,4 @@ pub(crate) use http::{Answer, Request};
 pub(crate) use lab::{Lab, wait};
 pub(crate) use registry::Registry;
 pub(crate) use service::Service;
-pub(crate) use stage::{Image, Stage};
+pub(crate) use stage::{Image, LABEL, Stage};

@@ -1,11 +1,11 @@
 //! The known name that somebody probably meant.
 
 /// What to do when none is near.
-pub(super) const UNKNOWN_REMEDY: &str = "gantry --help lists them all";
+pub(crate) const UNKNOWN_REMEDY: &str = "gantry --help lists them all";
 
 /// The known name nearest to `name`, unless they have too little in common to be worth a mention.
 /// `prefix` is what all of them begin with; it says nothing about what was meant.
-pub(super) fn nearest(
+pub(crate) fn nearest(
     name: &str,
     prefix: &str,
     known: impl Iterator<Item = &'static str>,
@@ -29,37 +29,8 @@ pub(super) fn nearest(
 
 /// Whether `whole` has all the words of `part`, in their order, and there are at least two of them.
 fn has_words_of(whole: &str, part: &str) -> bool {
-    let words = |name: &str| -> Vec<String> { name.split(['_', '.']).map(str::to_owned).collect() };
+    let words = |name: &str| -> Vec<String> { name.split(['_', '.', '-']).map(str::to_owned).collect() };
     let mut whole = words(whole).into_iter();
     let part = words(part);
     part.len() >= 2 && part.iter().all(|word| whole.any(|w| w == *word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::variables::{LABELS, VARIABLES};
-    use super::*;
-
-    #[test]
-    fn slips_are_understood_and_strange_names_are_not_forced_to_be_slips() {
-        let variable = |name| nearest(name, "GANTRY_", VARIABLES.iter().map(|v| v.name));
-        for (written, meant) in [
-            ("GANTRY_LOG_LEVL", Some("GANTRY_LOG_LEVEL")),
-            ("GANTRY_SLEEP_SECOND", Some("GANTRY_SLEEP_SECONDS")),
-            ("GANTRY_UPDATE_WORKERS", Some("GANTRY_UPDATE_NUM_WORKERS")),
-            ("GANTRY_UPDATE_TIMEOUT", Some("GANTRY_UPDATE_TIMEOUT_SECONDS")),
-            ("GANTRY_SERVICE_FILTERS", Some("GANTRY_SERVICES_FILTERS")),
-            ("GANTRY_ROLLBACK_ON_FAILUER", Some("GANTRY_ROLLBACK_ON_FAILURE")),
-            ("GANTRY_", None),
-            ("GANTRY_HELLO", None),
-        ] {
-            assert_eq!(variable(written), meant, "{written}");
-        }
-        assert_eq!(variable(&format!("GANTRY_{}", "UPDATE_".repeat(100_000))), None);
-
-        let label = |name| nearest(name, "gantry.", LABELS.iter().map(|l| l.name));
-        assert_eq!(label("gantry.update.timeout"), Some("gantry.update.timeout_seconds"));
-        assert_eq!(label("gantry.service.excluded"), Some("gantry.services.excluded"));
-        assert_eq!(label("gantry.colour"), None);
-    }
 }

@@ -1,0 +1,179 @@
+//! The edits that options make to a specification. Each touches its own field and nothing beside it, and one
+//! that is in effect already changes nothing: the same options are applied with every update.
+
+#![allow(
+    clippy::unnecessary_wraps,
+    reason = "every edit in the table has the same type, those that cannot fail too"
+)]
+
+use serde_json::{Map, Value, json};
+
+use super::{Ids, Name, OptionError, Options};
+
+/// What an option does to a specification.
+pub(super) enum Edit {
+    /// Nothing: it is about the command, not the service.
+    Nothing,
+    /// It is not accepted; what to do instead, in words that follow "expected".
+    Refused(&'static str),
+    /// Its last value stands at this path.
+    Set(&'static str),
+    /// Its last value stands in the object at this path, which needs the others too.
+    SetWith(&'static str, &'static str, fn() -> Value),
+    /// Something else.
+    Do(fn(&mut Editing<'_>, &[Value]) -> Result<(), OptionError>),
+}
+
+impl std::fmt::Debug for Edit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Edit")
+    }
+}
+
+/// A specification while it is edited.
+pub(super) struct Editing<'a> {
+    pub(super) spec: &'a mut Value,
+    pub(super) options: &'a Options,
+    pub(super) ids: &'a Ids,
+}
+
+pub(super) type Done = Result<(), OptionError>;
+
+impl Editing<'_> {
+    /// Makes one option's edit.
+    pub(super) fn make(&mut self, edit: &Edit, values: &[Value]) -> Done {
+        match edit {
+            Edit::Nothing | Edit::Refused(_) => {}
+            Edit::Set(path) => self.set(path, values),
+            Edit::SetWith(path, field, defaults) => {
+                let object = self.at(path);
+                if !object.is_object() {
+                    *object = defaults();
+                }
+                self.set(&format!("{path}/{field}"), values);
+            }
+            Edit::Do(edit) => edit(self, values)?,
+        }
+        Ok(())
+    }
+
+    /// What stands at a path; what leads there is made where it is missing.
+    pub(super) fn at(&mut self, path: &str) -> &mut Value {
+        path.split('/').skip(1).fold(&mut *self.spec, |value, step| {
+            if !value.is_object() {
+                *value = json!({});
+            }
+            &mut value[step]
+        })
+    }
+
+    pub(super) fn set(&mut self, path: &str, values: &[Value]) {
+        if let Some(last) = values.last() {
+            *self.at(path) = last.clone();
+        }
+    }
+
+    pub(super) fn object(&mut self, path: &str) -> &mut Map<String, Value> {
+        let value = self.at(path);
+        if !value.is_object() {
+            *value = json!({});
+        }
+        value.as_object_mut().unwrap_or_else(|| unreachable!("made an object above"))
+    }
+
+    pub(super) fn list(&mut self, path: &str) -> &mut Vec<Value> {
+        let value = self.at(path);
+        if !value.is_array() {
+            *value = json!([]);
+        }
+        value.as_array_mut().unwrap_or_else(|| unreachable!("made a list above"))
+    }
+
+    /// The list at a path, if there is one: what removes makes nothing.
+    pub(super) fn present_list(&mut self, path: &str) -> Option<&mut Vec<Value>> {
+        self.spec.pointer_mut(path).and_then(Value::as_array_mut)
+    }
+
+    /// Puts `KEY=VALUE` pairs into an object.
+    pub(super) fn put_pairs(&mut self, path: &str, pairs: &[Value]) -> Done {
+        let object = self.object(path);
+        for pair in texts(pairs) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            object.insert(key.to_owned(), json!(value));
+        }
+        Ok(())
+    }
+
+    /// Removes keys from an object.
+    pub(super) fn remove_keys(&mut self, path: &str, keys: &[Value]) -> Done {
+        if let Some(object) = self.spec.pointer_mut(path).and_then(Value::as_object_mut) {
+            for key in texts(keys) {
+                object.shift_remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to a list what is not in it.
+    pub(super) fn add_each(&mut self, path: &str, values: &[Value]) -> Done {
+        let list = self.list(path);
+        for value in values {
+            if !list.contains(value) {
+                list.push(value.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// The same with a list of texts that the CLI sorts.
+    pub(super) fn add_sorted(&mut self, path: &str, values: &[Value]) -> Done {
+        self.add_each(path, values)?;
+        self.list(path).sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+        Ok(())
+    }
+
+    /// Removes from a list what is equal.
+    pub(super) fn remove_each(&mut self, path: &str, values: &[Value]) -> Done {
+        if let Some(list) = self.present_list(path) {
+            list.retain(|value| !values.contains(value));
+        }
+        Ok(())
+    }
+
+    /// Removes from a list of objects those with one of these names, which stand at `name` in each.
+    pub(super) fn remove_named(&mut self, path: &str, name: &str, names: &[Value]) -> Done {
+        if let Some(list) = self.present_list(path) {
+            list.retain(|value| value.pointer(name).is_none_or(|name| !names.contains(name)));
+        }
+        Ok(())
+    }
+
+    /// Puts objects into a list, each in the place of the one that has the same name at `name`.
+    pub(super) fn put_named(&mut self, path: &str, name: &str, values: &[Value]) {
+        let list = self.list(path);
+        for value in values {
+            match list.iter_mut().find(|present| present.pointer(name) == value.pointer(name)) {
+                Some(present) => present.clone_from(value),
+                None => list.push(value.clone()),
+            }
+        }
+    }
+
+    /// The id of something that an option names.
+    pub(super) fn id(&self, name: &Name) -> Result<String, OptionError> {
+        let id = self.ids.get(name).cloned();
+        id.ok_or_else(|| OptionError::new(name.to_string(), "one that exists"))
+    }
+}
+
+pub(super) fn texts(values: &[Value]) -> impl Iterator<Item = &str> {
+    values.iter().filter_map(Value::as_str)
+}
+
+pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+pub(super) fn is_on(values: &[Value]) -> bool {
+    values.last().is_some_and(|value| value == true)
+}

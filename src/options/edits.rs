@@ -1,0 +1,384 @@
+//! The edits of single options that are more than a value at a path.
+
+#![allow(
+    clippy::unnecessary_wraps,
+    reason = "every edit in the table has the same type, those that cannot fail too"
+)]
+
+use serde_json::{Value, json};
+
+use super::apply::{Done, Editing, is_on, text, texts};
+use super::value::key;
+use super::{Name, OptionError};
+
+/// Where a service's tasks are attached to networks; `/Networks` is where old clients wrote it.
+const NETWORKS: &str = "/TaskTemplate/Networks";
+const CONTAINER: &str = "/TaskTemplate/ContainerSpec";
+const RESOURCES: &str = "/TaskTemplate/Resources/Reservations/GenericResources";
+
+/// What must be there for a service's updates when nothing was: the engine's own defaults, as a lone field
+/// would make the others zero. There is no order: that is `GANTRY_UPDATE_ORDER`'s to say.
+pub(super) fn update_defaults() -> Value {
+    json!({
+        "Parallelism": 1,
+        "Delay": 0,
+        "FailureAction": "pause",
+        "Monitor": 5_000_000_000_u64,
+        "MaxFailureRatio": 0,
+    })
+}
+
+/// The same for restarts.
+pub(super) fn restart_defaults() -> Value {
+    json!({ "Condition": "any", "Delay": 5_000_000_000_u64, "MaxAttempts": 0 })
+}
+
+pub(super) fn force(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    if is_on(values) {
+        let counter = editing.at("/TaskTemplate/ForceUpdate");
+        *counter = json!(counter.as_u64().unwrap_or_default().saturating_add(1));
+    }
+    Ok(())
+}
+
+pub(super) fn replicas(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    if editing.spec.pointer("/Mode/Replicated").is_none_or(Value::is_null) {
+        return Err(OptionError::new("--replicas", "a replicated service, which this one is not"));
+    }
+    editing.set("/Mode/Replicated/Replicas", values);
+    Ok(())
+}
+
+/// Ports that are published together: several may stand in one value.
+fn ports(values: &[Value]) -> Vec<&Value> {
+    values.iter().filter_map(Value::as_array).flatten().collect()
+}
+
+/// Protocol, container's port and mode of a port; and the published one.
+fn port_key(port: &Value) -> (String, u64, String, u64) {
+    let word = |key: &str, default: &str| match text(port, key) {
+        "" => default.to_owned(),
+        word => word.to_owned(),
+    };
+    let number = |key: &str| port.get(key).and_then(Value::as_u64).unwrap_or_default();
+    (word("/Protocol", "tcp"), number("TargetPort"), word("/PublishMode", "ingress"), number("PublishedPort"))
+}
+
+pub(super) fn unpublish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let key = |port: &Value| {
+        let (protocol, target, mode, _) = port_key(port);
+        (protocol, target, mode)
+    };
+    let gone: Vec<_> = ports(values).into_iter().map(key).collect();
+    // The CLI gives a service without any an endpoint here too.
+    editing.list("/EndpointSpec/Ports").retain(|port| !gone.contains(&key(port)));
+    Ok(())
+}
+
+pub(super) fn publish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    publish_as_written(editing, values)?;
+    editing.list("/EndpointSpec/Ports").sort_by_cached_key(|port| {
+        let (protocol, target, mode, published) = port_key(port);
+        format!("{published}:{target}/{protocol}/{mode}")
+    });
+    Ok(())
+}
+
+/// The CLI sorts the ports of an update, and leaves those of a new service as they were written.
+pub(super) fn publish_as_written(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let list = editing.list("/EndpointSpec/Ports");
+    for port in ports(values) {
+        if !list.iter().any(|present| port_key(present) == port_key(port)) {
+            list.push(port.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Brings attachments from where old clients wrote them to where they belong now.
+fn move_networks(editing: &mut Editing<'_>) {
+    let Some(old) = editing.spec.as_object_mut().and_then(|spec| spec.shift_remove("Networks")) else {
+        return;
+    };
+    let list = editing.list(NETWORKS);
+    if list.is_empty()
+        && let Value::Array(old) = old
+    {
+        *list = old;
+    }
+}
+
+pub(super) fn detach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    move_networks(editing);
+    let gone = texts(values)
+        .map(|name| editing.id(&Name::Network(name.to_owned())).map(Value::from))
+        .collect::<Result<Vec<_>, _>>()?;
+    editing.remove_named(NETWORKS, "/Target", &gone)
+}
+
+pub(super) fn attach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    move_networks(editing);
+    for network in values {
+        let mut network = network.clone();
+        let name = Name::Network(text(&network, "/Target").to_owned());
+        network["Target"] = json!(editing.id(&name)?);
+        editing.put_named(NETWORKS, "/Target", &[network]);
+    }
+    editing.list(NETWORKS).sort_by(|a, b| text(a, "/Target").cmp(text(b, "/Target")));
+    Ok(())
+}
+
+pub(super) fn add_resources(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    editing.put_named(RESOURCES, "/DiscreteResourceSpec/Kind", values);
+    Ok(())
+}
+
+pub(super) fn remove_resources(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    editing.remove_named(RESOURCES, "/DiscreteResourceSpec/Kind", values)
+}
+
+/// A driver comes with the options that are given, and with no others.
+pub(super) fn log_driver(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let Some(name) = texts(values).last().filter(|name| !name.is_empty()) else { return Ok(()) };
+    let options = editing.options.values("log-opt");
+    *editing.at("/TaskTemplate/LogDriver") = json!({ "Name": name });
+    if !options.is_empty() {
+        editing.put_pairs("/TaskTemplate/LogDriver/Options", options)?;
+    }
+    Ok(())
+}
+
+pub(super) fn remove_variables(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let gone: Vec<&str> = texts(values).collect();
+    if let Some(list) = editing.present_list("/TaskTemplate/ContainerSpec/Env") {
+        list.retain(|variable| variable.as_str().is_none_or(|variable| !gone.contains(&key(variable))));
+    }
+    Ok(())
+}
+
+pub(super) fn add_variables(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let list = editing.list("/TaskTemplate/ContainerSpec/Env");
+    for variable in texts(values) {
+        let has_its_name = |present: &&mut Value| present.as_str().map(key) == Some(key(variable));
+        match list.iter_mut().find(has_its_name) {
+            Some(present) => *present = json!(variable),
+            None => list.push(json!(variable)),
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn add_mounts(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let path = format!("{CONTAINER}/Mounts");
+    editing.put_named(&path, "/Target", values);
+    let place = |mount: &Value| (text(mount, "/Source").to_owned(), text(mount, "/Target").to_owned());
+    editing.list(&path).sort_by_cached_key(place);
+    Ok(())
+}
+
+pub(super) fn add_ulimits(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let path = format!("{CONTAINER}/Ulimits");
+    editing.put_named(&path, "/Name", values);
+    editing.list(&path).sort_by(|a, b| text(a, "/Name").cmp(text(b, "/Name")));
+    Ok(())
+}
+
+pub(super) fn add_secrets(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    for secret in values {
+        let mut secret = secret.clone();
+        let name = Name::Secret(text(&secret, "/SecretName").to_owned());
+        secret["SecretID"] = json!(editing.id(&name)?);
+        editing.put_named(&format!("{CONTAINER}/Secrets"), "/File/Name", &[secret]);
+    }
+    Ok(())
+}
+
+pub(super) fn add_configs(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    for config in values {
+        let mut config = config.clone();
+        let name = Name::Config(text(&config, "/ConfigName").to_owned());
+        config["ConfigID"] = json!(editing.id(&name)?);
+        editing.put_named(&format!("{CONTAINER}/Configs"), "/File/Name", &[config]);
+    }
+    Ok(())
+}
+
+/// Only those that are files: others belong to a credential specification.
+pub(super) fn remove_configs(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    if let Some(list) = editing.present_list("/TaskTemplate/ContainerSpec/Configs") {
+        let is_gone = |config: &Value| {
+            config.get("Runtime").is_none_or(Value::is_null)
+                && config.get("ConfigName").is_some_and(|name| values.contains(name))
+        };
+        list.retain(|config| !is_gone(config));
+    }
+    Ok(())
+}
+
+/// One that is a config also needs that config among the service's, for the engine rather than as a file.
+pub(super) fn credential_spec(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let Some(mut spec) = values.last().cloned() else { return Ok(()) };
+    let configs = format!("{CONTAINER}/Configs");
+    let is_for_engine = |config: &Value| config.get("Runtime").is_some_and(|runtime| !runtime.is_null());
+    if let Some(list) = editing.present_list(&configs) {
+        list.retain(|config| !is_for_engine(config));
+    }
+    if spec.is_null() {
+        if let Some(privileges) = editing.spec.pointer_mut("/TaskTemplate/ContainerSpec/Privileges")
+            && let Some(privileges) = privileges.as_object_mut()
+        {
+            privileges.shift_remove("CredentialSpec");
+        }
+        return Ok(());
+    }
+    if let Some(name) = spec.get("Config").and_then(Value::as_str).map(str::to_owned) {
+        let id = editing.id(&Name::Config(name.clone()))?;
+        let config = json!({ "Runtime": {}, "ConfigID": id, "ConfigName": name });
+        editing.add_each(&configs, &[config])?;
+        spec["Config"] = json!(id);
+    }
+    *editing.at("/TaskTemplate/ContainerSpec/Privileges/CredentialSpec") = spec;
+    Ok(())
+}
+
+/// `HOST` is removed everywhere, `HOST:IP` from that address; an address without a name goes with it.
+pub(super) fn remove_hosts(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let gone: Vec<(&str, &str)> =
+        texts(values).map(|host| host.split_once(':').unwrap_or((host, ""))).collect();
+    let Some(list) = editing.present_list("/TaskTemplate/ContainerSpec/Hosts") else { return Ok(()) };
+    list.retain_mut(|entry| {
+        let Some(line) = entry.as_str() else { return true };
+        let mut words = line.split_whitespace();
+        let Some(ip) = words.next() else { return true };
+        let is_gone =
+            |name: &str| gone.iter().any(|(host, at)| *host == name && (at.is_empty() || *at == ip));
+        let (out, left): (Vec<&str>, Vec<&str>) = words.partition(|name| is_gone(name));
+        if out.is_empty() {
+            return true;
+        }
+        let has_names = !left.is_empty();
+        *entry = json!(format!("{ip} {}", left.join(" ")));
+        has_names
+    });
+    Ok(())
+}
+
+/// Stands for the whole list that the service has.
+const RESET: &str = "RESET";
+
+/// Capabilities as the CLI writes them: `net_admin` is `CAP_NET_ADMIN`.
+fn capabilities(values: &[Value]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for value in texts(values) {
+        let name = value.trim().to_uppercase();
+        let name = if name == "ALL" || name == RESET || name.starts_with("CAP_") {
+            name
+        } else {
+            format!("CAP_{name}")
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+impl Editing<'_> {
+    fn present_capabilities(&mut self, field: &str) -> Vec<String> {
+        self.present_list(&format!("{CONTAINER}/{field}")).map_or_else(Vec::new, |list| capabilities(list))
+    }
+
+    fn write_capabilities(&mut self, field: &str, mut names: Vec<String>) {
+        let path = format!("{CONTAINER}/{field}");
+        if names.is_empty() && self.present_list(&path).is_none() {
+            return;
+        }
+        names.sort();
+        if names.iter().any(|name| name == "ALL") {
+            names = vec!["ALL".to_owned()];
+        }
+        *self.list(&path) = names.into_iter().map(Value::from).collect();
+    }
+}
+
+/// One that was added before is added no more; else it is dropped. What is also to be added is not dropped.
+pub(super) fn drop_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let (to_drop, to_add) = (capabilities(values), capabilities(editing.options.values("cap-add")));
+    let has = |names: &[String], name: &str| names.iter().any(|it| it == name);
+    let mut added = editing.present_capabilities("CapabilityAdd");
+    let mut dropped = editing.present_capabilities("CapabilityDrop");
+    if has(&to_add, RESET) {
+        added.clear();
+    }
+    if has(&to_drop, RESET) {
+        dropped.clear();
+    }
+    for name in to_drop.into_iter().filter(|name| name != RESET && !has(&to_add, name)) {
+        if has(&added, &name) {
+            added.retain(|it| *it != name);
+        } else if !has(&dropped, &name) {
+            dropped.push(name);
+        }
+    }
+    editing.write_capabilities("CapabilityAdd", added);
+    editing.write_capabilities("CapabilityDrop", dropped);
+    Ok(())
+}
+
+/// One that was dropped before is dropped no more; else it is added.
+pub(super) fn add_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let to_add = capabilities(values);
+    let has = |names: &[String], name: &str| names.iter().any(|it| it == name);
+    let mut added = editing.present_capabilities("CapabilityAdd");
+    let mut dropped = editing.present_capabilities("CapabilityDrop");
+    if has(&to_add, RESET) {
+        added.clear();
+    }
+    for name in to_add.into_iter().filter(|name| name != RESET) {
+        if has(&dropped, &name) {
+            dropped.retain(|it| *it != name);
+        } else if !has(&added, &name) {
+            added.push(name);
+        }
+    }
+    editing.write_capabilities("CapabilityAdd", added);
+    editing.write_capabilities("CapabilityDrop", dropped);
+    Ok(())
+}
+
+const HEALTH: &str = "/TaskTemplate/ContainerSpec/Healthcheck";
+
+/// A check that was switched off is on again as soon as something is said about it.
+fn switch_health_check_on(editing: &mut Editing<'_>) {
+    let check = editing.object(HEALTH);
+    if check.get("Test").is_some_and(|test| test[0] == "NONE") {
+        check.shift_remove("Test");
+    }
+}
+
+pub(super) fn no_health_check(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    if is_on(values) {
+        *editing.at(HEALTH) = json!({ "Test": ["NONE"] });
+    } else {
+        switch_health_check_on(editing);
+    }
+    Ok(())
+}
+
+pub(super) fn health_command(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    switch_health_check_on(editing);
+    let command = texts(values).last().unwrap_or_default();
+    let check = editing.object(HEALTH);
+    if command.is_empty() {
+        check.shift_remove("Test");
+    } else {
+        check.insert("Test".to_owned(), json!(["CMD-SHELL", command]));
+    }
+    Ok(())
+}
+
+pub(super) fn health(editing: &mut Editing<'_>, field: &str, values: &[Value]) -> Done {
+    switch_health_check_on(editing);
+    editing.set(&format!("{HEALTH}/{field}"), values);
+    Ok(())
+}

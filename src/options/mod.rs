@@ -1,0 +1,329 @@
+//! Options of `docker service update` and `docker service create`: from a text to edits of a specification.
+//!
+//! ```text
+//! text --words--> words --table, value--> Options --apply, edits--> the specification's JSON
+//! ```
+//!
+//! The semantics are those of the docker CLI (docker/cli `cli/command/service`), with what follows from the same
+//! options being applied again and again: an option that is in effect already changes nothing. Nothing here
+//! asks anybody: the ids of networks, secrets and configs come in as [`Ids`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+mod apply;
+mod edits;
+mod number;
+mod syntax;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+mod words;
+
+pub use table::{In, Known, OPTIONS};
+pub use value::Kind;
+
+use crate::suggest;
+
+/// The command that options are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `docker service update`.
+    Update,
+    /// `docker service update --rollback`. The CLI combines that with hardly any option; here all are edits
+    /// of the specification that is restored.
+    Rollback,
+    /// `docker service create`, for the image remover.
+    Create,
+}
+
+/// Options that were understood.
+#[derive(Clone, Default, PartialEq)]
+pub struct Options {
+    /// In the order of the table.
+    given: Vec<Given>,
+}
+
+/// One option and all its values, in the order in which they were written.
+#[derive(Clone)]
+struct Given {
+    known: &'static Known,
+    values: Vec<Value>,
+}
+
+impl PartialEq for Given {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.known, other.known) && self.values == other.values
+    }
+}
+
+impl Eq for Options {}
+
+/// Something that has a name, where a specification holds its id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// A network, by its name or id.
+    Network(String),
+    /// A secret, by its name.
+    Secret(String),
+    /// A config, by its name.
+    Config(String),
+}
+
+/// The ids of what options name, as far as there are such things.
+pub type Ids = BTreeMap<Name, String>;
+
+/// An option that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{option}: expected {expected}")]
+pub struct OptionError {
+    /// The option, with its value where that may be shown.
+    pub option: String,
+    /// What was expected instead, in words.
+    pub expected: String,
+}
+
+impl OptionError {
+    fn new(option: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self { option: option.into(), expected: expected.into() }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(name) => write!(f, "a network {name:?}"),
+            Self::Secret(name) => write!(f, "a secret {name:?}"),
+            Self::Config(name) => write!(f, "a config {name:?}"),
+        }
+    }
+}
+
+impl Command {
+    /// Whether the command has this option.
+    pub fn has(self, known: &Known) -> bool {
+        match known.commands {
+            In::Both => true,
+            In::Update => self != Self::Create,
+            In::Create => self == Self::Create,
+        }
+    }
+
+    fn find(self, name: &str) -> Result<&'static Known, OptionError> {
+        let mut options = OPTIONS.iter().filter(|known| self.has(known));
+        options.clone().find(|known| known.name == name).ok_or_else(|| {
+            let shown = name.escape_debug().to_string();
+            let expected = match suggest::nearest(name, "", options.by_ref().map(|known| known.name)) {
+                Some(known) => format!("an option of {self}; did you mean --{known}?"),
+                None => format!("an option of {self}"),
+            };
+            OptionError::new(format!("--{shown}"), expected)
+        })
+    }
+
+    fn find_short(self, short: char) -> Result<&'static Known, OptionError> {
+        let known = OPTIONS.iter().find(|known| known.short == Some(short) && self.has(known));
+        let shown = short.escape_debug();
+        known.ok_or_else(|| OptionError::new(format!("-{shown}"), format!("an option of {self}")))
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Update | Self::Rollback => "docker service update",
+            Self::Create => "docker service create",
+        })
+    }
+}
+
+impl Options {
+    /// Reads options as they are written on a command line: `--name value`, `--name=value`, `--flag`,
+    /// `--flag=false`, `-s value`, quoted as in a shell.
+    ///
+    /// # Errors
+    /// The first option that is unknown, malformed, not accepted or not to be combined with another.
+    pub fn parse(command: Command, text: &str) -> Result<Self, OptionError> {
+        let words =
+            words::split(text).map_err(|unbalanced| OptionError::new("...", unbalanced.to_string()))?;
+        let mut reading = Reading { command, words: words.into_iter().enumerate(), options: Self::default() };
+        while let Some((at, word)) = reading.words.next() {
+            match word.strip_prefix('-') {
+                Some("-") => {
+                    if let Some((at, _)) = reading.words.next() {
+                        return Err(belongs_to_no_option(at));
+                    }
+                }
+                Some(rest) if rest.starts_with('-') => reading.long(&rest[1..])?,
+                Some(rest) if !rest.is_empty() => reading.short(rest)?,
+                _ => return Err(belongs_to_no_option(at)),
+            }
+        }
+        let mut options = reading.options;
+        options.given.sort_by_key(|given| place(given.known));
+        options.check()?;
+        Ok(options)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.given.is_empty()
+    }
+
+    /// Whether this one is among them.
+    pub fn has(&self, name: &str) -> bool {
+        self.given.iter().any(|given| given.known.name == name)
+    }
+
+    /// Whether a specification may be another one once they are applied. `--force` alone does not count where
+    /// tasks are replaced anyway.
+    pub fn change_anything(&self) -> bool {
+        self.given.iter().any(|given| !matches!(given.known.edit, apply::Edit::Nothing))
+    }
+
+    /// The same without one of them.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        let others = self.given.iter().filter(|given| given.known.name != name);
+        Self { given: others.cloned().collect() }
+    }
+
+    /// What has to be looked up before they can be applied.
+    pub fn names(&self) -> Vec<Name> {
+        let name = |kind: Kind, value: &Value| {
+            let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            match kind {
+                Kind::Network => text("/Target").map(Name::Network),
+                Kind::NetworkName => text("").map(Name::Network),
+                Kind::Secret => text("/SecretName").map(Name::Secret),
+                Kind::Config => text("/ConfigName").map(Name::Config),
+                Kind::CredentialSpec => text("/Config").map(Name::Config),
+                _ => None,
+            }
+        };
+        let values =
+            self.given.iter().flat_map(|given| given.values.iter().map(|value| (given.known.kind, value)));
+        values.filter_map(|(kind, value)| name(kind, value)).collect()
+    }
+
+    /// Applies them to a specification, of which nothing else changes.
+    ///
+    /// # Errors
+    /// An option that does not fit this specification, or that names something without an id. The
+    /// specification may then be changed in part.
+    pub fn apply(&self, spec: &mut Value, ids: &Ids) -> Result<(), OptionError> {
+        let mut editing = apply::Editing { spec, options: self, ids };
+        self.given.iter().try_for_each(|given| editing.make(&given.known.edit, &given.values))
+    }
+
+    fn values(&self, name: &str) -> &[Value] {
+        self.given.iter().find(|given| given.known.name == name).map_or(&[], |given| &given.values)
+    }
+
+    /// What cannot go together.
+    fn check(&self) -> Result<(), OptionError> {
+        let is_off = self.values("no-healthcheck").last().is_some_and(|value| value == true);
+        let other = self.given.iter().find(|given| given.known.name.starts_with("health-"));
+        if let Some(other) = other.filter(|_| is_off) {
+            let option = format!("--no-healthcheck --{}", other.known.name);
+            return Err(OptionError::new(option, "one of them"));
+        }
+        for (option, pointer) in
+            [("mount", "/Target"), ("secret", "/File/Name"), ("config", "/File/Name"), ("network", "/Target")]
+        {
+            for option in [option.to_owned(), format!("{option}-add")] {
+                let values = self.values(&option);
+                let is_repeated = |(i, value): (usize, &Value)| {
+                    values[..i].iter().any(|before| before.pointer(pointer) == value.pointer(pointer))
+                };
+                if values.iter().enumerate().any(is_repeated) {
+                    return Err(OptionError::new(format!("--{option}"), "each target once"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Options {
+    /// Names them only: values hold what is secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.given.iter().map(|given| given.known.name)).finish()
+    }
+}
+
+fn place(known: &'static Known) -> usize {
+    OPTIONS.iter().position(|other| std::ptr::eq(other, known)).unwrap_or_default()
+}
+
+fn belongs_to_no_option(at: usize) -> OptionError {
+    // The word itself may be the second half of a password that should have been quoted.
+    OptionError::new(format!("word {}", at + 1), "an option, or quotes around a value with white space")
+}
+
+/// A command line while it is read.
+struct Reading<W> {
+    command: Command,
+    words: W,
+    options: Options,
+}
+
+impl<W: Iterator<Item = (usize, String)>> Reading<W> {
+    /// `name`, `name=value`.
+    fn long(&mut self, rest: &str) -> Result<(), OptionError> {
+        let (name, value) = match rest.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (rest, None),
+        };
+        let known = self.command.find(name)?;
+        self.take(known, value)
+    }
+
+    /// `t`, `tq` (two flags), `uroot`, `u=root`, `u`.
+    fn short(&mut self, rest: &str) -> Result<(), OptionError> {
+        let mut rest = rest.chars();
+        while let Some(short) = rest.next() {
+            let known = self.command.find_short(short)?;
+            let behind = rest.as_str();
+            match behind.strip_prefix('=') {
+                Some(value) => return self.take(known, Some(value.to_owned())),
+                None if known.kind == Kind::Flag => self.take(known, None)?,
+                None if behind.is_empty() => return self.take(known, None),
+                None => return self.take(known, Some(behind.to_owned())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an option, and the next word where its value is missing.
+    fn take(&mut self, known: &'static Known, value: Option<String>) -> Result<(), OptionError> {
+        let name = known.name;
+        if let Some(remedy) = known.refusal() {
+            if name == "rollback" && self.command == Command::Rollback && value.is_none() {
+                return Ok(());
+            }
+            return Err(OptionError::new(format!("--{name}"), remedy));
+        }
+        let value = match value {
+            None if known.kind == Kind::Flag => "true".to_owned(),
+            None => match self.words.next() {
+                Some((_, word)) => word,
+                None => return Err(OptionError::new(format!("--{name}"), known.kind.expected())),
+            },
+            Some(value) => value,
+        };
+        let parsed = known.kind.parse(&value).map_err(|expected| {
+            let value =
+                if known.kind.may_be_shown() { value.escape_debug().to_string() } else { "***".to_owned() };
+            OptionError::new(format!("--{name} {value}"), expected)
+        })?;
+        match self.options.given.iter_mut().find(|given| std::ptr::eq(given.known, known)) {
+            Some(given) => given.values.push(parsed),
+            None => self.options.given.push(Given { known, values: vec![parsed] }),
+        }
+        Ok(())
+    }
+}

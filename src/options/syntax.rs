@@ -1,0 +1,336 @@
+//! The values that are lists of `key=value`: mounts, ports, networks, secrets, configs.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value, json};
+
+use super::number;
+
+/// What is wrong with a value, in words that follow "expected".
+type Parsed = Result<Value, String>;
+
+/// The fields of one line of comma-separated values: a field in double quotes may hold commas, and a quote
+/// of its own when it is doubled.
+fn fields(text: &str) -> Result<Vec<String>, String> {
+    let mut fields = vec![String::new()];
+    let mut rest = text.chars().peekable();
+    let mut is_begin = true;
+    let mut is_quoted = false;
+    while let Some(c) = rest.next() {
+        let field = fields.last_mut().ok_or_else(String::new)?;
+        match c {
+            '"' if is_quoted && rest.next_if_eq(&'"').is_some() => field.push('"'),
+            '"' if is_quoted => {
+                is_quoted = false;
+                if rest.peek().is_some_and(|&next| next != ',') {
+                    return Err("a comma after a closing quote".to_owned());
+                }
+            }
+            c if is_quoted => field.push(c),
+            '"' if is_begin => is_quoted = true,
+            '"' => return Err("quotes around a whole field only".to_owned()),
+            ',' => fields.push(String::new()),
+            '\n' | '\r' => return Err("one line".to_owned()),
+            c => field.push(c),
+        }
+        is_begin = c == ',' && !is_quoted;
+    }
+    if is_quoted {
+        return Err("a closing quote".to_owned());
+    }
+    if text.is_empty() { Err("something".to_owned()) } else { Ok(fields) }
+}
+
+/// Whether a value is written in the long syntax: `\w=\w` stands somewhere in it.
+fn is_long(text: &str) -> bool {
+    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+    text.match_indices('=')
+        .any(|(at, _)| is_word(text[..at].chars().next_back()) && is_word(text[at + 1..].chars().next()))
+}
+
+fn pair(field: &str) -> Result<(String, &str), String> {
+    let (key, value) = field.split_once('=').ok_or_else(|| format!("a value for {field:?}"))?;
+    Ok((key.to_lowercase(), value))
+}
+
+fn truth(key: &str, value: Option<&str>) -> Parsed {
+    let truth = value.map_or(Some(true), number::go_bool);
+    truth.map(Value::from).ok_or_else(|| format!("{key} to be true or false"))
+}
+
+fn object<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    let value = parent.entry(key).or_insert_with(|| json!({}));
+    if !value.is_object() {
+        *value = json!({});
+    }
+    match value {
+        Value::Object(object) => object,
+        _ => unreachable!("made an object above"),
+    }
+}
+
+/// `type=volume,source=NAME,target=PATH,...`: as the docker CLI reads it (its `opts/mount.go`).
+pub(super) fn mount(text: &str) -> Parsed {
+    let mut mount = Map::from_iter([("Type".to_owned(), json!("volume"))]);
+    for field in fields(text)? {
+        let (key, value) = match field.split_once('=') {
+            Some((key, value)) => (key.to_lowercase(), Some(value)),
+            None => (field.to_lowercase(), None),
+        };
+        let switches = ["readonly", "ro", "volume-nocopy", "bind-nonrecursive"];
+        if value.is_none() && !switches.contains(&key.as_str()) {
+            return Err(format!("a value for {key:?}"));
+        }
+        mount_field(&mut mount, &key, value)?;
+    }
+    check_mount(&mount)?;
+    Ok(Value::Object(mount))
+}
+
+fn mount_field(mount: &mut Map<String, Value>, key: &str, value: Option<&str>) -> Result<(), String> {
+    let text = value.unwrap_or_default();
+    match key {
+        "type" => {
+            let kind = text.to_lowercase();
+            if !["bind", "volume", "tmpfs", "npipe", "cluster", "image"].contains(&kind.as_str()) {
+                return Err("a type that is bind, volume, tmpfs, npipe, cluster or image".to_owned());
+            }
+            mount.insert("Type".to_owned(), json!(kind));
+        }
+        "source" | "src" if text.starts_with('.') => {
+            return Err("a source that is absolute: Gantry has no folder to begin at".to_owned());
+        }
+        "source" | "src" => _ = mount.insert("Source".to_owned(), json!(text)),
+        "target" | "dst" | "destination" => _ = mount.insert("Target".to_owned(), json!(text)),
+        "readonly" | "ro" => _ = mount.insert("ReadOnly".to_owned(), truth(key, value)?),
+        "consistency" => _ = mount.insert("Consistency".to_owned(), json!(text.to_lowercase())),
+        key if key.starts_with("bind-") => bind_field(object(mount, "BindOptions"), key, value)?,
+        key if key.starts_with("volume-") => volume_field(object(mount, "VolumeOptions"), key, value)?,
+        "image-subpath" => _ = object(mount, "ImageOptions").insert("Subpath".to_owned(), json!(text)),
+        "tmpfs-size" => {
+            let bytes = number::bytes(text).ok_or("a tmpfs-size such as 64m")?;
+            object(mount, "TmpfsOptions").insert("SizeBytes".to_owned(), json!(bytes));
+        }
+        "tmpfs-mode" => {
+            let mode = u32::from_str_radix(text, 8).map_err(|_| "a tmpfs-mode such as 1770")?;
+            object(mount, "TmpfsOptions").insert("Mode".to_owned(), json!(mode));
+        }
+        key => return Err(format!("no {key:?}, which no mount has")),
+    }
+    Ok(())
+}
+
+fn bind_field(options: &mut Map<String, Value>, key: &str, value: Option<&str>) -> Result<(), String> {
+    match (key, value.unwrap_or_default()) {
+        ("bind-propagation", value) => {
+            options.insert("Propagation".to_owned(), json!(value.to_lowercase()));
+        }
+        ("bind-nonrecursive", _) => _ = options.insert("NonRecursive".to_owned(), truth(key, value)?),
+        ("bind-recursive", "enabled") => {}
+        ("bind-recursive", "disabled") => _ = options.insert("NonRecursive".to_owned(), json!(true)),
+        ("bind-recursive", "writable") => _ = options.insert("ReadOnlyNonRecursive".to_owned(), json!(true)),
+        ("bind-recursive", "readonly") => {
+            options.insert("ReadOnlyForceRecursive".to_owned(), json!(true));
+        }
+        ("bind-recursive", _) => {
+            return Err("bind-recursive to be enabled, disabled, writable or readonly".to_owned());
+        }
+        (key, _) => return Err(format!("no {key:?}, which no mount has")),
+    }
+    Ok(())
+}
+
+fn volume_field(options: &mut Map<String, Value>, key: &str, value: Option<&str>) -> Result<(), String> {
+    let text = value.unwrap_or_default();
+    let set = |target: &mut Map<String, Value>| {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        if !name.is_empty() {
+            target.insert(name.to_owned(), json!(value));
+        }
+    };
+    match key {
+        "volume-nocopy" => _ = options.insert("NoCopy".to_owned(), truth(key, value)?),
+        "volume-subpath" => _ = options.insert("Subpath".to_owned(), json!(text)),
+        "volume-label" => set(object(options, "Labels")),
+        "volume-driver" => _ = object(options, "DriverConfig").insert("Name".to_owned(), json!(text)),
+        "volume-opt" => set(object(object(options, "DriverConfig"), "Options")),
+        key => return Err(format!("no {key:?}, which no mount has")),
+    }
+    // An engine wants a driver wherever there are options of a volume.
+    object(options, "DriverConfig");
+    Ok(())
+}
+
+/// What cannot go together in a mount.
+fn check_mount(mount: &Map<String, Value>) -> Result<(), String> {
+    let text = |key: &str| mount.get(key).and_then(Value::as_str).unwrap_or_default();
+    if text("Target").is_empty() {
+        return Err("a target".to_owned());
+    }
+    for (options, kind) in [
+        ("VolumeOptions", "volume"),
+        ("ImageOptions", "image"),
+        ("BindOptions", "bind"),
+        ("TmpfsOptions", "tmpfs"),
+    ] {
+        if mount.contains_key(options) && text("Type") != kind {
+            return Err(format!("{kind}-* options on a mount of type={kind} only"));
+        }
+    }
+    let bind = |key: &str| mount.get("BindOptions").and_then(|options| options.get(key));
+    let is_read_only = mount.get("ReadOnly").is_some_and(|it| it == true);
+    let (is_writable, is_forced) =
+        (bind("ReadOnlyNonRecursive").is_some(), bind("ReadOnlyForceRecursive").is_some());
+    if (is_writable || is_forced) && !is_read_only {
+        return Err("readonly beside this bind-recursive".to_owned());
+    }
+    if is_forced && bind("Propagation").is_none_or(|propagation| propagation != "rprivate") {
+        return Err("bind-propagation=rprivate beside bind-recursive=readonly".to_owned());
+    }
+    Ok(())
+}
+
+/// `published=8080,target=80,protocol=tcp,mode=host`, or `8080:80/udp` with ranges; as a list.
+pub(super) fn ports(text: &str) -> Parsed {
+    if is_long(text) { long_port(text) } else { short_ports(text) }
+}
+
+fn long_port(text: &str) -> Parsed {
+    let (mut target, mut published, mut protocol, mut mode) = (0, 0, "tcp".to_owned(), "ingress".to_owned());
+    let number = |key: &str, value: &str| {
+        value.parse::<u16>().map_err(|_| format!("{key} to be a port number up to 65535"))
+    };
+    for field in fields(text)? {
+        let lower = field.to_lowercase();
+        let (key, value) = pair(&lower)?;
+        match (key.as_str(), value) {
+            ("target", value) => target = number("target", value)?,
+            ("published", value) => published = number("published", value)?,
+            ("protocol", "tcp" | "udp" | "sctp") => value.clone_into(&mut protocol),
+            ("protocol", _) => return Err("protocol to be tcp, udp or sctp".to_owned()),
+            ("mode", "ingress" | "host") => value.clone_into(&mut mode),
+            ("mode", _) => return Err("mode to be ingress or host".to_owned()),
+            (key, _) => return Err(format!("no {key:?}, which no port has")),
+        }
+    }
+    if target == 0 {
+        return Err("a target".to_owned());
+    }
+    Ok(json!([port(&protocol, target, published, &mode)]))
+}
+
+fn port(protocol: &str, target: u16, published: u16, mode: &str) -> Value {
+    json!({ "Protocol": protocol, "TargetPort": target, "PublishedPort": published, "PublishMode": mode })
+}
+
+fn short_ports(text: &str) -> Parsed {
+    let expected = || super::Kind::Ports.expected().to_owned();
+    let (rest, protocol) = match text.rsplit_once('/') {
+        Some((rest, protocol)) => (rest, protocol.to_lowercase()),
+        None => (text, "tcp".to_owned()),
+    };
+    let (before, target) = rest.rsplit_once(':').unwrap_or(("", rest));
+    let (address, published) = before.rsplit_once(':').unwrap_or(("", before));
+    if !address.is_empty() {
+        let address = address.trim_start_matches('[').trim_end_matches(']');
+        let is_address = address.parse::<IpAddr>().is_ok();
+        return Err(if is_address {
+            "no address: a service's ports are those of all nodes".to_owned()
+        } else {
+            expected()
+        });
+    }
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err("tcp, udp or sctp after the /".to_owned());
+    }
+    let targets = range(target).ok_or_else(expected)?;
+    if published.is_empty() {
+        return Ok(targets.map(|target| port(&protocol, target, 0, "ingress")).collect());
+    }
+    let published = range(published).ok_or_else(expected)?;
+    let ports: Vec<Value> = if targets.len() == published.len() {
+        targets
+            .zip(published)
+            .map(|(target, published)| port(&protocol, target, published, "ingress"))
+            .collect()
+    } else if let (Some(target), 1) = (targets.clone().next(), targets.len()) {
+        published.map(|published| port(&protocol, target, published, "ingress")).collect()
+    } else {
+        return Err("ranges of the same length".to_owned());
+    };
+    Ok(Value::Array(ports))
+}
+
+/// `80` or `80-85`.
+fn range(text: &str) -> Option<std::ops::RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(first..=last)
+}
+
+/// `NAME`, or `name=NAME,alias=ALIAS,driver-opt=KEY=VALUE`; the name stands where its id will.
+pub(super) fn network(text: &str) -> Parsed {
+    if !is_long(text) {
+        return if text.is_empty() { Err("a name".to_owned()) } else { Ok(json!({ "Target": text })) };
+    }
+    let (mut target, mut aliases, mut driver) = (String::new(), Vec::new(), Map::new());
+    for field in fields(text)? {
+        // The CLI takes all of it in lower case.
+        let lower = field.to_lowercase();
+        let (key, value) = pair(&lower)?;
+        let value = value.trim();
+        match key.trim() {
+            "name" => value.clone_into(&mut target),
+            "alias" => aliases.push(value.to_owned()),
+            "driver-opt" => {
+                let (key, value) = value.split_once('=').ok_or("driver-opt=KEY=VALUE")?;
+                driver.insert(key.trim().to_owned(), json!(value.trim()));
+            }
+            // Known to `docker run`; a service's networks have none of them, and the CLI forgets them.
+            "ip" | "ip6" | "mac-address" | "link-local-ip" | "gw-priority" => {}
+            key => return Err(format!("no {key:?}, which no network of a service has")),
+        }
+    }
+    if target.is_empty() {
+        return Err("name=NAME".to_owned());
+    }
+    let mut network =
+        Map::from_iter([("Target".to_owned(), json!(target)), ("Aliases".to_owned(), json!(aliases))]);
+    if !driver.is_empty() {
+        network.insert("DriverOpts".to_owned(), Value::Object(driver));
+    }
+    Ok(Value::Object(network))
+}
+
+/// `NAME`, or `source=NAME,target=FILE,uid=0,gid=0,mode=0444`, of a secret or config.
+pub(super) fn file_reference(text: &str, name_key: &str) -> Parsed {
+    let (mut source, mut target, mut uid, mut gid, mut mode) =
+        (String::new(), String::new(), "0".to_owned(), "0".to_owned(), 0o444);
+    let fields = fields(text)?;
+    match fields.as_slice() {
+        [name] if !name.contains('=') => source.clone_from(name),
+        fields => {
+            for field in fields {
+                let (key, value) = pair(field)?;
+                match key.as_str() {
+                    "source" | "src" => value.clone_into(&mut source),
+                    "target" => value.clone_into(&mut target),
+                    "uid" => value.clone_into(&mut uid),
+                    "gid" => value.clone_into(&mut gid),
+                    "mode" => {
+                        let number = number::go_unsigned(value).filter(|mode| u32::try_from(*mode).is_ok());
+                        mode = number.ok_or("mode to be a number such as 0400")?;
+                    }
+                    key => return Err(format!("no {key:?}: it has source, target, uid, gid and mode")),
+                }
+            }
+        }
+    }
+    if source.is_empty() {
+        return Err("a source".to_owned());
+    }
+    if target.is_empty() {
+        target.clone_from(&source);
+    }
+    Ok(json!({ "File": { "Name": target, "UID": uid, "GID": gid, "Mode": mode }, name_key: source }))
+}

@@ -1,0 +1,260 @@
+//! The one table of options: name and short form, kind of value, edit.
+//!
+//! Its order is the order in which edits are made, whatever the order they were written in, as in the docker
+//! CLI: what `-rm` removes before `-add` adds, or the other way round, is told by the order of the two lines.
+
+use super::apply::Edit;
+use super::edits;
+use super::value::Kind;
+use Edit::{Do, Nothing, Refused, Set, SetWith};
+use Kind::{
+    Address, Bytes, Choice, Command, Config, Cpus, CredentialSpec, Domain, Duration, Flag, Host, Integer,
+    Key, Label, Mount, Network, NetworkName, Pair, Ports, Preference, Ratio, Resource, Secret, Swap, Text,
+    Ulimit, Unsigned, Variable,
+};
+
+/// The commands that have an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum In {
+    /// `docker service update`.
+    Update,
+    /// `docker service create`.
+    Create,
+    /// Both.
+    Both,
+}
+
+/// What there is to know of an option.
+#[derive(Debug)]
+pub struct Known {
+    /// Its name, without the dashes.
+    pub name: &'static str,
+    /// Its short form.
+    pub short: Option<char>,
+    /// The commands that have it.
+    pub commands: In,
+    /// The kind of its value.
+    pub kind: Kind,
+    pub(super) edit: Edit,
+}
+
+impl Known {
+    const fn short(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
+    }
+
+    /// Why it is not accepted, and what to do instead.
+    pub fn refusal(&self) -> Option<&'static str> {
+        match self.edit {
+            Refused(remedy) => Some(remedy),
+            _ => None,
+        }
+    }
+}
+
+const fn both(name: &'static str, kind: Kind, edit: Edit) -> Known {
+    Known { name, short: None, commands: In::Both, kind, edit }
+}
+
+const fn update(name: &'static str, kind: Kind, edit: Edit) -> Known {
+    Known { name, short: None, commands: In::Update, kind, edit }
+}
+
+const fn create(name: &'static str, kind: Kind, edit: Edit) -> Known {
+    Known { name, short: None, commands: In::Create, kind, edit }
+}
+
+const ORDERS: Kind = Choice(&["start-first", "stop-first"]);
+const ON_REMOVER: &str = "without it: the image remover runs once on every node";
+
+/// Every option of `docker service update` and `docker service create`, up to Docker 29.
+pub const OPTIONS: &[Known] = &[
+    // How the command itself works. We always watch, always forward credentials, and decide on the image.
+    both("detach", Flag, Nothing).short('d'),
+    both("quiet", Flag, Nothing).short('q'),
+    both("with-registry-auth", Flag, Nothing),
+    both("no-resolve-image", Flag, Nothing),
+    update("image", Text, Refused("an update without it: the image is what Gantry decides on")),
+    update(
+        "rollback",
+        Flag,
+        Refused("an update without it: GANTRY_ROLLBACK_ON_FAILURE decides on rollbacks"),
+    ),
+    update("force", Flag, Do(edits::force)),
+    create("mode", Text, Refused(ON_REMOVER)),
+    create("name", Text, Refused("without it: the image remover's name is fixed")),
+    create("replicas", Unsigned, Refused(ON_REMOVER)),
+    create("replicas-max-per-node", Unsigned, Refused(ON_REMOVER)),
+    create("max-concurrent", Unsigned, Refused(ON_REMOVER)),
+    create("env-file", Text, Refused("--env NAME=VALUE instead: no file is read")),
+    create("entrypoint", Command, Refused("without it: the image remover is a program of Gantry's own")),
+    // The service.
+    update("label-rm", Key, Do(|e, v| e.remove_keys("/Labels", v))),
+    update("label-add", Label, Do(|e, v| e.put_pairs("/Labels", v))),
+    create("label", Label, Do(|e, v| e.put_pairs("/Labels", v))).short('l'),
+    update("replicas", Unsigned, Do(edits::replicas)),
+    update("replicas-max-per-node", Unsigned, Set("/TaskTemplate/Placement/MaxReplicas")),
+    // The CLI has it for both commands and heeds it when it creates a job.
+    update("max-concurrent", Unsigned, Nothing),
+    both("endpoint-mode", Choice(&["vip", "dnsrr"]), Set("/EndpointSpec/Mode")),
+    update("publish-rm", Ports, Do(edits::unpublish)),
+    update("publish-add", Ports, Do(edits::publish)),
+    create("publish", Ports, Do(edits::publish_as_written)).short('p'),
+    update("network-rm", NetworkName, Do(edits::detach)),
+    update("network-add", Network, Do(edits::attach)),
+    create("network", Network, Do(edits::attach)),
+    // Its updates and rollbacks.
+    both("update-parallelism", Unsigned, SetWith("/UpdateConfig", "Parallelism", edits::update_defaults)),
+    both("update-delay", Duration, SetWith("/UpdateConfig", "Delay", edits::update_defaults)),
+    both("update-monitor", Duration, SetWith("/UpdateConfig", "Monitor", edits::update_defaults)),
+    both(
+        "update-failure-action",
+        Choice(&["pause", "continue", "rollback"]),
+        SetWith("/UpdateConfig", "FailureAction", edits::update_defaults),
+    ),
+    both(
+        "update-max-failure-ratio",
+        Ratio,
+        SetWith("/UpdateConfig", "MaxFailureRatio", edits::update_defaults),
+    ),
+    both("update-order", ORDERS, SetWith("/UpdateConfig", "Order", edits::update_defaults)),
+    both("rollback-parallelism", Unsigned, SetWith("/RollbackConfig", "Parallelism", edits::update_defaults)),
+    both("rollback-delay", Duration, SetWith("/RollbackConfig", "Delay", edits::update_defaults)),
+    both("rollback-monitor", Duration, SetWith("/RollbackConfig", "Monitor", edits::update_defaults)),
+    both(
+        "rollback-failure-action",
+        Choice(&["pause", "continue"]),
+        SetWith("/RollbackConfig", "FailureAction", edits::update_defaults),
+    ),
+    both(
+        "rollback-max-failure-ratio",
+        Ratio,
+        SetWith("/RollbackConfig", "MaxFailureRatio", edits::update_defaults),
+    ),
+    both("rollback-order", ORDERS, SetWith("/RollbackConfig", "Order", edits::update_defaults)),
+    // Where and how its tasks run.
+    update("constraint-add", Text, Do(|e, v| e.add_sorted("/TaskTemplate/Placement/Constraints", v))),
+    update("constraint-rm", Key, Do(|e, v| e.remove_each("/TaskTemplate/Placement/Constraints", v))),
+    create("constraint", Text, Do(|e, v| e.add_sorted("/TaskTemplate/Placement/Constraints", v))),
+    update(
+        "placement-pref-rm",
+        Preference,
+        Do(|e, v| e.remove_each("/TaskTemplate/Placement/Preferences", v)),
+    ),
+    update("placement-pref-add", Preference, Do(|e, v| e.add_each("/TaskTemplate/Placement/Preferences", v))),
+    create("placement-pref", Preference, Do(|e, v| e.add_each("/TaskTemplate/Placement/Preferences", v))),
+    both("limit-cpu", Cpus, Set("/TaskTemplate/Resources/Limits/NanoCPUs")),
+    both("limit-memory", Bytes, Set("/TaskTemplate/Resources/Limits/MemoryBytes")),
+    both("limit-pids", Integer(0, i64::MAX), Set("/TaskTemplate/Resources/Limits/Pids")),
+    both("reserve-cpu", Cpus, Set("/TaskTemplate/Resources/Reservations/NanoCPUs")),
+    both("reserve-memory", Bytes, Set("/TaskTemplate/Resources/Reservations/MemoryBytes")),
+    both("memory-swap", Swap, Set("/TaskTemplate/Resources/SwapBytes")),
+    both("memory-swappiness", Integer(-1, 100), Set("/TaskTemplate/Resources/MemorySwappiness")),
+    update("generic-resource-add", Resource, Do(edits::add_resources)),
+    update("generic-resource-rm", Key, Do(edits::remove_resources)),
+    create("generic-resource", Resource, Do(edits::add_resources)),
+    both(
+        "restart-condition",
+        Choice(&["none", "on-failure", "any"]),
+        SetWith("/TaskTemplate/RestartPolicy", "Condition", edits::restart_defaults),
+    ),
+    both("restart-delay", Duration, SetWith("/TaskTemplate/RestartPolicy", "Delay", edits::restart_defaults)),
+    both(
+        "restart-max-attempts",
+        Unsigned,
+        SetWith("/TaskTemplate/RestartPolicy", "MaxAttempts", edits::restart_defaults),
+    ),
+    both(
+        "restart-window",
+        Duration,
+        SetWith("/TaskTemplate/RestartPolicy", "Window", edits::restart_defaults),
+    ),
+    both("log-driver", Text, Do(edits::log_driver)),
+    // Its edit is the driver's: as in the CLI, options mean something beside a driver only.
+    both("log-opt", Pair, Nothing),
+    // Their containers.
+    update("args", Command, Set("/TaskTemplate/ContainerSpec/Args")),
+    update("entrypoint", Command, Set("/TaskTemplate/ContainerSpec/Command")),
+    update("env-rm", Key, Do(edits::remove_variables)),
+    update("env-add", Variable, Do(edits::add_variables)),
+    create("env", Variable, Do(edits::add_variables)).short('e'),
+    update("container-label-rm", Key, Do(|e, v| e.remove_keys("/TaskTemplate/ContainerSpec/Labels", v))),
+    update("container-label-add", Label, Do(|e, v| e.put_pairs("/TaskTemplate/ContainerSpec/Labels", v))),
+    create("container-label", Label, Do(|e, v| e.put_pairs("/TaskTemplate/ContainerSpec/Labels", v))),
+    both("workdir", Text, Set("/TaskTemplate/ContainerSpec/Dir")).short('w'),
+    both("user", Text, Set("/TaskTemplate/ContainerSpec/User")).short('u'),
+    both("hostname", Text, Set("/TaskTemplate/ContainerSpec/Hostname")),
+    both("init", Flag, Set("/TaskTemplate/ContainerSpec/Init")),
+    both(
+        "isolation",
+        Choice(&["default", "process", "hyperv"]),
+        Set("/TaskTemplate/ContainerSpec/Isolation"),
+    ),
+    both("tty", Flag, Set("/TaskTemplate/ContainerSpec/TTY")).short('t'),
+    both("read-only", Flag, Set("/TaskTemplate/ContainerSpec/ReadOnly")),
+    both("stop-signal", Text, Set("/TaskTemplate/ContainerSpec/StopSignal")),
+    both("stop-grace-period", Duration, Set("/TaskTemplate/ContainerSpec/StopGracePeriod")),
+    both("oom-score-adj", Integer(-1000, 1000), Set("/TaskTemplate/ContainerSpec/OomScoreAdj")),
+    update("group-add", Text, Do(|e, v| e.add_sorted("/TaskTemplate/ContainerSpec/Groups", v))),
+    update("group-rm", Key, Do(|e, v| e.remove_each("/TaskTemplate/ContainerSpec/Groups", v))),
+    create("group", Text, Do(|e, v| e.add_sorted("/TaskTemplate/ContainerSpec/Groups", v))),
+    update("mount-add", Mount, Do(edits::add_mounts)),
+    update("mount-rm", Key, Do(|e, v| e.remove_named("/TaskTemplate/ContainerSpec/Mounts", "/Target", v))),
+    create("mount", Mount, Do(edits::add_mounts)),
+    update(
+        "secret-rm",
+        Key,
+        Do(|e, v| e.remove_named("/TaskTemplate/ContainerSpec/Secrets", "/SecretName", v)),
+    ),
+    update("secret-add", Secret, Do(edits::add_secrets)),
+    create("secret", Secret, Do(edits::add_secrets)),
+    update("config-rm", Key, Do(edits::remove_configs)),
+    update("config-add", Config, Do(edits::add_configs)),
+    create("config", Config, Do(edits::add_configs)),
+    both("credential-spec", CredentialSpec, Do(edits::credential_spec)),
+    update(
+        "dns-add",
+        Address,
+        Do(|e, v| e.add_sorted("/TaskTemplate/ContainerSpec/DNSConfig/Nameservers", v)),
+    ),
+    update("dns-rm", Key, Do(|e, v| e.remove_each("/TaskTemplate/ContainerSpec/DNSConfig/Nameservers", v))),
+    create("dns", Address, Do(|e, v| e.add_each("/TaskTemplate/ContainerSpec/DNSConfig/Nameservers", v))),
+    update(
+        "dns-search-add",
+        Domain,
+        Do(|e, v| e.add_sorted("/TaskTemplate/ContainerSpec/DNSConfig/Search", v)),
+    ),
+    update("dns-search-rm", Key, Do(|e, v| e.remove_each("/TaskTemplate/ContainerSpec/DNSConfig/Search", v))),
+    create("dns-search", Domain, Do(|e, v| e.add_each("/TaskTemplate/ContainerSpec/DNSConfig/Search", v))),
+    update(
+        "dns-option-add",
+        Text,
+        Do(|e, v| e.add_sorted("/TaskTemplate/ContainerSpec/DNSConfig/Options", v)),
+    ),
+    update(
+        "dns-option-rm",
+        Key,
+        Do(|e, v| e.remove_each("/TaskTemplate/ContainerSpec/DNSConfig/Options", v)),
+    ),
+    create("dns-option", Text, Do(|e, v| e.add_each("/TaskTemplate/ContainerSpec/DNSConfig/Options", v))),
+    update("host-rm", Key, Do(edits::remove_hosts)),
+    update("host-add", Host, Do(|e, v| e.add_each("/TaskTemplate/ContainerSpec/Hosts", v))),
+    create("host", Host, Do(|e, v| e.add_each("/TaskTemplate/ContainerSpec/Hosts", v))),
+    update("sysctl-rm", Key, Do(|e, v| e.remove_keys("/TaskTemplate/ContainerSpec/Sysctls", v))),
+    update("sysctl-add", Pair, Do(|e, v| e.put_pairs("/TaskTemplate/ContainerSpec/Sysctls", v))),
+    create("sysctl", Pair, Do(|e, v| e.put_pairs("/TaskTemplate/ContainerSpec/Sysctls", v))),
+    update("ulimit-rm", Key, Do(|e, v| e.remove_named("/TaskTemplate/ContainerSpec/Ulimits", "/Name", v))),
+    update("ulimit-add", Ulimit, Do(edits::add_ulimits)),
+    create("ulimit", Ulimit, Do(edits::add_ulimits)),
+    both("cap-drop", Text, Do(edits::drop_capabilities)),
+    both("cap-add", Text, Do(edits::add_capabilities)),
+    both("no-healthcheck", Flag, Do(edits::no_health_check)),
+    both("health-cmd", Text, Do(edits::health_command)),
+    both("health-interval", Duration, Do(|e, v| edits::health(e, "Interval", v))),
+    both("health-timeout", Duration, Do(|e, v| edits::health(e, "Timeout", v))),
+    both("health-start-period", Duration, Do(|e, v| edits::health(e, "StartPeriod", v))),
+    // The CLI of Docker 28 knows it for updates and forgets it there.
+    both("health-start-interval", Duration, Do(|e, v| edits::health(e, "StartInterval", v))),
+    both("health-retries", Integer(0, i64::MAX), Do(|e, v| edits::health(e, "Retries", v))),
+];
