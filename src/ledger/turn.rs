@@ -76,12 +76,14 @@ impl Ledger {
                 object.as_ref().and_then(|object| book::lease(&object.labels)).map(|lease| lease.holder);
             match self.try_once(swarm, &me, wish, object.as_ref(), &mut wait).await {
                 Ok(true) => {
+                    wait.end_trouble();
                     self.state().standing = Standing::Holder { me, sure: looked_at };
                     self.news.notify_one();
                     return if wait.is_outdated { Turn::OursAfterWait } else { Turn::Ours };
                 }
                 Ok(false) => {
                     conflicts = 0;
+                    wait.end_trouble();
                     wait.is_outdated = true;
                     wait.tell_of(holder.as_ref());
                 }
@@ -191,13 +193,17 @@ struct Wait {
 impl Wait {
     /// Says whom we wait for, once.
     fn tell_of(&mut self, holder: Option<&Party>) {
-        if self.trouble.take().is_some() {
-            tracing::info!("the ledger can be used again");
-        }
         if let Some(Party { who: holder, .. }) = holder
             && !std::mem::replace(&mut self.is_told, true)
         {
             tracing::info!(holder, "another Gantry is rolling out; waiting for it");
+        }
+    }
+
+    /// Says that the engine does again what is asked of it.
+    fn end_trouble(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::info!("the ledger can be used again");
         }
     }
 

@@ -243,7 +243,7 @@ fn without_any_ledger_the_services_own_rollback_speaks() {
     stage.image("web", "2", &CRASH);
     let run = stage.cycle();
     for service in [&by_gantry, &by_swarm] {
-        assert!(run.outcome(service).starts_with("rolled back: "), "{run}");
+        assert!(run.outcome(service).starts_with("rolled back"), "{run}");
         assert!(service.state() == "rollback_completed", "{}", service.inspect());
     }
     stage.lab.docker(&["config", "rm", &stage.ledger()]);

@@ -142,14 +142,30 @@ fn where_configs_are_forbidden_it_says_so_and_goes_on_alone_and_remembers_for_it
     assert_eq!(line.level(), "WARN");
     alone.wait_for("1 service: 1 rolled back", 60);
     alone.wait_for("is in quarantine here", 30);
-    // Somebody who can has the lease; it is not waited for.
-    let good = stage.image("web", "3", &SLOW);
-    let other = daemon(&stage).start();
+    let good = stage.image("web", "3", &[]);
     alone.wait_for("1 service: 1 updated", 90);
     service.runs(&good, 1);
-    drop(other);
     let told = alone.lines().iter().filter(|line| line.message().contains("configs are forbidden")).count();
     assert_eq!((told, proxy.seen("GET /configs")), (1, 1), "it is tried, and said, once");
+}
+
+#[test]
+fn where_configs_are_forbidden_nobody_is_waited_for() {
+    let stage = Stage::new();
+    let proxy = SocketProxy::start(&stage);
+    proxy.refuse("GET /configs", 403);
+    let services = some(&stage, 2, &stage.image("web", "1", &[]));
+    let new = stage.image("web", "2", &SLOW);
+    let first = daemon(&stage).start();
+    wait("the lease", 30, || stage.lease());
+    let alone = daemon(&stage).set("DOCKER_HOST", &proxy.docker_host()).start();
+    alone.wait_for("another Gantry is not waited for", 30);
+    alone.wait_for("2 services: ", 120);
+    first.wait_for("2 services: ", 120);
+    for service in &services {
+        service.runs(&new, 1);
+    }
+    assert!(alone.lines().iter().all(|line| !line.message().contains(WAITS)));
 }
 
 #[test]
