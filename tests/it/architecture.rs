@@ -16,7 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("swarm", &["config", "hosts", "options", "secret"]),
     ("registry", &["config", "hosts", "image", "secret", "tls"]),
-    ("ledger", &["image", "swarm"]),
+    ("ledger", &["image", "suggest", "swarm"]),
     ("cycle", &["config", "heartbeat", "hosts", "image", "ledger", "options", "registry", "secret", "swarm"]),
     ("daemon", &["config", "cycle", "heartbeat", "hosts", "image", "ledger", "registry", "swarm", "tls"]),
 ];
