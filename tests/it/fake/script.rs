@@ -92,6 +92,11 @@ impl Script {
         self.rules.push(Rule { call, service: service.map(str::to_owned), left: times, fault });
     }
 
+    /// Nothing goes wrong any more.
+    pub fn heal(&mut self) {
+        self.rules.clear();
+    }
+
     pub fn before(&mut self, call: Call, service: Option<&str>, action: Action) {
         self.before.push((call, service.map(str::to_owned), action));
     }

@@ -132,9 +132,19 @@ impl FakeSwarm {
         self.tell(|world| world.script.fail(call, service, times, fault));
     }
 
+    /// From now on no request goes wrong.
+    pub fn heal(&self) {
+        self.tell(|world| world.script.heal());
+    }
+
     /// Right before the next request of this kind about this service is done, somebody does this.
     pub fn before(&self, call: Call, service: &str, action: impl FnOnce(&mut World) + Send + 'static) {
         self.tell(|world| world.script.before(call, Some(service), Box::new(action)));
+    }
+
+    /// Right before the next request of this kind is done, whatever it is about, somebody does this.
+    pub fn before_any(&self, call: Call, action: impl FnOnce(&mut World) + Send + 'static) {
+        self.tell(|world| world.script.before(call, None, Box::new(action)));
     }
 
     /// Somebody does this later.

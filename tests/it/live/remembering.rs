@@ -197,7 +197,10 @@ fn every_release_offers_it_again_by_service_by_image_or_all_at_once() {
         if !release.is_empty() {
             let Said { code, text } = stage.say(&["release", release]);
             assert_eq!(code, Some(0), "{text}");
-            assert!(text.contains(&services[1].name) && text.contains("released, and offered again"), "{text}");
+            assert!(
+                text.contains(&services[1].name) && text.contains("released, and offered again"),
+                "{text}"
+            );
         }
         let run = gantry.run();
         assert_eq!(rolled_back(&run), tried, "after the release of {release:?}: {run}");
