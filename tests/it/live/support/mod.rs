@@ -4,14 +4,18 @@ mod claim;
 mod gantry;
 mod http;
 mod lab;
+mod private;
 mod registry;
 mod service;
 mod stage;
+mod tokens;
 
 pub(crate) use claim::Claim;
 pub(crate) use gantry::{Daemon, Gantry, Line, Run};
 pub(crate) use http::{Answer, Request};
 pub(crate) use lab::{Lab, wait};
+pub(crate) use private::{Account, JUERGEN, PULLER, PrivateRegistry};
 pub(crate) use registry::Registry;
 pub(crate) use service::Service;
 pub(crate) use stage::{Image, LABEL, Stage};
+pub(crate) use tokens::{Served, TokenServer};
