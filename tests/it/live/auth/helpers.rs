@@ -83,8 +83,8 @@ fn a_helper_that_hangs_fails_or_is_missing_is_an_error_of_its_own_services_alone
     for file in ["pid", "child"] {
         let id = std::fs::read_to_string(stage.folder.path().join("bin").join(file)).unwrap();
         wait(&format!("end of the helper's {file}"), 5, || {
-            let state = std::fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
-            (state.is_empty() || state.contains(") Z ")).then_some(())
+            let process = std::fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
+            (process.is_empty() || process.contains(") Z ")).then_some(())
         });
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 
-use super::super::support::{Gantry, PULLER, Served, Stage};
+use super::super::support::{Gantry, PULLER, Served, Stage, sha256};
 use super::{folder, is_discreet, without_tasks};
 use crate::support::http::{Answer, Request};
 
@@ -20,9 +20,7 @@ const OLD: &str = "sha256:111111111111111111111111111111111111111111111111111111
 
 /// The digest of [`INDEX`].
 fn new_digest() -> String {
-    use sha2::Digest as _;
-    let digits = sha2::Sha256::digest(INDEX).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("sha256:{digits}")
+    sha256(INDEX.as_bytes())
 }
 
 /// A stand-in for Docker Hub.

@@ -8,6 +8,7 @@ mod folders;
 mod helpers;
 mod hub;
 mod logins;
+mod rollback;
 mod secrecy;
 mod tokens;
 

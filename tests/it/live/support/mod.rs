@@ -15,7 +15,7 @@ pub(crate) use gantry::{Daemon, Gantry, Line, Run};
 pub(crate) use http::{Answer, Request};
 pub(crate) use lab::{Lab, wait};
 pub(crate) use private::{Account, JUERGEN, PULLER, PrivateRegistry};
-pub(crate) use registry::Registry;
+pub(crate) use registry::{Registry, sha256};
 pub(crate) use service::Service;
 pub(crate) use stage::{Image, LABEL, Stage};
 pub(crate) use tokens::{Served, TokenServer};

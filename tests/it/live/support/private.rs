@@ -53,8 +53,8 @@ pub(crate) struct PrivateRegistry {
 impl PrivateRegistry {
     /// With a file of passwords: [`PULLER`] and [`JUERGEN`].
     pub(crate) fn with_passwords(stage: &Stage) -> Self {
-        let lines: String = [PULLER, JUERGEN].iter().map(|it| format!("{}:{}\n", it.user, it.hash)).collect();
-        let file = stage.write("registry/accounts", &lines);
+        let lines = [PULLER, JUERGEN].map(|it| format!("{}:{}\n", it.user, it.hash));
+        let file = stage.write("registry/accounts", &lines.concat());
         Self::start(stage, &format!("htpasswd: {{realm: lab, path: {}}}", file.display()), None)
     }
 
@@ -100,7 +100,12 @@ impl PrivateRegistry {
 
     /// Makes an image of this version and pushes it.
     pub(crate) fn push(&self, stage: &Stage, name: &str, version: &str) -> Image {
-        stage.image(name, version, &[]);
+        self.push_with(stage, name, version, &[])
+    }
+
+    /// The same with options of `lab image`.
+    pub(crate) fn push_with(&self, stage: &Stage, name: &str, version: &str, options: &[&str]) -> Image {
+        stage.image(name, version, options);
         let repository = stage.repository(name);
         let authorization = match &self.issuer {
             None => format!("Basic {}", PULLER.encoded()),
