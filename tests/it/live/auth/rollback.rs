@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::support::{PULLER, PrivateRegistry, Service, Stage, wait};
+use super::super::support::{Line, PULLER, PrivateRegistry, Service, Stage, wait};
 use super::{folder, is_discreet, logged_in, spec};
 
 /// Becomes unhealthy, and takes a while for it.
@@ -41,5 +41,9 @@ fn an_old_image_that_is_gone_from_its_node_is_pulled_with_the_account_of_today()
         assert!(run.outcome(service).starts_with("rolled back: "), "{run}");
         service.runs(&old, 1);
     }
+    // What is sent along with a rollback by the swarm does not count: it takes a second request.
+    let is_renewed = |line: &&Line| line.message().contains("it is given that of the update");
+    let renewed: Vec<&Line> = run.lines.iter().filter(is_renewed).collect();
+    assert!(renewed.len() == 1 && renewed[0].is_about(&swapped), "{run}");
     is_discreet(&run);
 }
