@@ -173,6 +173,14 @@ impl Machine {
         }
     }
 
+    /// Takes note that a service which is back at what it had was given another account to pull with. What
+    /// became of its tasks before does not count.
+    pub fn account_renewed(&mut self, now: Instant) {
+        if let State::RollingBack { since, watch, .. } = &mut self.state {
+            (*since, *watch) = (now, Watch::default());
+        }
+    }
+
     /// Why the update failed, once it has.
     pub fn cause(&self) -> Option<&Cause> {
         match &self.state {

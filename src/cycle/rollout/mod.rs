@@ -219,6 +219,7 @@ async fn update_one<S: Swarm, R: Registry>(
     let mut machine = Machine::new(terms.clone());
     let mut place = look_out.place(&update.id);
     let mut progress = Progress::new(since);
+    let mut may_renew = update.credentials.is_some();
     loop {
         let snapshot = place.next(since).await;
         let had_failed = machine.cause().is_some();
@@ -232,7 +233,15 @@ async fn update_one<S: Swarm, R: Registry>(
         }
         match step {
             Step::Wait => tell_news(&machine, &mut progress, update),
-            Step::Finish(outcome) => return outcome,
+            Step::Finish(outcome) => {
+                may_renew &= outcome.lacks_the_old_image();
+                if !may_renew || !send::renew_account(context, update, &terms).await {
+                    return outcome;
+                }
+                may_renew = false;
+                since = Instant::now();
+                machine.account_renewed(since);
+            }
             Step::RollBack => {
                 let cause = machine.cause().map(ToString::to_string).unwrap_or_default();
                 tracing::warn!(service = update.service, cause, "update failed, rolling back");

@@ -11,6 +11,7 @@
 
 pub(crate) mod support;
 
+mod auth;
 mod daemon;
 mod deployed;
 mod failing;
