@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::support::{Gantry, Line, Run, Stage, wait};
+use super::deployed::own_image;
+use super::support::{Gantry, LABEL, Line, Run, Stage, wait};
 
 /// What a hook has printed, in the order in which it came.
 fn printed<'a>(lines: &'a [Line], hook: &str) -> Vec<&'a str> {
@@ -55,7 +56,7 @@ fn what_the_pre_run_command_sets_applies_to_that_cycle_only() {
     first.runs(&new, 1);
     second.runs(&new, 1);
     let run = daemon.stop();
-    assert!(run.says(&["no services"]) || run.says(&["0 services"]), "{run}");
+    assert!(run.says(&["no service matches"]), "{run}");
 }
 
 #[test]
@@ -176,4 +177,39 @@ fn told_to_stop_the_daemon_ends_its_command_and_all_that_it_has_started() {
         wait("the end of the hook's child", 5, || (!lives(&child)).then_some(()));
         std::fs::remove_file(child).unwrap();
     }
+}
+
+#[test]
+fn in_gantry_s_own_image_they_are_run_by_its_shell_and_leave_nothing_behind() {
+    let stage = Stage::new();
+    let (image, name) = (own_image(&stage), stage.name("daemon"));
+    stage.service("web", &stage.image("web", "1", &[]), &[]);
+    let filter = format!("{LABEL}={}", stage.prefix);
+    let pre_run = format!(
+        "echo 'GANTRY_SERVICES_FILTERS=label={filter}' >/tmp/settings; source /tmp/settings\n\
+         (sleep 1000 &); sleep 1001 & echo before"
+    );
+    let variables = [
+        "DOCKER_HOST=unix:///var/run/docker.sock".to_owned(),
+        "GANTRY_SERVICES_FILTERS=name=nobody-has-this-name".to_owned(),
+        "GANTRY_CLEANUP_IMAGES=false".to_owned(),
+        "GANTRY_SLEEP_SECONDS=3600".to_owned(),
+        format!("GANTRY_LEDGER_NAME={}", stage.ledger()),
+        format!("GANTRY_PRE_RUN_CMD={pre_run}"),
+        "GANTRY_POST_RUN_CMD=echo \"after: $GANTRY_CYCLE_SUMMARY\"".to_owned(),
+    ];
+    let mut arguments = vec!["run", "--detach", "--read-only", "--tmpfs", "/tmp", "--network", "none"];
+    arguments.extend(["--name", &name, "--volume", "/var/run/docker.sock:/var/run/docker.sock"]);
+    variables.iter().for_each(|variable| arguments.extend(["--env", variable]));
+    stage.lab.docker(&[&arguments[..], &[&image]].concat());
+    let log = || stage.lab.docker(&["logs", &name]);
+    wait("end of the first cycle", 60, || log().contains("waiting for the next cycle").then_some(()));
+    let log = log();
+    for words in ["before hook=pre-run", "after: 1 service: 1 up to date hook=post-run"] {
+        assert!(log.contains(words), "{log}");
+    }
+    // Dead ones that nobody has waited for would be here, too.
+    let processes = stage.lab.docker(&["top", &name, "-o", "pid,stat,args"]);
+    assert_eq!(processes.lines().count(), 2, "a heading and Gantry: {processes}");
+    stage.lab.docker(&["rm", "--force", &name]);
 }
