@@ -133,12 +133,12 @@ fn a_command_that_takes_too_long_is_ended_with_all_that_it_has_started() {
     let version = service.version();
     stage.image("web", "2", &[]);
     let (command, child) = endless(&stage);
-    let limited = stage.gantry().set("GANTRY_HOOK_TIMEOUT_SECONDS", "1");
+    let limited = stage.gantry().set("GANTRY_HOOK_TIMEOUT_SECONDS", "3");
     let run_with = |gantry: Gantry| -> Run {
         let run = gantry.run();
         assert_eq!(run.code, Some(1), "{run}");
         assert!(
-            run.says(&["command took longer than 1 s (GANTRY_HOOK_TIMEOUT_SECONDS) and was ended"]),
+            run.says(&["command took longer than 3 s (GANTRY_HOOK_TIMEOUT_SECONDS) and was ended"]),
             "{run}"
         );
         assert!(!lives(&child), "it left a process behind: {run}");
@@ -174,6 +174,16 @@ fn told_to_stop_the_daemon_ends_its_command_and_all_that_it_has_started() {
         let run = daemon.stop();
         assert_eq!(run.code, Some(0), "{run}");
         assert!(run.says(&["command was ended, because Gantry was told to stop"]), "{run}");
+        wait("the end of the hook's child", 5, || (!lives(&child)).then_some(()));
+        std::fs::remove_file(&child).unwrap();
+
+        // A second signal ends Gantry at once, but no less of the hook.
+        let daemon = stage.gantry().set(variable, &command).set("GANTRY_SLEEP_SECONDS", "3600").start();
+        daemon.wait_for("started", 60);
+        daemon.signal("TERM");
+        daemon.wait_for("told to stop", 3);
+        daemon.signal("INT");
+        daemon.end(3);
         wait("the end of the hook's child", 5, || (!lives(&child)).then_some(()));
         std::fs::remove_file(child).unwrap();
     }
