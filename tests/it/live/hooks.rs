@@ -37,7 +37,7 @@ fn what_the_pre_run_command_sets_applies_to_that_cycle_only() {
     let new = stage.image("web", "2", &[]);
     let settings = stage.write("settings", &format!("GANTRY_SERVICES_EXCLUDED={}\n", second.name));
     let (once, go_on) = (stage.folder.path().join("once"), stage.folder.path().join("go-on"));
-    // A filter by `export`, an exclusion by a file that is sourced: with both nothing is left.
+    // A filter by `export`, an exclusion by a file that is sourced: one is left, which is excluded.
     let command = format!(
         "[ -e {once} ] && exit; touch {once}\n\
          export GANTRY_SERVICES_FILTERS='name={second}'\n. {settings}",
@@ -50,13 +50,13 @@ fn what_the_pre_run_command_sets_applies_to_that_cycle_only() {
     let daemon = gantry.set("GANTRY_POST_RUN_CMD", &wait_for_us).start();
 
     daemon.wait_for("running the post-run command", 30);
-    assert_eq!((first.version(), second.version()), versions, "nothing matched in the first cycle");
+    assert_eq!((first.version(), second.version()), versions, "nothing was updated in the first cycle");
     std::fs::write(go_on, "").unwrap();
     daemon.wait_for("2 services: 2 updated", 60);
     first.runs(&new, 1);
     second.runs(&new, 1);
     let run = daemon.stop();
-    assert!(run.says(&["no service matches"]), "{run}");
+    assert!(run.says(&["1 service: 1 left alone"]), "{run}");
 }
 
 #[test]

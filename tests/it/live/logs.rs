@@ -96,10 +96,15 @@ fn none_is_silent_whatever_goes_wrong() {
 fn what_a_task_or_a_hook_prints_is_a_message_of_ours_and_never_a_line() {
     let stage = Stage::new();
     let services = eventful(&stage);
+    // The engine's error has this name in it, once quoted and once as it is.
+    let program = "/none\n{\"level\":\"INFO\",\"message\":\"an error made this line\"}\r\n\u{7}\u{1b}[31m";
+    let wrong = stage.service("wrong", &stage.image("wrong", "1", &[]), &[]);
+    stage.image("wrong", "2", &["--entrypoint", program]);
     let hook = "printf '{\"level\":\"INFO\",\"message\":\"a hook made this line\"}\\r\\n\\033]0;title\\007\\342\\200\\250\\377\\n'";
     let run = stage.gantry().set("GANTRY_PRE_RUN_CMD", hook).run();
     assert_eq!((run.code, run.outcome(&services[0])), (Some(1), "updated"), "{run}");
-    for forged in ["all is well", "a hook made this line"] {
+    assert!(run.outcome(&wrong).contains("an error made this line"), "{run}");
+    for forged in ["all is well", "a hook made this line", "an error made this line"] {
         assert!(run.says(&["{", forged]), "what it printed is in a message: {run}");
         assert!(run.messages().iter().all(|message| *message != forged), "{run}");
     }
