@@ -24,54 +24,53 @@ fn eventful(stage: &Stage) -> Vec<Service<'_>> {
     vec![good, bad]
 }
 
-/// How a line in the form for people begins: time, level, node.
-fn beginning(line: &str) -> (&str, &str, &str) {
-    let mut words = line.split_whitespace();
-    let mut word = || words.next().unwrap_or_else(|| panic!("too short: {line}"));
-    (word(), word(), word())
-}
+/// A hook that prints a line like one of ours, the title of a terminal, a separator of lines, and no text.
+const HOOK: &str = "printf '{\"level\":\"INFO\",\"message\":\"a hook made this line\"}\\r\\n\\033]0;title\\007\\342\\200\\250\\377\\n'";
 
 #[test]
 fn each_level_says_what_it_is_for_in_both_forms_and_nothing_below_it() {
-    // Side by side, as most of their time is the swarm's.
-    std::thread::scope(|scope| {
-        for lowest in 0..LEVELS.len() {
-            for format in ["text", "json"] {
-                scope.spawn(move || has_these_levels(format, &LEVELS[..=lowest]));
-            }
+    let stage = Stage::new();
+    // An image that no registry has is an error, a label that nobody knows a warning.
+    let lost = format!("{}/{}:1", stage.lab.registry, stage.repository("lost"));
+    stage.create(
+        "lost",
+        &lost,
+        &["--no-resolve-image", "--network", "host", "--label", "gantry.colour=blue"],
+    );
+    let gantry = stage.gantry().set("GANTRY_NODE_NAME", "the node").set("TZ", "Asia/Kolkata");
+    let gantry = gantry.set("GANTRY_PRE_RUN_CMD", HOOK);
+    for lowest in 0..LEVELS.len() {
+        for format in ["text", "json"] {
+            let level = LEVELS[lowest];
+            let gantry = gantry.clone().set("GANTRY_LOG_LEVEL", level).set("GANTRY_LOG_FORMAT", format);
+            let output = gantry.output();
+            let log = String::from_utf8(output.stdout).expect("a log is text");
+            assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0), "{log}");
+            assert!(log.chars().all(|c| c == '\n' || !c.is_control()), "{log:?}");
+            let seen: BTreeSet<String> = log.lines().map(|line| level_of(line, format)).collect();
+            let expected: BTreeSet<String> = LEVELS[..=lowest].iter().map(ToString::to_string).collect();
+            assert_eq!(seen, expected, "{level} as {format}:\n{log}");
         }
-    });
+    }
 }
 
-/// Runs a cycle at the last of these levels, and checks that its log has all of them, and no others.
-fn has_these_levels(format: &str, levels: &[&str]) {
-    let stage = Stage::new();
-    let _services = eventful(&stage);
-    let lowest = levels.last().expect("there is a level");
-    let gantry = stage.gantry().set("GANTRY_LOG_LEVEL", lowest).set("GANTRY_LOG_FORMAT", format);
-    let output = gantry.set("GANTRY_NODE_NAME", "the node").set("TZ", "Asia/Kolkata").output();
-    let log = String::from_utf8(output.stdout).expect("a log is text");
-    assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0), "{log}");
-    assert!(log.chars().all(|c| c == '\n' || !c.is_control()), "{log:?}");
-    let mut seen = BTreeSet::new();
-    for line in log.lines() {
-        let (time, level, node) = if format == "json" {
-            let value: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
-            assert!(value.is_object() && value["message"].is_string(), "{line}");
-            let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
-            (text("time"), text("level"), text("node"))
-        } else {
-            // A node's name with white space is in quotation marks.
-            let line = line.replace("\"the node\"", "the-node");
-            let (time, level, node) = beginning(&line);
-            (time.to_owned(), level.to_owned(), node.replace('-', " "))
-        };
-        assert!(time.ends_with("+05:30"), "{line}");
-        assert_eq!(node, "the node", "{line}");
-        seen.insert(level);
-    }
-    let expected: BTreeSet<String> = levels.iter().map(|&level| level.to_owned()).collect();
-    assert_eq!(seen, expected, "{lowest} as {format}:\n{log}");
+/// The level of a line, whose time and node are as the test has set them.
+fn level_of(line: &str, format: &str) -> String {
+    let (time, level, node) = if format == "json" {
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        assert!(value.is_object() && value["message"].is_string(), "{line}");
+        let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        (text("time"), text("level"), text("node"))
+    } else {
+        // A node's name with white space is in quotation marks.
+        let line = line.replacen("\"the node\"", "the-node", 1);
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let mut word = || words.next().unwrap_or_else(|| panic!("too short: {line}"));
+        (word(), word(), word().replace('-', " "))
+    };
+    assert!(time.ends_with("+05:30"), "{line}");
+    assert_eq!(node, "the node", "{line}");
+    level
 }
 
 #[test]
@@ -100,8 +99,7 @@ fn what_a_task_or_a_hook_prints_is_a_message_of_ours_and_never_a_line() {
     let program = "/none\n{\"level\":\"INFO\",\"message\":\"an error made this line\"}\r\n\u{7}\u{1b}[31m";
     let wrong = stage.service("wrong", &stage.image("wrong", "1", &[]), &[]);
     stage.image("wrong", "2", &["--entrypoint", program]);
-    let hook = "printf '{\"level\":\"INFO\",\"message\":\"a hook made this line\"}\\r\\n\\033]0;title\\007\\342\\200\\250\\377\\n'";
-    let run = stage.gantry().set("GANTRY_PRE_RUN_CMD", hook).run();
+    let run = stage.gantry().set("GANTRY_PRE_RUN_CMD", HOOK).run();
     assert_eq!((run.code, run.outcome(&services[0])), (Some(1), "updated"), "{run}");
     assert!(run.outcome(&wrong).contains("an error made this line"), "{run}");
     for forged in ["all is well", "a hook made this line", "an error made this line"] {
