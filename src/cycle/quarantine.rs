@@ -252,6 +252,7 @@ pub fn present(inspected: &[Inspected]) -> Present {
 pub fn news(planned: &[Planned]) -> impl Iterator<Item = Change> {
     planned.iter().filter_map(|planned| match &planned.decision {
         Decision::LeftAlone(Reason::HeldBack(held)) => Some(Change::Put(*held.news.clone()?)),
+        Decision::NeedsAttention { news, .. } => Some(Change::Put(*news.clone()?)),
         _ => None,
     })
 }

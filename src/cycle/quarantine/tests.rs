@@ -29,6 +29,8 @@ fn web(history: History) -> Candidate {
         history,
         rank: Rank::Single,
         policy: ServicePolicy::of(&config, &BTreeMap::default()),
+        tasks: None,
+        unfinished: None,
     }
 }
 
