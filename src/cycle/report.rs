@@ -305,7 +305,7 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @r"
         Error error: local (local:1): no registry knows it
         Error rolled back: b
-        Error needs attention: f: its update has failed and is paused: update paused
+        Error needs attention: f: its update has failed and was kept: update paused
         Warning needs attention: e g: it has the newest image, but 1 of 2 tasks run
         Info removed: d
         Info updated: a c
