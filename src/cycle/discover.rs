@@ -8,9 +8,11 @@ use anyhow::{Context as _, Result, bail};
 use super::Context;
 use super::quarantine::History;
 use super::rank::Rank;
+use super::resume::Unfinished;
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
-use crate::swarm::{Listing, Mode, Role, Service, Swarm};
+use crate::options::Options;
+use crate::swarm::{Listing, Mode, Role, Service, ServiceStatus, Swarm};
 
 /// What the swarm has for us.
 #[derive(Debug)]
@@ -45,6 +47,10 @@ pub struct Candidate {
     pub rank: Rank,
     /// Its settings.
     pub policy: Result<ServicePolicy, LabelMistakes>,
+    /// How many of its tasks run.
+    pub tasks: Option<ServiceStatus>,
+    /// What an earlier run, or somebody else, has not brought to an end.
+    pub unfinished: Option<Arc<Unfinished>>,
 }
 
 impl Candidate {
@@ -55,7 +61,8 @@ impl Candidate {
     }
 }
 
-/// Reads the ledger and lists the services: one request each, and one more for those that filters exclude.
+/// Reads the ledger and lists the services: one request each, one more for those that filters exclude, and a few
+/// more where something is unfinished.
 pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     let selection = &context.config.services;
     let engine = context.swarm.engine().await.context("cannot ask the engine about itself")?;
@@ -89,9 +96,39 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     let mut candidates: Vec<Candidate> =
         listed.into_iter().map(|service| candidate(context, service, &excluded, itself)).collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
+    complete(&*context.swarm, &mut candidates).await;
     warn(&candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, hosts: Arc::new(engine.registries) })
+}
+
+/// Asks for what the list does not tell of unfinished services: their tasks, in one request, and the ids of what
+/// their options name.
+async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate]) {
+    let mut unfinished: Vec<(&mut Unfinished, &Options)> = candidates
+        .iter_mut()
+        .filter(|candidate| !candidate.is_excluded)
+        .filter_map(|Candidate { unfinished, policy, .. }| {
+            Some((Arc::make_mut(unfinished.as_mut()?), &policy.as_ref().ok()?.update_options))
+        })
+        .collect();
+    let untold = unfinished.iter().filter(|(unfinished, _)| unfinished.needs_tasks());
+    let untold: Vec<String> = untold.map(|(unfinished, _)| unfinished.service.id.clone()).collect();
+    if !untold.is_empty() {
+        match swarm.tasks(&untold).await {
+            Ok(tasks) => unfinished.iter_mut().for_each(|(unfinished, _)| unfinished.take_tasks(&tasks)),
+            // They are left alone then; the next cycle asks again.
+            Err(error) => tracing::warn!(%error, "cannot tell what is being rolled back"),
+        }
+    }
+    for (unfinished, options) in &mut unfinished {
+        for name in options.names() {
+            match swarm.id_of(&name).await {
+                Ok(id) => unfinished.ids.extend(id.map(|id| (name, id))),
+                Err(error) => tracing::warn!(%error, %name, "cannot tell whether an update is ours"),
+            }
+        }
+    }
 }
 
 fn candidate<S, R>(
@@ -103,6 +140,7 @@ fn candidate<S, R>(
     let facts = service.spec.facts();
     let policy = ServicePolicy::of(&context.config, &facts.labels);
     let history = History::of(&service);
+    let unfinished = Unfinished::of(&service).map(Arc::new);
     Candidate {
         name: facts.name.clone(),
         image: facts.image.clone(),
@@ -112,6 +150,8 @@ fn candidate<S, R>(
         history,
         rank: Rank::of(facts, policy.as_ref().is_ok_and(|policy| policy.canary)),
         policy,
+        tasks: service.status,
+        unfinished,
         id: service.id,
     }
 }

@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "cycle/quarantine.rs",
     "cycle/rank.rs",
     "cycle/report.rs",
+    "cycle/resume.rs",
     "cycle/rollout/cause.rs",
     "cycle/rollout/convergence.rs",
     "cycle/rollout/machine.rs",

@@ -111,6 +111,11 @@ pub struct Machine {
 #[derive(Clone, Debug)]
 enum State {
     Updating(Watch),
+    /// Found while it was being rolled back, with the swarm's words on it.
+    FoundRollingBack {
+        by: By,
+        message: String,
+    },
     /// Failed; a rollback was asked for and has not been sent yet.
     Failed(Cause),
     RollingBack {
@@ -151,11 +156,16 @@ impl Machine {
         Self { terms, state: State::Updating(Watch::default()) }
     }
 
+    /// Starts to watch a rollback that is under way already.
+    pub fn rolling_back(terms: Terms, by: By, message: String) -> Self {
+        Self { terms, state: State::FoundRollingBack { by, message } }
+    }
+
     /// What the update is waiting for, in words, and the swarm's reason if there is one.
     pub fn waiting(&self) -> Option<&Waiting> {
         match &self.state {
             State::Updating(watch) | State::RollingBack { watch, .. } => Some(&watch.waiting),
-            State::Failed(_) => None,
+            State::FoundRollingBack { .. } | State::Failed(_) => None,
         }
     }
 
@@ -184,7 +194,7 @@ impl Machine {
     /// Why the update failed, once it has.
     pub fn cause(&self) -> Option<&Cause> {
         match &self.state {
-            State::Updating(_) => None,
+            State::Updating(_) | State::FoundRollingBack { .. } => None,
             State::Failed(cause) | State::RollingBack { cause, .. } => Some(cause),
         }
     }
@@ -194,11 +204,16 @@ impl Machine {
         let Some(service) = seen.service else {
             return Step::Finish(Outcome::Removed);
         };
+        if let State::FoundRollingBack { by, message } = &self.state {
+            let cause = cause_by(&self.terms.sent, service.spec.facts(), seen, message);
+            self.state = State::RollingBack { by: *by, cause, since: now, watch: Watch::default() };
+        }
         match &mut self.state {
             State::Updating(watch) => {
                 let verdict = updating(&self.terms, watch, service, seen, now);
                 self.follow(verdict, now)
             }
+            State::FoundRollingBack { .. } => Step::Wait,
             State::Failed(_) => Step::RollBack,
             State::RollingBack { by, cause, since, watch } => {
                 rolling_back(&self.terms, (*by, cause, *since), watch, service, seen, now)

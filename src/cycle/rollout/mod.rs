@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use self::begin::Beginning;
 use self::machine::{Machine, Mark, Seen, Step, Terms};
 use self::pace::Limits;
 use self::progress::Progress;
@@ -22,6 +23,7 @@ use crate::ledger::Permission;
 use crate::registry::Registry;
 use crate::swarm::Swarm;
 
+mod begin;
 pub mod cause;
 pub mod convergence;
 pub mod machine;
@@ -125,15 +127,21 @@ pub async fn roll_out<S: Swarm, R: Registry>(
     let look_out = LookOut::new();
     let mut workers: JoinSet<Finished> = JoinSet::new();
     let mut under_way = HashMap::new();
+    let begin = |workers: &mut JoinSet<Finished>, turn: usize, update: Update| {
+        let begun = (turn, update.service.clone(), update.from.clone(), update.to.clone());
+        let worker = workers.spawn(carry_out(context.clone(), look_out.clone(), update));
+        (worker.id(), begun)
+    };
+    for (turn, update) in queue.under_way() {
+        under_way.extend([begin(&mut workers, turn, update)]);
+    }
     let mut keeping = std::pin::pin!(look_out.keep(context));
     loop {
         while !context.stop.is_cancelled()
             && context.ledger.permission() == Permission::Granted
             && let Some((turn, update)) = queue.begin()
         {
-            let begun = (turn, update.service.clone(), update.from.clone(), update.to.clone());
-            let worker = workers.spawn(carry_out(context.clone(), look_out.clone(), update));
-            under_way.insert(worker.id(), begun);
+            under_way.extend([begin(&mut workers, turn, update)]);
         }
         // The engine is away, or slow: until we have seen that the lease is still ours, nothing begins.
         let is_unsure = queue.has_waiting()
@@ -177,7 +185,8 @@ async fn carry_out<S: Swarm, R: Registry>(
         image = update.to.tagged(),
         from = update.from.digest().map_or("no digest", |digest| digest.short()),
         to = update.to.digest().map_or("whatever the nodes have", |digest| digest.short()),
-        "updating"
+        "{}",
+        begin::words(&update)
     );
     let mut log = Vec::new();
     let work = update_one(&context, &look_out, &update, &mut log);
@@ -204,19 +213,11 @@ async fn update_one<S: Swarm, R: Registry>(
     update: &Update,
     log: &mut Vec<String>,
 ) -> Outcome {
-    let sent = match send::send(context, update).await {
-        Ok(sent) => sent,
+    let Beginning { mut machine, terms, sent } = match begin::begin(context, update).await {
+        Ok(beginning) => beginning,
         Err(outcome) => return outcome,
     };
-    let mut since = Instant::now();
-    let terms = Terms {
-        sent: Mark::of(sent.spec.facts()),
-        replaced: Mark::of(sent.replaced.facts()),
-        sent_at: since,
-        timeout: update.policy.timeout,
-        may_roll_back: update.policy.rollback_on_failure,
-    };
-    let mut machine = Machine::new(terms.clone());
+    let mut since = terms.sent_at;
     let mut place = look_out.place(&update.id);
     let mut progress = Progress::new(since);
     let mut may_renew = update.credentials.is_some();
@@ -245,7 +246,7 @@ async fn update_one<S: Swarm, R: Registry>(
             Step::RollBack => {
                 let cause = machine.cause().map(ToString::to_string).unwrap_or_default();
                 tracing::warn!(service = update.service, cause, "update failed, rolling back");
-                match roll_back(context, update, &sent, &terms).await {
+                match roll_back(context, update, sent.as_ref(), &terms).await {
                     TakenBack::Sent(by) => {
                         since = Instant::now();
                         machine.rollback_sent(by, since);
@@ -264,10 +265,14 @@ async fn update_one<S: Swarm, R: Registry>(
 async fn roll_back<S: Swarm, R>(
     context: &Context<S, R>,
     update: &Update,
-    sent: &Sent,
+    sent: Option<&Sent>,
     terms: &Terms,
 ) -> TakenBack {
-    send::take_back(context, update, sent, terms).await
+    match sent {
+        Some(sent) => send::take_back(context, update, sent, terms).await,
+        // No rollback is rolled back, so the machine does not ask for it.
+        None => TakenBack::NotSent(Cause::Internal { message: "nothing to take back".to_owned() }),
+    }
 }
 
 /// Says why an update has to wait, when that is news.

@@ -3,6 +3,7 @@
 mod accounts;
 mod daemon;
 mod failing;
+mod killed;
 mod looking;
 mod meanwhile;
 mod pacing;

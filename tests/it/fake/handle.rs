@@ -94,13 +94,17 @@ impl FakeSwarm {
         target: Option<&str>,
         deed: impl FnOnce(&mut World) -> Result<T, SwarmError>,
     ) -> Result<T, SwarmError> {
-        let (latency, fault) = self.tell(|world| {
+        let (latency, fault, death) = self.tell(|world| {
             let now = world.now;
             world.script.calls.push((now, call));
             let name = target.map(|id| world.find(id).map_or(id, |service| service.plan.name()).to_owned());
-            (world.script.latency(call), world.script.fault(call, name.as_deref()))
+            (world.script.latency(call), world.script.fault(call, name.as_deref()), world.script.death())
         });
         sleep(latency).await;
+        if let Some(death) = death.as_ref().filter(|death| !death.is_done) {
+            death.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
         match fault {
             Some(Fault::Takes(time)) => sleep(time).await,
             Some(Fault::Hangs) => {
@@ -136,6 +140,10 @@ impl FakeSwarm {
             }
             deed(world)
         })?;
+        if let Some(death) = death {
+            death.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
         match fault {
             Some(Fault::CutAfterwards) => Err(SwarmError::Unavailable("connection closed".to_owned())),
             _ => Ok(answer),

@@ -1,12 +1,14 @@
 //! What tests say to a fake swarm: images, mishaps, other people's changes; and what they ask it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry::swarm::{ConfigObject, Service, Spec, SwarmError, TaskState, UpdateState};
+use tokio::sync::Notify;
 
 use super::handle::FakeSwarm;
 use super::image::{Behaviour, Fate};
-use super::script::{Asked, Call, Fault};
+use super::script::{Asked, Call, Death, Fault};
 use super::world::{Due, Timing, World};
 
 /// What tasks of one image do. Each word takes effect at once, for tasks that are made from then on.
@@ -165,6 +167,17 @@ impl FakeSwarm {
     /// The engine cannot be reached for so long, starting then.
     pub fn be_away_after(&self, wait: Duration, outage: Duration) {
         self.tell(|world| world.script.be_away(world.now + wait, world.now + wait + outage));
+    }
+
+    /// Its caller dies at the request of this number from now, the first being 1. The request is still done if
+    /// `is_done`. What is returned is told when it is so far; the caller is then to be dropped.
+    pub fn dies_at(&self, request: usize, is_done: bool) -> Arc<Notify> {
+        let reached = Arc::new(Notify::new());
+        self.tell(|world| {
+            let request = world.script.calls.len() + request;
+            world.script.death = Some(Death { request, is_done, reached: reached.clone() });
+        });
+        reached
     }
 
     /// How long each request takes.

@@ -17,6 +17,7 @@ mod deployed;
 mod failing;
 mod hooks;
 mod inspection;
+mod killed;
 mod logs;
 mod meanwhile;
 mod options;
