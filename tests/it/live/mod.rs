@@ -15,6 +15,7 @@ mod daemon;
 mod deployed;
 mod failing;
 mod inspection;
+mod jobs;
 mod meanwhile;
 mod options;
 mod outages;
