@@ -23,4 +23,5 @@ mod pacing;
 mod remembering;
 mod selection;
 mod starting;
+mod turns;
 mod updating;
