@@ -25,3 +25,4 @@ mod selection;
 mod starting;
 mod turns;
 mod updating;
+mod variables;
