@@ -13,8 +13,10 @@ mod contract;
 mod cycle;
 mod fake;
 mod fake_swarm;
+mod faults;
 #[cfg(feature = "live")]
 mod live;
 mod registry;
+mod soak;
 mod support;
 mod wire_engine;
