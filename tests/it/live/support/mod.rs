@@ -13,7 +13,7 @@ mod stage;
 pub(crate) use claim::Claim;
 pub(crate) use gantry::{Daemon, Gantry, Line, Run};
 pub(crate) use http::{Answer, Request};
-pub(crate) use lab::{Lab, wait};
+pub(crate) use lab::{Lab, OwnLab, wait};
 pub(crate) use ledger::Said;
 pub(crate) use registry::Registry;
 pub(crate) use service::Service;
