@@ -369,17 +369,23 @@ impl Ledger {
 
     /// Writes what is left to write and gives the lease back.
     pub async fn give_back<S: Swarm>(&self, swarm: &S) {
-        let standing = std::mem::take(&mut self.state().standing);
+        let held = {
+            let mut state = self.state();
+            let is_ours = |holder: &Party| holder.id == self.id;
+            match std::mem::take(&mut state.standing) {
+                Standing::Holder { me, .. } => Some(me),
+                // It could not be given back when its time was over.
+                Standing::Bystander => book::lease(&state.labels).map(|lease| lease.holder).filter(is_ours),
+                Standing::Alone | Standing::Lost => None,
+            }
+        };
         let is_clean = self.state().pending.is_empty();
-        if self.state().is_memory_only || (is_clean && !matches!(standing, Standing::Holder { .. })) {
+        if self.state().is_memory_only || (is_clean && held.is_none()) {
             return;
         }
         let mut last = SwarmError::Conflict;
         for _ in 0..MAX_CONFLICTS {
-            let hold = match &standing {
-                Standing::Holder { me, .. } => Hold::NotBy(me),
-                _ => Hold::AsItIs,
-            };
+            let hold = held.as_ref().map_or(Hold::AsItIs, Hold::NotBy);
             let answer = match self.look(swarm).await {
                 Ok(None) if self.state().pending.is_empty() => return,
                 Ok(object) => self.write(swarm, object.as_ref(), hold, &[]).await,

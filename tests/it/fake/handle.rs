@@ -112,6 +112,9 @@ impl FakeSwarm {
                 let text = format!("no answer in {} s", CALL_TIMEOUT.as_secs());
                 return Err(SwarmError::Unavailable(text));
             }
+            Some(Fault::Away(time)) => {
+                self.tell(|world| world.script.be_away(world.now, world.now + time));
+            }
             _ => {}
         }
         let answer = self.tell(|world| {
@@ -161,7 +164,7 @@ impl FakeSwarm {
                 }
                 let next =
                     [world.next_due(), world.script.next_outage(world.now)].into_iter().flatten().min();
-                (world.events.len(), next)
+                (world.event_count(), next)
             };
             if count > seen {
                 return Ok(count);
@@ -225,6 +228,9 @@ impl Swarm for FakeSwarm {
             return Ok(Vec::new());
         }
         self.request(Call::Services, None, |world| {
+            if let Listing::Ids(ids) = listing {
+                world.script.most_named = world.script.most_named.max(ids.len());
+            }
             Ok(world.list(&listing)?.into_iter().map(|service| world.show(service, true)).collect())
         })
         .await
@@ -325,7 +331,7 @@ impl Swarm for FakeSwarm {
         }
         stream::unfold(At::Start, move |at| async move {
             let seen = match at {
-                At::Start => match self.request(Call::Changes, None, |world| Ok(world.events.len())).await {
+                At::Start => match self.request(Call::Changes, None, |world| Ok(world.event_count())).await {
                     Ok(seen) => seen,
                     Err(error) => return Some((Err(error), At::End)),
                 },

@@ -139,6 +139,11 @@ impl FakeSwarm {
         self.tell(|world| world.script.heal());
     }
 
+    /// The request of this number goes wrong; the first one of all is 0.
+    pub fn fail_at(&self, number: usize, fault: Fault) {
+        self.tell(|world| world.script.fail_at(number, fault));
+    }
+
     /// Right before the next request of this kind about this service is done, somebody does this.
     pub fn before(&self, call: Call, service: &str, action: impl FnOnce(&mut World) + Send + 'static) {
         self.tell(|world| world.script.before(call, Some(service), Box::new(action)));
@@ -220,12 +225,18 @@ impl FakeSwarm {
         self.ask(|world| world.script.calls.clone())
     }
 
-    /// Forgets the requests so far.
+    /// Forgets the requests so far, with the faults that some of them were to meet, and the events.
     pub fn clear_log(&self) {
         self.tell(|world| {
-            world.script.calls.clear();
-            world.script.asked.clear();
+            world.script.forget();
+            world.forget_events();
         });
+    }
+
+    /// The largest number of services that one request named, since the log was cleared: how many were watched at
+    /// once.
+    pub fn most_watched(&self) -> usize {
+        self.ask(|world| world.script.most_named)
     }
 
     /// The service of that name, as the engine shows it; not a request.

@@ -12,6 +12,7 @@ use gantry::registry::{
 use gantry::secret::Secret;
 
 use crate::support::http::{Answer, Server};
+use crate::support::sha256;
 
 mod accounts;
 mod answers;
@@ -79,15 +80,4 @@ fn known() -> Answer {
 
 fn digest() -> Digest {
     DIGEST.parse().unwrap()
-}
-
-fn sha256(body: &str) -> Digest {
-    use sha2::Digest as _;
-    use std::fmt::Write as _;
-    let hash = sha2::Sha256::digest(body.as_bytes());
-    let hex = hash.iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap();
-        hex
-    });
-    format!("sha256:{hex}").parse().unwrap()
 }

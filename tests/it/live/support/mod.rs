@@ -15,7 +15,7 @@ mod tokens;
 pub(crate) use claim::Claim;
 pub(crate) use gantry::{Daemon, Gantry, Line, Run};
 pub(crate) use http::{Answer, Request};
-pub(crate) use lab::{Lab, wait};
+pub(crate) use lab::{Lab, OwnLab, wait};
 pub(crate) use ledger::Said;
 pub(crate) use private::{Account, JUERGEN, PULLER, PrivateRegistry};
 pub(crate) use registry::{Registry, sha256};
