@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use crate::ledger::turn::Turn;
 use crate::registry::{Keyring, Registry};
@@ -77,6 +77,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         match turn {
             Turn::Ours => {}
             Turn::OursAfterWait => return Ok(Next::LookAgain),
+            Turn::Failed { cause } => return Err(Error::new(cause).context("cannot write the ledger")),
             Turn::NotOurs { .. } | Turn::Stopped => {
                 report.postpone(planned, &turn);
                 break;

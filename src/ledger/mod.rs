@@ -272,6 +272,8 @@ impl Ledger {
 
     /// Keeps the lease, if we hold it, and writes what is to be remembered, for as long as it is polled.
     pub async fn keep<S: Swarm>(&self, swarm: &S) {
+        // Since when it does not work, and whether that was said.
+        let mut trouble: Option<(Instant, bool)> = None;
         loop {
             let (is_holder, has_pending, last_attempt) = {
                 let state = self.state();
@@ -293,11 +295,24 @@ impl Ledger {
                 }
             }
             match self.tend(swarm).await {
-                Ok(()) => {}
+                Ok(()) => {
+                    if let Some((_, true)) = trouble.take() {
+                        tracing::info!(config = self.name, "the ledger can be used again");
+                    }
+                }
                 Err(SwarmError::Forbidden(words)) => self.go_on_alone(&forbidden(&words)),
                 Err(error) => {
                     self.state().last_attempt = Some(Instant::now());
-                    tracing::debug!(%error, config = self.name, "cannot keep the ledger now");
+                    let (since, is_told) = trouble.get_or_insert((Instant::now(), false));
+                    if since.elapsed() >= SURE && !std::mem::replace(is_told, true) {
+                        tracing::warn!(
+                            %error,
+                            config = self.name,
+                            "cannot keep the ledger; no new update begins until it can be read and written again"
+                        );
+                    } else {
+                        tracing::debug!(%error, config = self.name, "cannot keep the ledger now");
+                    }
                 }
             }
         }

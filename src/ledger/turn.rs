@@ -39,7 +39,16 @@ pub enum Turn {
     },
     /// We were told to stop.
     Stopped,
+    /// The engine would not let us write the ledger, and nobody else was the reason.
+    Failed {
+        /// Why.
+        cause: SwarmError,
+    },
 }
+
+/// How long a ledger that cannot be read or written is tried again before the cycle fails for it. An engine that is
+/// restarted, or managers that elect a leader, are back well before.
+const TROUBLE_LIMIT: Duration = Duration::from_secs(180);
 
 impl Ledger {
     /// Takes the lease, or waits until that can be done. Whoever has it already, has it.
@@ -67,11 +76,17 @@ impl Ledger {
                 object.as_ref().and_then(|object| book::lease(&object.labels)).map(|lease| lease.holder);
             match self.try_once(swarm, &me, wish, object.as_ref(), &mut wait).await {
                 Ok(true) => {
+                    wait.end_trouble();
                     self.state().standing = Standing::Holder { me, sure: looked_at };
                     self.news.notify_one();
                     return if wait.is_outdated { Turn::OursAfterWait } else { Turn::Ours };
                 }
-                Ok(false) => conflicts = 0,
+                Ok(false) => {
+                    conflicts = 0;
+                    wait.end_trouble();
+                    wait.is_outdated = true;
+                    wait.tell_of(holder.as_ref());
+                }
                 Err(SwarmError::Forbidden(words)) => {
                     self.go_on_alone(&forbidden(&words));
                     self.state().standing = Standing::Alone;
@@ -93,17 +108,19 @@ impl Ledger {
                         continue;
                     }
                 }
-                Err(error) => {
+                // So many want it at once that our turn will come.
+                Err(error) if is_somebody_else_faster(&error) => conflicts = 0,
+                Err(cause) => {
                     conflicts = 0;
-                    tracing::debug!(%error, "cannot take the lease now");
+                    wait.is_outdated = true;
+                    if wait.is_hopeless(&cause) || begun.elapsed() >= wish.patience {
+                        return Turn::Failed { cause };
+                    }
+                    wait.tell_of_trouble(&self.name, &cause);
                 }
             }
-            let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
-            wait.is_outdated = true;
-            if !std::mem::replace(&mut wait.is_told, true) {
-                tracing::info!(holder, "another Gantry is rolling out; waiting for it");
-            }
             if begun.elapsed() >= wish.patience {
+                let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
                 return Turn::NotOurs { holder };
             }
             tokio::select! {
@@ -112,6 +129,8 @@ impl Ledger {
             }
             match self.look(swarm).await {
                 Ok(seen) => object = seen,
+                Err(SwarmError::Forbidden(words)) => self.go_on_alone(&forbidden(&words)),
+                // What follows asks the engine again, and meets the same.
                 Err(error) => tracing::debug!(%error, "cannot read the ledger now"),
             }
             if self.state().is_memory_only {
@@ -167,6 +186,45 @@ struct Wait {
     is_told: bool,
     /// Whether the plan was made before something that may matter to it.
     is_outdated: bool,
+    /// Since when the engine does not do what is asked of it.
+    trouble: Option<Instant>,
+}
+
+impl Wait {
+    /// Says whom we wait for, once.
+    fn tell_of(&mut self, holder: Option<&Party>) {
+        if let Some(Party { who: holder, .. }) = holder
+            && !std::mem::replace(&mut self.is_told, true)
+        {
+            tracing::info!(holder, "another Gantry is rolling out; waiting for it");
+        }
+    }
+
+    /// Says that the engine does again what is asked of it.
+    fn end_trouble(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::info!("the ledger can be used again");
+        }
+    }
+
+    /// Whether waiting longer makes no sense.
+    fn is_hopeless(&mut self, cause: &SwarmError) -> bool {
+        !cause.is_transient() || self.trouble.is_some_and(|since| since.elapsed() >= TROUBLE_LIMIT)
+    }
+
+    /// Says, once for each time, what keeps us from the lease.
+    fn tell_of_trouble(&mut self, config: &str, error: &SwarmError) {
+        if self.trouble.is_none() {
+            self.trouble = Some(Instant::now());
+            tracing::warn!(
+                %error,
+                config,
+                "cannot write the ledger, and without it no update begins; trying again for {} s. Is the swarm in good \
+                 order (docker node ls), and does whatever stands before its engine let /configs through?",
+                TROUBLE_LIMIT.as_secs()
+            );
+        }
+    }
 }
 
 /// Whether the swarm itself says that the holder has ended. Only for one that runs as a service.

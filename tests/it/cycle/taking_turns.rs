@@ -213,3 +213,39 @@ async fn a_ledger_whose_name_is_taken_and_that_nobody_finds_is_not_tried_for_eve
     let report = tokio::time::timeout(secs(600), scene.cycle()).await.expect("an end");
     assert_eq!((report.finished.len(), report.has_failed()), (2, false), "{report:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_the_engine_does_not_write_is_tried_for_three_minutes_and_then_the_cycle_fails_for_it()
+{
+    let scene = slow(2, secs(5));
+    let broken = SwarmError::Unavailable("raft is out of order (status 500)".to_owned());
+    scene.swarm.fail(Call::CreateConfig, None, usize::MAX, Fault::Error(broken));
+    let begun = Instant::now();
+    let report = scene.cycle().await;
+    assert!((secs(180)..secs(190)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert!(report.has_failed() && report.postponed.is_none(), "{report:?}");
+    let error = report.error.unwrap_or_default();
+    assert!(error.contains("cannot write the ledger") && error.contains("raft is out of order"), "{error}");
+    assert!(scene.swarm.update_log().is_empty(), "nothing begins without the lease");
+    let tries = scene.swarm.calls(Call::CreateConfig);
+    assert!(tries.windows(2).all(|two| two[1] >= two[0] + secs(2)), "{tries:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_engine_refuses_for_good_is_not_tried_again() {
+    let scene = slow(2, secs(5));
+    let refused = SwarmError::Refused("invalid config name".to_owned());
+    scene.swarm.fail(Call::CreateConfig, None, usize::MAX, Fault::Error(refused));
+    let report = scene.cycle().await;
+    assert!(report.error.is_some_and(|error| error.contains("invalid config name")));
+    assert_eq!(scene.swarm.calls(Call::CreateConfig).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_writes_again_after_a_minute_costs_that_minute() {
+    let scene = slow(2, secs(5));
+    let broken = SwarmError::Unavailable("no leader (status 500)".to_owned());
+    scene.swarm.fail(Call::CreateConfig, None, 20, Fault::Error(broken));
+    let report = scene.cycle().await;
+    assert_eq!((report.finished.len(), report.has_failed()), (2, false), "{report:?}");
+}

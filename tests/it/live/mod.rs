@@ -22,4 +22,5 @@ mod pacing;
 mod remembering;
 mod selection;
 mod starting;
+mod turns;
 mod updating;

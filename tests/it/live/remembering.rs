@@ -1,10 +1,6 @@
-//! What Gantry remembers in the swarm: broken images, a person's word, and whose turn it is.
+//! What Gantry remembers in the swarm: broken images, and a person's word.
 
-use std::time::{Duration, Instant};
-
-use serde_json::Value;
-
-use super::support::{Gantry, Run, Service, Stage, wait};
+use super::support::{Run, Said, Service, Stage, wait};
 
 /// Ends with an exit code, a moment after it began to run.
 const CRASH: [&str; 2] = ["--cmd", "echo no database; sleep 0.2; exit 3"];
@@ -21,29 +17,6 @@ const SLOW: [&str; 8] = [
     "(sleep 6; touch /tmp/ready) & trap 'exit 0' TERM; while :; do sleep 1d & wait $!; done",
 ];
 
-/// The labels of the stage's ledger, as `docker config inspect` shows them; null when there is none.
-fn labels(stage: &Stage) -> Value {
-    let listed = stage.lab.get_json("/configs");
-    let list = listed.as_array().cloned().unwrap_or_default();
-    let own = list.into_iter().find(|config| config["Spec"]["Name"] == stage.ledger().as_str());
-    own.map(|config| config["Spec"]["Labels"].clone()).unwrap_or_default()
-}
-
-fn entry(stage: &Stage, service: &Service<'_>) -> String {
-    labels(stage)[format!("gantry.service.{}", service.name)].as_str().unwrap_or_default().to_owned()
-}
-
-/// What a command of a person says, and its exit code.
-fn said(stage: &Stage, arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gantry"));
-    command
-        .env_clear()
-        .env("DOCKER_HOST", stage.lab.docker_host(1))
-        .env("GANTRY_LEDGER_NAME", stage.ledger());
-    let output = command.args(arguments).output().unwrap();
-    (output.status.code(), String::from_utf8(output.stdout).unwrap())
-}
-
 #[track_caller]
 fn is_left_alone(run: &Run, service: &Service<'_>, words: &[&str]) {
     let line = format!("left alone: {}: ", service.name);
@@ -59,7 +32,7 @@ fn a_digest_that_broke_a_service_is_left_alone_until_it_is_released_or_the_tag_m
     let bad = stage.image("web", "2", &CRASH);
     let run = stage.cycle();
     assert!(run.outcome(&service).starts_with("rolled back: "), "{run}");
-    let remembered = entry(&stage, &service);
+    let remembered = stage.entry(&service);
     assert!(
         remembered.starts_with("quarantined image=")
             && remembered.contains(&bad.digest)
@@ -70,11 +43,11 @@ fn a_digest_that_broke_a_service_is_left_alone_until_it_is_released_or_the_tag_m
     is_left_alone(&stage.cycle(), &service, &["is in quarantine here", "(3)", "gantry release"]);
     assert_eq!(service.version(), version, "nothing was sent");
 
-    let (code, list) = said(&stage, &["quarantine"]);
+    let Said { code, text: list } = stage.say(&["quarantine"]);
     assert!(code == Some(0) && list.contains(&service.name) && list.contains("(3)"), "{list}");
-    let (code, none) = said(&stage, &["release", "no-such-service"]);
+    let Said { code, text: none } = stage.say(&["release", "no-such-service"]);
     assert!(code == Some(1) && none.contains("nothing matches") && none.contains(&service.name), "{none}");
-    let (code, released) = said(&stage, &["release", &service.name]);
+    let Said { code, text: released } = stage.say(&["release", &service.name]);
     assert!(code == Some(0) && released.contains(&service.name), "{released}");
     let run = stage.cycle();
     assert!(run.outcome(&service).starts_with("rolled back: "), "{run}");
@@ -83,7 +56,7 @@ fn a_digest_that_broke_a_service_is_left_alone_until_it_is_released_or_the_tag_m
     let run = stage.cycle();
     assert_eq!(run.outcome(&service), "updated", "{run}");
     service.runs(&new, 1);
-    assert_eq!(entry(&stage, &service), "");
+    assert_eq!(stage.entry(&service), "");
 }
 
 #[test]
@@ -101,7 +74,7 @@ fn an_image_whose_rollout_was_stopped_is_offered_to_nobody_until_it_is_released(
     assert!(services.iter().all(|service| run.outcome(service).is_empty()), "{run}");
     assert!(run.says(&["is in quarantine for all services", "gantry release"]), "{run}");
     assert_eq!(run.code, Some(0), "{run}");
-    let (code, released) = said(&stage, &["release", &old.name]);
+    let Said { code, text: released } = stage.say(&["release", &old.name]);
     assert_eq!(code, Some(0), "{released}");
     let run = gantry.run();
     assert!(services.iter().any(|service| run.outcome(service).starts_with("rolled back")), "{run}");
@@ -118,7 +91,7 @@ fn killed_between_failure_and_rollback_it_does_not_offer_the_digest_again() {
     service.wait_for(&bad, 30);
     daemon.signal("KILL");
     wait("Swarm's own rollback", 60, || (service.state() == "rollback_completed").then_some(()));
-    assert_eq!(entry(&stage, &service), "", "nobody was there to see it");
+    assert_eq!(stage.entry(&service), "", "nobody was there to see it");
     is_left_alone(&stage.cycle(), &service, &["is in quarantine here", "Swarm rolled it back", "(3)"]);
     // A change of a label makes the service forget; the ledger does not.
     service.update(&["--label-add", "a=b"]);
@@ -199,73 +172,166 @@ fn a_broken_image_is_removed_from_the_nodes() {
     );
 }
 
-/// A daemon for this stage.
-fn daemon(stage: &Stage) -> Gantry {
-    stage.gantry().set("GANTRY_SLEEP_SECONDS", "3600").set("GANTRY_UPDATE_NUM_WORKERS", "1")
-}
-
-fn lease(stage: &Stage) -> Option<String> {
-    labels(stage)["gantry.lease"].as_str().map(str::to_owned)
-}
-
 #[test]
-fn of_two_daemons_one_rolls_out_and_the_other_waits_and_finds_the_work_done() {
+fn every_release_offers_it_again_by_service_by_image_or_all_at_once() {
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
-    let services: Vec<Service<'_>> =
-        (0..3).map(|index| stage.service(&format!("web-{index}"), &old, &[])).collect();
-    let new = stage.image("web", "2", &SLOW);
-    let first = daemon(&stage).start();
-    wait("the lease", 30, || lease(&stage));
-    let second = daemon(&stage).start();
-    second.wait_for("another Gantry is rolling out; waiting for it", 60);
-    first.wait_for("3 services: 3 updated", 120);
-    second.wait_for("3 services: 3 up to date", 60);
-    for service in &services {
-        service.runs(&new, 1);
+    let names = ["one", "two", "three"];
+    let services = names.map(|name| stage.service(name, &old, &[]));
+    stage.image("web", "2", &CRASH);
+    // All three get it: nothing is stopped, so that each is in quarantine for itself.
+    let gantry = stage.gantry().set("GANTRY_ROLLOUT_MIN_FAILURES", "9");
+    let rolled_back = |run: &Run| -> Vec<&str> {
+        let is_tried = |index: &usize| run.outcome(&services[*index]).starts_with("rolled back: ");
+        (0..3).filter(is_tried).map(|index| names[index]).collect()
+    };
+    assert_eq!(rolled_back(&gantry.run()), names);
+    for (release, tried) in
+        [(services[1].name.as_str(), &names[1..2]), (&old.name, &names[..]), ("--all", &names[..]), ("", &[])]
+    {
+        if !release.is_empty() {
+            let Said { code, text } = stage.say(&["release", release]);
+            assert_eq!(code, Some(0), "{text}");
+            assert!(text.contains(&services[1].name) && text.contains("released:"), "{text}");
+        }
+        let run = gantry.run();
+        assert_eq!(rolled_back(&run), tried, "after the release of {release:?}: {run}");
     }
-    assert!(second.lines().iter().all(|line| line.message() != "updating"));
-    assert_eq!(lease(&stage), None);
 }
 
 #[test]
-fn a_killed_holder_is_replaced_within_a_minute_and_one_that_is_stopped_at_once() {
-    let stage = Stage::new();
-    let old = stage.image("web", "1", &[]);
-    let services: Vec<Service<'_>> =
-        (0..3).map(|index| stage.service(&format!("web-{index}"), &old, &[])).collect();
-    stage.image("web", "2", &SLOW);
-    let first = daemon(&stage).start();
-    wait("the lease", 30, || lease(&stage));
-    let second = daemon(&stage).start();
-    second.wait_for("another Gantry is rolling out; waiting for it", 60);
-    first.signal("KILL");
-    let (killed, held) = (Instant::now(), lease(&stage));
-    wait("takeover", 60, || lease(&stage).filter(|lease| Some(lease) != held.as_ref()));
-    assert!(killed.elapsed() < Duration::from_secs(60));
-    second.wait_for("took over from a Gantry that does not answer", 10);
-
-    let third = daemon(&stage).start();
-    third.wait_for("another Gantry is rolling out; waiting for it", 60);
-    let run = second.stop();
-    let stopped = Instant::now();
-    third.wait_for("3 services: ", 120);
-    assert!(run.code == Some(0) && stopped.elapsed() < Duration::from_secs(120), "{run}");
-    wait("all on the new image", 120, || {
-        services.iter().all(|service| service.image() != old.pinned()).then_some(())
-    });
-}
-
-#[test]
-fn configs_that_are_removed_by_hand_during_a_rollout_are_made_anew() {
+fn a_quarantine_ends_after_the_time_that_it_was_given() {
     let stage = Stage::new();
     let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
-    stage.image("web", "2", &SLOW);
-    let daemon = daemon(&stage).start();
-    wait("the lease", 30, || lease(&stage));
+    stage.image("web", "2", &CRASH);
+    let daemon =
+        stage.gantry().set("GANTRY_SLEEP_SECONDS", "1").set("GANTRY_QUARANTINE_SECONDS", "12").start();
+    let tries = |daemon: &super::support::Daemon| {
+        let lines = daemon.lines();
+        let tries = lines.iter().filter(|line| line.message() == "updating").count();
+        let left = lines.iter().filter(|line| line.message().contains("is in quarantine here")).count();
+        (tries, left)
+    };
+    wait("first a rest, then another try", 90, || {
+        let (tries, left) = tries(&daemon);
+        assert!(tries < 2 || left > 0, "tried again without a rest");
+        (tries >= 2).then_some(())
+    });
+    daemon.stop();
+    assert!(stage.entry(&service).contains("quarantined") || service.state() != "completed");
+}
+
+#[test]
+fn without_a_quarantine_a_broken_digest_is_tried_in_every_cycle() {
+    let stage = Stage::new();
+    let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
+    stage.image("web", "2", &CRASH);
+    let gantry = stage.gantry().set("GANTRY_QUARANTINE", "false");
+    for _ in 0..2 {
+        let run = gantry.run();
+        assert!(run.outcome(&service).starts_with("rolled back: "), "{run}");
+    }
+    assert_eq!(stage.entry(&service), "");
+}
+
+#[test]
+fn without_any_ledger_the_services_own_rollback_speaks() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    let by_gantry = stage.service("by-gantry", &old, &[]);
+    let by_swarm = stage.service("by-swarm", &old, &["--update-failure-action", "rollback"]);
+    stage.image("web", "2", &CRASH);
+    let run = stage.cycle();
+    for service in [&by_gantry, &by_swarm] {
+        assert!(run.outcome(service).starts_with("rolled back"), "{run}");
+        assert!(service.state() == "rollback_completed", "{}", service.inspect());
+    }
     stage.lab.docker(&["config", "rm", &stage.ledger()]);
-    daemon.wait_for("the ledger was removed; made it anew", 30);
-    daemon.wait_for("1 service: 1 updated", 90);
-    wait("the lease given back", 30, || lease(&stage).is_none().then_some(()));
-    assert_eq!(service.state(), "completed");
+    let run = stage.cycle();
+    is_left_alone(&run, &by_gantry, &["rolled back by hand from"]);
+    is_left_alone(&run, &by_swarm, &["is in quarantine here", "Swarm rolled it back", "(3)"]);
+    assert!(by_gantry.image() == old.pinned() && by_swarm.image() == old.pinned());
+}
+
+#[test]
+fn an_entry_that_was_damaged_by_hand_is_told_ignored_and_kept_and_the_others_count() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    let (web, shop) = (stage.service("web", &old, &[]), stage.service("shop", &old, &[]));
+    stage.image("web", "2", &CRASH);
+    let gantry = stage.gantry().set("GANTRY_ROLLOUT_MIN_FAILURES", "9");
+    gantry.run();
+    let key = format!("gantry.service.{}", web.name);
+    stage.edit_ledger(&key, "quarantined, I think");
+    stage.edit_ledger("com.example.owner", "ops");
+    stage.edit_ledger("gantry.service.ghost", "");
+    // Only the ledger speaks for these two: what the services show is forgotten with any other change.
+    for service in [&web, &shop] {
+        service.update(&["--label-add", "a=b"]);
+    }
+    let run = gantry.run();
+    let told: Vec<&str> = run
+        .lines
+        .iter()
+        .filter(|line| line.message() == "an entry that cannot be read is ignored and kept as it is")
+        .filter_map(|line| line.0["label"].as_str())
+        .collect();
+    assert_eq!(told, ["gantry.service.ghost", &key], "{run}");
+    assert!(run.outcome(&web).starts_with("rolled back: "), "ignored: {run}");
+    assert_eq!(run.outcome(&shop), "", "{run}");
+    let labels = stage.ledger_labels();
+    assert_eq!((&labels["gantry.service.ghost"], &labels["com.example.owner"]), (&"".into(), &"ops".into()));
+    // A new verdict takes the place of the damaged one, and docker shows it.
+    let format = format!("{{{{index .Spec.Labels {key:?}}}}}");
+    let shown = stage.lab.docker(&["config", "inspect", "--format", &format, &stage.ledger()]);
+    assert!(shown.starts_with("quarantined image="), "{shown}");
+}
+
+#[test]
+fn what_is_remembered_of_a_service_goes_with_the_service() {
+    let stage = Stage::new();
+    let (old, other) = (stage.image("web", "1", &[]), stage.image("other", "1", &[]));
+    let (web, third) = (stage.service("web", &old, &[]), stage.service("third", &other, &[]));
+    stage.image("web", "2", &CRASH);
+    stage.cycle();
+    assert!(stage.entry(&web).starts_with("quarantined "));
+    web.remove();
+    stage.image("other", "2", &[]);
+    let run = stage.cycle();
+    assert_eq!(run.outcome(&third), "updated", "{run}");
+    assert_eq!(stage.entry(&web), "");
+}
+
+#[test]
+fn a_persons_word_during_an_update_stands_in_the_next_cycle_too() {
+    let stage = Stage::new();
+    let (old, own) = (stage.image("web", "1", &[]), stage.image("own", "1", &[]));
+    let names = ["rolled-back", "older", "another"];
+    let [rolled_back, older, another] = names.map(|name| stage.service(name, &old, &[]));
+    let new = stage.image("web", "2", &SLOW);
+    let daemon = stage.gantry().start();
+    for service in [&rolled_back, &older, &another] {
+        service.wait_for(&new, 60);
+    }
+    rolled_back.update(&["--rollback"]);
+    older.update(&["--image", &old.pinned()]);
+    another.update(&["--image", &own.pinned()]);
+    let run = daemon.end(120);
+    for service in [&rolled_back, &older, &another] {
+        assert!(run.outcome(service).starts_with("superseded: somebody "), "{run}");
+    }
+    for (service, image) in [(&rolled_back, &old), (&older, &old), (&another, &own)] {
+        wait("what somebody wanted", 60, || (service.running_images() == [image.pinned()]).then_some(()));
+    }
+    let run = stage.cycle();
+    for service in [&rolled_back, &older] {
+        is_left_alone(&run, service, &["rolled back by hand from"]);
+    }
+    assert_eq!(run.outcome(&another), "", "{run}");
+    let (newer, own) = (stage.image("web", "3", &[]), stage.image("own", "2", &[]));
+    let run = stage.cycle();
+    for (service, image) in [(&rolled_back, &newer), (&older, &newer), (&another, &own)] {
+        assert_eq!(run.outcome(service), "updated", "{run}");
+        service.runs(image, 1);
+    }
 }

@@ -4,14 +4,18 @@ mod claim;
 mod gantry;
 mod http;
 mod lab;
+mod ledger;
 mod registry;
 mod service;
+mod socket_proxy;
 mod stage;
 
 pub(crate) use claim::Claim;
 pub(crate) use gantry::{Daemon, Gantry, Line, Run};
 pub(crate) use http::{Answer, Request};
 pub(crate) use lab::{Lab, wait};
+pub(crate) use ledger::Said;
 pub(crate) use registry::Registry;
 pub(crate) use service::Service;
+pub(crate) use socket_proxy::SocketProxy;
 pub(crate) use stage::{Image, LABEL, Stage};
