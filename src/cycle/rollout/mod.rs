@@ -311,7 +311,8 @@ async fn roll_back<S: Swarm, R>(
 /// Says why an update has to wait.
 fn tell_news(machine: &Machine, reason: &str, health: Option<String>, update: &Update) {
     let doing = if machine.is_rolling_back() { "rolling back" } else { "updating" };
-    let reason = health.map_or(reason.to_owned(), |health| format!("{reason}; its health check says: {health}"));
+    let reason =
+        health.map_or(reason.to_owned(), |health| format!("{reason}; its health check says: {health}"));
     tracing::warn!(service = update.service, reason, "waiting while {doing}");
 }
 

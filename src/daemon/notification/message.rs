@@ -111,7 +111,8 @@ fn failures(report: &Report) -> Vec<String> {
     let mut quoted = 0;
     let line = |(cause, names): (&String, Vec<&str>)| {
         let mut line = format!("{}: {}", cut(&names, NAMES, ", ", "more"), shortened(cause, CAUSE));
-        let words = report.finished.iter().find(|one| names.contains(&one.service.as_str()) && has_words(one));
+        let words =
+            report.finished.iter().find(|one| names.contains(&one.service.as_str()) && has_words(one));
         if let Some(one) = words.filter(|_| quoted < QUOTED.0) {
             quoted += 1;
             line.push_str(&last_words(one));

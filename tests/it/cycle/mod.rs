@@ -3,6 +3,7 @@
 mod accounts;
 mod daemon;
 mod failing;
+mod guarding;
 mod looking;
 mod meanwhile;
 mod pacing;

@@ -14,6 +14,7 @@ pub(crate) mod support;
 mod daemon;
 mod deployed;
 mod failing;
+mod guarding;
 mod inspection;
 mod meanwhile;
 mod options;
