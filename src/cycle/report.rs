@@ -30,7 +30,7 @@ pub struct Report {
     pub finished: Vec<Finished>,
     /// Updates that were not begun, with the reason.
     pub not_begun: Vec<NotBegun>,
-    /// The other Gantry that was rolling out for longer than this one would wait.
+    /// Why updates were left to the next cycle: another Gantry was rolling out, or the cluster was not fit for it.
     pub postponed: Option<String>,
     /// Images whose rollout was stopped because too many of its updates failed.
     pub stopped: Vec<StoppedRollout>,
@@ -78,7 +78,7 @@ impl Report {
     pub(super) fn postpone(&mut self, planned: Vec<Planned>, turn: &Turn) {
         let why = match turn {
             Turn::NotOurs { holder } => {
-                self.postponed = Some(holder.clone());
+                self.postponed = Some(format!("another Gantry ({holder}) is rolling out"));
                 Held::Postponed
             }
             _ => Held::Interrupted,
@@ -93,6 +93,7 @@ impl Report {
         self.finished.extend(rolled_out.finished);
         self.not_begun.extend(rolled_out.not_begun);
         self.stopped.extend(rolled_out.stopped);
+        self.postponed = self.postponed.take().or_else(|| rolled_out.shut.map(|shut| shut.to_string()));
     }
 
     /// Whether anything failed: a cycle that did makes a one-shot run exit with 1.
@@ -147,8 +148,8 @@ impl Report {
                 separator = ", ";
             }
         }
-        if let Some(holder) = &self.postponed {
-            let _ = write!(summary, "; postponed, as another Gantry ({holder}) is rolling out");
+        if let Some(why) = &self.postponed {
+            let _ = write!(summary, "; postponed, as {why}");
         }
         for stopped in self.stopped.iter().filter(|stopped| stopped.touched < stopped.total) {
             let _ = write!(summary, "; {}", stopped.summary());
@@ -262,6 +263,7 @@ mod tests {
             to: "app:1".parse().unwrap(),
             outcome,
             log: Vec::new(),
+            health: None,
             took: Duration::from_secs(1),
         }
     }

@@ -6,8 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::course::Course;
 use super::discover::Candidate;
-use super::plan::{Decision, Reason, Turn, Update};
+use super::plan::{Decision, Reason, Start, Turn, Update};
 use super::quarantine::{HeldBack, Why};
 use super::rollout::By;
 use super::rollout::machine::Mark;
@@ -267,7 +268,9 @@ impl Unfinished {
         let Ok(optioned) = previous.with_options(&update.policy.update_options, &self.ids) else {
             return false;
         };
-        let Turn::Send(edits) = sent.turn(&before, optioned.facts()) else { return false };
+        // Whether it was the moment to send it was decided then.
+        let course = if sent.start == Start::Again { Course::Ended } else { Course::RunsOn };
+        let Turn::Send(edits) = sent.turn(&before, course, optioned.facts()) else { return false };
         // The platforms were those of the new image then; nobody remembers them now.
         let edits = Edits { platforms: Some(self.service.spec.platforms()), ..edits };
         optioned.edited(&edits).is_ok_and(|spec| spec.is_same_as(&self.service.spec))

@@ -91,6 +91,8 @@ fn decision_with(
         policy: ServicePolicy::of(&config, &facts.labels),
         tasks: Some(ServiceStatus { running: 2, desired: 2 }),
         unfinished,
+        course: Course::RunsOn,
+        version: service.version,
     };
     let answer = Answer { digest: digest(newest), manifest: None, credentials: None };
     let inspected = Inspected { candidate, answer: Some(Ok(answer)) };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::plain;
 use crate::swarm::{Facts, Nodes, Task, TaskState};
 
 /// Longest piece of an engine's words that is passed on.
@@ -139,12 +140,14 @@ impl Cause {
             Self::Ended { .. }
             | Self::Unhealthy { .. }
             | Self::OutOfMemory { .. }
-            | Self::NotRunning { .. }
-            | Self::Stopped { .. } => true,
+            | Self::NotRunning { .. } => true,
             // Constraints, resources and ports are the service's; the platforms are the image's.
             Self::NoSuitableNode { reason } => reason.contains("unsupported platform"),
             Self::TimedOut { blames_image, .. } => *blames_image,
-            Self::ImageNotFound { .. }
+            // The swarm also stops an update when a task of it was taken from its node: one that was drained, or came
+            // back after its power had failed. A task that failed would have told.
+            Self::Stopped { .. }
+            | Self::ImageNotFound { .. }
             | Self::NodeDown { .. }
             | Self::Refused { .. }
             | Self::Unfit { .. }
@@ -180,12 +183,7 @@ fn is_about_an_image(error: &str) -> bool {
 
 /// Text from elsewhere, on one line and of a sane size.
 pub(super) fn words(text: &str) -> String {
-    let plain = text.replace(char::is_control, " ");
-    let plain = plain.trim();
-    match plain.char_indices().nth(MAX_WORDS_CHARS) {
-        Some((end, _)) => format!("{}...", &plain[..end]),
-        None => plain.to_owned(),
-    }
+    plain::line(text, MAX_WORDS_CHARS)
 }
 
 impl fmt::Display for Cause {

@@ -136,6 +136,8 @@ struct Watch {
     idle: Option<Instant>,
     /// What was last waited for.
     waiting: Waiting,
+    /// Since when it has been the same, with tasks that do not all run.
+    still: Option<Instant>,
 }
 
 /// What watching tasks has shown.
@@ -279,6 +281,9 @@ fn updating(terms: &Terms, watch: &mut Watch, service: &Service, seen: &Seen<'_>
                     Verdict::Failed(timed_out(terms, facts, watch, seen, timeout))
                 }
             }
+            None if watch.has_stalled(facts, now) => {
+                Verdict::Failed(stalled(timed_out(terms, facts, watch, seen, stall_limit(facts))))
+            }
             _ => Verdict::Wait,
         },
     }
@@ -321,6 +326,11 @@ fn rolling_back(
                 let waiting = watch.waiting.activity.clone();
                 failed(Cause::TimedOut { after: timeout, waiting, blames_image: false })
             }
+            None if watch.has_stalled(facts, now) => {
+                let waiting = watch.waiting.activity.clone();
+                let cause = Cause::TimedOut { after: stall_limit(facts), waiting, blames_image: false };
+                failed(stalled(cause))
+            }
             _ => Step::Wait,
         },
     }
@@ -353,6 +363,7 @@ impl Watch {
                     has_image: true,
                 };
                 self.steady = Some((tasks, since));
+                self.still = None;
                 let has_held = self.has_held(facts, now);
                 let is_steady = if is_under_way {
                     // The swarm monitors as well and may still find fault. It does not wait for ever though: its
@@ -365,6 +376,7 @@ impl Watch {
             }
             Convergence::Waiting(waiting) => {
                 self.steady = None;
+                self.still = self.still.filter(|_| self.waiting == waiting).or(Some(now));
                 self.waiting = waiting;
                 // Tasks that are merely away (a node was lost, an image is pulled elsewhere) are waited for.
                 match idle_since {
@@ -378,6 +390,11 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Whether nothing has moved for longer than any step takes.
+    fn has_stalled(&self, facts: &Facts, now: Instant) -> bool {
+        self.still.is_some_and(|since| now.duration_since(since) >= stall_limit(facts))
     }
 
     fn not_running(&self) -> Cause {
@@ -406,6 +423,26 @@ fn settling_time(facts: &Facts) -> Duration {
     (facts.restart_delay + facts.monitor()) * 2 + Duration::from_secs(10)
 }
 
+/// How long an update without a time limit may make no progress at all: no more tasks run than before, and the
+/// slowest of the others does the same for the same reason. Without an end to that, one service that cannot come up
+/// would hold up its image's rollout, and the next cycle, for ever.
+const STALL: Duration = Duration::from_secs(3_600);
+
+/// [`STALL`], or twice the longest step that the service itself asks for.
+fn stall_limit(facts: &Facts) -> Duration {
+    STALL.max((facts.longest_step + facts.monitor()) * 2)
+}
+
+/// A time-out that nobody has set.
+fn stalled(cause: Cause) -> Cause {
+    match cause {
+        Cause::TimedOut { after, waiting, blames_image } => {
+            Cause::TimedOut { after, waiting: format!("making no progress: {waiting}"), blames_image }
+        }
+        cause => cause,
+    }
+}
+
 fn superseded(facts: &Facts) -> Outcome {
     let image = facts.image.as_deref().unwrap_or("no image");
     Outcome::Superseded(format!("somebody changed it to {image}"))
@@ -431,6 +468,14 @@ pub(super) fn failed_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> 
         .filter(|task| Cause::of_task(task, &facts, seen.nodes).is_some())
         // One that failed tells more than one that ended well.
         .max_by_key(|task| (task.has_failed(), task.created_at))
+}
+
+/// A task with this mark that has the image and does not run yet.
+pub(super) fn unready_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> {
+    let is_unready = |task: &&Task| {
+        task.is_wanted() && (TaskState::Ready..TaskState::Running).contains(&task.state) && mark.is_on(task)
+    };
+    seen.tasks.iter().find(is_unready)
 }
 
 fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after: Duration) -> Cause {

@@ -84,7 +84,7 @@ impl Queue {
             let Update { service, from, to, .. } = update?;
             Some(NotBegun { service, from, to, why: held(turn) })
         });
-        RolledOut { not_begun: not_begun.collect(), stopped, finished: self.finished }
+        RolledOut { not_begun: not_begun.collect(), stopped, finished: self.finished, shut: None }
     }
 
     fn stopped(&self, stop: &Stop) -> Option<StoppedRollout> {

@@ -3,6 +3,7 @@
 mod accounts;
 mod daemon;
 mod failing;
+mod guarding;
 mod killed;
 mod looking;
 mod meanwhile;

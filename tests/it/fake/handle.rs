@@ -134,7 +134,7 @@ impl FakeSwarm {
                     | Call::RemoveContainer
                     | Call::RemoveImage
             );
-            if is_about_the_cluster && !world.node(&self.node).is_manager {
+            if is_about_the_cluster && !world.node(&self.node).is_manager() {
                 return Err(SwarmError::NotManager(NOT_A_MANAGER.to_owned()));
             }
             let name = target.map(|id| world.find(id).map_or(id, |service| service.plan.name()).to_owned());
@@ -212,7 +212,7 @@ impl Swarm for FakeSwarm {
         self.request(Call::Engine, None, |world| {
             let node = world.node(&self.node);
             Ok(EngineView {
-                role: if node.is_manager { Role::Manager } else { Role::Worker },
+                role: if node.is_manager() { Role::Manager } else { Role::Worker },
                 node_id: node.node.id.clone(),
                 host_name: node.node.name.clone(),
                 version: "28.5.2".to_owned(),
@@ -292,6 +292,14 @@ impl Swarm for FakeSwarm {
             let found = world.tasks.get(task);
             let found = found.ok_or_else(|| SwarmError::NotFound(format!("task {task} not found")))?;
             Ok(found.log[found.log.len().saturating_sub(lines)..].to_vec())
+        })
+        .await
+    }
+
+    async fn health_output(&self, task: &str) -> Result<Option<String>, SwarmError> {
+        self.request(Call::Containers, None, |world| {
+            let task = world.tasks.get(task).filter(|task| task.node == self.node.as_ref());
+            Ok(task.filter(|task| task.container.is_some()).and_then(|task| task.behaviour.health.clone()))
         })
         .await
     }

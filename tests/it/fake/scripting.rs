@@ -94,6 +94,11 @@ impl ImageScript {
         self.set(|b| b.log = lines.iter().map(|&line| line.to_owned()).collect())
     }
 
+    /// What its health check says.
+    pub fn whose_health_check_says(self, output: &str) -> Self {
+        self.set(|b| b.health = Some(output.to_owned()))
+    }
+
     /// All this on one node only. Say it first.
     pub fn on_node(mut self, node: &str) -> Self {
         self.node = Some(node.to_owned());

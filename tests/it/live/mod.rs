@@ -17,6 +17,7 @@ mod daemon;
 mod deployed;
 mod failing;
 mod faults;
+mod guarding;
 mod hooks;
 mod inspection;
 mod jobs;

@@ -74,7 +74,7 @@ fn crashed(image: &str) -> Vec<Task> {
 }
 
 fn nodes() -> Nodes {
-    let node = Node { id: "n1".into(), name: "node1".into(), is_ready: true, is_active: true };
+    let node = Node { id: "n1".into(), name: "node1".into(), is_ready: true, is_active: true, manager: None };
     [node].into_iter().collect()
 }
 
