@@ -193,8 +193,10 @@ fn decide(
     if let Some(held) = held {
         return Decision::LeftAlone(Reason::HeldBack(Box::new(held)));
     }
+    // Tasks that have come to their end are not missing.
+    let is_to_run = matches!(candidate.course, Course::RunsOn | Course::WithoutNode);
     match candidate.tasks {
-        Some(tasks) if is_up_to_date && tasks.running < tasks.desired => {
+        Some(tasks) if is_up_to_date && is_to_run && tasks.running < tasks.desired => {
             let (running, desired) = (tasks.running, tasks.desired);
             Decision::NeedsAttention { what: Attention::NotRunning { running, desired }, news: None }
         }

@@ -92,7 +92,9 @@ pub(super) async fn take<S: Swarm, R>(
     inspected: &[Inspected],
     planned: &[Planned],
 ) -> Turn {
-    quarantine::news(planned).for_each(|change| context.ledger.note(change));
+    // A ledger that is full would forget something else for it, and write in every cycle.
+    let room = context.ledger.book().room();
+    quarantine::news(planned).take(room).for_each(|change| context.ledger.note(change));
     let updates = || {
         planned.iter().filter_map(|planned| match &planned.decision {
             Decision::Update(update) => Some(&**update),

@@ -353,9 +353,10 @@ async fn a_ledger_that_is_full_forgets_the_oldest_and_stays_small() {
         labels.len()
     );
     // What is not remembered any more, the services still show: nothing is offered again.
-    let sent = scene.swarm.update_log().len();
+    let (sent, written) = (scene.swarm.update_log().len(), writes(&scene));
     let report = scene.cycle().await;
     assert_eq!((report.left_alone.len(), scene.swarm.update_log().len()), (150, sent), "{report:?}");
+    assert_eq!(writes(&scene), written, "and nothing is written for what there is no room for");
 }
 
 #[tokio::test(start_paused = true)]
