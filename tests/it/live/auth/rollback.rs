@@ -6,7 +6,7 @@ use super::super::support::{Line, PULLER, PrivateRegistry, Service, Stage, wait}
 use super::{folder, is_discreet, logged_in, spec};
 
 /// Becomes unhealthy, and takes a while for it.
-const UNHEALTHY: [&str; 6] = ["--health", "false", "--health-interval", "3s", "--health-retries", "3"];
+const UNHEALTHY: [&str; 6] = ["--health", "false", "--health-interval", "3s", "--health-retries", "5"];
 
 #[test]
 fn an_old_image_that_is_gone_from_its_node_is_pulled_with_the_account_of_today() {
@@ -15,7 +15,7 @@ fn an_old_image_that_is_gone_from_its_node_is_pulled_with_the_account_of_today()
     let config = folder(&stage, "config", &logged_in(&private.host, &PULLER));
     // The swarm knows no account for the old image, or one whose password was changed since.
     let service = |name: &str, options: Option<&str>| {
-        let old = private.push(&stage, name, &format!("1 of {name}"));
+        let old = private.push(&stage, name, &format!("1-{name}"));
         stage.lab.docker(&["--config", &config, "pull", "--quiet", &old.name]);
         let mut spec = spec(&old.pinned(), json!({ "Replicated": { "Replicas": 1 } }));
         spec["TaskTemplate"]["Placement"]["Constraints"] = json!(["node.role==manager"]);
