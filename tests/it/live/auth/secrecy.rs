@@ -33,7 +33,7 @@ impl Onlooker {
                         found.push(line);
                     }
                 }
-                sleep(Duration::from_millis(20));
+                sleep(Duration::from_millis(100));
             }
             (helpers, found)
         });
