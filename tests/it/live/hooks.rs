@@ -208,7 +208,7 @@ fn in_gantry_s_own_image_they_are_run_by_its_shell_and_leave_nothing_behind() {
         format!("GANTRY_PRE_RUN_CMD={pre_run}"),
         "GANTRY_POST_RUN_CMD=echo \"after: $GANTRY_CYCLE_SUMMARY\"".to_owned(),
     ];
-    let mut arguments = vec!["run", "--detach", "--read-only", "--tmpfs", "/tmp", "--network", "none"];
+    let mut arguments = vec!["run", "--detach", "--read-only", "--tmpfs", "/tmp", "--network", "host"];
     arguments.extend(["--name", &name, "--volume", "/var/run/docker.sock:/var/run/docker.sock"]);
     variables.iter().for_each(|variable| arguments.extend(["--env", variable]));
     stage.lab.docker(&[&arguments[..], &[&image]].concat());
