@@ -153,6 +153,10 @@ pub(super) fn decide(
     let unfinished = candidate.unfinished.as_deref()?;
     let service = &unfinished.service;
     let state = service.update.as_ref().map_or(UpdateState::Updating, |status| status.state.clone());
+    if candidate.is_itself && state == UpdateState::Updating {
+        // We run, which is what would be watched for, and the others need not wait until Swarm says so.
+        return None;
+    }
     let present = &update.from;
     let before = service.previous.as_ref().and_then(|previous| Some((previous, image_of(previous)?)));
     // The newest image is not what it has, but what it is leaving, or has left.
