@@ -310,6 +310,11 @@ impl Update {
         }
     }
 
+    /// Whether it is a rollback under way, and nothing is offered.
+    pub fn is_going_back(&self) -> bool {
+        matches!(self.begun.as_deref(), Some(Begun::Rollback { .. }))
+    }
+
     /// `name` alone means `name:latest`, and may stand so in a specification.
     fn written_from(&self) -> String {
         match (self.from.tag(), self.from.digest()) {

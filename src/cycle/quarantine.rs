@@ -216,8 +216,10 @@ impl Quarantine {
 
     /// What is remembered when these updates begin: which digests are offered.
     pub fn offers<'a>(&self, updates: impl Iterator<Item = &'a Update>) -> Vec<Change> {
-        let images: BTreeMap<String, &ImageRef> =
-            updates.filter_map(|update| Some((image_name(&update.to)?, &update.to))).collect();
+        let images: BTreeMap<String, &ImageRef> = updates
+            .filter(|update| !update.is_going_back())
+            .filter_map(|update| Some((image_name(&update.to)?, &update.to)))
+            .collect();
         let entries =
             images.into_values().filter_map(|image| self.entry_of_image(image, Verdict::Offered, ""));
         // The time of an offer that is remembered already is not worth a write.

@@ -106,15 +106,14 @@ impl Unfinished {
     pub fn of(service: &Service) -> Option<Self> {
         let is_unfinished = match service.update.as_ref().map(|status| &status.state) {
             Some(UpdateState::Updating | UpdateState::RollbackStarted) => true,
-            Some(state) => state.is_paused(),
             // The swarm takes a moment to begin, and never does where there is nothing to start.
-            None => {
-                service.status.is_some_and(|status| status.desired > 0)
-                    && service
-                        .previous
-                        .as_ref()
-                        .is_some_and(|previous| Mark::of(previous.facts()) != Mark::of(service.spec.facts()))
+            None => service.status.is_some_and(|status| status.desired > 0) && has_other_tasks(service),
+            // It calls an update completed whatever its tasks do.
+            Some(UpdateState::Completed) => {
+                service.status.is_some_and(|status| status.running < status.desired)
+                    && has_other_tasks(service)
             }
+            Some(state) => state.is_paused(),
         };
         (is_unfinished && service.spec.facts().mode != Mode::Job).then(|| Self {
             service: service.clone(),
@@ -154,6 +153,10 @@ pub(super) fn decide(
     let unfinished = candidate.unfinished.as_deref()?;
     let service = &unfinished.service;
     let state = service.update.as_ref().map_or(UpdateState::Updating, |status| status.state.clone());
+    if candidate.is_itself && state == UpdateState::Updating {
+        // We run, which is what would be watched for, and the others need not wait until Swarm says so.
+        return None;
+    }
     let present = &update.from;
     let before = service.previous.as_ref().and_then(|previous| Some((previous, image_of(previous)?)));
     // The newest image is not what it has, but what it is leaving, or has left.
@@ -166,6 +169,14 @@ pub(super) fn decide(
         }
         // Where nothing newer is to take its place, it is brought to its end.
         (UpdateState::Updating | UpdateState::Paused, before) if is_current(present) || held.is_some() => {
+            unfinished.sent(update, before, held)
+        }
+        // Its failure was written down, its rollback not sent.
+        (UpdateState::Completed, before)
+            if is_current(present)
+                && update.policy.rollback_on_failure
+                && held.is_some_and(|held| held.why == Why::BrokeService) =>
+        {
             unfinished.sent(update, before, held)
         }
         (UpdateState::RollbackStarted, before) => unfinished.going_back(update, before, held),
@@ -291,6 +302,12 @@ impl Unfinished {
     fn message(&self) -> String {
         self.service.update.as_ref().map(|status| status.message.clone()).unwrap_or_default()
     }
+}
+
+/// Whether its last change gave it other tasks.
+fn has_other_tasks(service: &Service) -> bool {
+    let mark = |spec: &Spec| Mark::of(spec.facts());
+    service.previous.as_ref().is_some_and(|previous| mark(previous) != mark(&service.spec))
 }
 
 fn image_of(spec: &Spec) -> Option<ImageRef> {

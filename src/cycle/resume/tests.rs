@@ -89,7 +89,7 @@ fn decision_with(
         history: History::of(service),
         rank: Rank::of(facts, false),
         policy: ServicePolicy::of(&config, &facts.labels),
-        tasks: Some(ServiceStatus { running: 2, desired: 2 }),
+        tasks: service.status,
         unfinished,
         course: Course::RunsOn,
         version: service.version,
@@ -260,5 +260,22 @@ fn our_update_with_options_is_known_by_them() {
     {
         let service = service(&sent, Some(plain('a')), PAUSED);
         assert_eq!(decision(&service, None, 'b', &options), expected, "{sent}");
+    }
+}
+
+#[test]
+fn what_the_ledger_says_broke_a_service_and_still_does_is_brought_to_its_end() {
+    for (running, variables, verdict, expected) in [
+        (0, &[][..], Verdict::Quarantined, "watch update a to b"),
+        // It runs: somebody has seen to it.
+        (2, &[], Verdict::Quarantined, "left alone: BrokeService"),
+        (0, &[("GANTRY_ROLLBACK_ON_FAILURE", "false")], Verdict::Quarantined, "left alone: BrokeService"),
+        // It may be long ago that this worked.
+        (0, &[], Verdict::Released, "named as not running"),
+    ] {
+        let mut completed = service(&ordered('b'), Some(plain('a')), Some(("completed", "update completed")));
+        completed.status = Some(ServiceStatus { running, desired: 2 });
+        let told = decision_with(&completed, None, 'b', variables, book(verdict));
+        assert_eq!(told, expected, "{running} {variables:?} {verdict:?}");
     }
 }

@@ -107,8 +107,11 @@ impl Drop for Events {
     }
 }
 
-fn kill(daemon: Daemon) -> Run {
-    daemon.signal("KILL");
+/// Kills it, unless it has come to its end already.
+fn kill(mut daemon: Daemon) -> Run {
+    if daemon.is_alive() {
+        daemon.signal("KILL");
+    }
     daemon.end(10)
 }
 
