@@ -284,7 +284,10 @@ impl Update {
                 .platforms
                 .as_ref()
                 .map(|platforms| platforms.iter().map(|p| (p.os.clone(), p.architecture.clone())).collect()),
-            order: if self.policy.update_options.has("update-order") {
+            // Where no new task takes the place of an old one, there is no order.
+            order: if self.policy.update_options.has("update-order")
+                || matches!(self.start, Start::Again | Start::LeftToCronjob { .. })
+            {
                 None
             } else {
                 order(self.policy.order, optioned)

@@ -33,6 +33,16 @@ fn done(service: &Service<'_>, tasks: usize) {
     });
 }
 
+/// Waits until so many tasks of this image are done.
+#[track_caller]
+fn ran(service: &Service<'_>, image: &Image, tasks: usize) {
+    wait(&format!("end of {tasks} new tasks of {}", service.name), END_SECONDS, || {
+        let is_new = |task: &&Value| task["Spec"]["ContainerSpec"]["Image"] == image.pinned().as_str();
+        let is_done = |task: &Value| task["Status"]["State"] == "complete";
+        (service.tasks().iter().filter(is_new).filter(|task| is_done(task)).count() >= tasks).then_some(())
+    });
+}
+
 fn replicas(service: &Service<'_>) -> Value {
     service.spec()["Mode"]["Replicated"]["Replicas"].clone()
 }
@@ -68,7 +78,7 @@ fn a_global_job_and_a_replicated_one_run_again_only_where_their_label_allows_it(
     for (job, tasks) in [(&more_one, 1), (&more_everywhere, nodes)] {
         assert!(run.outcome(job).starts_with("started, nothing to wait for"), "{run}");
         assert_eq!(job.image(), new.pinned());
-        done(job, 2 * tasks);
+        ran(job, &new, tasks);
     }
 }
 
@@ -103,16 +113,17 @@ fn tasks_that_have_ended_are_not_started_again_unless_a_label_allows_it() {
         "{run}"
     );
     assert_eq!(allowed.image(), new.pinned());
-    done(&allowed, 2);
+    ran(&allowed, &new, 1);
+    assert_eq!(left_alone.map(|service| states(service).len()), [1, 2, stage.lab.nodes]);
 
     // The variable allows it to all; what is up to date is not run once more.
     let run = stage.gantry().set("GANTRY_UPDATE_JOBS", "true").run();
     assert_eq!(run.summary(), "4 services: 1 up to date, 3 started", "{run}");
-    for (service, tasks) in
-        [(&never, 2), (&failed_only, 4), (&everywhere, 2 * stage.lab.nodes), (&allowed, 2)]
-    {
-        done(service, tasks);
+    // Swarm may pause the others of a service when the first new task ends, which is what these tasks do.
+    for service in left_alone {
+        ran(service, &new, 1);
     }
+    assert_eq!(states(&allowed).len(), 2);
 }
 
 #[test]
