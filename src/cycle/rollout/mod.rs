@@ -178,15 +178,17 @@ pub async fn roll_out<S: Swarm, R: Registry>(
         let permission = context.ledger.permission();
         let is_unsure = has_waiting && permission == Permission::Unsure;
         // The same while the cluster is not fit for more, until it is or has not been for too long.
-        let is_watched = has_waiting && permission == Permission::Granted;
-        let shut = if is_watched { cluster.given_up() } else { None };
-        let waits = is_unsure || (is_watched && shut.is_none());
+        let is_held = has_waiting
+            && permission == Permission::Granted
+            && !cluster.may_begin(under_way.values().map(Begun::sent));
+        let shut = if is_held { cluster.given_up() } else { None };
+        let waits = is_unsure || (is_held && shut.is_none());
         cluster.ask(has_waiting);
         let ended = tokio::select! {
             ended = workers.join_next_with_id(), if !workers.is_empty() || !waits => ended,
             _ = &mut keeping => None,
             () = sleep(SURE_AGAIN), if is_unsure => continue,
-            () = cluster.looked(), if is_watched => continue,
+            () = cluster.looked(), if is_held => continue,
         };
         let (id, ended) = match ended {
             Some(Ok((id, finished))) => (id, Ok(finished)),
