@@ -1,5 +1,7 @@
 //! What one cycle learns is known to the next, and to the next process.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use gantry::cycle::plan::Reason;
 use gantry::cycle::quarantine::Why;
 use gantry::cycle::rollout::Outcome;
@@ -337,28 +339,27 @@ async fn a_release_by_hand_in_the_middle_of_a_rollout_and_what_that_rollout_lear
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ledger_that_is_full_forgets_the_oldest_and_stays_small() {
-    let scene =
-        Scene::new().with("GANTRY_ROLLOUT_MIN_FAILURES", 999).with("GANTRY_ROLLOUT_INITIAL_WORKERS", 50);
-    for index in 0..150 {
-        scene.service(&format!("site-{index:03}")).replicas(1).create();
+async fn a_ledger_that_is_full_forgets_what_says_least_and_is_not_written_for_what_has_no_room() {
+    for (verdict, is_remembered) in [("offered", true), ("quarantined", false)] {
+        let scene = broken();
+        let images = (0..128).map(|index| {
+            let text = format!("{verdict} digest={} at=2025-01-01T00:00:00Z", digest("theirs"));
+            (format!("gantry.image.other:{index}"), text)
+        });
+        let (labels, data) = (images.collect(), STANDARD.encode(gantry::ledger::TEXT));
+        scene.swarm.now(|world| _ = world.create_config("gantry", &labels, &data).unwrap());
+        assert!(matches!(outcome(&scene.cycle().await, "web"), Outcome::RolledBack { .. }));
+        let labels = entries(&scene);
+        let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert!(labels.len() <= 128 && bytes <= 32 << 10, "{} entries, {bytes} bytes", labels.len());
+        let has_entry = labels.iter().any(|(key, _)| key == "gantry.service.web");
+        assert_eq!(has_entry, is_remembered, "a quarantine says more than an offer, that of an image most");
+        // What is not remembered, the service still shows.
+        let (sent, written) = (scene.swarm.update_log().len(), writes(&scene));
+        let report = scene.cycle().await;
+        assert!(why(&report, "web").is_some() && scene.swarm.update_log().len() == sent, "{report:?}");
+        assert_eq!(writes(&scene), written);
     }
-    let bad = scene.registry.release(APP, "bad");
-    scene.swarm.image(&bad).crashes_after(millis(100), 3);
-    let report = scene.cycle().await;
-    assert_eq!(report.finished.len(), 150);
-    let labels = entries(&scene);
-    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-    assert!(
-        (100..=128).contains(&labels.len()) && bytes <= 32 << 10,
-        "{} entries, {bytes} bytes",
-        labels.len()
-    );
-    // What is not remembered any more, the services still show: nothing is offered again.
-    let (sent, written) = (scene.swarm.update_log().len(), writes(&scene));
-    let report = scene.cycle().await;
-    assert_eq!((report.left_alone.len(), scene.swarm.update_log().len()), (150, sent), "{report:?}");
-    assert_eq!(writes(&scene), written, "and nothing is written for what there is no room for");
 }
 
 #[tokio::test(start_paused = true)]
