@@ -28,7 +28,7 @@
 //! | [`config`] | the one table of variables and labels; everything Gantry was told, checked |
 //! | [`daemon`] | when to run a cycle and when to stop; who we are; health checks |
 //! | [`cycle`] | the pipeline above, one file a stage |
-//! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next |
+//! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next, [`cycle::rollout::guard`] whether the cluster is fit for it |
 //! | [`cycle::quarantine`] | what is not offered to whom, and why |
 //! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram) |
 //! | [`swarm`] | the trait [`swarm::Swarm`], what is read of services, tasks and nodes; [`swarm::spec`] edits |

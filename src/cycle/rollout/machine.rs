@@ -106,6 +106,8 @@ pub enum Step {
 pub struct Machine {
     terms: Terms,
     state: State,
+    /// The names of the nodes that were seen down meanwhile.
+    lost: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -155,12 +157,12 @@ enum Watched {
 impl Machine {
     /// Starts to watch an update that was just sent.
     pub fn new(terms: Terms) -> Self {
-        Self { terms, state: State::Updating(Watch::default()) }
+        Self { terms, state: State::Updating(Watch::default()), lost: BTreeSet::new() }
     }
 
     /// Starts to watch a rollback that is under way already.
     pub fn rolling_back(terms: Terms, by: By, message: String) -> Self {
-        Self { terms, state: State::FoundRollingBack { by, message } }
+        Self { terms, state: State::FoundRollingBack { by, message }, lost: BTreeSet::new() }
     }
 
     /// What the update is waiting for, in words, and the swarm's reason if there is one.
@@ -206,6 +208,7 @@ impl Machine {
         let Some(service) = seen.service else {
             return Step::Finish(Outcome::Removed);
         };
+        self.lost.extend(seen.nodes.iter().filter(|node| !node.is_ready).map(|node| node.name.clone()));
         if let State::FoundRollingBack { by, message } = &self.state {
             let cause = cause_by(&self.terms.sent, service.spec.facts(), seen, message);
             self.state = State::RollingBack { by: *by, cause, since: now, watch: Watch::default() };
@@ -224,7 +227,7 @@ impl Machine {
     }
 
     fn follow(&mut self, verdict: Verdict, now: Instant) -> Step {
-        match verdict {
+        match verdict.with_lost(&self.lost) {
             Verdict::Wait => Step::Wait,
             Verdict::Over(outcome) => Step::Finish(outcome),
             Verdict::RolledBackBySwarm(cause) => {
@@ -246,6 +249,18 @@ enum Verdict {
     Over(Outcome),
     RolledBackBySwarm(Cause),
     Failed(Cause),
+}
+
+impl Verdict {
+    /// A node whose power failed calls its tasks failed when it is back, with exit code 255 (tried on 20.10): what
+    /// failed on a node that was down meanwhile says nothing of the image.
+    fn with_lost(self, lost: &BTreeSet<String>) -> Self {
+        match self {
+            Self::Failed(cause) => Self::Failed(cause.with_lost(lost)),
+            Self::RolledBackBySwarm(cause) => Self::RolledBackBySwarm(cause.with_lost(lost)),
+            verdict => verdict,
+        }
+    }
 }
 
 fn updating(terms: &Terms, watch: &mut Watch, service: &Service, seen: &Seen<'_>, now: Instant) -> Verdict {

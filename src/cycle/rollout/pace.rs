@@ -90,7 +90,10 @@ impl Effect {
     fn of_cause(cause: &Cause) -> Self {
         match cause {
             // Nothing was sent, or a node was lost, for which the cluster guard waits.
-            Cause::Refused { .. } | Cause::Internal { .. } | Cause::NodeDown { .. } => Self::Setback,
+            Cause::Refused { .. }
+            | Cause::Internal { .. }
+            | Cause::NodeDown { .. }
+            | Cause::NodeLost { .. } => Self::Setback,
             cause => Self::Failure { blames_image: cause.blames_image() },
         }
     }

@@ -6,6 +6,8 @@
 pub(super) fn line(text: &str, max_chars: usize) -> String {
     let mut line = String::new();
     let mut chars = 0;
+    // Whether the last space stands for control characters.
+    let mut is_made = false;
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
         if let Some(after) = after_escape(rest) {
@@ -18,9 +20,10 @@ pub(super) fn line(text: &str, max_chars: usize) -> String {
         }
         let shown = if next.is_control() { ' ' } else { next };
         // Nothing begins with a space, and control characters make one together.
-        if shown == ' ' && (line.is_empty() || (next.is_control() && line.ends_with(' '))) {
+        if shown == ' ' && (line.is_empty() || (line.ends_with(' ') && (is_made || next.is_control()))) {
             continue;
         }
+        is_made = next.is_control();
         if chars == max_chars {
             line.truncate(line.trim_end().len());
             line.push_str("...");

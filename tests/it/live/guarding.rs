@@ -187,6 +187,8 @@ fn a_node_that_dies_with_the_new_task_does_not_blame_the_image() {
     });
     node.now();
     let run = daemon.end(330);
-    eprintln!("{run}\n{:#}", stage.ledger_labels());
+    // Swarm calls the update failed when the node is back, and so it is taken back.
+    let outcome = run.outcome(&service);
+    assert!(outcome.contains("node3 was down meanwhile") || outcome == "updated", "{run}");
     assert_eq!(stage.entry(&service), "", "{run}");
 }
