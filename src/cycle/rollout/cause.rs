@@ -139,12 +139,14 @@ impl Cause {
             Self::Ended { .. }
             | Self::Unhealthy { .. }
             | Self::OutOfMemory { .. }
-            | Self::NotRunning { .. }
-            | Self::Stopped { .. } => true,
+            | Self::NotRunning { .. } => true,
             // Constraints, resources and ports are the service's; the platforms are the image's.
             Self::NoSuitableNode { reason } => reason.contains("unsupported platform"),
             Self::TimedOut { blames_image, .. } => *blames_image,
-            Self::ImageNotFound { .. }
+            // The swarm also stops an update when a task of it was taken from its node: one that was drained, or came
+            // back after its power had failed. A task that failed would have told.
+            Self::Stopped { .. }
+            | Self::ImageNotFound { .. }
             | Self::NodeDown { .. }
             | Self::Refused { .. }
             | Self::Unfit { .. }

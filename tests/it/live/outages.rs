@@ -218,6 +218,52 @@ fn a_registry_that_goes_away_before_the_nodes_have_pulled_is_not_the_images_faul
     drop(restore);
 }
 
+/// Fills the disk of a node, as far as pulling images goes, until this is dropped.
+struct FullDisk {
+    lab: &'static Lab,
+    folder: String,
+}
+
+impl FullDisk {
+    /// Where the engine puts layers while it pulls them, there is room for 4 KB.
+    fn of_node3(lab: &'static Lab) -> Self {
+        let folder = format!("{}/node3/data/tmp", lab.folder.display());
+        let mount =
+            ["exec", "3", "--", "mount", "-n", "-t", "tmpfs", "-o", "size=4k,mode=755", "tmpfs", &folder];
+        lab.run(&mount);
+        Self { lab, folder }
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        self.lab.run(&["exec", "3", "--", "umount", "-n", &self.folder]);
+    }
+}
+
+#[test]
+fn a_node_whose_disk_is_full_is_not_the_images_fault() {
+    let stage = Stage::alone();
+    let old = stage.image("web", "1", &[]);
+    let services = several(&stage, &old, &["node.hostname==node3", "node.hostname==node2"]);
+    let full = FullDisk::of_node3(stage.lab);
+    let new = stage.image("web", "2", &["--size", "1"]);
+    let mut daemon = slowly(&stage).start();
+    let failed = daemon.wait_for("rolled back: node3 cannot get the image", 120);
+    assert!(failed.is_about(&services[0]), "{failed:?}");
+    wait("the other one on the new image", 120, || {
+        (services[1].running_images() == [new.pinned()]).then_some(())
+    });
+    services[0].runs(&old, 1);
+    drop(full);
+    wait("the new image on both", 120, || (services[0].running_images() == [new.pinned()]).then_some(()));
+    daemon.forget();
+    daemon.wait_for("2 services: 2 up to date", 60);
+    let ledger = stage.lab.docker(&["config", "inspect", &stage.ledger()]);
+    assert!(!ledger.contains("quarantined"), "{ledger}");
+    assert!(daemon.is_alive());
+}
+
 #[test]
 fn a_registry_that_is_away_is_an_error_until_it_is_back() {
     let stage = Stage::alone();
