@@ -44,7 +44,7 @@ fn number_from(variable: &str, otherwise: u64) -> u64 {
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_for_many_cycles_nothing_is_lost_and_nothing_broken_spreads() {
     let seed = number_from("GANTRY_SOAK_SEED", 20_261_125);
-    let cycles = usize::try_from(number_from("GANTRY_SOAK_CYCLES", 30)).unwrap();
+    let cycles = usize::try_from(number_from("GANTRY_SOAK_CYCLES", 20)).unwrap();
     println!("GANTRY_SOAK_SEED={seed} GANTRY_SOAK_CYCLES={cycles}");
     let mut soak = Soak::new(Chance::new(seed));
     let mut memory = 0;
