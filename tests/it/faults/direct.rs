@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gantry::swarm::SwarmError;
 
-use super::{Course, Images, burdens, complaints, course, scene};
+use super::{Course, Images, burdens, complaints, course, scene, some};
 use crate::cycle::{APP, Scene};
 use crate::fake::{Fault, pinned, secs};
 
@@ -46,8 +46,10 @@ async fn any_request_to_the_engine_may_go_wrong_in_any_way() {
         Fault::Away(secs(60)),
     ];
     let mut found = Vec::new();
-    for fault in faults {
-        for number in 0..undisturbed.requests.0 {
+    let of_each = some(faults.len(), 2);
+    for number in 0..undisturbed.requests.0 {
+        for offset in 0..of_each {
+            let fault = &faults[(number * of_each + offset) % faults.len()];
             let (images, scene) = prepared();
             scene.swarm.fail_at(number, fault.clone());
             let course = run(&scene).await;

@@ -1,7 +1,7 @@
 //! Whatever goes wrong between Gantry and the engine, or the registry, at whichever request of a cycle: in the end
 //! every service is where it belongs, nobody is blamed for the network, and nobody is asked too often.
 //!
-//! [`direct`] breaks every request in every way, over the fake swarm in paused time. [`wire`] does it with the real
+//! [`direct`] breaks every request, over the fake swarm in paused time. [`wire`] does it with the real
 //! clients of the engine and of registries, a real proxy ([`crate::support::proxy`]) and the fake swarm's HTTP front,
 //! in hurried time. What runs with the real program on the real swarm is in `live::faults`.
 
@@ -53,6 +53,12 @@ struct Course {
     took: Duration,
     /// How many requests the engine, and the registry, had in the first one.
     requests: (usize, usize),
+}
+
+/// How many of the ways to go wrong each request meets: some, so that neighbours of the same kind meet all of them,
+/// or all of them where `GANTRY_FAULTS=all` (`make soak`).
+fn some(all: usize, some: usize) -> usize {
+    if std::env::var("GANTRY_FAULTS").is_ok_and(|which| which == "all") { all } else { some }
 }
 
 /// A good image for one service, and a broken one for three.

@@ -70,7 +70,11 @@ fn several<'a>(stage: &'a Stage, image: &Image, constraints: &[&str]) -> Vec<Ser
 
 /// Nobody is blamed, and nothing is sent twice: each service has been updated once to this image, and runs it.
 #[track_caller]
-fn all_were_updated_once(daemon: &Daemon, services: &[Service<'_>], image: &Image) {
+fn all_are_updated_once(daemon: &Daemon, services: &[Service<'_>], image: &Image) {
+    wait("the new image everywhere", 180, || {
+        services.iter().all(|service| service.running_images() == [image.pinned()]).then_some(())
+    });
+    daemon.wait_for(&format!("{0} services: {0} up to date", services.len()), 120);
     let log: Vec<String> = daemon.lines().iter().map(|line| line.0.to_string()).collect();
     for service in services {
         let begun =
@@ -106,6 +110,7 @@ fn a_lost_leader_and_a_lost_majority_during_a_rollout_cost_time_and_no_verdict()
     let services = several(&stage, &old, &["node.hostname==node1"; 3]);
     let mut daemon = slowly(&stage).start();
     daemon.wait_for("3 services: 3 up to date", 60);
+    daemon.forget();
     let new = stage.image("web", "2", &[]);
     services[0].wait_for(&new, 60);
     lab.run(&["stop", &leader, "--kill"]);
@@ -116,8 +121,7 @@ fn a_lost_leader_and_a_lost_majority_during_a_rollout_cost_time_and_no_verdict()
         nodes.as_array()?.iter().any(leads).then_some(())
     });
     lab.run(&["start", &leader]);
-    daemon.wait_for("3 services: 3 updated", 180);
-    all_were_updated_once(&daemon, &services, &new);
+    all_are_updated_once(&daemon, &services, &new);
     wait("three managers", 120, nodes);
 
     daemon.forget();
@@ -132,8 +136,7 @@ fn a_lost_leader_and_a_lost_majority_during_a_rollout_cost_time_and_no_verdict()
     lab.run(&["start", "2"]);
     lab.run(&["start", "3"]);
     wait("three managers", 120, nodes);
-    daemon.wait_for("3 services: 3 updated", 180);
-    all_were_updated_once(&daemon, &services, &newer);
+    all_are_updated_once(&daemon, &services, &newer);
     assert!(daemon.is_alive());
 }
 
@@ -145,12 +148,12 @@ fn an_engine_that_is_started_again_during_a_rollout_is_found_again() {
     let services = several(&stage, &old, &["node.hostname==node2"; 3]);
     let mut daemon = slowly(&stage).start();
     daemon.wait_for("3 services: 3 up to date", 60);
+    daemon.forget();
     let new = stage.image("web", "2", &[]);
     services[0].wait_for(&new, 60);
     stage.lab.run(&["stop", "1"]);
     stage.lab.run(&["start", "1"]);
-    daemon.wait_for("3 services: 3 updated", 180);
-    all_were_updated_once(&daemon, &services, &new);
+    all_are_updated_once(&daemon, &services, &new);
     assert!(daemon.is_alive());
     drop(restore);
 }
@@ -203,6 +206,7 @@ fn a_registry_that_goes_away_before_the_nodes_have_pulled_is_not_the_images_faul
     let services = several(&stage, &old, &["node.hostname==node2", "node.hostname==node3"]);
     let mut daemon = slowly(&stage).start();
     daemon.wait_for("2 services: 2 up to date", 60);
+    daemon.forget();
     let new = stage.image("web", "2", &[]);
     services[0].wait_for(&new, 60);
     stage.lab.run(&["registry", "stop"]);
@@ -216,6 +220,52 @@ fn a_registry_that_goes_away_before_the_nodes_have_pulled_is_not_the_images_faul
     assert!(!ledger.contains("quarantined"), "{ledger}");
     assert!(daemon.is_alive());
     drop(restore);
+}
+
+/// Fills the disk of a node, as far as pulling images goes, until this is dropped.
+struct FullDisk {
+    lab: &'static Lab,
+    folder: String,
+}
+
+impl FullDisk {
+    /// Where the engine puts layers while it pulls them, there is room for 4 KB.
+    fn of_node3(lab: &'static Lab) -> Self {
+        let folder = format!("{}/node3/data/tmp", lab.folder.display());
+        let mount =
+            ["exec", "3", "--", "mount", "-n", "-t", "tmpfs", "-o", "size=4k,mode=755", "tmpfs", &folder];
+        lab.run(&mount);
+        Self { lab, folder }
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        self.lab.run(&["exec", "3", "--", "umount", "-n", &self.folder]);
+    }
+}
+
+#[test]
+fn a_node_whose_disk_is_full_is_not_the_images_fault() {
+    let stage = Stage::alone();
+    let old = stage.image("web", "1", &[]);
+    let services = several(&stage, &old, &["node.hostname==node3", "node.hostname==node2"]);
+    let full = FullDisk::of_node3(stage.lab);
+    let new = stage.image("web", "2", &["--size", "1"]);
+    let mut daemon = slowly(&stage).start();
+    let failed = daemon.wait_for("rolled back: node3 cannot get the image", 120);
+    assert!(failed.is_about(&services[0]), "{failed:?}");
+    wait("the other one on the new image", 120, || {
+        (services[1].running_images() == [new.pinned()]).then_some(())
+    });
+    services[0].runs(&old, 1);
+    drop(full);
+    wait("the new image on both", 120, || (services[0].running_images() == [new.pinned()]).then_some(()));
+    daemon.forget();
+    daemon.wait_for("2 services: 2 up to date", 60);
+    let ledger = stage.lab.docker(&["config", "inspect", &stage.ledger()]);
+    assert!(!ledger.contains("quarantined"), "{ledger}");
+    assert!(daemon.is_alive());
 }
 
 #[test]

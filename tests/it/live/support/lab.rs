@@ -27,6 +27,8 @@ pub(crate) struct Lab {
     pub(crate) registry_log: PathBuf,
     /// This machine's address as the nodes see it.
     pub(crate) host: String,
+    /// Where its nodes keep their data.
+    pub(crate) folder: PathBuf,
     /// What its program is to find in its environment, beside what the test has.
     environment: Vec<(&'static str, String)>,
 }
@@ -99,6 +101,7 @@ impl Lab {
             registry: get("GANTRY_LAB_REGISTRY"),
             registry_log: get("GANTRY_LAB_REGISTRY_LOG").into(),
             host: get("GANTRY_LAB_HOST"),
+            folder: get("GANTRY_LAB_DIR").into(),
             environment,
         }
     }
