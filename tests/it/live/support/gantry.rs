@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -56,10 +56,20 @@ impl Gantry {
         self.start().end(CYCLE_SECONDS)
     }
 
-    /// Starts it.
-    pub(crate) fn start(&self) -> Daemon {
+    /// Runs it to its end, and returns what it wrote, byte by byte.
+    pub(crate) fn output(&self) -> Output {
+        self.command().output().unwrap()
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
         command.env_clear().envs(&self.variables).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    }
+
+    /// Starts it.
+    pub(crate) fn start(&self) -> Daemon {
+        let mut command = self.command();
         let mut child = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let output = BufReader::new(child.stdout.take().unwrap());
