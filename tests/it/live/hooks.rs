@@ -210,7 +210,9 @@ fn in_gantry_s_own_image_they_are_run_by_its_shell_and_leave_nothing_behind() {
     ];
     let mut arguments = vec!["run", "--detach", "--read-only", "--tmpfs", "/tmp", "--network", "host"];
     arguments.extend(["--name", &name, "--volume", "/var/run/docker.sock:/var/run/docker.sock"]);
-    variables.iter().for_each(|variable| arguments.extend(["--env", variable]));
+    for variable in &variables {
+        arguments.extend(["--env", variable]);
+    }
     stage.lab.docker(&[&arguments[..], &[&image]].concat());
     let log = || stage.lab.docker(&["logs", &name]);
     wait("end of the first cycle", 60, || log().contains("waiting for the next cycle").then_some(()));

@@ -39,16 +39,15 @@ fn each_level_says_what_it_is_for_in_both_forms_and_nothing_below_it() {
     );
     let gantry = stage.gantry().set("GANTRY_NODE_NAME", "the node").set("TZ", "Asia/Kolkata");
     let gantry = gantry.set("GANTRY_PRE_RUN_CMD", HOOK);
-    for lowest in 0..LEVELS.len() {
+    for (place, level) in LEVELS.iter().enumerate() {
         for format in ["text", "json"] {
-            let level = LEVELS[lowest];
             let gantry = gantry.clone().set("GANTRY_LOG_LEVEL", level).set("GANTRY_LOG_FORMAT", format);
             let output = gantry.output();
             let log = String::from_utf8(output.stdout).expect("a log is text");
             assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0), "{log}");
             assert!(log.chars().all(|c| c == '\n' || !c.is_control()), "{log:?}");
             let seen: BTreeSet<String> = log.lines().map(|line| level_of(line, format)).collect();
-            let expected: BTreeSet<String> = LEVELS[..=lowest].iter().map(ToString::to_string).collect();
+            let expected: BTreeSet<String> = LEVELS[..=place].iter().map(|&level| level.to_owned()).collect();
             assert_eq!(seen, expected, "{level} as {format}:\n{log}");
         }
     }
