@@ -112,7 +112,8 @@ fn no_more_tasks_start_on_one_node_than_the_variable_says() {
 fn what_failed_tasks_said_is_told_without_what_terminals_obey() {
     let stage = Stage::new();
     let (old, other) = (stage.image("web", "1", &[]), stage.image("sick", "1", &[]));
-    let crashes = stage.service("crashes", &old, &["--constraint", "node.hostname==node2"]);
+    let longer = ["--constraint", "node.hostname==node2", "--update-monitor", "10s"];
+    let crashes = stage.service("crashes", &old, &longer);
     let here = stage.service("here", &other, &["--constraint", "node.hostname==node1"]);
     let there = stage.service("there", &other, &["--constraint", "node.hostname==node2"]);
     let noise = r"i=0; while [ $i -lt 20 ]; do i=$((i+1)); printf '\033[31mline %s\033[0m\000 \377 \033]0;title\007end\r\n' $i; done; sleep 0.3; exit 3";
