@@ -67,7 +67,7 @@ impl Candidate {
 }
 
 /// Reads the ledger and lists the services: one request each, one more for those that filters exclude, one for the
-/// tasks of those that may have ended, and a few more where something is unfinished.
+/// tasks of those that may have ended, and a few where something is unfinished.
 pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     let selection = &context.config.services;
     let engine = context.swarm.engine().await.context("cannot ask the engine about itself")?;

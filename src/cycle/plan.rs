@@ -193,10 +193,13 @@ fn decide(
     if let Some(held) = held {
         return Decision::LeftAlone(Reason::HeldBack(Box::new(held)));
     }
-    // Tasks that have come to their end are not missing.
-    let is_to_run = matches!(candidate.course, Course::RunsOn | Course::WithoutNode);
     match candidate.tasks {
-        Some(tasks) if is_up_to_date && is_to_run && tasks.running < tasks.desired => {
+        // Tasks that have ended are not missing.
+        Some(tasks)
+            if is_up_to_date
+                && tasks.running < tasks.desired
+                && matches!(start, Start::Replaced | Start::WithoutNode) =>
+        {
             let (running, desired) = (tasks.running, tasks.desired);
             Decision::NeedsAttention { what: Attention::NotRunning { running, desired }, news: None }
         }
@@ -297,6 +300,11 @@ impl Update {
         })
     }
 
+    /// Whether it is a rollback under way, and nothing is offered.
+    pub fn is_going_back(&self) -> bool {
+        matches!(self.begun.as_deref(), Some(Begun::Rollback { .. }))
+    }
+
     /// Why this would now start or stop what it was not planned to.
     fn not_now(&self, service: &Service, course: Course) -> Option<&'static str> {
         match (self.start, course) {
@@ -311,11 +319,6 @@ impl Update {
             (Start::Again, Course::UnderWay | Course::WithoutNode) => Some("it was started meanwhile"),
             _ => None,
         }
-    }
-
-    /// Whether it is a rollback under way, and nothing is offered.
-    pub fn is_going_back(&self) -> bool {
-        matches!(self.begun.as_deref(), Some(Begun::Rollback { .. }))
     }
 
     /// `name` alone means `name:latest`, and may stand so in a specification.

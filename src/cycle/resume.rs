@@ -153,6 +153,10 @@ pub(super) fn decide(
     let unfinished = candidate.unfinished.as_deref()?;
     let service = &unfinished.service;
     let state = service.update.as_ref().map_or(UpdateState::Updating, |status| status.state.clone());
+    if update.start != Start::Replaced {
+        // Sending it would be all: nothing of it is watched, now or later. It may stand `updating` for ever.
+        return None;
+    }
     if candidate.is_itself && state == UpdateState::Updating {
         // We run, which is what would be watched for, and the others need not wait until Swarm says so.
         return None;
@@ -279,9 +283,7 @@ impl Unfinished {
         let Ok(optioned) = previous.with_options(&update.policy.update_options, &self.ids) else {
             return false;
         };
-        // Whether it was the moment to send it was decided then.
-        let course = if sent.start == Start::Again { Course::Ended } else { Course::RunsOn };
-        let Turn::Send(edits) = sent.turn(&before, course, optioned.facts()) else { return false };
+        let Turn::Send(edits) = sent.turn(&before, Course::RunsOn, optioned.facts()) else { return false };
         // The platforms were those of the new image then; nobody remembers them now.
         let edits = Edits { platforms: Some(self.service.spec.platforms()), ..edits };
         optioned.edited(&edits).is_ok_and(|spec| spec.is_same_as(&self.service.spec))

@@ -71,6 +71,17 @@ fn decision_with(
     variables: &[(&str, &str)],
     book: Book,
 ) -> String {
+    decision_of(service, Course::RunsOn, failed, newest, variables, book)
+}
+
+fn decision_of(
+    service: &Service,
+    course: Course,
+    failed: Option<char>,
+    newest: char,
+    variables: &[(&str, &str)],
+    book: Book,
+) -> String {
     let pairs = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let config = Config::load(pairs).unwrap().config;
     let facts = service.spec.facts();
@@ -84,6 +95,8 @@ fn decision_with(
         name: facts.name.clone(),
         image: facts.image.clone(),
         mode: facts.mode,
+        course,
+        version: service.version,
         is_excluded: false,
         is_itself: false,
         history: History::of(service),
@@ -277,5 +290,22 @@ fn what_the_ledger_says_broke_a_service_and_still_does_is_brought_to_its_end() {
         completed.status = Some(ServiceStatus { running, desired: 2 });
         let told = decision_with(&completed, None, 'b', variables, book(verdict));
         assert_eq!(told, expected, "{running} {variables:?} {verdict:?}");
+    }
+}
+
+#[test]
+fn what_is_sent_without_being_watched_is_not_watched_later() {
+    let jobs = [("GANTRY_UPDATE_JOBS", "true")];
+    for (course, state, expected) in [
+        (Course::RunsOn, UPDATING, "watch update a to b"),
+        (Course::UnderWay, UPDATING, "watch update a to b"),
+        // No node takes its tasks: it may stand so for ever.
+        (Course::WithoutNode, UPDATING, "up to date"),
+        // Its tasks ended as soon as they were run again, which the swarm takes for a failure.
+        (Course::Ended, PAUSED, "up to date"),
+    ] {
+        let service = service(&ordered('b'), Some(plain('a')), state);
+        let told = decision_of(&service, course, None, 'b', &jobs, Book::default());
+        assert_eq!(told, expected, "{course:?} {state:?}");
     }
 }
