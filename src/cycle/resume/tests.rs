@@ -104,8 +104,6 @@ fn decision_of(
         policy: ServicePolicy::of(&config, &facts.labels),
         tasks: service.status,
         unfinished,
-        course: Course::RunsOn,
-        version: service.version,
     };
     let answer = Answer { digest: digest(newest), manifest: None, credentials: None };
     let inspected = Inspected { candidate, answer: Some(Ok(answer)) };
