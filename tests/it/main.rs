@@ -16,6 +16,7 @@ mod fake_swarm;
 mod faults;
 #[cfg(feature = "live")]
 mod live;
+mod proofs;
 mod registry;
 mod soak;
 mod support;
