@@ -13,6 +13,9 @@ use crate::suggest::{UNKNOWN_REMEDY, nearest};
 /// Every label that begins so is ours, known or not.
 const PREFIX: &str = "gantry.";
 
+/// The label by which swarm-cronjob knows its services (its documentation, `docs/usage/docker-labels.md`).
+const CRONJOB: &str = "swarm.cronjob.enable";
+
 /// The label by which our examples filter. It has a meaning only in a filter, but is nobody's slip.
 const OPT_IN: &str = "gantry.enable";
 
@@ -29,7 +32,7 @@ pub struct ServicePolicy {
     pub lookup: LookupMethod,
     /// Also accept plain HTTP and unverified certificates when its registry is asked.
     pub insecure: bool,
-    /// Whether it is updated although it is a job, which runs it.
+    /// Whether it is updated although it is a job, or its tasks have ended: that runs them.
     pub update_jobs: bool,
     /// How long its update may take; `None`: as long as it makes progress.
     pub timeout: Option<Duration>,
@@ -43,6 +46,8 @@ pub struct ServicePolicy {
     pub rollback_options: Options,
     /// Whether it is among the first that get a new image (label `gantry.rollout.canary`).
     pub canary: bool,
+    /// Whether swarm-cronjob starts its tasks, and nobody else should (label `swarm.cronjob.enable`).
+    pub cronjob: bool,
     /// What somebody should look at: unknown `gantry.*` labels, labels that are not in effect yet.
     pub warnings: Vec<String>,
 }
@@ -76,6 +81,7 @@ impl ServicePolicy {
                 .rollback_options
                 .map_or_else(|| config.rollback.options.clone(), |own| own.0),
             canary: own.rollout_canary.unwrap_or(false),
+            cronjob: labels.get(CRONJOB).is_some_and(|value| value.trim().eq_ignore_ascii_case("true")),
             warnings,
         })
     }

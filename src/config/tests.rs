@@ -224,6 +224,7 @@ fn a_service_without_labels_has_the_settings_of_the_run() {
         rollback_on_failure: true,
         rollback_options: [],
         canary: false,
+        cronjob: false,
         warnings: [],
     }
     "#);
@@ -271,6 +272,7 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
             "rollback-monitor",
         ],
         canary: true,
+        cronjob: false,
         warnings: [
             "gantry.update.timeout is not a label of Gantry; did you mean gantry.update.timeout_seconds?",
         ],

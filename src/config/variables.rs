@@ -327,7 +327,9 @@ table! {
         /// the service says, also where it says nothing.
         [now] "GANTRY_UPDATE_ORDER" gantry_update_order: UpdateOrder = "auto"
             label "gantry.update.order" update_order;
-        /// Also update replicated and global jobs. Updating a job runs it.
+        /// Also update replicated and global jobs, and services whose tasks have ended and are not started again
+        /// (`--restart-condition none` or `on-failure`). Their update runs them. Services of swarm-cronjob (label
+        /// `swarm.cronjob.enable=true`) need no permission: they get the image between two runs, without being run.
         [now] "GANTRY_UPDATE_JOBS" gantry_update_jobs: bool = "false"
             label "gantry.update.jobs" update_jobs;
         /// Options of `docker service update`, such as `--env-add A=B --limit-memory 512m`, applied to the

@@ -1,16 +1,17 @@
 //! Stage 1: which services there are, and which of them are ours to update.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::Context;
+use super::course::Course;
 use super::quarantine::History;
 use super::rank::Rank;
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
-use crate::swarm::{Listing, Mode, Role, Service, Swarm};
+use crate::swarm::{Listing, Mode, Role, Service, Swarm, SwarmError, Task};
 
 /// What the swarm has for us.
 #[derive(Debug)]
@@ -35,6 +36,10 @@ pub struct Candidate {
     pub image: Option<String>,
     /// How many tasks it has.
     pub mode: Mode,
+    /// What becomes of its tasks by themselves.
+    pub course: Course,
+    /// Its version, as it was listed.
+    pub version: u64,
     /// Excluded by name or by the filters of excluded services.
     pub is_excluded: bool,
     /// Whether it is our own service.
@@ -55,7 +60,8 @@ impl Candidate {
     }
 }
 
-/// Reads the ledger and lists the services: one request each, and one more for those that filters exclude.
+/// Reads the ledger and lists the services: one request each, one more for those that filters exclude, and one for
+/// the tasks of those that may have ended.
 pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     let selection = &context.config.services;
     let engine = context.swarm.engine().await.context("cannot ask the engine about itself")?;
@@ -86,17 +92,51 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     };
 
     let itself = context.itself_name();
-    let mut candidates: Vec<Candidate> =
-        listed.into_iter().map(|service| candidate(context, service, &excluded, itself)).collect();
+    let ended = tasks_of_ended(context, &listed).await?;
+    let course = |service: &Service| {
+        Course::listed(service).unwrap_or_else(|| Course::of(service.spec.facts(), tasks_of(&ended, service)))
+    };
+    let candidates = listed.into_iter().map(|service| {
+        let course = course(&service);
+        candidate(context, service, course, &excluded, itself)
+    });
+    let mut candidates: Vec<Candidate> = candidates.collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
     warn(&candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, hosts: Arc::new(engine.registries) })
 }
 
+/// The tasks of the services of which only these tell whether they have ended, by service.
+async fn tasks_of_ended<S: Swarm, R>(
+    context: &Context<S, R>,
+    listed: &[Service],
+) -> Result<HashMap<String, Vec<Task>>> {
+    let unknown = listed.iter().filter(|service| Course::listed(service).is_none());
+    let ids: Vec<String> = unknown.map(|service| service.id.clone()).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let asked = match context.swarm.tasks(&ids).await {
+        // One of them was removed since.
+        Err(SwarmError::NotFound(_)) => context.swarm.tasks(&[]).await,
+        asked => asked,
+    };
+    let mut tasks: HashMap<String, Vec<Task>> = HashMap::new();
+    for task in asked.context("cannot list the tasks of services that may have ended")? {
+        tasks.entry(task.service_id.clone()).or_default().push(task);
+    }
+    Ok(tasks)
+}
+
+fn tasks_of<'a>(tasks: &'a HashMap<String, Vec<Task>>, service: &Service) -> &'a [Task] {
+    tasks.get(&service.id).map_or(&[], Vec::as_slice)
+}
+
 fn candidate<S, R>(
     context: &Context<S, R>,
     service: Service,
+    course: Course,
     excluded: &HashSet<String>,
     itself: Option<&str>,
 ) -> Candidate {
@@ -107,6 +147,8 @@ fn candidate<S, R>(
         name: facts.name.clone(),
         image: facts.image.clone(),
         mode: facts.mode,
+        course,
+        version: service.version,
         is_excluded: context.config.services.excluded.contains(&facts.name) || excluded.contains(&service.id),
         is_itself: itself == Some(&facts.name),
         history,

@@ -13,6 +13,7 @@ use crate::swarm::Swarm;
 
 pub mod cleanup;
 mod context;
+pub mod course;
 pub mod discover;
 pub mod hub;
 pub mod inspect;

@@ -9,6 +9,7 @@ use crate::registry::{Credentials, Platform};
 use crate::swarm::spec::Edits;
 use crate::swarm::{Facts, Mode, Order, Service};
 
+use super::course::Course;
 use super::discover::Candidate;
 use super::inspect::{Answer, Inspected};
 use super::quarantine::{HeldBack, Quarantine};
@@ -47,6 +48,10 @@ pub enum Reason {
     PinnedByDigest,
     /// It is a job, and jobs are not to be updated.
     Job,
+    /// Its tasks have ended, and are not to be run again.
+    Ended,
+    /// swarm-cronjob has started it, and it has not ended yet.
+    CronjobRuns,
     /// It runs no container.
     NoContainer,
     /// Gantry was stopped before its registry was asked.
@@ -72,12 +77,30 @@ pub struct Update {
     pub force: bool,
     /// What the nodes pull with.
     pub credentials: Option<Arc<Credentials>>,
+    /// What it starts.
+    pub start: Start,
     /// How early its turn comes within its image's rollout.
     pub rank: Rank,
     /// How it is done.
     pub policy: ServicePolicy,
     /// What makes it ours to update.
     pub selection: Arc<Selection>,
+}
+
+/// What an update starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// New tasks in place of those that run.
+    Replaced,
+    /// Tasks for which there is no node, as there was none for those before: there is nothing to wait for.
+    WithoutNode,
+    /// Tasks that had ended, once more: that is allowed, and there is nothing to wait for.
+    Again,
+    /// Nothing: the service gets no replicas, and swarm-cronjob gives it some when its time comes.
+    LeftToCronjob {
+        /// The version of the service that had ended. At another one it may have been started.
+        version: u64,
+    },
 }
 
 /// Decides on all services that were looked at.
@@ -110,9 +133,10 @@ fn decide(
     let Some(written) = &candidate.image else {
         return Decision::LeftAlone(Reason::NoContainer);
     };
-    if candidate.mode == Mode::Job && !policy.update_jobs {
-        return Decision::LeftAlone(Reason::Job);
-    }
+    let start = match start(candidate, policy) {
+        Ok(start) => start,
+        Err(reason) => return Decision::LeftAlone(reason),
+    };
     let from = match written.parse::<ImageRef>() {
         Ok(image) if image.tag().is_none() => return Decision::LeftAlone(Reason::PinnedByDigest),
         Ok(image) => image,
@@ -140,10 +164,28 @@ fn decide(
         platforms,
         force,
         credentials,
+        start,
         rank: candidate.rank,
         policy: policy.clone(),
         selection: selection.clone(),
     }))
+}
+
+/// What an update of this service would start, or why it must not be updated.
+fn start(candidate: &Candidate, policy: &ServicePolicy) -> Result<Start, Reason> {
+    let is_replicated = matches!(candidate.mode, Mode::Replicated(_));
+    match candidate.course {
+        _ if candidate.mode == Mode::Job && !policy.update_jobs => Err(Reason::Job),
+        Course::UnderWay | Course::WithoutNode if policy.cronjob => Err(Reason::CronjobRuns),
+        Course::RunsOn | Course::UnderWay => Ok(Start::Replaced),
+        Course::WithoutNode => Ok(Start::WithoutNode),
+        Course::Ended if policy.cronjob && is_replicated => {
+            Ok(Start::LeftToCronjob { version: candidate.version })
+        }
+        Course::Ended if candidate.mode == Mode::Replicated(0) => Ok(Start::Replaced),
+        Course::Ended if policy.update_jobs => Ok(Start::Again),
+        Course::Ended => Err(Reason::Ended),
+    }
 }
 
 /// A digest is current when it is the tag's, or one of the platforms that the tag's index still lists.
@@ -160,9 +202,7 @@ pub fn needs_answer(candidate: &Candidate) -> bool {
     !candidate.is_excluded
         && image.is_some_and(|image| image.tag().is_some())
         && candidate.policy.as_ref().is_ok_and(|policy| {
-            !policy.excluded
-                && asks_registry(candidate, policy)
-                && (candidate.mode != Mode::Job || policy.update_jobs)
+            !policy.excluded && asks_registry(candidate, policy) && start(candidate, policy).is_ok()
         })
 }
 
@@ -182,11 +222,14 @@ pub enum Turn {
     ChangedTo(String),
     /// It does not match the filters any more, or its labels exclude it.
     NotOurs,
+    /// Something would be started that was not meant to be, or be stopped; why, in words.
+    NotNow(&'static str),
 }
 
 impl Update {
-    /// Decides again on what is there now. `optioned` is the service's specification with the options applied.
-    pub fn turn(&self, service: &Service, optioned: &Facts) -> Turn {
+    /// Decides again on what is there now. `course` is what becomes of its tasks, and `optioned` its specification
+    /// with the options applied.
+    pub fn turn(&self, service: &Service, course: Course, optioned: &Facts) -> Turn {
         let facts = service.spec.facts();
         if !self.selection.still_selects(&facts.labels) {
             return Turn::NotOurs;
@@ -198,19 +241,42 @@ impl Update {
         if present != self.from.to_string() && present != self.written_from() {
             return Turn::ChangedTo(present);
         }
+        if let Some(why) = self.not_now(service, course) {
+            return Turn::NotNow(why);
+        }
         Turn::Send(Edits {
             image: Some(self.to.to_string()),
             platforms: self
                 .platforms
                 .as_ref()
                 .map(|platforms| platforms.iter().map(|p| (p.os.clone(), p.architecture.clone())).collect()),
-            order: if self.policy.update_options.has("update-order") {
+            // Where no new task takes the place of an old one, there is no order.
+            order: if self.policy.update_options.has("update-order")
+                || matches!(self.start, Start::Again | Start::LeftToCronjob { .. })
+            {
                 None
             } else {
                 order(self.policy.order, optioned)
             },
             force_update: self.force.then(|| facts.force_update + 1),
+            replicas: matches!(self.start, Start::LeftToCronjob { .. }).then_some(0),
         })
+    }
+
+    /// Why this would now start or stop what it was not planned to.
+    fn not_now(&self, service: &Service, course: Course) -> Option<&'static str> {
+        match (self.start, course) {
+            (Start::LeftToCronjob { version }, _) if service.version != version => {
+                Some("it was started or changed meanwhile")
+            }
+            (Start::Replaced | Start::WithoutNode, Course::Ended)
+                if service.spec.facts().mode != Mode::Replicated(0) =>
+            {
+                Some("its tasks have ended meanwhile, and an update would run them again")
+            }
+            (Start::Again, Course::UnderWay | Course::WithoutNode) => Some("it was started meanwhile"),
+            _ => None,
+        }
     }
 
     /// `name` alone means `name:latest`, and may stand so in a specification.
@@ -248,6 +314,10 @@ impl fmt::Display for Reason {
             Self::Excluded => "excluded",
             Self::PinnedByDigest => "pinned by digest without a tag, so there is nothing newer to look for",
             Self::Job => "a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)",
+            Self::Ended => {
+                "its tasks have ended, and an update would run them again (gantry.update.jobs=true allows it)"
+            }
+            Self::CronjobRuns => "swarm-cronjob has started it; it is looked at again when it has ended",
             Self::NoContainer => "runs no container",
             Self::NotAsked => "Gantry was stopped before its registry was asked",
         })

@@ -24,7 +24,7 @@ mod task;
 pub use config_object::ConfigObject;
 pub use node::{Container, LocalImage, Node, Nodes};
 pub use service::{Service, ServiceStatus, UpdateState, UpdateStatus};
-pub use spec::{Facts, FailureAction, Mode, Order, Spec, SpecError, UpdateConfig};
+pub use spec::{Facts, FailureAction, Mode, Order, RestartCondition, Spec, SpecError, UpdateConfig};
 pub use task::{Task, TaskState};
 
 /// What the engine says of itself (`GET /info`).

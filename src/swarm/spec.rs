@@ -48,6 +48,8 @@ pub struct Facts {
     pub has_host_ports: bool,
     /// At most so many tasks on one node; 0: no limit.
     pub max_replicas_per_node: u64,
+    /// Which of its tasks the swarm starts again when they have ended.
+    pub restart_condition: RestartCondition,
     /// How long the swarm waits before it starts a failed task again.
     pub restart_delay: Duration,
     /// The memory limit in bytes; 0: none.
@@ -71,6 +73,18 @@ impl Default for Mode {
     fn default() -> Self {
         Self::Replicated(1)
     }
+}
+
+/// Which tasks the swarm starts again when they have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartCondition {
+    /// All: what a service means that does not say.
+    #[default]
+    Any,
+    /// Those that have failed.
+    OnFailure,
+    /// No task at all.
+    None,
 }
 
 /// What the swarm does with the old task of a slot while it starts the new one.
@@ -143,6 +157,8 @@ pub struct Edits {
     pub order: Option<Order>,
     /// The forced-update counter: another number replaces the tasks though nothing else has changed.
     pub force_update: Option<u64>,
+    /// How many tasks there are to be, in a replicated service.
+    pub replicas: Option<u64>,
 }
 
 impl Spec {
@@ -245,6 +261,11 @@ impl Edits {
         {
             template["ForceUpdate"] = json!(counter);
         }
+        if let Some(replicas) = self.replicas
+            && let Some(replicated) = spec.pointer_mut("/Mode/Replicated")
+        {
+            replicated["Replicas"] = json!(replicas);
+        }
     }
 }
 
@@ -342,6 +363,8 @@ struct PlacementJson {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct RestartPolicyJson {
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    condition: String,
     delay: Option<u64>,
 }
 
@@ -439,6 +462,11 @@ impl From<SpecJson> for Facts {
             has_platforms: !template.placement.platforms.is_empty(),
             has_host_ports: json.endpoint_spec.ports.iter().any(|port| port.publish_mode == "host"),
             max_replicas_per_node: template.placement.max_replicas,
+            restart_condition: match template.restart_policy.condition.as_str() {
+                "none" => RestartCondition::None,
+                "on-failure" => RestartCondition::OnFailure,
+                _ => RestartCondition::Any,
+            },
             restart_delay: template.restart_policy.delay.map_or(DEFAULT_RESTART_DELAY, Duration::from_nanos),
             memory_limit: template.resources.limits.memory_bytes,
             has_health_check,

@@ -15,6 +15,7 @@ mod fake;
 mod fake_swarm;
 #[cfg(feature = "live")]
 mod live;
+mod proofs;
 mod registry;
 mod support;
 mod wire_engine;

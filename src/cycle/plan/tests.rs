@@ -47,6 +47,8 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
         name: "web".to_owned(),
         image: Some(image.to_owned()),
         mode: Mode::Replicated(1),
+        course: Course::RunsOn,
+        version: 7,
         is_excluded: false,
         is_itself: false,
         history: History::default(),
@@ -267,7 +269,7 @@ fn service(image: &str, edit: impl FnOnce(&mut Value)) -> Service {
 
 /// The turn of an update without options.
 fn turn(update: &Update, service: &Service) -> Turn {
-    update.turn(service, service.spec.facts())
+    update.turn(service, Course::RunsOn, service.spec.facts())
 }
 
 #[test]
@@ -299,6 +301,75 @@ fn when_its_turn_comes_a_service_is_decided_on_again() {
         assert_eq!(turn(&update, &off), Turn::NotOurs);
         let excluded = service(&image, |spec| spec["Labels"]["gantry.services.excluded"] = "true".into());
         assert_eq!(turn(&update, &excluded), Turn::NotOurs);
+    }
+}
+
+#[test]
+fn tasks_that_have_ended_are_run_again_only_where_that_is_allowed_and_cron_jobs_by_nobody_but_swarm_cronjob()
+{
+    const CRON: (&str, &str) = ("swarm.cronjob.enable", "true");
+    const JOBS: (&str, &str) = ("gantry.update.jobs", "true");
+    let planned = |course, mode, own: &[(&str, &str)]| {
+        let candidate = Candidate { course, mode, ..candidate_with(&pinned('a'), own, &[]) };
+        match decision(&candidate, Some(Ok(answer('b', None)))) {
+            Decision::Update(update) => Ok(update.start),
+            Decision::LeftAlone(reason) => {
+                assert!(!needs_answer(&candidate), "no registry is asked for what is left alone");
+                Err(reason)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let (one, none, later) = (Mode::Replicated(1), Mode::Replicated(0), Start::LeftToCronjob { version: 7 });
+    for (course, mode, own, expected) in [
+        (Course::RunsOn, one, &[][..], Ok(Start::Replaced)),
+        (Course::RunsOn, one, &[CRON], Ok(Start::Replaced)),
+        (Course::UnderWay, one, &[], Ok(Start::Replaced)),
+        (Course::WithoutNode, one, &[], Ok(Start::WithoutNode)),
+        (Course::Ended, one, &[], Err(Reason::Ended)),
+        (Course::Ended, Mode::Global, &[], Err(Reason::Ended)),
+        (Course::Ended, one, &[JOBS], Ok(Start::Again)),
+        (Course::Ended, Mode::Global, &[JOBS], Ok(Start::Again)),
+        (Course::Ended, none, &[], Ok(Start::Replaced)),
+        (Course::Ended, one, &[CRON], Ok(later)),
+        (Course::Ended, none, &[CRON], Ok(later)),
+        (Course::Ended, one, &[CRON, JOBS], Ok(later)),
+        (Course::UnderWay, one, &[CRON], Err(Reason::CronjobRuns)),
+        (Course::WithoutNode, one, &[CRON, JOBS], Err(Reason::CronjobRuns)),
+        // No replicas can be taken from it.
+        (Course::Ended, Mode::Global, &[CRON], Err(Reason::Ended)),
+        (Course::Ended, Mode::Global, &[CRON, JOBS], Ok(Start::Again)),
+    ] {
+        assert_eq!(planned(course, mode, own), expected, "{course:?} {mode:?} {own:?}");
+    }
+}
+
+#[test]
+fn what_has_ended_or_was_started_since_it_was_planned_is_left_for_the_next_cycle() {
+    let one = service(&pinned('a'), |_| {});
+    let no_replicas = service(&pinned('a'), |spec| spec["Mode"] = json!({ "Replicated": { "Replicas": 0 } }));
+    let replicas = |start, service: &Service, course| {
+        let update = Update { start, ..update() };
+        match update.turn(service, course, service.spec.facts()) {
+            Turn::Send(edits) => Ok(edits.replicas),
+            Turn::NotNow(why) => Err(why),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (seen, older) = (Start::LeftToCronjob { version: 7 }, Start::LeftToCronjob { version: 6 });
+    let ended = Err("its tasks have ended meanwhile, and an update would run them again");
+    for (start, service, course, expected) in [
+        (Start::Replaced, &one, Course::UnderWay, Ok(None)),
+        (Start::Replaced, &one, Course::Ended, ended),
+        (Start::WithoutNode, &one, Course::Ended, ended),
+        (Start::WithoutNode, &one, Course::RunsOn, Ok(None)),
+        (Start::Replaced, &no_replicas, Course::Ended, Ok(None)),
+        (Start::Again, &one, Course::Ended, Ok(None)),
+        (Start::Again, &one, Course::UnderWay, Err("it was started meanwhile")),
+        (seen, &one, Course::Ended, Ok(Some(0))),
+        (older, &one, Course::Ended, Err("it was started or changed meanwhile")),
+    ] {
+        assert_eq!(replicas(start, service, course), expected, "{start:?} {course:?}");
     }
 }
 

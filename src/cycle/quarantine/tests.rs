@@ -2,6 +2,7 @@ use std::ffi::OsString;
 
 use super::*;
 use crate::config::{Config, ServicePolicy};
+use crate::cycle::course::Course;
 use crate::cycle::rank::Rank;
 use crate::ledger::book::{Labels, change};
 use crate::swarm::Mode;
@@ -24,6 +25,8 @@ fn web(history: History) -> Candidate {
         name: "web".to_owned(),
         image: Some(app('a').to_string()),
         mode: Mode::Replicated(1),
+        course: Course::RunsOn,
+        version: 7,
         is_excluded: false,
         is_itself: false,
         history,

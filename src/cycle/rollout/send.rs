@@ -8,7 +8,8 @@ use super::cause::{Cause, words};
 use super::machine::{Mark, Terms};
 use super::outcome::{By, Outcome};
 use crate::cycle::Context;
-use crate::cycle::plan::{Turn, Update};
+use crate::cycle::course::{Course, comes_to_an_end};
+use crate::cycle::plan::{Start, Turn, Update};
 use crate::options::{Ids, Options};
 use crate::swarm::spec::Edits;
 use crate::swarm::{Change, Service, Spec, SpecError, Swarm, SwarmError};
@@ -91,12 +92,25 @@ impl Attempts {
 
 /// Sends an update. An outcome instead means that there is nothing to watch.
 pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Result<Sent, Outcome> {
+    let (sent, course) = deliver(context, update).await?;
+    let why = match update.start {
+        // By now it may have one.
+        Start::WithoutNode if course == Course::WithoutNode => "no node takes its tasks, as before",
+        Start::Replaced | Start::WithoutNode => return Ok(sent),
+        Start::Again => "its tasks had ended, and run once more",
+        Start::LeftToCronjob { .. } => "it has no replicas until swarm-cronjob starts it",
+    };
+    Err(Outcome::Started(why.to_owned()))
+}
+
+/// Sends an update, and says what the tasks were up to before.
+async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Result<(Sent, Course), Outcome> {
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
     let mut attempts = Attempts::new(Some(PATIENCE));
     let options = &update.policy.update_options;
     let ids = ids(context, options, &mut attempts).await.map_err(|error| refused(&error))?;
     // What was last sent without an answer: it may have arrived, and may still do so.
-    let mut unanswered: Option<Sent> = None;
+    let mut unanswered: Option<(Sent, Course)> = None;
     loop {
         context.beat();
         let service = match context.swarm.service(&update.id).await {
@@ -107,13 +121,22 @@ pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) 
                 continue;
             }
         };
-        attempts.answered();
-        let has_arrived = |sent: &mut Sent| Mark::of(service.spec.facts()) == Mark::of(sent.spec.facts());
+        let has_arrived =
+            |(sent, _): &mut (Sent, Course)| Mark::of(service.spec.facts()) == Mark::of(sent.spec.facts());
         if let Some(sent) = unanswered.take_if(has_arrived) {
             return Ok(sent);
         }
+        let course = match course(context, update, &service).await {
+            Ok(course) => course,
+            Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
+            Err(error) => {
+                attempts.again(error).await.map_err(|error| refused(&error))?;
+                continue;
+            }
+        };
+        attempts.answered();
         let optioned = service.spec.with_options(options, &ids);
-        let edits = match update.turn(&service, optioned.as_ref().unwrap_or(&service.spec).facts()) {
+        let edits = match update.turn(&service, course, optioned.as_ref().unwrap_or(&service.spec).facts()) {
             Turn::Send(edits) => edits,
             Turn::AlreadyThere => {
                 return Err(Outcome::Unchanged("it has the new image already".to_owned()));
@@ -124,6 +147,7 @@ pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) 
             Turn::NotOurs => {
                 return Err(Outcome::Unchanged("it was taken out meanwhile".to_owned()));
             }
+            Turn::NotNow(why) => return Err(Outcome::Unchanged(why.to_owned())),
         };
         let spec = optioned
             .and_then(|spec| spec.edited(&edits))
@@ -136,18 +160,32 @@ pub(super) async fn send<S: Swarm, R>(context: &Context<S, R>, update: &Update) 
                 for warning in warnings {
                     tracing::warn!(service = update.service, "the engine warns: {}", words(&warning));
                 }
-                return Ok(sent);
+                return Ok((sent, course));
             }
             Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
             Err(error) => {
                 if error.is_transient() {
-                    unanswered = Some(sent);
+                    unanswered = Some((sent, course));
                     attempts.patience = None;
                 }
                 attempts.again(error).await.map_err(|error| refused(&error))?;
             }
         }
     }
+}
+
+/// What becomes of a service's tasks by themselves: one request where that decides.
+async fn course<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+    service: &Service,
+) -> Result<Course, SwarmError> {
+    let facts = service.spec.facts();
+    if !comes_to_an_end(facts) && update.start != Start::WithoutNode {
+        return Ok(Course::RunsOn);
+    }
+    let tasks = context.swarm.tasks(std::slice::from_ref(&service.id)).await?;
+    Ok(Course::of(facts, &tasks))
 }
 
 /// Looks up what options name.
@@ -253,6 +291,7 @@ fn restoring(sent: &Sent) -> Edits {
         platforms: Some(sent.replaced.platforms()),
         order: None,
         force_update: (replaced.force_update != spec.force_update).then_some(replaced.force_update),
+        replicas: None,
     }
 }
 

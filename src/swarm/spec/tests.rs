@@ -167,3 +167,32 @@ proptest! {
         let _ = Spec::from_json(&text);
     }
 }
+
+#[test]
+fn replicas_are_set_in_a_replicated_service_and_nowhere_else() {
+    let edits = Edits { replicas: Some(0), ..Edits::default() };
+    for (mode, expected) in [
+        (json!({ "Replicated": { "Replicas": 3 } }), json!({ "Replicated": { "Replicas": 0 } })),
+        (json!({ "Global": {} }), json!({ "Global": {} })),
+        (
+            json!({ "ReplicatedJob": { "TotalCompletions": 2 } }),
+            json!({ "ReplicatedJob": { "TotalCompletions": 2 } }),
+        ),
+    ] {
+        assert_eq!(edited(&json!({ "Mode": mode }).to_string(), &edits), json!({ "Mode": expected }));
+    }
+}
+
+#[test]
+fn a_service_that_does_not_say_starts_all_its_tasks_again() {
+    for (policy, expected) in [
+        (Value::Null, RestartCondition::Any),
+        (json!({}), RestartCondition::Any),
+        (json!({ "Condition": "any" }), RestartCondition::Any),
+        (json!({ "Condition": "on-failure" }), RestartCondition::OnFailure),
+        (json!({ "Condition": "none" }), RestartCondition::None),
+    ] {
+        let spec = json!({ "TaskTemplate": { "RestartPolicy": policy } });
+        assert_eq!(Spec::from_json(&spec.to_string()).unwrap().facts().restart_condition, expected);
+    }
+}

@@ -20,7 +20,7 @@ mod hub;
 #[cfg(feature = "live")]
 mod real;
 mod trouble;
-mod trust;
+pub(crate) mod trust;
 
 /// The digest that the servers here give their tags.
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

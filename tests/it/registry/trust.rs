@@ -8,15 +8,15 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use super::*;
 
 /// A certificate authority, a server's certificate for 127.0.0.1 by it, and a client's with its key.
-struct Pki {
-    authority: String,
+pub(crate) struct Pki {
+    pub(crate) authority: String,
     server: Arc<rustls::ServerConfig>,
     /// The same server, which admits only who shows a certificate.
-    strict_server: Arc<rustls::ServerConfig>,
-    client: (String, String),
+    pub(crate) strict_server: Arc<rustls::ServerConfig>,
+    pub(crate) client: (String, String),
 }
 
-fn pki() -> Pki {
+pub(crate) fn pki() -> Pki {
     gantry::tls::install_crypto_provider();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -80,8 +80,9 @@ release_folder() {
     local release=$1 suite=${RELEASE_SUITES[$1]} folder found
     folder=$LAB_CACHE/engines/$suite
     claim_folder "$LAB_CACHE"
-    (
-        flock 8 # one download at a time, whichever lab it is for
+    # One download at a time, whichever lab it is for; who finds it done does not wait for another lab's build.
+    [[ -e $folder/usr/sbin/dockerd ]] || (
+        flock 8
         [[ -e $folder/usr/sbin/dockerd ]] || release_unpack "$suite" "$folder"
     ) 8<"$LAB_CACHE"
     found=$(release_version "$folder")

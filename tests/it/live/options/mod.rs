@@ -13,6 +13,7 @@ use super::support::{Image, Service, Stage};
 
 mod applied;
 mod cases;
+mod newer;
 
 /// The label whose value are the options.
 const LABEL: &str = "gantry.update.options";
