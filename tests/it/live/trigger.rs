@@ -1,11 +1,11 @@
 //! Cycles that are started by a change of the trigger path.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::support::{Daemon, Stage, wait};
+use super::support::{Daemon, Service, Stage, wait};
 
 /// Long enough for a cycle to begin that must not: a change counts as over after a quarter of a second.
 const A_WHILE: Duration = Duration::from_millis(1500);
@@ -178,7 +178,7 @@ fn with_an_interval_it_is_whichever_comes_first() {
 }
 
 /// Gantry as a service of its own image that watches `/trigger`, on which this path of its node is mounted.
-fn deployed<'a>(stage: &'a Stage, name: &str, path: &PathBuf) -> super::support::Service<'a> {
+fn deployed<'a>(stage: &'a Stage, name: &str, path: &Path) -> Service<'a> {
     let image = super::deployed::own_image(stage);
     let mount = format!("type=bind,src={},dst=/trigger,readonly", path.display());
     let filter = format!("GANTRY_SERVICES_FILTERS=name={}", stage.name("none"));
@@ -207,10 +207,10 @@ fn a_bind_mount_tells_of_what_happens_on_its_node() {
     fs::create_dir(&folder).unwrap();
     let file = stage.write("file", "1");
     let (by_folder, by_file) = (deployed(&stage, "folder", &folder), deployed(&stage, "file", &file));
-    let rests = |service: &super::support::Service<'_>, cycles: usize, after: &str| {
+    let rests = |service: &Service<'_>, cycles: usize, after: &str| {
         let mut log = String::new();
         let rest = "waiting for the next cycle, or for a change of /trigger";
-        wait(&format!("rest of {} after {cycles} cycles ({after})", service.name), SOON, || {
+        wait(&format!("rest of {} after {cycles} cycles ({after})", service.name), 2 * SOON, || {
             log = stage.lab.docker(&["service", "logs", "--raw", &service.name]);
             (log.matches(rest).count() >= cycles).then_some(())
         });
