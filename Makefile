@@ -45,6 +45,7 @@ demo: swarm-can-run
 	@tests/demo/demo
 
 test: swarm-can-run check
+	$(LAB) apprise
 	$(LAB) run --build -- $(RUN_TESTS)
 
 smoke: swarm-can-run

@@ -126,11 +126,14 @@ impl Quarantine {
                 return Some(held(why, entry, &candidate.name));
             }
             // It has run out, and what the service shows is the same story.
-            Some(_) => return None,
-            None => {}
+            Some(entry) if entry.verdict != Verdict::Excused => return None,
+            _ => {}
         }
         if let Some(entry) = of_image.filter(|entry| entry.holds_back(digest, self.now, self.duration)) {
             return Some(held(Why::RolloutStopped, entry, &image));
+        }
+        if own.is_some() {
+            return None;
         }
         let (why, cause) = Self::shown(candidate, from, digest, of_image)?;
         let news = self.entry(&candidate.name, &candidate.id, image, digest, verdict_of(why), &cause);

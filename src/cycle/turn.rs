@@ -31,16 +31,19 @@ impl<S: Swarm, R> Context<S, R> {
         }
     }
 
-    /// Remembers that an image has broken a service: known, and written soon, before the rollback is over.
+    /// Remembers that an image has broken a service: known, and written soon, before the rollback is over. Where the
+    /// image is not to blame that is remembered, too: after the rollback the service alone would look like one that a
+    /// person took away from this digest.
     pub(super) fn remember_failure(&self, update: &Update, cause: &Cause) {
-        if !self.config.quarantine.enabled || !cause.blames_image() {
+        if !self.config.quarantine.enabled {
             return;
         }
+        let verdict = if cause.blames_image() { Verdict::Quarantined } else { Verdict::Excused };
         if let (Some(image), Some(digest)) = (image_name(&update.to), update.to.digest()) {
             let cause = cause.to_string();
             let quarantine = self.quarantine();
             let (service, id) = (&update.service, &update.id);
-            let entry = quarantine.entry(service, id, image, digest, Verdict::Quarantined, &cause);
+            let entry = quarantine.entry(service, id, image, digest, verdict, &cause);
             self.ledger.note(Change::Put(entry));
         }
     }

@@ -137,7 +137,7 @@ impl Book {
         let mut by_worth: Vec<(&Entry, usize)> = self.entries().map(|entry| (entry, size(entry))).collect();
         by_worth.sort_by_key(|(entry, _)| {
             let worth = match (entry.verdict, &entry.subject) {
-                (Verdict::Offered, _) => 0,
+                (Verdict::Offered | Verdict::Excused, _) => 0,
                 (_, Subject::Service(_)) => 1,
                 (_, Subject::Image(_)) => 2,
             };

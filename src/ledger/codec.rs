@@ -46,6 +46,7 @@ pub fn write(entry: &Entry) -> String {
         Verdict::Quarantined => "quarantined",
         Verdict::LeftByHand => "left-by-hand",
         Verdict::Released => "released",
+        Verdict::Excused => "excused",
         Verdict::Offered => "offered",
     };
     let mut text = verdict.to_owned();
@@ -69,6 +70,7 @@ pub fn read(subject: &Subject, text: &str) -> Option<Entry> {
         "quarantined" => Verdict::Quarantined,
         "left-by-hand" => Verdict::LeftByHand,
         "released" => Verdict::Released,
+        "excused" => Verdict::Excused,
         "offered" => Verdict::Offered,
         _ => return None,
     };
@@ -221,7 +223,7 @@ mod tests {
             image in "[a-z0-9./:-]{1,30}",
             cause in "\\PC{0,300}",
             seconds in 0_i64..4_000_000_000,
-            verdict in prop_oneof![Just(Verdict::Quarantined), Just(Verdict::LeftByHand), Just(Verdict::Released)],
+            verdict in prop_oneof![Just(Verdict::Quarantined), Just(Verdict::LeftByHand), Just(Verdict::Released), Just(Verdict::Excused)],
         ) {
             let at = Timestamp::from_second(seconds).unwrap();
             let mut entry = Entry { subject: Subject::Service(name), verdict, image, at, cause, ..entry() };

@@ -24,6 +24,9 @@ pub enum Verdict {
     LeftByHand,
     /// A person wants it to be offered to the service again, whatever else speaks against it.
     Released,
+    /// The service was rolled back from it for something that the image is not to blame for, so that what the service
+    /// shows of this is no person's word.
+    Excused,
     /// It was offered to the image's services. Whoever has an older one of the same tag afterwards was moved by
     /// hand, unless the tag itself has gone back.
     Offered,
@@ -62,7 +65,7 @@ impl Entry {
             && match self.verdict {
                 Verdict::Quarantined => !self.has_expired(now, duration),
                 Verdict::LeftByHand => true,
-                Verdict::Released | Verdict::Offered => false,
+                Verdict::Released | Verdict::Excused | Verdict::Offered => false,
             }
     }
 

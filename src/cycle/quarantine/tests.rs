@@ -80,6 +80,13 @@ fn the_ledger_is_asked_first_for_the_service_and_then_for_its_image() {
         (&[("image", Verdict::Quarantined, 'c', "2 of 12")], None),
         (&[("image", Verdict::Offered, 'b', "")], None),
         (&[("image", Verdict::Quarantined, 'b', "2 of 12"), ("web", Verdict::Released, 'b', "")], None),
+        (
+            &[
+                ("image", Verdict::Quarantined, 'b', "2 of 12"),
+                ("web", Verdict::Excused, 'b', "a node went down"),
+            ],
+            Some(Why::RolloutStopped),
+        ),
     ] {
         assert_eq!(why(&quarantine(entries), &none), expected, "{entries:?}");
         assert_eq!(why(&Quarantine { is_on: false, ..quarantine(entries) }, &none), None, "switched off");
@@ -108,6 +115,8 @@ fn a_rollback_on_request_from_what_the_tag_stands_at_is_a_persons_word() {
     let another = History { failed: failed('c'), ..left('b', asked) };
     assert_eq!(why(&nothing, &another), Some(Why::LeftByHand), "what failed is something else");
     assert_eq!(why(&nothing, &left('c', asked)), None, "the tag has moved on since");
+    let excused = quarantine(&[("web", Verdict::Excused, 'b', "a node went down")]);
+    assert_eq!(why(&excused, &left('b', asked)), None, "it was us, and not for the image's sake");
     let other = History { previous: "r.test/app:2".parse::<ImageRef>().ok(), ..left('b', asked) };
     assert_eq!(why(&nothing, &other), None, "it had another tag before");
     // The tag stood somewhere else when it was last offered: it has gone back to what the service had before.

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::patience::{settling_time, stall_limit, stalled};
 use super::cause::{Cause, words};
 use super::convergence::{Convergence, Waiting, judge, present_tasks};
 use super::outcome::{By, Outcome};
@@ -431,33 +432,6 @@ fn has_a_task_ended(service: &Service, seen: &Seen<'_>) -> bool {
     present_tasks(service, seen.tasks).any(Task::has_ended)
 }
 
-/// How long tasks may be away after the swarm called an update completed: a task that failed is started
-/// again after the restart delay, has to run, and to stay up for the monitor period. Twice that, and ten
-/// seconds for a busy node.
-fn settling_time(facts: &Facts) -> Duration {
-    (facts.restart_delay + facts.monitor()) * 2 + Duration::from_secs(10)
-}
-
-/// How long an update without a time limit may make no progress at all: no more tasks run than before, and the
-/// slowest of the others does the same for the same reason. Without an end to that, one service that cannot come up
-/// would hold up its image's rollout, and the next cycle, for ever.
-const STALL: Duration = Duration::from_secs(3_600);
-
-/// [`STALL`], or twice the longest step that the service itself asks for.
-fn stall_limit(facts: &Facts) -> Duration {
-    STALL.max((facts.longest_step + facts.monitor()) * 2)
-}
-
-/// A time-out that nobody has set.
-fn stalled(cause: Cause) -> Cause {
-    match cause {
-        Cause::TimedOut { after, waiting, blames_image } => {
-            Cause::TimedOut { after, waiting: format!("making no progress: {waiting}"), blames_image }
-        }
-        cause => cause,
-    }
-}
-
 fn superseded(facts: &Facts) -> Outcome {
     let image = facts.image.as_deref().unwrap_or("no image");
     Outcome::Superseded(format!("somebody changed it to {image}"))
@@ -508,6 +482,8 @@ fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after
         None => Cause::TimedOut { after, waiting: waiting.activity.clone(), blames_image: waiting.has_image },
     }
 }
+
+mod patience;
 
 #[cfg(test)]
 mod any_sequence;

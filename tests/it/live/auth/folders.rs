@@ -35,7 +35,7 @@ fn the_home_folder_comes_last_and_may_be_read_only_as_a_whole() {
     let home = folder(&stage, ".docker", &logged_in(&format!("https://{}/v1/", private.host), &JUERGEN));
     let text = || std::fs::read_to_string(stage.folder.path().join(".docker/config.json")).unwrap();
     let before = text();
-    // As a volume that is mounted with `:ro`; what is written there would fail the cycle.
+    // The stage sets `HOME`. As a volume that is mounted with `:ro`; what is written there would fail the cycle.
     let mounts = format!("mount --bind {home} {home}\nmount -o remount,bind,ro {home}");
     let run = stage.gantry().with_mounts(&mounts).run();
     reached_all_nodes(&run, &service, &new);

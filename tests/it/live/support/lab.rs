@@ -117,9 +117,14 @@ impl Lab {
 
     /// Runs the lab's own program.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        succeed(&mut self.command(arguments), &format!("lab {}", arguments.join(" ")))
+    }
+
+    /// The lab's own program, not started yet.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.envs(self.environment.clone());
-        succeed(command.args(arguments), &format!("lab {}", arguments.join(" ")))
+        command.envs(self.environment.clone()).args(arguments);
+        command
     }
 
     /// Runs the docker client on the first node.

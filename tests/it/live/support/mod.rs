@@ -1,8 +1,10 @@
 //! What the live tests stand on: the lab, a stage for each test, and the program under test.
 
+mod apprise;
 mod claim;
 mod gantry;
 mod http;
+mod http_server;
 mod lab;
 mod ledger;
 mod private;
@@ -12,9 +14,11 @@ mod socket_proxy;
 mod stage;
 mod tokens;
 
+pub(crate) use apprise::Apprise;
 pub(crate) use claim::Claim;
 pub(crate) use gantry::{Daemon, Gantry, Line, Run};
 pub(crate) use http::{Answer, Request};
+pub(crate) use http_server::HttpServer;
 pub(crate) use lab::{Lab, OwnLab, wait};
 pub(crate) use ledger::Said;
 pub(crate) use private::{Account, JUERGEN, PULLER, PrivateRegistry};
