@@ -313,7 +313,7 @@ fn tasks_that_have_ended_are_run_again_only_where_that_is_allowed_and_cron_jobs_
     const CRON: (&str, &str) = ("swarm.cronjob.enable", "true");
     const JOBS: (&str, &str) = ("gantry.update.jobs", "true");
     let planned = |course, mode, own: &[(&str, &str)]| {
-        let candidate = Candidate { course, mode, ..candidate_with(&pinned('a'), own, &[]) };
+        let candidate = Candidate { mode, course, ..candidate_with(&pinned('a'), own, &[]) };
         match decision(&candidate, Some(Ok(answer('b', None)))) {
             Decision::Update(update) => Ok(update.start),
             Decision::LeftAlone(reason) => {

@@ -131,7 +131,7 @@ fn has_words(one: &Finished) -> bool {
 fn last_words(one: &Finished) -> String {
     let health = one.health.iter().map(|health| format!("health check: {health}"));
     let lines = health.chain(one.log.iter().cloned());
-    lines.map(|line| format!("\n    {}", shortened(&line, QUOTED.1))).collect()
+    lines.fold(String::new(), |text, line| text + "\n    " + &shortened(&line, QUOTED.1))
 }
 
 fn shortened(text: &str, chars: usize) -> String {

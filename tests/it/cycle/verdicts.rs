@@ -5,7 +5,7 @@ use gantry::cycle::rollout::{By, Outcome};
 use gantry::swarm::SwarmError;
 
 use super::{APP, Scene, finished, outcome};
-use crate::fake::{Call, Fault, millis, pinned, secs};
+use crate::fake::{Call, Fault, World, millis, pinned, secs};
 
 fn away() -> Fault {
     Fault::Error(SwarmError::Unavailable("no answer".to_owned()))
@@ -86,8 +86,11 @@ async fn an_update_that_was_not_sent_is_given_up_when_the_engine_stays_away() {
     let scene = Scene::new();
     scene.service("web").create();
     scene.registry.release(APP, "new");
-    // It goes away when the service's turn has come and it is read again.
-    scene.swarm.before(Call::Service, "web", |world| world.script.be_away(world.now, world.now + secs(600)));
+    // It goes away after the look at the cluster that lets the update begin.
+    scene.swarm.now(|world| {
+        let away = |world: &mut World| world.script.be_away(world.now, world.now + secs(600));
+        world.script.before(Call::Nodes, None, Box::new(away));
+    });
     let report = scene.cycle().await;
     assert!(matches!(outcome(&report, "web"), Outcome::Failed { .. }), "{report:?}");
     assert!(finished(&report, "web").took < secs(200));

@@ -191,5 +191,6 @@ fn a_node_that_dies_with_the_new_task_does_not_blame_the_image() {
     // Swarm calls the update failed when the node is back, and so it is taken back.
     let outcome = run.outcome(&service);
     assert!(outcome.contains("node3 was down meanwhile") || outcome == "updated", "{run}");
-    assert_eq!(stage.entry(&service), "", "{run}");
+    let entry = stage.entry(&service);
+    assert!(!entry.starts_with("quarantined"), "{entry}: {run}");
 }

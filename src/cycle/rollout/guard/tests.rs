@@ -160,6 +160,7 @@ fn not_more_tasks_start_on_one_node_than_may() {
 
 #[test]
 fn the_busiest_node_has_its_starting_tasks_and_those_that_may_come() {
+    use TaskState::{Failed, Pending, Preparing, Ready, Running, Shutdown, Starting};
     let nodes = samples::nodes();
     let task = |id: &str, node: &str, state, desired| Task {
         node_id: node.to_owned(),
@@ -167,7 +168,6 @@ fn the_busiest_node_has_its_starting_tasks_and_those_that_may_come() {
         desired,
         ..samples::task(id, samples::NEW, 1)
     };
-    use TaskState::{Failed, Pending, Preparing, Ready, Running, Shutdown, Starting};
     let mut tasks = vec![
         task("a", "n1", Preparing, Running),
         task("b", "n2", Starting, Running),

@@ -259,7 +259,9 @@ proptest! {
         let fates: Vec<Fate> = all_of(0, services, BAD).collect();
         let mut pace = pace(limits, &fates);
         let found: std::collections::BTreeSet<usize> = found.iter().map(|index| index.index(services)).collect();
-        found.iter().for_each(|number| pace.found_begun(*number));
+        for number in &found {
+            pace.found_begun(*number);
+        }
         let mut under_way: Vec<usize> = found.iter().copied().collect();
         let mut picks = picks.iter().cycle();
         let mut begun = found.len();
