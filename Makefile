@@ -21,7 +21,7 @@ RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --profile lab --test-threads $
 	env RUST_TEST_THREADS=$(AT_ONCE) $(CARGO) test --no-fail-fast --lib --bins --tests) --locked --features live
 
 # A handful of live tests that show whether an engine does what all others rely on.
-SMOKE := contract::.*::live::|live::(selection|updating|failing::a_crashing|deployed::the_replaced|meanwhile|inspection::an_account)
+SMOKE := contract::.*::live::|live::(selection|updating|failing::a_crashing|deployed::the_replaced|meanwhile|auth::folders::an_account)
 RUN_SMOKE := $(if $(NEXTEST),$(RUN_TESTS) -E 'test(/(^|::)($(SMOKE))/)',$(RUN_TESTS) live::)
 
 # The soak alone on the machine, as its memory is measured; every request is broken in every way.

@@ -15,10 +15,11 @@
 //!                        │ inspect    group by image and credentials,
 //!                        │            ask each registry once                  -> Inspected
 //!                        │ plan       exactly one Decision per service  pure  -> Planned, Update
+//!                        │ turn       the lease, or wait for it               -> Turn
 //!                        │ rollout    send, watch, judge, roll back           -> RolledOut
 //!                        │ cleanup    our own image on every node             -> Cleaned
 //!                        v report     one value                         pure  -> Report
-//!  daemon <── renders ── log, exit code
+//!  daemon <── renders ── log, notification, exit code
 //! ```
 //!
 //! # Code map
@@ -26,11 +27,13 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`config`] | the one table of variables and labels; everything Gantry was told, checked |
-//! | [`daemon`] | when to run a cycle and when to stop; who we are; health checks |
+//! | [`daemon`] | when to run a cycle and when to stop; who we are; hooks, trigger, notification, health checks |
 //! | [`cycle`] | the pipeline above, one file a stage |
-//! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next |
+//! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next, [`cycle::rollout::guard`] whether the cluster is fit for it |
+//! | [`cycle::rank`] | who gets a new image first |
 //! | [`cycle::quarantine`] | what is not offered to whom, and why |
-//! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram) |
+//! | [`cycle::cleanup`], [`cycle::remover`] | which images go, and the job on each node that removes them |
+//! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram); [`ledger::by_hand`] is `gantry quarantine` and `gantry release` |
 //! | [`swarm`] | the trait [`swarm::Swarm`], what is read of services, tasks and nodes; [`swarm::spec`] edits |
 //! | [`swarm::engine`] | the only code that talks to Docker |
 //! | [`options`] | options of `docker service update` and `create`, as edits of a specification |
@@ -60,6 +63,8 @@
 //!   (`cycle::rollout::watch`).
 //! - No update begins without the lease, and none later than ten seconds after it was last seen to be ours
 //!   ([`ledger::Permission`]); the ledger is read before anything is planned.
+//! - The ledger is changed by [`ledger::book::Change`]s, which can be made to any state of it, and never by writing
+//!   back what was read: of two that write at once nothing is lost.
 //! - A [`secret::Secret`] prints `***`, whoever prints it.
 //!
 //! # What is deliberately absent

@@ -10,7 +10,7 @@ use gantry::cycle::remover;
 use gantry::daemon::{Daemon, End, health, stop_overdue};
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::by_hand;
-use gantry::ledger::release::{Held, Release, Target};
+use gantry::ledger::release::Target;
 use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
 use gantry::telemetry::{self, NodeName, Output};
@@ -70,25 +70,15 @@ fn by_hand(target: Option<Target>) -> ExitCode {
     let work = async {
         let engine = Engine::new(config.engine.clone());
         let name = &config.ledger_name;
-        let list = |title: &str, held: &[Held]| {
-            let lines = held.iter().map(|one| format!("\n  {one}"));
-            say(&format!("{title}{}", lines.collect::<String>()));
-        };
         match target {
             None => {
-                let held = by_hand::held(&engine, name).await?;
-                list(if held.is_empty() { "nothing is in quarantine" } else { "not offered again:" }, &held);
+                say(&by_hand::listed(&engine, name).await?.to_string());
                 Ok(true)
             }
             Some(target) => {
-                let Release { released, left, .. } = by_hand::release(&engine, name, &target).await?;
-                if released.is_empty() {
-                    list("nothing matches", &[]);
-                } else {
-                    list("released:", &released);
-                }
-                list(if left.is_empty() { "nothing is left in quarantine" } else { "left:" }, &left);
-                Ok(!released.is_empty())
+                let release = by_hand::release(&engine, name, &target).await?;
+                say(&release.to_string());
+                Ok(release.miss.is_none())
             }
         }
     };
@@ -97,7 +87,7 @@ fn by_hand(target: Option<Target>) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            say(&format!("gantry: {error:#}"));
+            say(&format!("gantry: {error:#} (DOCKER_HOST: {})", config.engine));
             ExitCode::FAILURE
         }
     }

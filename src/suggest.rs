@@ -5,11 +5,7 @@ pub(crate) const UNKNOWN_REMEDY: &str = "gantry --help lists them all";
 
 /// The known name nearest to `name`, unless they have too little in common to be worth a mention.
 /// `prefix` is what all of them begin with; it says nothing about what was meant.
-pub(crate) fn nearest(
-    name: &str,
-    prefix: &str,
-    known: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
+pub(crate) fn nearest<'a>(name: &str, prefix: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Names are short; a long one is nobody's slip, and comparing takes the product of the lengths.
     const LONGEST_CHARS: usize = 100;
     if name.chars().count() > LONGEST_CHARS {

@@ -21,14 +21,23 @@ pub enum Command {
 }
 
 /// What `gantry release` wants.
-const RELEASE: &str = "gantry release takes one service, one image with its tag, or --all";
+const RELEASE: &str = "gantry release takes one service, one image with its tag, or --all; gantry quarantine lists what \
+                       there is to release";
 
 /// A command line that means nothing. The process ends with exit code 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{unexpected:?} is not expected here; {remedy}")]
-pub struct UsageError {
-    unexpected: String,
-    remedy: String,
+pub enum UsageError {
+    /// An argument that is not known, or one too many.
+    #[error("{unexpected:?} is not expected here; {remedy}")]
+    Unexpected {
+        /// The argument.
+        unexpected: String,
+        /// What would be.
+        remedy: String,
+    },
+    /// `gantry release` alone.
+    #[error("what is to be released? {RELEASE}")]
+    NothingToRelease,
 }
 
 impl Command {
@@ -40,29 +49,31 @@ impl Command {
         let mut arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
         let Some(first) = arguments.next() else { return Ok(Self::Run) };
         let command = match first.as_str() {
-            "-h" | "--help" | "help" => Self::Help,
+            help if is_help(help) || help == "help" => Self::Help,
             "-V" | "--version" | "version" => Self::Version,
             "healthcheck" => Self::Healthcheck,
             "quarantine" => Self::Quarantine,
             "release" => match arguments.next() {
+                Some(help) if is_help(&help) => Self::Help,
                 Some(all) if all == "--all" => Self::Release(None),
-                Some(name) if !name.starts_with('-') && !name.trim().is_empty() => Self::Release(Some(name)),
-                other => {
-                    return Err(UsageError {
-                        unexpected: other.unwrap_or(first),
-                        remedy: RELEASE.to_owned(),
-                    });
+                Some(unexpected) if unexpected.starts_with('-') => {
+                    return Err(UsageError::Unexpected { unexpected, remedy: RELEASE.to_owned() });
                 }
+                Some(name) if !name.trim().is_empty() => Self::Release(Some(name)),
+                _ => return Err(UsageError::NothingToRelease),
             },
             _ => return Err(unknown(first)),
         };
         match arguments.next() {
             None => Ok(command),
             Some(_) if command == Self::Help => Ok(command),
+            Some(help) if is_help(&help) => Ok(Self::Help),
             Some(unexpected) if matches!(command, Self::Release(_)) => {
-                Err(UsageError { unexpected, remedy: RELEASE.to_owned() })
+                Err(UsageError::Unexpected { unexpected, remedy: RELEASE.to_owned() })
             }
-            Some(unexpected) => Err(UsageError { unexpected, remedy: format!("{first} stands alone") }),
+            Some(unexpected) => {
+                Err(UsageError::Unexpected { unexpected, remedy: format!("{first} stands alone") })
+            }
         }
     }
 }
@@ -79,7 +90,11 @@ fn unknown(argument: String) -> UsageError {
     } else {
         "settings are environment variables, and gantry --help lists them".to_owned()
     };
-    UsageError { unexpected: argument, remedy }
+    UsageError::Unexpected { unexpected: argument, remedy }
+}
+
+fn is_help(argument: &str) -> bool {
+    matches!(argument, "-h" | "--help")
 }
 
 #[cfg(test)]
@@ -101,6 +116,9 @@ mod tests {
             (&["-V"], Command::Version),
             (&["healthcheck"], Command::Healthcheck),
             (&["quarantine"], Command::Quarantine),
+            (&["quarantine", "--help"], Command::Help),
+            (&["release", "-h"], Command::Help),
+            (&["release", "web", "--help"], Command::Help),
             (&["release", "web"], Command::Release(Some("web".to_owned()))),
             (&["release", "--all"], Command::Release(None)),
         ] {
@@ -117,8 +135,11 @@ mod tests {
             &["GANTRY_LOG_LEVEL=DEBUG"],
             &["healthcheck", "now"],
             &["\u{1b}[31m"],
+            &["quarantine", "web"],
             &["release"],
+            &["release", " "],
             &["release", "--everything"],
+            &["release", "--all", "web"],
             &["release", "web", "shop"],
         ];
         let errors = errors.map(|arguments| parse(arguments).unwrap_err()).join("\n");
@@ -129,9 +150,12 @@ mod tests {
         "GANTRY_LOG_LEVEL=DEBUG" is not expected here; GANTRY_LOG_LEVEL is an environment variable: env GANTRY_LOG_LEVEL=DEBUG gantry
         "now" is not expected here; healthcheck stands alone
         "\u{1b}[31m" is not expected here; settings are environment variables, and gantry --help lists them
-        "release" is not expected here; gantry release takes one service, one image with its tag, or --all
-        "--everything" is not expected here; gantry release takes one service, one image with its tag, or --all
-        "shop" is not expected here; gantry release takes one service, one image with its tag, or --all
+        "web" is not expected here; quarantine stands alone
+        what is to be released? gantry release takes one service, one image with its tag, or --all; gantry quarantine lists what there is to release
+        what is to be released? gantry release takes one service, one image with its tag, or --all; gantry quarantine lists what there is to release
+        "--everything" is not expected here; gantry release takes one service, one image with its tag, or --all; gantry quarantine lists what there is to release
+        "web" is not expected here; gantry release takes one service, one image with its tag, or --all; gantry quarantine lists what there is to release
+        "shop" is not expected here; gantry release takes one service, one image with its tag, or --all; gantry quarantine lists what there is to release
         "#);
     }
 }

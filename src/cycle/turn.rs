@@ -16,7 +16,7 @@ use crate::swarm::{Listing, Swarm};
 
 /// How long a single cycle waits for another Gantry. With an interval it is the interval: the next cycle would try
 /// again then.
-const PATIENCE: Duration = Duration::from_secs(3_600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3_600);
 
 impl<S: Swarm, R> Context<S, R> {
     /// What is known of broken images now.
@@ -92,7 +92,9 @@ pub(super) async fn take<S: Swarm, R>(
     inspected: &[Inspected],
     planned: &[Planned],
 ) -> Turn {
-    quarantine::news(planned).for_each(|change| context.ledger.note(change));
+    // A ledger that is full would forget something else for it, and write in every cycle.
+    let room = context.ledger.book().room();
+    quarantine::news(planned).take(room).for_each(|change| context.ledger.note(change));
     let updates = || {
         planned.iter().filter_map(|planned| match &planned.decision {
             Decision::Update(update) => Some(&**update),

@@ -17,6 +17,9 @@ const MAX_ENTRIES: usize = 128;
 /// small entries.
 const MAX_BYTES: usize = 32 << 10;
 
+/// More bytes than most entries have.
+const ENTRY_BYTES: usize = 512;
+
 /// The labels of the config, as they are in the swarm.
 pub type Labels = BTreeMap<String, String>;
 
@@ -123,12 +126,15 @@ impl Book {
         self.entries().filter(is_outdated).cloned().collect()
     }
 
+    /// How many more entries there is room for.
+    pub fn room(&self) -> usize {
+        let bytes: usize = self.entries().map(size).sum();
+        MAX_ENTRIES.saturating_sub(self.entries.len()).min(MAX_BYTES.saturating_sub(bytes) / ENTRY_BYTES)
+    }
+
     /// The entries that there is no room for: those that say least first, then the oldest.
     pub fn surplus(&self) -> Vec<Entry> {
-        let mut by_worth: Vec<(&Entry, usize)> = self
-            .entries()
-            .map(|entry| (entry, codec::key(&entry.subject).len() + codec::write(entry).len()))
-            .collect();
+        let mut by_worth: Vec<(&Entry, usize)> = self.entries().map(|entry| (entry, size(entry))).collect();
         by_worth.sort_by_key(|(entry, _)| {
             let worth = match (entry.verdict, &entry.subject) {
                 (Verdict::Offered, _) => 0,
@@ -150,6 +156,11 @@ impl Book {
         }
         surplus
     }
+}
+
+/// How many bytes an entry takes.
+fn size(entry: &Entry) -> usize {
+    codec::key(&entry.subject).len() + codec::write(entry).len()
 }
 
 /// Makes changes to labels. Labels that are not concerned stay as they are, read or not.

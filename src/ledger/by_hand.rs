@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
 use super::book::{self, Book, Labels};
-use super::release::{self, Held, Release, Target};
+use super::release::{self, Listed, Release, Target};
 use super::{MAX_CONFLICTS, TEXT, is_ours, is_somebody_else_faster};
 use crate::swarm::{ConfigObject, Listing, Service, Swarm, SwarmError};
 
@@ -21,9 +21,11 @@ pub enum ByHandError {
 }
 
 /// What is held back now.
-pub async fn held<S: Swarm>(swarm: &S, name: &str) -> Result<Vec<Held>, ByHandError> {
+pub async fn listed<S: Swarm>(swarm: &S, name: &str) -> Result<Listed, ByHandError> {
     let (object, services) = look(swarm, name).await?;
-    Ok(release::held(&Book::read(&labels(object.as_ref())), &services))
+    let book = Book::read(&labels(object.as_ref()));
+    let held = release::held(&book, &services);
+    Ok(Listed { held, damaged: book.damaged, missing: object.is_none().then(|| name.to_owned()) })
 }
 
 /// Releases what is meant. A daemon sees it at its next cycle.

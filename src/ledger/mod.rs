@@ -102,8 +102,8 @@ enum Hold<'a> {
     AsItIs,
     /// This party holds it, and no question stands.
     By(&'a Party),
-    /// Nobody holds it, if this party did.
-    NotBy(&'a Party),
+    /// Nobody holds it, if the party of this id did.
+    NotBy(&'a str),
 }
 
 impl Ledger {
@@ -250,7 +250,7 @@ impl Ledger {
         }
         labels = match hold {
             Hold::By(party) => book::with_lease(labels, Some(party)),
-            Hold::NotBy(party) if book::lease(&labels).is_some_and(|lease| lease.holder.id == party.id) => {
+            Hold::NotBy(id) if book::lease(&labels).is_some_and(|lease| lease.holder.id == id) => {
                 book::with_lease(labels, None)
             }
             Hold::AsItIs | Hold::NotBy(_) => labels,
@@ -369,26 +369,20 @@ impl Ledger {
 
     /// Writes what is left to write and gives the lease back.
     pub async fn give_back<S: Swarm>(&self, swarm: &S) {
-        let held = {
+        {
             let mut state = self.state();
-            let is_ours = |holder: &Party| holder.id == self.id;
-            match std::mem::take(&mut state.standing) {
-                Standing::Holder { me, .. } => Some(me),
-                // It could not be given back when its time was over.
-                Standing::Bystander => book::lease(&state.labels).map(|lease| lease.holder).filter(is_ours),
-                Standing::Alone | Standing::Lost => None,
+            state.standing = Standing::Bystander;
+            // Also one that an earlier cycle could not give back.
+            let is_ours = book::lease(&state.labels).is_some_and(|lease| lease.holder.id == self.id);
+            if state.is_memory_only || (state.pending.is_empty() && !is_ours) {
+                return;
             }
-        };
-        let is_clean = self.state().pending.is_empty();
-        if self.state().is_memory_only || (is_clean && held.is_none()) {
-            return;
         }
         let mut last = SwarmError::Conflict;
         for _ in 0..MAX_CONFLICTS {
-            let hold = held.as_ref().map_or(Hold::AsItIs, Hold::NotBy);
             let answer = match self.look(swarm).await {
                 Ok(None) if self.state().pending.is_empty() => return,
-                Ok(object) => self.write(swarm, object.as_ref(), hold, &[]).await,
+                Ok(object) => self.write(swarm, object.as_ref(), Hold::NotBy(&self.id), &[]).await,
                 Err(error) => Err(error),
             };
             match answer {

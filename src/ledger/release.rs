@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::book::{Book, Change};
 use super::entry::{Entry, Subject, Verdict, image_name};
 use crate::image::ImageRef;
+use crate::suggest::nearest;
 use crate::swarm::Service;
 
 /// What is to be released.
@@ -32,6 +33,17 @@ pub struct Held {
     pub why: String,
 }
 
+/// What is held back, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// By service.
+    pub held: Vec<Held>,
+    /// Labels of the ledger that look like entries and cannot be read.
+    pub damaged: Vec<String>,
+    /// The name of the ledger, where there is none.
+    pub missing: Option<String>,
+}
+
 /// What a release would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Release {
@@ -41,6 +53,24 @@ pub struct Release {
     pub released: Vec<Held>,
     /// What stays as it is.
     pub left: Vec<Held>,
+    /// Why nothing was released.
+    pub miss: Option<Miss>,
+}
+
+/// Why a release finds nothing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// Nothing at all is held back.
+    NothingHeld,
+    /// There is such a service, or services with such an image, and nothing is held back there.
+    NotHeld(String),
+    /// There is no service of this name in the swarm, and none with this image.
+    Unknown {
+        /// The name.
+        name: String,
+        /// Something with a similar name that is held back.
+        nearest: Option<String>,
+    },
 }
 
 /// What is held back, by the ledger and by what services show.
@@ -90,7 +120,29 @@ pub fn release(target: &Target, book: &Book, services: &[Service], now: Timestam
     }
     release.released.sort();
     release.left.sort();
+    if release.released.is_empty() {
+        release.miss = Some(miss(target, &release.left, services));
+    }
     release
+}
+
+/// Why nothing was released.
+fn miss(target: &Target, left: &[Held], services: &[Service]) -> Miss {
+    let Target::Named(name) = target else { return Miss::NothingHeld };
+    let is_service = |service: &Service| service.name() == name || service.id == *name;
+    let meant = name.parse::<ImageRef>().ok().as_ref().and_then(image_name);
+    let has_image = |service: &Service| image_of(service).as_ref().and_then(image_name) == meant;
+    if services.iter().any(|service| is_service(service) || (meant.is_some() && has_image(service))) {
+        return Miss::NotHeld(name.clone());
+    }
+    let known = left.iter().flat_map(|held| [held.service.as_str(), held.image.as_str()]);
+    // An image without its registry or its tag is a common slip.
+    let parts = |known: &&str| {
+        known.rsplit('/').next().is_some_and(|last| last == name || last.split(':').next() == Some(name))
+    };
+    let nearest =
+        known.clone().find(parts).or_else(|| nearest(name, "", known.filter(|name| !name.is_empty())));
+    Miss::Unknown { name: name.clone(), nearest: nearest.map(str::to_owned) }
 }
 
 /// Entries that hold something back, and those that would be made of what services show.
@@ -151,6 +203,52 @@ fn describe(entry: &Entry) -> Held {
         Subject::Image(_) => String::new(),
     };
     Held { service, image: entry.image.clone(), digest: entry.digest.short().to_owned(), why }
+}
+
+/// A title, and a line for each.
+fn list(title: &str, held: &[Held]) -> String {
+    held.iter().fold(title.to_owned(), |list, one| format!("{list}\n  {one}"))
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.held.is_empty() {
+            f.write_str("nothing is in quarantine")?;
+        } else {
+            f.write_str(&list("not offered again:", &self.held))?;
+        }
+        if let Some(name) = &self.missing {
+            write!(
+                f,
+                "\n(Gantry has not made its config {name} yet, or has another name for it: GANTRY_LEDGER_NAME)"
+            )?;
+        }
+        self.damaged
+            .iter()
+            .try_for_each(|label| write!(f, "\nnot understood, and ignored: the label {label}"))
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.miss {
+            None => f.write_str(&list("released, and offered again by the next cycle:", &self.released))?,
+            Some(Miss::NothingHeld) => return f.write_str("nothing was released: nothing is in quarantine"),
+            Some(Miss::NotHeld(name)) => write!(f, "nothing was released: {name} is not in quarantine")?,
+            Some(Miss::Unknown { name, nearest }) => {
+                write!(f, "nothing was released: there is no service and no image {name:?} in this swarm")?;
+                if let Some(nearest) = nearest {
+                    write!(f, "; did you mean {nearest}?")?;
+                }
+            }
+        }
+        let left = match (self.left.is_empty(), &self.miss) {
+            (true, None) => "nothing is left in quarantine",
+            (true, Some(_)) => "nothing is in quarantine",
+            (false, _) => "still not offered:",
+        };
+        write!(f, "\n{}", list(left, &self.left))
+    }
 }
 
 impl fmt::Display for Held {

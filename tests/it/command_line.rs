@@ -34,6 +34,38 @@ fn an_unknown_argument_ends_with_2_and_a_hint() {
 }
 
 #[test]
+fn a_release_without_a_name_or_with_two_ends_with_2_and_nothing_is_asked_of_any_engine() {
+    for (arguments, words) in [
+        (
+            &["release"][..],
+            "what is to be released? gantry release takes one service, one image with its tag, or --all",
+        ),
+        (&["release", "web", "shop"], "\"shop\" is not expected here; gantry release takes one service"),
+        (&["release", "--everything"], "\"--everything\" is not expected here; gantry release takes"),
+        (&["quarantine", "web"], "\"web\" is not expected here; quarantine stands alone"),
+    ] {
+        let (code, said) = run(&[], arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {said}");
+        assert!(said.starts_with(&format!("gantry: {words}")), "{said}");
+    }
+    let (code, said) = run(&[("GANTRY_LEDGER_NAME", "two words")], &["release", "web"]);
+    assert!(code == Some(2) && said.contains("GANTRY_LEDGER_NAME=\"two words\": expected"), "{said}");
+}
+
+#[test]
+fn a_release_without_an_engine_ends_with_1_and_says_where_it_looked() {
+    for arguments in [&["quarantine"][..], &["release", "web"], &["release", "--all"]] {
+        let (code, said) = run(&[], arguments);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("the engine cannot be used") && said.contains("/nowhere/docker.sock"),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn all_mistakes_are_told_together_and_end_with_2() {
     let wrong = [
         ("GANTRY_LOG_FORMAT", "json"),

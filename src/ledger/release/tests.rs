@@ -101,3 +101,80 @@ fn the_release_of_a_service_is_remembered_as_the_service_still_shows_what_it_lef
     let (_, changes) = released("gone");
     assert!(matches!(changes.as_slice(), [Change::Forget(_)]), "{changes:?}");
 }
+
+fn said(name: &str) -> String {
+    let (book, services) = scene();
+    let target = if name == "--all" { Target::All } else { Target::Named(name.to_owned()) };
+    release(&target, &book, &services, Timestamp::UNIX_EPOCH).to_string()
+}
+
+#[test]
+fn a_release_says_what_it_did_and_what_is_left() {
+    insta::assert_snapshot!(said("web"), @r"
+    released, and offered again by the next cycle:
+      web: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
+    still not offered:
+      all services: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
+      gone: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
+      shop: r.test/app:1 at bbbbbbbbbbbb (rolled back by hand)
+    ");
+    insta::assert_snapshot!(said("--all"), @r"
+    released, and offered again by the next cycle:
+      all services: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
+      gone: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
+      shop: r.test/app:1 at bbbbbbbbbbbb (rolled back by hand)
+      web: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
+    nothing is left in quarantine
+    ");
+}
+
+#[test]
+fn a_release_that_finds_nothing_says_why_and_what_may_have_been_meant() {
+    let (_, services) = scene();
+    for name in ["nobody", "we", "app", "app:1", "r.test/app:2", "Shop"] {
+        assert!(said(name).starts_with("nothing was released: "), "{name}");
+    }
+    let first = |name: &str| said(name).lines().next().unwrap_or_default().to_owned();
+    let all = ["nobody", "weeb", "app", "app:1", "r.test/app:2", "Shop", "\u{1b}[31m"].map(first).join("\n");
+    insta::assert_snapshot!(all, @r#"
+    nothing was released: there is no service and no image "nobody" in this swarm
+    nothing was released: there is no service and no image "weeb" in this swarm; did you mean web?
+    nothing was released: there is no service and no image "app" in this swarm; did you mean r.test/app:1?
+    nothing was released: there is no service and no image "app:1" in this swarm; did you mean r.test/app:1?
+    nothing was released: there is no service and no image "r.test/app:2" in this swarm; did you mean r.test/app:1?
+    nothing was released: there is no service and no image "Shop" in this swarm; did you mean shop?
+    nothing was released: there is no service and no image "\u{1b}[31m" in this swarm
+    "#);
+    let empty = |target: Target| {
+        release(&target, &Book::default(), &services[..1], Timestamp::UNIX_EPOCH).to_string()
+    };
+    insta::assert_snapshot!(empty(Target::All), @"nothing was released: nothing is in quarantine");
+    insta::assert_snapshot!(empty(Target::Named("web".to_owned())), @r"
+    nothing was released: web is not in quarantine
+    nothing is in quarantine
+    ");
+    insta::assert_snapshot!(empty(Target::Named("r.test/app:1".to_owned())), @r"
+    nothing was released: r.test/app:1 is not in quarantine
+    nothing is in quarantine
+    ");
+}
+
+#[test]
+fn the_list_names_what_it_cannot_read_and_a_ledger_that_is_not_there() {
+    let (book, services) = scene();
+    let held = held(&book, &services);
+    let damaged = vec!["gantry.service.ghost".to_owned()];
+    insta::assert_snapshot!(Listed { held, damaged, missing: None }, @r"
+    not offered again:
+      all services: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
+      gone: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
+      shop: r.test/app:1 at bbbbbbbbbbbb (rolled back by hand)
+      web: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
+    not understood, and ignored: the label gantry.service.ghost
+    ");
+    insta::assert_snapshot!(Listed::default(), @"nothing is in quarantine");
+    insta::assert_snapshot!(Listed { missing: Some("gantry".to_owned()), ..Listed::default() }, @r"
+    nothing is in quarantine
+    (Gantry has not made its config gantry yet, or has another name for it: GANTRY_LEDGER_NAME)
+    ");
+}

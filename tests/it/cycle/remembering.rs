@@ -1,11 +1,16 @@
 //! What one cycle learns is known to the next, and to the next process.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use gantry::cycle::plan::Reason;
 use gantry::cycle::quarantine::Why;
 use gantry::cycle::rollout::Outcome;
 use gantry::cycle::{self, Report};
-use gantry::ledger::book::Book;
-use gantry::swarm::SwarmError;
+use gantry::ledger::book::{self, Book};
+use gantry::ledger::by_hand;
+use gantry::ledger::entry::Verdict;
+use gantry::ledger::release::Target;
+use gantry::swarm::{SwarmError, UpdateState};
 
 use super::{APP, Scene, outcome};
 use crate::fake::{Call, Fault, digest, millis, pinned, secs};
@@ -156,6 +161,8 @@ async fn an_older_digest_set_by_hand_stands_and_a_tag_that_goes_back_is_followed
     scene.swarm.now(|world| world.set_image("web", &pinned(APP, "old")));
     let report = scene.cycle().await;
     assert_eq!(why(&report, "web"), Some(Why::LeftByHand), "{report:?}");
+    let is_over = |swarm: &crate::fake::FakeSwarm| swarm.state_of("web") == Some(UpdateState::Completed);
+    scene.swarm.until("the end of the person's update", is_over).await;
     // The publisher takes the new image back: `other` goes back too.
     scene.registry.release(APP, "old");
     let report = scene.cycle().await;
@@ -273,4 +280,99 @@ async fn a_service_that_is_gone_is_forgotten_with_the_next_write() {
     assert_eq!(outcome(&scene.cycle().await, "third"), &Outcome::Updated);
     let services = entries(&scene).into_iter().filter(|(key, _)| key.starts_with("gantry.service."));
     assert_eq!(services.map(|(key, _)| key).collect::<Vec<_>>(), ["gantry.service.shop"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_that_write_at_once_nothing_is_lost_whoever_is_faster() {
+    let scene =
+        Scene::new().with("GANTRY_ROLLOUT_MIN_FAILURES", 99).with("GANTRY_ROLLOUT_INITIAL_WORKERS", 50);
+    for index in 0..4 {
+        scene.service(&format!("web-{index}")).create();
+    }
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(100), 3);
+    // Before each of the next writes, somebody else writes an entry about a service of their own.
+    for index in 0..8 {
+        scene.swarm.before_any(Call::UpdateConfig, move |world| {
+            let object = world.configs["gantry"].clone();
+            let mut labels = object.labels.clone();
+            let text = format!(
+                "quarantined image=other:1 digest={} service=id-{index} at=2026-01-01T00:00:00Z",
+                digest("theirs")
+            );
+            labels.insert(format!("gantry.service.theirs-{index}"), text);
+            world.update_config(&object.id, object.version, &labels).unwrap();
+        });
+    }
+    scene.cycle().await;
+    let written: Vec<String> = entries(&scene).into_iter().map(|(key, _)| key).collect();
+    for name in
+        (0..4).map(|index| format!("web-{index}")).chain((0..8).map(|index| format!("theirs-{index}")))
+    {
+        assert!(written.contains(&format!("gantry.service.{name}")), "{name} is lost: {written:?}");
+    }
+    assert!(!written.contains(&"gantry.lease".to_owned()), "{written:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_by_hand_in_the_middle_of_a_rollout_and_what_that_rollout_learns_are_both_kept() {
+    const OTHER: &str = "registry.test/other:1";
+    let scene = broken();
+    scene.cycle().await;
+    let old = scene.registry.release(OTHER, "old");
+    scene.service("third").image(&old).create();
+    let bad = scene.registry.release(OTHER, "bad");
+    scene.swarm.image(&bad).starts_after(secs(20)).crashes_after(millis(100), 3);
+    let context = scene.context();
+    let rollout = tokio::spawn(async move { cycle::run(&context).await });
+    scene.swarm.until("the lease", |_| entries(&scene).iter().any(|(key, _)| key == "gantry.lease")).await;
+    let release = by_hand::release(&scene.swarm, "gantry", &Target::Named("web".to_owned())).await.unwrap();
+    assert_eq!(release.released.len(), 1, "{release:?}");
+    assert!(matches!(outcome(&rollout.await.unwrap(), "third"), Outcome::RolledBack { .. }));
+    let labels = scene.swarm.config("gantry").unwrap().labels;
+    let verdict = |name: &str| {
+        let book = Book::read(&labels);
+        book.service(name, &scene.swarm.see(name).unwrap().id).map(|entry| entry.verdict)
+    };
+    assert_eq!((verdict("web"), verdict("third")), (Some(Verdict::Released), Some(Verdict::Quarantined)));
+    assert_eq!(book::lease(&labels), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_is_full_forgets_what_says_least_and_is_not_written_for_what_has_no_room() {
+    for (verdict, is_remembered) in [("offered", true), ("quarantined", false)] {
+        let scene = broken();
+        let images = (0..128).map(|index| {
+            let text = format!("{verdict} digest={} at=2025-01-01T00:00:00Z", digest("theirs"));
+            (format!("gantry.image.other:{index}"), text)
+        });
+        let (labels, data) = (images.collect(), STANDARD.encode(gantry::ledger::TEXT));
+        scene.swarm.now(|world| _ = world.create_config("gantry", &labels, &data).unwrap());
+        assert!(matches!(outcome(&scene.cycle().await, "web"), Outcome::RolledBack { .. }));
+        let labels = entries(&scene);
+        let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert!(labels.len() <= 128 && bytes <= 32 << 10, "{} entries, {bytes} bytes", labels.len());
+        let has_entry = labels.iter().any(|(key, _)| key == "gantry.service.web");
+        assert_eq!(has_entry, is_remembered, "a quarantine says more than an offer, that of an image most");
+        // What is not remembered, the service still shows.
+        let (sent, written) = (scene.swarm.update_log().len(), writes(&scene));
+        let report = scene.cycle().await;
+        assert!(why(&report, "web").is_some() && scene.swarm.update_log().len() == sent, "{report:?}");
+        assert_eq!(writes(&scene), written);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_written_by_the_end_of_a_cycle_is_written_by_the_next_one() {
+    let scene = broken();
+    let no_leader = SwarmError::Unavailable("no leader (status 500)".to_owned());
+    scene.swarm.fail(Call::UpdateConfig, None, usize::MAX, Fault::Error(no_leader));
+    let context = scene.context();
+    assert!(matches!(outcome(&cycle::run(&context).await, "web"), Outcome::RolledBack { .. }));
+    assert!(entries(&scene).iter().all(|(key, _)| key != "gantry.service.web"));
+    scene.swarm.heal();
+    assert_eq!(why(&cycle::run(&context).await, "web"), Some(Why::BrokeService));
+    let labels = entries(&scene);
+    assert!(labels.iter().any(|(key, text)| key == "gantry.service.web" && text.starts_with("quarantined ")));
+    assert!(labels.iter().all(|(key, _)| key != "gantry.lease"), "{labels:?}");
 }

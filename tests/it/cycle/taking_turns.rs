@@ -266,3 +266,35 @@ async fn an_engine_that_writes_again_after_a_minute_costs_that_minute() {
     let report = scene.cycle().await;
     assert_eq!((report.finished.len(), report.has_failed()), (2, false), "{report:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_by_hours_makes_no_live_holder_dead() {
+    let scene = slow(6, secs(30));
+    let first = start(&scene);
+    sleep(secs(5)).await;
+    let second = start(&scene);
+    let held = holder(&scene.swarm).expect("a lease");
+    for minutes in [60, -600, 0, 3, -3] {
+        sleep(secs(10)).await;
+        scene.swarm.now(|world| world.clock_step = jiff::SignedDuration::from_mins(minutes));
+        let now = holder(&scene.swarm);
+        assert_eq!(now.as_ref(), Some(&held), "taken over from a holder that lives");
+    }
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!((first.finished.len(), second.finished.len(), second.up_to_date), (6, 0, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_does_not_keep_a_dead_holder_alive() {
+    let scene = slow(6, secs(30));
+    let first = start(&scene);
+    sleep(secs(40)).await;
+    first.abort();
+    let second = start(&scene);
+    let (begun, held) = (Instant::now(), holder(&scene.swarm));
+    sleep(secs(10)).await;
+    scene.swarm.now(|world| world.clock_step = jiff::SignedDuration::from_hours(-5));
+    scene.swarm.until("the takeover", |swarm| holder(swarm) != held).await;
+    assert!(begun.elapsed() < secs(60), "{:?}", begun.elapsed());
+    assert!(!second.await.unwrap().has_failed());
+}

@@ -94,13 +94,17 @@ impl FakeSwarm {
         target: Option<&str>,
         deed: impl FnOnce(&mut World) -> Result<T, SwarmError>,
     ) -> Result<T, SwarmError> {
-        let (latency, fault) = self.tell(|world| {
+        let (latency, fault, death) = self.tell(|world| {
             let now = world.now;
             world.script.calls.push((now, call));
             let name = target.map(|id| world.find(id).map_or(id, |service| service.plan.name()).to_owned());
-            (world.script.latency(call), world.script.fault(call, name.as_deref()))
+            (world.script.latency(call), world.script.fault(call, name.as_deref()), world.script.death())
         });
         sleep(latency).await;
+        if let Some(death) = death.as_ref().filter(|death| !death.is_done) {
+            death.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
         match fault {
             Some(Fault::Takes(time)) => sleep(time).await,
             Some(Fault::Hangs) => {
@@ -130,7 +134,7 @@ impl FakeSwarm {
                     | Call::RemoveContainer
                     | Call::RemoveImage
             );
-            if is_about_the_cluster && !world.node(&self.node).is_manager {
+            if is_about_the_cluster && !world.node(&self.node).is_manager() {
                 return Err(SwarmError::NotManager(NOT_A_MANAGER.to_owned()));
             }
             let name = target.map(|id| world.find(id).map_or(id, |service| service.plan.name()).to_owned());
@@ -139,6 +143,10 @@ impl FakeSwarm {
             }
             deed(world)
         })?;
+        if let Some(death) = death {
+            death.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
         match fault {
             Some(Fault::CutAfterwards) => Err(SwarmError::Unavailable("connection closed".to_owned())),
             _ => Ok(answer),
@@ -204,7 +212,7 @@ impl Swarm for FakeSwarm {
         self.request(Call::Engine, None, |world| {
             let node = world.node(&self.node);
             Ok(EngineView {
-                role: if node.is_manager { Role::Manager } else { Role::Worker },
+                role: if node.is_manager() { Role::Manager } else { Role::Worker },
                 node_id: node.node.id.clone(),
                 host_name: node.node.name.clone(),
                 version: "28.5.2".to_owned(),
@@ -284,6 +292,14 @@ impl Swarm for FakeSwarm {
             let found = world.tasks.get(task);
             let found = found.ok_or_else(|| SwarmError::NotFound(format!("task {task} not found")))?;
             Ok(found.log[found.log.len().saturating_sub(lines)..].to_vec())
+        })
+        .await
+    }
+
+    async fn health_output(&self, task: &str) -> Result<Option<String>, SwarmError> {
+        self.request(Call::Containers, None, |world| {
+            let task = world.tasks.get(task).filter(|task| task.node == self.node.as_ref());
+            Ok(task.filter(|task| task.container.is_some()).and_then(|task| task.behaviour.health.clone()))
         })
         .await
     }

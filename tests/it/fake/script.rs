@@ -1,9 +1,11 @@
 //! What a test has scripted of the engine's failures, and what it is told of the requests.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry::swarm::{Spec, SwarmError};
+use tokio::sync::Notify;
 
 use super::world::{At, World};
 
@@ -68,6 +70,16 @@ impl Asked {
     }
 }
 
+/// Where its caller dies: at the request of this number, the first being 1.
+#[derive(Clone, Debug)]
+pub struct Death {
+    pub request: usize,
+    /// Whether the request is still done, though nobody reads the answer.
+    pub is_done: bool,
+    /// Told when it is so far.
+    pub reached: Arc<Notify>,
+}
+
 struct Rule {
     call: Call,
     service: Option<String>,
@@ -87,6 +99,7 @@ pub struct Script {
     outages: Vec<(At, At)>,
     latencies: HashMap<Call, Duration>,
     latency: Duration,
+    pub death: Option<Death>,
     /// The largest number of services that one listing named.
     pub most_named: usize,
     pub calls: Vec<(At, Call)>,
@@ -96,6 +109,11 @@ pub struct Script {
 impl Script {
     pub fn fail(&mut self, call: Call, service: Option<&str>, times: usize, fault: Fault) {
         self.rules.push(Rule { call, service: service.map(str::to_owned), left: times, fault });
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn heal(&mut self) {
+        self.rules.clear();
     }
 
     pub fn before(&mut self, call: Call, service: Option<&str>, action: Action) {
@@ -124,6 +142,12 @@ impl Script {
 
     pub fn latency(&self, call: Call) -> Duration {
         self.latencies.get(&call).copied().unwrap_or(self.latency)
+    }
+
+    /// Whether the caller dies at the request that came last.
+    pub fn death(&mut self) -> Option<Death> {
+        let last = self.calls.len();
+        self.death.take_if(|death| death.request <= last)
     }
 
     pub fn forget(&mut self) {

@@ -12,12 +12,17 @@
 
 pub(crate) mod support;
 
+mod auth;
 mod daemon;
 mod deployed;
 mod failing;
 mod faults;
+mod guarding;
+mod hooks;
 mod inspection;
 mod jobs;
+mod killed;
+mod logs;
 mod meanwhile;
 mod options;
 mod outages;

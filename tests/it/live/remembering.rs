@@ -46,7 +46,12 @@ fn a_digest_that_broke_a_service_is_left_alone_until_it_is_released_or_the_tag_m
     let Said { code, text: list } = stage.say(&["quarantine"]);
     assert!(code == Some(0) && list.contains(&service.name) && list.contains("(3)"), "{list}");
     let Said { code, text: none } = stage.say(&["release", "no-such-service"]);
-    assert!(code == Some(1) && none.contains("nothing matches") && none.contains(&service.name), "{none}");
+    assert!(
+        code == Some(1)
+            && none.contains("there is no service and no image \"no-such-service\"")
+            && none.contains(&service.name),
+        "{none}"
+    );
     let Said { code, text: released } = stage.say(&["release", &service.name]);
     assert!(code == Some(0) && released.contains(&service.name), "{released}");
     let run = stage.cycle();
@@ -192,7 +197,10 @@ fn every_release_offers_it_again_by_service_by_image_or_all_at_once() {
         if !release.is_empty() {
             let Said { code, text } = stage.say(&["release", release]);
             assert_eq!(code, Some(0), "{text}");
-            assert!(text.contains(&services[1].name) && text.contains("released:"), "{text}");
+            assert!(
+                text.contains(&services[1].name) && text.contains("released, and offered again"),
+                "{text}"
+            );
         }
         let run = gantry.run();
         assert_eq!(rolled_back(&run), tried, "after the release of {release:?}: {run}");
@@ -204,21 +212,14 @@ fn a_quarantine_ends_after_the_time_that_it_was_given() {
     let stage = Stage::new();
     let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
     stage.image("web", "2", &CRASH);
-    let daemon =
-        stage.gantry().set("GANTRY_SLEEP_SECONDS", "1").set("GANTRY_QUARANTINE_SECONDS", "12").start();
-    let tries = |daemon: &super::support::Daemon| {
-        let lines = daemon.lines();
-        let tries = lines.iter().filter(|line| line.message() == "updating").count();
-        let left = lines.iter().filter(|line| line.message().contains("is in quarantine here")).count();
-        (tries, left)
-    };
-    wait("first a rest, then another try", 90, || {
-        let (tries, left) = tries(&daemon);
-        assert!(tries < 2 || left > 0, "tried again without a rest");
-        (tries >= 2).then_some(())
-    });
-    daemon.stop();
-    assert!(stage.entry(&service).contains("quarantined") || service.state() != "completed");
+    let lasting = |seconds: &str| stage.gantry().set("GANTRY_QUARANTINE_SECONDS", seconds).run();
+    let run = lasting("3600");
+    assert!(run.outcome(&service).starts_with("rolled back: "), "{run}");
+    is_left_alone(&lasting("3600"), &service, &["is in quarantine here"]);
+    // It began before the rollback, which took longer than this second.
+    let run = lasting("1");
+    assert!(run.outcome(&service).starts_with("rolled back: "), "{run}");
+    is_left_alone(&lasting("3600"), &service, &["is in quarantine here"]);
 }
 
 #[test]
@@ -334,4 +335,42 @@ fn a_persons_word_during_an_update_stands_in_the_next_cycle_too() {
         assert_eq!(run.outcome(service), "updated", "{run}");
         service.runs(image, 1);
     }
+}
+
+#[test]
+fn a_person_who_asks_the_wrong_node_or_for_the_wrong_thing_is_told_what_is_wrong() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    let service = stage.service("web", &old, &[]);
+    for (arguments, code, words) in [
+        (&["quarantine"][..], 0, &["nothing is in quarantine", &stage.ledger(), "GANTRY_LEDGER_NAME"][..]),
+        (&["release", &service.name], 1, &["nothing was released: ", "is not in quarantine"]),
+        (&["release", &old.name], 1, &["nothing was released: ", "is not in quarantine"]),
+        (&["release", "--all"], 1, &["nothing was released: nothing is in quarantine"]),
+    ] {
+        let said = stage.say(arguments);
+        assert!(said.code == Some(code) && words.iter().all(|words| said.text.contains(words)), "{said:?}");
+    }
+    assert!(stage.ledger_config().is_null(), "a release of nothing makes no ledger");
+    for arguments in [&["quarantine"][..], &["release", "--all"]] {
+        let Said { code, text } = stage.say_to(&stage.lab.docker_host(2), arguments);
+        assert!(code == Some(1) && text.contains("not a swarm manager"), "{text}");
+    }
+
+    stage.image("web", "2", &CRASH);
+    stage.cycle();
+    stage.edit_ledger("gantry.service.ghost", "quarantined, I think");
+    let Said { code, text } = stage.say(&["quarantine"]);
+    assert!(code == Some(0) && text.contains("the label gantry.service.ghost"), "{text}");
+    let slip = format!("{}x", service.name);
+    let Said { code, text } = stage.say(&["release", &slip]);
+    assert!(code == Some(1) && text.contains(&format!("did you mean {}?", service.name)), "{text}");
+    let theirs = stage.name("theirs");
+    let file = stage.write("theirs", "not Gantry's").display().to_string();
+    stage.lab.docker(&["config", "create", &theirs, &file]);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gantry"));
+    command.env_clear().env("DOCKER_HOST", stage.lab.docker_host(1)).env("GANTRY_LEDGER_NAME", &theirs);
+    let output = command.args(["release", "--all"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.code() == Some(1) && text.contains("is somebody else's"), "{text}");
 }

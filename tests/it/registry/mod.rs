@@ -30,7 +30,7 @@ const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef012
 fn limits() -> Limits {
     Limits {
         connect: Duration::from_secs(2),
-        request: Duration::from_millis(500),
+        request: Duration::from_secs(3),
         total: Duration::from_secs(20),
         backoff: Duration::from_millis(10),
         ..Limits::default()

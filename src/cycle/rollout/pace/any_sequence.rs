@@ -57,7 +57,12 @@ fn roll_out(limits: Limits, fates: &[Fate], picks: &[Index]) -> Rolled {
     let mut begun = Vec::new();
     let mut picks = picks.iter().cycle();
     loop {
-        while let Some(number) = pace.begin() {
+        loop {
+            let with_room = pace.images.iter().filter(|image| image.has_room(&limits));
+            let fewest = with_room.map(|image| image.in_flight).min();
+            let Some(number) = pace.begin() else { break };
+            let image = &pace.images[pace.places[number].0];
+            assert_eq!(Some(image.in_flight - 1), fewest, "another image had fewer under way");
             assert!(!begun.contains(&number), "{number} began twice");
             assert!(!pace.is_stopped(number), "{number} began after the stop");
             begun.push(number);
@@ -107,6 +112,30 @@ proptest! {
                 rolled.begun.contains(&number) || rolled.pace.is_stopped(number),
                 "{number} was forgotten"
             );
+        }
+    }
+
+    /// At full width, each round is shared evenly by the images that have enough left for it.
+    #[test]
+    fn images_share_the_workers_evenly(workers in 1..60_usize, services in vec(1..150_usize, 2..6)) {
+        let limits = Limits { workers, initial: workers, min_failures: 2, max_failure_ratio: 0.1 };
+        let of = |image: usize, n: usize| all_of(image, n, Effect::Success);
+        let fates: Vec<Fate> = services.iter().enumerate().flat_map(|(image, n)| of(image, *n)).collect();
+        let mut pace = pace(limits, &fates);
+        let mut left = services;
+        while left.iter().any(|left| *left > 0) {
+            let round: Vec<usize> = std::iter::from_fn(|| pace.begin()).collect();
+            let mut shares = vec![0; left.len()];
+            for number in &round {
+                shares[fates[*number].image] += 1;
+                pace.end(*number, Effect::Success);
+            }
+            prop_assert_eq!(round.len(), workers.min(left.iter().sum()), "workers stand idle");
+            let most = shares.iter().copied().max().unwrap_or_default();
+            for (share, left) in shares.iter().zip(&mut left) {
+                prop_assert!(share + 1 >= most || share == left, "{share} of {most}");
+                *left -= share;
+            }
         }
     }
 
@@ -216,5 +245,38 @@ proptest! {
         prop_assert!(rolled.rounds <= ideal + ceil_log2(workers), "{} rounds", rolled.rounds);
         let wide = roll_out_in_rounds(Limits { initial: workers, ..limits }, &fates);
         prop_assert_eq!(wide.rounds, ideal);
+    }
+
+    /// What an earlier run left under way counts like what this one began: a broken image gets no more services
+    /// than were exposed to it already, or than it would have got anyway.
+    #[test]
+    fn what_was_begun_before_counts(
+        limits in limits(),
+        services in 1..200_usize,
+        found in vec(any::<Index>(), 0..60),
+        picks in vec(any::<Index>(), 1..50),
+    ) {
+        let fates: Vec<Fate> = all_of(0, services, BAD).collect();
+        let mut pace = pace(limits, &fates);
+        let found: std::collections::BTreeSet<usize> = found.iter().map(|index| index.index(services)).collect();
+        found.iter().for_each(|number| pace.found_begun(*number));
+        let mut under_way: Vec<usize> = found.iter().copied().collect();
+        let mut picks = picks.iter().cycle();
+        let mut begun = found.len();
+        loop {
+            while let Some(number) = pace.begin() {
+                prop_assert!(!under_way.contains(&number) && !found.contains(&number), "{} began twice", number);
+                under_way.push(number);
+                begun += 1;
+                prop_assert!(under_way.len() <= limits.workers);
+            }
+            if under_way.is_empty() {
+                break;
+            }
+            let number = under_way.swap_remove(picks.next().map_or(0, |pick| pick.index(under_way.len())));
+            pace.end(number, BAD);
+        }
+        prop_assert!(begun <= found.len().max(limits.min_failures.max(limits.initial)), "{begun}");
+        prop_assert_eq!(begun.min(limits.min_failures), services.min(limits.min_failures));
     }
 }
