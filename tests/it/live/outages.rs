@@ -1,4 +1,5 @@
-//! The engine, a node or the registry goes away and comes back. Each of these tests is alone on the lab.
+//! The engine, managers, a node or the registry goes away and comes back. What others stand on is taken away only by
+//! tests that are alone on the lab, or that have a lab of their own.
 
 use std::net::IpAddr;
 use std::sync::Arc;
