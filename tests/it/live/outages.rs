@@ -1,6 +1,14 @@
-//! The engine, a node or the registry goes away and comes back. Each of these tests is alone on the lab.
+//! The engine, managers, a node or the registry goes away and comes back. What others stand on is taken away only by
+//! tests that are alone on the lab, or that have a lab of their own.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::support::proxy::{Address, Mishap, Proxy, Seen};
 
 use super::support::{Daemon, Gantry, Image, Lab, OwnLab, Registry, Service, Stage, wait};
 
@@ -199,27 +207,41 @@ fn a_node_that_is_lost_during_its_services_update_is_not_the_images_fault() {
 }
 
 #[test]
-fn a_registry_that_goes_away_before_the_nodes_have_pulled_is_not_the_images_fault() {
-    let stage = Stage::alone();
-    let restore = Restore(stage.lab);
-    let old = stage.image("web", "1", &[]);
+fn a_registry_that_the_nodes_cannot_reach_is_not_the_images_fault() {
+    let stage = Stage::new();
+    // Gantry reaches it, and the nodes do not, for a while.
+    let is_away = Arc::new(AtomicBool::new(false));
+    let runtime = Runtime::new().unwrap();
+    let (host, real) = (stage.lab.host.parse::<IpAddr>().unwrap(), stage.lab.registry.parse().unwrap());
+    let of_nodes = is_away.clone();
+    let plan = move |_, seen: &Seen| {
+        let is_cut = of_nodes.load(Ordering::Relaxed) && !seen.agent.starts_with("gantry/");
+        is_cut.then_some(Mishap::CutBefore)
+    };
+    let registry = Proxy::start(Address::Tcp((host, 0).into()), Address::Tcp(real), plan);
+    let registry = runtime.block_on(registry);
+    let push = |version: &str| {
+        let Image { name, digest } = stage.image("web", version, &[]);
+        Image { name: name.replace(&stage.lab.registry, &registry.authority()), digest }
+    };
+    let old = push("1");
     let services = several(&stage, &old, &["node.hostname==node2", "node.hostname==node3"]);
+    is_away.store(true, Ordering::Relaxed);
+    let new = push("2");
     let mut daemon = slowly(&stage).start();
-    daemon.wait_for("2 services: 2 up to date", 60);
-    daemon.forget();
-    let new = stage.image("web", "2", &[]);
-    services[0].wait_for(&new, 60);
-    stage.lab.run(&["registry", "stop"]);
     let failed = daemon.wait_for("rolled back: ", 120);
     assert!(failed.message().contains("cannot get the image"), "{failed:?}");
-    stage.lab.run(&["registry", "start"]);
-    daemon.forget();
+    is_away.store(false, Ordering::Relaxed);
+    wait("the new image on both", 180, || {
+        services.iter().all(|service| service.running_images() == [new.pinned()]).then_some(())
+    });
     daemon.wait_for("2 services: 2 up to date", 120);
-    services.iter().for_each(|service| service.runs(&new, 1));
     let ledger = stage.lab.docker(&["config", "inspect", &stage.ledger()]);
     assert!(!ledger.contains("quarantined"), "{ledger}");
     assert!(daemon.is_alive());
-    drop(restore);
+    drop(daemon);
+    drop(registry);
+    runtime.shutdown_background();
 }
 
 /// Fills the disk of a node, as far as pulling images goes, until this is dropped.
