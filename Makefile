@@ -21,15 +21,20 @@ RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --profile lab --test-threads $
 	env RUST_TEST_THREADS=$(AT_ONCE) $(CARGO) test --no-fail-fast --lib --bins --tests) --locked --features live
 
 # A handful of live tests that show whether an engine does what all others rely on.
-SMOKE := contract::.*::live::|live::(selection|updating|failing::a_crashing|deployed::the_replaced|meanwhile|inspection::an_account)
+SMOKE := contract::.*::live::|live::(selection|updating|failing::a_crashing|deployed::the_replaced|meanwhile|auth::folders::an_account)
 RUN_SMOKE := $(if $(NEXTEST),$(RUN_TESTS) -E 'test(/(^|::)($(SMOKE))/)',$(RUN_TESTS) live::)
 
-.PHONY: help demo test smoke bench check lab-up lab-down swarm-can-run
+# The soak alone on the machine, as its memory is measured; every request is broken in every way.
+RUN_SOAK := $(if $(NEXTEST),$(CARGO) nextest run --profile soak,$(CARGO) test) --locked --features live --test it \
+	$(if $(NEXTEST),-E 'test(/^(soak|faults)::/)',-- --nocapture --test-threads 1 soak:: faults::)
+
+.PHONY: help demo test smoke soak bench check lab-up lab-down swarm-can-run
 
 help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
 	@echo 'make test      run every check and every test, those on the private swarm included (root on Debian)'
 	@echo 'make smoke     run a handful of those on the swarm; with ENGINE=26, 28 or mixed on newer engines, as `make test` can'
+	@echo 'make soak      500 cycles in a swarm where something always fails, and every request broken in every way'
 	@echo 'make bench     measure speed and memory (root on Debian)'
 	@echo 'make check     formatting, clippy, documentation, shell scripts'
 	@echo 'make lab-up    start the private swarm for use by hand; tests/lab/README.md tells how'
@@ -47,6 +52,11 @@ smoke: swarm-can-run
 
 bench: swarm-can-run
 	$(LAB) run -- $(CARGO) bench --locked --features live
+
+soak: export GANTRY_SOAK_CYCLES ?= 500
+soak: export GANTRY_FAULTS ?= all
+soak:
+	$(RUN_SOAK)
 
 check:
 	$(CARGO) fmt --check

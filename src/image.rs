@@ -131,6 +131,11 @@ impl ImageRef {
         }
     }
 
+    /// Whether both are the same tag, whatever their digests.
+    pub fn is_same_tag_as(&self, other: &Self) -> bool {
+        self.name == other.name && self.tag().is_some() && self.tag() == other.tag()
+    }
+
     /// The same tag at another digest, name as written: what a service is sent.
     pub fn pinned(&self, digest: &Digest) -> Self {
         let pin = match &self.pin {

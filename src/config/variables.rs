@@ -319,7 +319,8 @@ table! {
     group "Updating"
         /// How many services are updated at once.
         [now] "GANTRY_UPDATE_NUM_WORKERS" gantry_update_num_workers: Count = "50";
-        /// How long one service's update may take. 0: no limit; Swarm itself has none either.
+        /// How long one service's update may take. 0: as long as it makes progress; after an hour without any it
+        /// has failed. Swarm itself has no limit.
         [now] "GANTRY_UPDATE_TIMEOUT_SECONDS" gantry_update_timeout_seconds: Seconds = "0"
             label "gantry.update.timeout_seconds" update_timeout_seconds;
         /// `auto`: start the new task before the old one is stopped, unless the service has an order of its
@@ -337,8 +338,8 @@ table! {
         /// makes the service an error.
         [now] "GANTRY_UPDATE_OPTIONS" gantry_update_options: UpdateOptions
             label "gantry.update.options" update_options;
-        /// No update starts while so many tasks are starting on one node. 0: no limit.
-        [later] "GANTRY_UPDATE_MAX_STARTING_PER_NODE" gantry_update_max_starting_per_node: Limit = "0";
+        /// No update starts while so many tasks, of whatever service, are starting on one node. 0: no limit.
+        [now] "GANTRY_UPDATE_MAX_STARTING_PER_NODE" gantry_update_max_starting_per_node: Limit = "0";
 
     group "When an update fails"
         /// Roll a service back when its update failed.

@@ -9,9 +9,11 @@ use super::Context;
 use super::course::Course;
 use super::quarantine::History;
 use super::rank::Rank;
+use super::resume::Unfinished;
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
-use crate::swarm::{Listing, Mode, Role, Service, Swarm, SwarmError, Task};
+use crate::options::Options;
+use crate::swarm::{Listing, Mode, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
 
 /// What the swarm has for us.
 #[derive(Debug)]
@@ -50,6 +52,10 @@ pub struct Candidate {
     pub rank: Rank,
     /// Its settings.
     pub policy: Result<ServicePolicy, LabelMistakes>,
+    /// How many of its tasks run.
+    pub tasks: Option<ServiceStatus>,
+    /// What an earlier run, or somebody else, has not brought to an end.
+    pub unfinished: Option<Arc<Unfinished>>,
 }
 
 impl Candidate {
@@ -60,8 +66,8 @@ impl Candidate {
     }
 }
 
-/// Reads the ledger and lists the services: one request each, one more for those that filters exclude, and one for
-/// the tasks of those that may have ended.
+/// Reads the ledger and lists the services: one request each, one more for those that filters exclude, one for the
+/// tasks of those that may have ended, and a few where something is unfinished.
 pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     let selection = &context.config.services;
     let engine = context.swarm.engine().await.context("cannot ask the engine about itself")?;
@@ -102,9 +108,39 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     });
     let mut candidates: Vec<Candidate> = candidates.collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
+    complete(&*context.swarm, &mut candidates).await;
     warn(&candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, hosts: Arc::new(engine.registries) })
+}
+
+/// Asks for what the list does not tell of unfinished services: their tasks, in one request, and the ids of what
+/// their options name.
+async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate]) {
+    let mut unfinished: Vec<(&mut Unfinished, &Options)> = candidates
+        .iter_mut()
+        .filter(|candidate| !candidate.is_excluded)
+        .filter_map(|Candidate { unfinished, policy, .. }| {
+            Some((Arc::make_mut(unfinished.as_mut()?), &policy.as_ref().ok()?.update_options))
+        })
+        .collect();
+    let untold = unfinished.iter().filter(|(unfinished, _)| unfinished.needs_tasks());
+    let untold: Vec<String> = untold.map(|(unfinished, _)| unfinished.service.id.clone()).collect();
+    if !untold.is_empty() {
+        match swarm.tasks(&untold).await {
+            Ok(tasks) => unfinished.iter_mut().for_each(|(unfinished, _)| unfinished.take_tasks(&tasks)),
+            // They are left alone then; the next cycle asks again.
+            Err(error) => tracing::warn!(%error, "cannot tell what is being rolled back"),
+        }
+    }
+    for (unfinished, options) in &mut unfinished {
+        for name in options.names() {
+            match swarm.id_of(&name).await {
+                Ok(id) => unfinished.ids.extend(id.map(|id| (name, id))),
+                Err(error) => tracing::warn!(%error, %name, "cannot tell whether an update is ours"),
+            }
+        }
+    }
 }
 
 /// The tasks of the services of which only these tell whether they have ended, by service.
@@ -143,6 +179,7 @@ fn candidate<S, R>(
     let facts = service.spec.facts();
     let policy = ServicePolicy::of(&context.config, &facts.labels);
     let history = History::of(&service);
+    let unfinished = Unfinished::of(&service).map(Arc::new);
     Candidate {
         name: facts.name.clone(),
         image: facts.image.clone(),
@@ -154,6 +191,8 @@ fn candidate<S, R>(
         history,
         rank: Rank::of(facts, policy.as_ref().is_ok_and(|policy| policy.canary)),
         policy,
+        tasks: service.status,
+        unfinished,
         id: service.id,
     }
 }

@@ -22,6 +22,7 @@ pub mod quarantine;
 pub mod rank;
 pub mod remover;
 pub mod report;
+pub mod resume;
 pub mod rollout;
 mod turn;
 

@@ -14,6 +14,8 @@ use super::discover::Candidate;
 use super::inspect::{Answer, Inspected};
 use super::quarantine::{HeldBack, Quarantine};
 use super::rank::Rank;
+use super::resume::{self, Attention, Begun};
+use crate::ledger::entry::Entry;
 
 /// What is to happen to one service.
 #[derive(Clone, Debug)]
@@ -33,6 +35,13 @@ pub enum Decision {
     Update(Box<Update>),
     /// It has what the registry has.
     UpToDate,
+    /// It does not run as it should, and there is nothing to be sent to it.
+    NeedsAttention {
+        /// What is the matter.
+        what: Attention,
+        /// To be remembered, where only the service itself shows so far which digest it went back from.
+        news: Option<Box<Entry>>,
+    },
     /// It is not ours to update.
     LeftAlone(Reason),
     /// Whether it needs an update cannot be told; the cause in words.
@@ -58,6 +67,8 @@ pub enum Reason {
     NotAsked,
     /// What its tag stands at has broken it or others, or a person has moved it away from that.
     HeldBack(Box<HeldBack>),
+    /// Something is being restored at the moment, and nobody can tell what failed.
+    RollingBack,
 }
 
 /// One update, with nothing left to choose.
@@ -85,6 +96,8 @@ pub struct Update {
     pub policy: ServicePolicy,
     /// What makes it ours to update.
     pub selection: Arc<Selection>,
+    /// It is under way already: it is watched, and nothing is sent.
+    pub begun: Option<Arc<Begun>>,
 }
 
 /// What an update starts.
@@ -142,21 +155,25 @@ fn decide(
         Ok(image) => image,
         Err(error) => return Decision::Error(error.to_string()),
     };
+    let mut held = None;
     let (to, platforms, force, credentials) = match answer {
         None if asks_registry(candidate, policy) => return Decision::LeftAlone(Reason::NotAsked),
         None => (from.unpinned(), None, true, None),
         Some(Err(cause)) => return Decision::Error(cause.clone()),
-        Some(Ok(answer)) if is_current(from.digest(), answer) => return Decision::UpToDate,
         Some(Ok(Answer { digest, manifest, credentials })) => {
-            if let Some(held) = quarantine.holds_back(candidate, &from, digest) {
-                return Decision::LeftAlone(Reason::HeldBack(Box::new(held)));
-            }
+            held = quarantine.holds_back(candidate, &from, digest);
             let platforms = manifest.as_ref().map(|manifest| manifest.platforms.clone());
             let platforms = platforms.filter(|platforms| !platforms.is_empty());
             (from.pinned(digest), platforms, false, credentials.clone())
         }
     };
-    Decision::Update(Box::new(Update {
+    // Without an answer there is no other digest than the one that a node finds.
+    let is_newest = |image: &ImageRef| match answer {
+        Some(Ok(answer)) => is_current(image.digest(), answer),
+        _ => true,
+    };
+    let is_up_to_date = !force && is_newest(&from);
+    let update = Update {
         id: candidate.id.clone(),
         service: candidate.name.clone(),
         from,
@@ -168,7 +185,27 @@ fn decide(
         rank: candidate.rank,
         policy: policy.clone(),
         selection: selection.clone(),
-    }))
+        begun: None,
+    };
+    if let Some(decision) = resume::decide(candidate, &update, is_newest, held.as_ref()) {
+        return decision;
+    }
+    if let Some(held) = held {
+        return Decision::LeftAlone(Reason::HeldBack(Box::new(held)));
+    }
+    match candidate.tasks {
+        // Tasks that have ended are not missing.
+        Some(tasks)
+            if is_up_to_date
+                && tasks.running < tasks.desired
+                && matches!(start, Start::Replaced | Start::WithoutNode) =>
+        {
+            let (running, desired) = (tasks.running, tasks.desired);
+            Decision::NeedsAttention { what: Attention::NotRunning { running, desired }, news: None }
+        }
+        _ if is_up_to_date => Decision::UpToDate,
+        _ => Decision::Update(Box::new(update)),
+    }
 }
 
 /// What an update of this service would start, or why it must not be updated.
@@ -263,6 +300,11 @@ impl Update {
         })
     }
 
+    /// Whether it is a rollback under way, and nothing is offered.
+    pub fn is_going_back(&self) -> bool {
+        matches!(self.begun.as_deref(), Some(Begun::Rollback { .. }))
+    }
+
     /// Why this would now start or stop what it was not planned to.
     fn not_now(&self, service: &Service, course: Course) -> Option<&'static str> {
         match (self.start, course) {
@@ -320,6 +362,7 @@ impl fmt::Display for Reason {
             Self::CronjobRuns => "swarm-cronjob has started it; it is looked at again when it has ended",
             Self::NoContainer => "runs no container",
             Self::NotAsked => "Gantry was stopped before its registry was asked",
+            Self::RollingBack => "it is being rolled back at the moment",
         })
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Evidence, in this order: what the ledger remembers, and what the service itself shows. It shows a digest that it
 //! went back from in two ways. A rollback that somebody asked for, Gantry or a person, leaves it in the previous
-//! specification. A rollback by the swarm leaves no previous specification, but a failed task with it.
+//! specification. A rollback by the swarm leaves no previous specification, but a failed task with it. A failed task
+//! also tells a rollback for its sake from a person's word.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -156,22 +157,30 @@ impl Quarantine {
         let was_offered = of_image.is_some_and(|entry| entry.digest == *digest && !entry.has_gone_back());
         let is_left = left == digest && from.digest() != Some(digest);
         let is_by_hand = if rollback.is_some() { is_still_offered } else { was_offered };
-        (is_left && is_by_hand).then(|| (Why::LeftByHand, String::new()))
+        // Whoever went back from what had failed did what Gantry does, and maybe it was Gantry: killed before it could
+        // write that down.
+        let failed = failed.get(digest).filter(|_| rollback.is_some());
+        (is_left && is_by_hand).then(|| match failed {
+            Some(error) => (Why::BrokeService, format!("it was rolled back: {error}")),
+            None => (Why::LeftByHand, String::new()),
+        })
     }
 
-    /// Whether only the tasks of this service can tell what it went back from.
+    /// Whether only the tasks of this service can tell what it went back from, or that this was for a failure.
     pub fn needs_tasks(&self, inspected: &Inspected) -> bool {
         let Inspected { candidate, answer: Some(Ok(answer)) } = inspected else { return false };
         let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
         image.is_some_and(|image| {
             self.is_on
-                && candidate.history.rollback == Some(RolledBack::BySwarm)
+                && candidate.history.rollback.is_some()
                 && image.digest() != Some(&answer.digest)
                 && self
                     .book
                     .service(&candidate.name, &candidate.id)
                     .is_none_or(|own| own.digest != answer.digest)
-                && self.holds_back(candidate, &image, &answer.digest).is_none()
+                && self
+                    .holds_back(candidate, &image, &answer.digest)
+                    .is_none_or(|held| held.why == Why::LeftByHand)
         })
     }
 
@@ -207,8 +216,10 @@ impl Quarantine {
 
     /// What is remembered when these updates begin: which digests are offered.
     pub fn offers<'a>(&self, updates: impl Iterator<Item = &'a Update>) -> Vec<Change> {
-        let images: BTreeMap<String, &ImageRef> =
-            updates.filter_map(|update| Some((image_name(&update.to)?, &update.to))).collect();
+        let images: BTreeMap<String, &ImageRef> = updates
+            .filter(|update| !update.is_going_back())
+            .filter_map(|update| Some((image_name(&update.to)?, &update.to)))
+            .collect();
         let entries =
             images.into_values().filter_map(|image| self.entry_of_image(image, Verdict::Offered, ""));
         // The time of an offer that is remembered already is not worth a write.
@@ -252,6 +263,7 @@ pub fn present(inspected: &[Inspected]) -> Present {
 pub fn news(planned: &[Planned]) -> impl Iterator<Item = Change> {
     planned.iter().filter_map(|planned| match &planned.decision {
         Decision::LeftAlone(Reason::HeldBack(held)) => Some(Change::Put(*held.news.clone()?)),
+        Decision::NeedsAttention { news, .. } => Some(Change::Put(*news.clone()?)),
         _ => None,
     })
 }

@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 use super::cleanup::Cleaned;
 use super::hub::HubPulls;
 use super::plan::{Decision, Planned, Reason, Update};
+use super::resume::Attention;
 use super::rollout::{Finished, Held, NotBegun, Outcome, RolledOut, StoppedRollout};
 use crate::ledger::turn::Turn;
 
@@ -23,11 +24,13 @@ pub struct Report {
     pub left_alone: Vec<(String, Reason)>,
     /// Services of which it could not be told whether they need an update: name, image, cause.
     pub errors: Vec<(String, String, String)>,
+    /// Services that do not run as they should, though there is nothing to be sent to them.
+    pub needs_attention: Vec<(String, Attention)>,
     /// How the updates ended.
     pub finished: Vec<Finished>,
     /// Updates that were not begun, with the reason.
     pub not_begun: Vec<NotBegun>,
-    /// The other Gantry that was rolling out for longer than this one would wait.
+    /// Why updates were left to the next cycle: another Gantry was rolling out, or the cluster was not fit for it.
     pub postponed: Option<String>,
     /// Images whose rollout was stopped because too many of its updates failed.
     pub stopped: Vec<StoppedRollout>,
@@ -63,6 +66,7 @@ impl Report {
             match decision {
                 Decision::Update(update) => updates.push(*update),
                 Decision::UpToDate => self.up_to_date += 1,
+                Decision::NeedsAttention { what, .. } => self.needs_attention.push((service, what)),
                 Decision::LeftAlone(reason) => self.left_alone.push((service, reason)),
                 Decision::Error(cause) => self.errors.push((service, image, cause)),
             }
@@ -74,7 +78,7 @@ impl Report {
     pub(super) fn postpone(&mut self, planned: Vec<Planned>, turn: &Turn) {
         let why = match turn {
             Turn::NotOurs { holder } => {
-                self.postponed = Some(holder.clone());
+                self.postponed = Some(format!("another Gantry ({holder}) is rolling out"));
                 Held::Postponed
             }
             _ => Held::Interrupted,
@@ -89,6 +93,7 @@ impl Report {
         self.finished.extend(rolled_out.finished);
         self.not_begun.extend(rolled_out.not_begun);
         self.stopped.extend(rolled_out.stopped);
+        self.postponed = self.postponed.take().or_else(|| rolled_out.shut.map(|shut| shut.to_string()));
     }
 
     /// Whether anything failed: a cycle that did makes a one-shot run exit with 1.
@@ -97,6 +102,7 @@ impl Report {
             || self.post_run.is_some()
             || !self.errors.is_empty()
             || !self.stopped.is_empty()
+            || self.needs_attention.iter().any(|(_, what)| what.is_failure())
             || self.finished.iter().any(|finished| finished.outcome.is_failure())
     }
 
@@ -128,6 +134,10 @@ impl Report {
             ("held back", not_begun(Held::RolloutStopped)),
             ("not begun", not_begun(Held::Interrupted)),
             ("postponed", not_begun(Held::Postponed)),
+            (
+                if self.needs_attention.len() == 1 { "needs attention" } else { "need attention" },
+                self.needs_attention.len(),
+            ),
             (if self.errors.len() == 1 { "error" } else { "errors" }, self.errors.len()),
             ("left alone", self.left_alone.len()),
         ];
@@ -138,8 +148,8 @@ impl Report {
                 separator = ", ";
             }
         }
-        if let Some(holder) = &self.postponed {
-            let _ = write!(summary, "; postponed, as another Gantry ({holder}) is rolling out");
+        if let Some(why) = &self.postponed {
+            let _ = write!(summary, "; postponed, as {why}");
         }
         for stopped in self.stopped.iter().filter(|stopped| stopped.touched < stopped.total) {
             let _ = write!(summary, "; {}", stopped.summary());
@@ -169,6 +179,14 @@ impl Report {
         for (reason, services) in self.services_by_reason() {
             let weight = if matches!(reason, Reason::HeldBack(_)) { Weight::Warning } else { Weight::Detail };
             lines.push((weight, format!("left alone: {}: {reason}", services.join(" "))));
+        }
+        let mut alike: BTreeMap<String, (Weight, Vec<&str>)> = BTreeMap::new();
+        for (service, what) in &self.needs_attention {
+            let weight = if what.is_failure() { Weight::Error } else { Weight::Warning };
+            alike.entry(what.to_string()).or_insert((weight, Vec::new())).1.push(service);
+        }
+        for (what, (weight, services)) in alike {
+            lines.push((weight, format!("needs attention: {}: {what}", services.join(" "))));
         }
         let told = self.hub.iter().filter_map(HubPulls::told);
         lines.extend(told.map(|told| (Weight::Info, told)));
@@ -245,6 +263,7 @@ mod tests {
             to: "app:1".parse().unwrap(),
             outcome,
             log: Vec::new(),
+            health: None,
             took: Duration::from_secs(1),
         }
     }
@@ -261,7 +280,7 @@ mod tests {
     #[test]
     fn the_summary_counts_what_is_not_zero_and_the_lines_name_it_gravest_first() {
         let report = Report {
-            services: 9,
+            services: 12,
             up_to_date: 2,
             left_alone: vec![("cron".to_owned(), Reason::Job)],
             errors: vec![("local".to_owned(), "local:1".to_owned(), "no registry knows it".to_owned())],
@@ -271,18 +290,25 @@ mod tests {
                 finished("c", Outcome::Updated),
                 finished("d", Outcome::Removed),
             ],
+            needs_attention: vec![
+                ("e".to_owned(), Attention::NotRunning { running: 1, desired: 2 }),
+                ("f".to_owned(), Attention::Kept { message: "update paused".to_owned() }),
+                ("g".to_owned(), Attention::NotRunning { running: 1, desired: 2 }),
+            ],
             not_begun: vec![held(Held::Interrupted)],
             ..Report::default()
         };
         insta::assert_snapshot!(
             report.summary(),
-            @"9 services: 2 up to date, 1 removed, 1 rolled back, 2 updated, 1 not begun, 1 error, 1 left alone"
+            @"12 services: 2 up to date, 1 removed, 1 rolled back, 2 updated, 1 not begun, 3 need attention, 1 error, 1 left alone"
         );
         let lines: Vec<String> =
             report.lines().into_iter().map(|(weight, line)| format!("{weight:?} {line}")).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
         Error error: local (local:1): no registry knows it
         Error rolled back: b
+        Error needs attention: f: its update has failed and was kept: update paused
+        Warning needs attention: e g: it has the newest image, but 1 of 2 tasks run
         Info removed: d
         Info updated: a c
         Detail left alone: cron: a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)

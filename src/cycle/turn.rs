@@ -16,7 +16,7 @@ use crate::swarm::{Listing, Swarm};
 
 /// How long a single cycle waits for another Gantry. With an interval it is the interval: the next cycle would try
 /// again then.
-const PATIENCE: Duration = Duration::from_secs(3_600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3_600);
 
 impl<S: Swarm, R> Context<S, R> {
     /// What is known of broken images now.

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode};
 
+use super::Lookup;
 use super::challenge::{self, Challenge, Challenges};
 use super::credentials::{Account, Credentials};
 use super::endpoints::{Endpoint, Role};
 use super::failure::Failure;
 use super::token::{Purpose, Tokens, basic};
 use super::transport::{Answer, Request, Transport};
-use super::{Lookup, words};
 use crate::secret::Secret;
 
 /// Whom a look-up asks, and as whom.
@@ -172,8 +172,8 @@ fn accepted(answer: Answer, challenges: Option<&Challenges>) -> Result<Answer, F
             Err(Failure::nonsense(format!("it redirects to a server that answers {}", answer.explained())))
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let said = challenges.and_then(|challenges| challenges.words.as_deref()).map(words);
-            let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+            let said = challenges.and_then(|challenges| challenges.words.as_deref());
+            let said = said.map_or_else(String::new, |said| format!(" ({})", answer.without_sent(said)));
             let is_about_the_image = answer.status == StatusCode::FORBIDDEN
                 || !matches!(
                     challenges.and_then(|challenges| challenges.best.as_ref()),

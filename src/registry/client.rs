@@ -21,7 +21,7 @@ use super::manifest::{Read, accepted, digest_of, is_content_of, platform, read};
 use super::names::Names;
 use super::outage::Outages;
 use super::transport::{Answer, Transport};
-use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError, retry, words};
+use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError, retry};
 use crate::image::{DOCKER_HUB, Digest, ImageRefError};
 
 /// The image that Docker Hub keeps for the question how many pulls are left.
@@ -97,7 +97,7 @@ impl HttpRegistry {
             for endpoint in endpoints {
                 let role = endpoint.role;
                 let answer = ask(Call::new(endpoint, lookup)).await;
-                result = answer.map_err(|failure| failure.redacted(lookup.credentials.as_deref()));
+                result = answer.map_err(|failure| failure.told(lookup.credentials.as_deref()));
                 match &result {
                     Err(failure) if role == Role::Mirror => {
                         tracing::debug!(?failure, registry = host, "a mirror has no answer");
@@ -125,7 +125,7 @@ impl HttpRegistry {
                     self.outages().answered(&key);
                     return Ok(answer);
                 }
-                Err(failure) => failure.redacted(call.credentials.as_deref()),
+                Err(failure) => failure.told(call.credentials.as_deref()),
             };
             let wait = (failure.is_transient() && call.endpoint.role == Role::Upstream)
                 .then(|| retry::wait(attempt, failure.retry_after(), self.limits()))
@@ -257,7 +257,7 @@ impl Registry for HttpRegistry {
         let limit = self.limits().hub_rate;
         let answer = tokio::time::timeout(limit, self.hub_rate_of(&lookup)).await;
         let answer = answer.unwrap_or_else(|_| Err(no_answer(limit)));
-        answer.map_err(|failure| failure.redacted(lookup.credentials.as_deref()).into_error(&lookup))
+        answer.map_err(|failure| failure.told(lookup.credentials.as_deref()).into_error(&lookup))
     }
 }
 
@@ -272,7 +272,7 @@ enum Complete {
 fn promised_digest(answer: &Answer) -> Result<Option<Digest>, Failure> {
     let header = answer.header("docker-content-digest").map(str::trim).filter(|text| !text.is_empty());
     let parsed = header.map(str::parse::<Digest>).transpose();
-    parsed.map_err(|error| Failure::nonsense(words(&error.to_string())))
+    parsed.map_err(|error| Failure::nonsense(error.to_string()))
 }
 
 /// The body of an answer that should be a manifest.

@@ -15,7 +15,8 @@ pub(super) enum Reached {
     Server,
 }
 
-/// What came of an attempt that brought no answer.
+/// What came of an attempt that brought no answer. Its words are a stranger's as they came, until
+/// [`Failure::told`] has made them fit to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     NotFound,
@@ -57,31 +58,30 @@ impl Failure {
 
     /// The same failure, said of the registry's token server.
     pub(super) fn of_token_server(self, name: &str) -> Self {
-        let of = |cause: String| format!("its token server {name}: {cause}");
+        let of = |cause: &str| format!("its token server {name}: {cause}");
         match self {
-            Self::NotFound => Self::Refused { cause: of("404 Not Found".to_owned()), may_not_exist: false },
-            Self::Refused { cause, may_not_exist } => Self::Refused { cause: of(cause), may_not_exist },
-            Self::RateLimited { .. } => self,
-            Self::Unreachable { cause, reached, retry_after } => {
-                Self::Unreachable { cause: of(cause), reached, retry_after }
-            }
-            Self::Nonsense { cause } => Self::Nonsense { cause: of(cause) },
+            Self::NotFound => Self::Refused { cause: of("404 Not Found"), may_not_exist: false },
+            other => other.reworded(of),
         }
     }
 
-    /// The same failure without the secrets of an account in its words: some servers repeat what they were
-    /// sent.
-    pub(super) fn redacted(self, credentials: Option<&Credentials>) -> Self {
-        let Some(credentials) = credentials else { return self };
+    /// The same failure in words that can be shown: without the secrets of an account, since some servers
+    /// repeat what they were sent, and only then cut.
+    pub(super) fn told(self, credentials: Option<&Credentials>) -> Self {
+        self.reworded(|cause| match credentials {
+            Some(credentials) => words(&credentials.redact(cause)),
+            None => words(cause),
+        })
+    }
+
+    fn reworded(self, change: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::NotFound | Self::RateLimited { .. } => self,
-            Self::Refused { cause, may_not_exist } => {
-                Self::Refused { cause: credentials.redact(&cause), may_not_exist }
-            }
+            Self::Refused { cause, may_not_exist } => Self::Refused { cause: change(&cause), may_not_exist },
             Self::Unreachable { cause, reached, retry_after } => {
-                Self::Unreachable { cause: credentials.redact(&cause), reached, retry_after }
+                Self::Unreachable { cause: change(&cause), reached, retry_after }
             }
-            Self::Nonsense { cause } => Self::Nonsense { cause: credentials.redact(&cause) },
+            Self::Nonsense { cause } => Self::Nonsense { cause: change(&cause) },
         }
     }
 
@@ -110,5 +110,32 @@ impl Failure {
             Self::Unreachable { cause, .. } => RegistryError::Unreachable { registry, cause },
             Self::Nonsense { cause } => RegistryError::Nonsense { registry, cause },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::credentials::Account;
+    use crate::secret::Secret;
+
+    #[test]
+    fn a_secret_is_taken_out_before_the_words_are_cut_and_put_on_one_line() {
+        let secret = "hunter2  hunter3\thunter4";
+        let account = Account::Password { username: "me".to_owned(), password: Secret::new(secret) };
+        let credentials = Credentials { source: "test".to_owned(), server: "r".to_owned(), account };
+        for before in 0..400 {
+            let cause = format!("{}{secret} is wrong", "x".repeat(before));
+            let Failure::Nonsense { cause } = Failure::nonsense(cause).told(Some(&credentials)) else {
+                unreachable!()
+            };
+            assert!(!cause.contains("hunt") && cause.len() <= 300, "{before}: {cause}");
+        }
+    }
+
+    #[test]
+    fn a_strangers_words_are_one_line_without_control_characters() {
+        let told = Failure::nonsense("a\nb\u{1b}[31m  c\t").told(None);
+        assert_eq!(told, Failure::nonsense("a b [31m c"));
     }
 }

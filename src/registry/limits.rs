@@ -42,7 +42,7 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             request: Duration::from_secs(20),
             total: Duration::from_secs(180),
-            hub_rate: Duration::from_secs(5),
+            hub_rate: Duration::from_secs(10),
             attempts: 3,
             backoff: Duration::from_millis(500),
             retry_after_cap: Duration::from_secs(60),

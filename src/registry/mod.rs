@@ -132,10 +132,12 @@ pub enum RegistryError {
 }
 
 /// The longest text of a stranger that is repeated, in characters.
-const WORDS: usize = 200;
+const WORDS: usize = 300;
 
-/// What a stranger says, fit for one line of a log: without control characters and not endless.
+/// What a stranger says, fit for one line of a log: without control characters and not endless. What is
+/// secret in it has to be gone by now: a half of it would not be recognized any more.
 fn words(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS).collect();
-    clean.split_whitespace().collect::<Vec<_>>().join(" ")
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let words = clean.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.chars().take(WORDS).collect()
 }

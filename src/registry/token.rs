@@ -15,7 +15,6 @@ use super::credentials::{Account, Credentials};
 use super::endpoints::Endpoint;
 use super::failure::Failure;
 use super::transport::{Answer, Request, Transport};
-use super::words;
 use crate::secret::Secret;
 
 /// How long a token is valid when its server does not say; so the token specification.
@@ -236,7 +235,7 @@ struct TokenAnswer {
 fn read(answer: &Answer, asked: Instant) -> Result<Token, Failure> {
     let nonsense = || {
         let kind = answer.content_type().unwrap_or("no content type");
-        Failure::nonsense(format!("its answer ({}) holds no token", words(kind)))
+        Failure::nonsense(format!("its answer ({kind}) holds no token"))
     };
     let parsed: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| nonsense())?;
     let text = [parsed.token, parsed.access_token].into_iter().flatten().find(|text| !text.is_empty());

@@ -22,7 +22,7 @@ pub mod spec;
 mod task;
 
 pub use config_object::ConfigObject;
-pub use node::{Container, LocalImage, Node, Nodes};
+pub use node::{Container, LocalImage, ManagerStatus, Node, Nodes};
 pub use service::{Service, ServiceStatus, UpdateState, UpdateStatus};
 pub use spec::{Facts, FailureAction, Mode, Order, RestartCondition, Spec, SpecError, UpdateConfig};
 pub use task::{Task, TaskState};
@@ -127,6 +127,10 @@ pub trait Swarm: Send + Sync + 'static {
         task: &str,
         lines: usize,
     ) -> impl Future<Output = Result<Vec<String>, SwarmError>> + Send;
+
+    /// What the health check of a task's container has last said. `None` where it has none, and where the container
+    /// is on another node than the engine: no manager tells what is in there.
+    fn health_output(&self, task: &str) -> impl Future<Output = Result<Option<String>, SwarmError>> + Send;
 
     /// The config of this name.
     fn config_object(

@@ -15,6 +15,17 @@ pub struct Node {
     pub is_ready: bool,
     /// Whether it takes tasks: neither drained nor paused.
     pub is_active: bool,
+    /// What it is to the other managers, if it is one.
+    pub manager: Option<ManagerStatus>,
+}
+
+/// What a manager is to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ManagerStatus {
+    /// Whether it leads them.
+    pub is_leader: bool,
+    /// Whether the leader reaches it, so that its vote counts.
+    pub is_reachable: bool,
 }
 
 /// Nodes by id.
@@ -98,6 +109,15 @@ pub(super) struct NodeJson {
     description: NodeDescriptionJson,
     #[serde(default)]
     status: NodeStatusJson,
+    #[serde(default)]
+    manager_status: Option<ManagerStatusJson>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ManagerStatusJson {
+    leader: bool,
+    reachability: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -129,6 +149,10 @@ impl From<NodeJson> for Node {
             id: json.id,
             is_ready: json.status.state == "ready",
             is_active: json.spec.availability == "active",
+            manager: json.manager_status.map(|status| ManagerStatus {
+                is_leader: status.leader,
+                is_reachable: status.reachability == "reachable",
+            }),
         }
     }
 }

@@ -52,6 +52,9 @@ pub struct Facts {
     pub restart_condition: RestartCondition,
     /// How long the swarm waits before it starts a failed task again.
     pub restart_delay: Duration,
+    /// The longest that a single step of an update takes by the service's own settings: the time that a task has to
+    /// end, the pause between two, or the time in which it need not be healthy yet.
+    pub longest_step: Duration,
     /// The memory limit in bytes; 0: none.
     pub memory_limit: u64,
     /// Whether it has a health check of its own, in addition to what its image may have.
@@ -336,6 +339,7 @@ struct ContainerSpecJson {
     image: String,
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     healthcheck: HealthcheckJson,
+    stop_grace_period: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -343,6 +347,7 @@ struct ContainerSpecJson {
 struct HealthcheckJson {
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     test: Vec<String>,
+    start_period: u64,
 }
 
 impl HealthcheckJson {
@@ -402,6 +407,7 @@ struct UpdateConfigJson {
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     failure_action: String,
     monitor: Option<u64>,
+    delay: u64,
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     order: String,
 }
@@ -431,6 +437,14 @@ impl From<SpecJson> for Facts {
         let template = json.task_template;
         let has_health_check =
             template.container_spec.as_ref().is_some_and(|container| container.healthcheck.is_one());
+        let container = template.container_spec.as_ref();
+        let longest_step = Duration::from_nanos(
+            container
+                .map(|container| container.stop_grace_period.unwrap_or_default())
+                .max(container.map(|container| container.healthcheck.start_period))
+                .max(json.update_config.as_ref().map(|config| config.delay))
+                .unwrap_or_default(),
+        );
         let mode = match json.mode {
             ModeJson { replicated_job: Some(_), .. } | ModeJson { global_job: Some(_), .. } => Mode::Job,
             ModeJson { global: Some(_), .. } => Mode::Global,
@@ -468,6 +482,7 @@ impl From<SpecJson> for Facts {
                 _ => RestartCondition::Any,
             },
             restart_delay: template.restart_policy.delay.map_or(DEFAULT_RESTART_DELAY, Duration::from_nanos),
+            longest_step,
             memory_limit: template.resources.limits.memory_bytes,
             has_health_check,
         }

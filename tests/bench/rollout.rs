@@ -1,5 +1,7 @@
 //! A whole rollout on the real swarm, beside a floor: a loop that only posts the updates, fifty at a time,
 //! and watches one list. Both in turn, on the same services, in one run.
+//!
+//! What the slow start may cost is measured in updates: `log2(workers)` times the time that one takes by itself.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -16,10 +18,11 @@ use gantry::swarm::{Change, Listing, Service, Swarm, UpdateState};
 
 use crate::server::count_connections;
 
-const SERVICES: usize = 100;
+const SERVICES: [usize; 2] = [100, 300];
 const WORKERS: usize = 50;
-const ROUNDS: usize = 2;
 const LABEL: &str = "gantry-bench=rollout";
+/// Of the floor, so much is allowed.
+const ALLOWED: f64 = 1.15;
 
 pub(crate) fn run(registry: &str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -27,33 +30,44 @@ pub(crate) fn run(registry: &str) {
     let socket = PathBuf::from(std::env::var("DOCKER_HOST").unwrap().trim_start_matches("unix://"));
     let engine = Engine::new(EngineAddress::Unix(socket.clone()));
     push(&services.image, "0");
-    println!("rollout: {SERVICES} services of one task, {WORKERS} at a time, on the lab; creating them");
-    runtime.block_on(services.create(&engine));
-
     let folder = tempfile::tempdir().unwrap();
     let counted = folder.path().join("engine.sock");
     let requests = runtime.block_on(async { count_connections(&counted, &socket) });
+    println!("rollout: services of one task, {WORKERS} at a time, on the lab");
     println!(
-        "{:>6} {:>9} {:>10} {:>6} {:>26}",
-        "round", "floor s", "gantry s", "ratio", "engine requests per update"
+        "{:>8} {:>8} {:>8} {:>14} {:>9} {:>9} {:>7} {:>8} {:>27}",
+        "services",
+        "floor s",
+        "one s",
+        "initial width",
+        "gantry s",
+        "allowed s",
+        "ratio",
+        "within",
+        "engine requests per update"
     );
-    for round in 1..=ROUNDS {
-        let digest = push(&services.image, &format!("floor {round}"));
-        let floor = runtime.block_on(floor(&engine, &format!("{}@{digest}", services.image)));
-        push(&services.image, &format!("gantry {round}"));
-        let (took, per_update) = rollout(&counted, &requests);
-        println!(
-            "{round:>6} {:>9.1} {:>10.1} {:>6.2} {per_update:>26.2}",
-            floor.as_secs_f64(),
-            took.as_secs_f64(),
-            took.as_secs_f64() / floor.as_secs_f64(),
-        );
+    for count in SERVICES {
+        runtime.block_on(services.create(&engine, count));
+        let new = |what: &str| format!("{}@{}", services.image, push(&services.image, what));
+        let one = runtime.block_on(floor(&engine, &new("one"), 1)).as_secs_f64();
+        for initial in [WORKERS, 1] {
+            let floor = runtime.block_on(floor(&engine, &new("floor"), count)).as_secs_f64();
+            new("gantry");
+            let (took, per_update) = rollout(&counted, &requests, count, initial);
+            let rounds = (WORKERS as f64 / initial as f64).log2();
+            let (took, allowed) = (took.as_secs_f64(), ALLOWED * floor + rounds * one);
+            let within = if took <= allowed { "yes" } else { "NO" };
+            println!(
+                "{count:>8} {floor:>8.1} {one:>8.1} {initial:>14} {took:>9.1} {allowed:>9.1} {:>7.2} {within:>8} {per_update:>27.2}",
+                took / floor,
+            );
+        }
     }
     runtime.block_on(services.remove(&engine));
 }
 
 /// Runs the release binary once; its whole life is the rollout.
-fn rollout(socket: &Path, requests: &AtomicUsize) -> (Duration, f64) {
+fn rollout(socket: &Path, requests: &AtomicUsize, services: usize, initial: usize) -> (Duration, f64) {
     let before = requests.load(Ordering::Relaxed);
     let begun = Instant::now();
     let status = Command::new(env!("CARGO_BIN_EXE_gantry"))
@@ -61,20 +75,22 @@ fn rollout(socket: &Path, requests: &AtomicUsize) -> (Duration, f64) {
         .env("DOCKER_HOST", format!("unix://{}", socket.display()))
         .env("GANTRY_SERVICES_FILTERS", format!("label={LABEL}"))
         .env("GANTRY_UPDATE_NUM_WORKERS", WORKERS.to_string())
+        .env("GANTRY_ROLLOUT_INITIAL_WORKERS", initial.to_string())
+        .env("GANTRY_LEDGER_NAME", "gantry-bench")
         .env("GANTRY_CLEANUP_IMAGES", "false")
         .stdout(Stdio::null())
         .status()
         .unwrap();
     let took = begun.elapsed();
     assert!(status.success(), "the rollout failed");
-    (took, (requests.load(Ordering::Relaxed) - before) as f64 / SERVICES as f64)
+    (took, (requests.load(Ordering::Relaxed) - before) as f64 / services as f64)
 }
 
-/// Posts the updates and watches one list until the swarm calls each completed. It reads no task, judges
+/// Posts the updates of the first so many services and watches one list until the swarm calls each completed. It reads no task, judges
 /// nothing, survives nothing.
-async fn floor(engine: &Engine, image: &str) -> Duration {
+async fn floor(engine: &Engine, image: &str, services: usize) -> Duration {
     let begun = Instant::now();
-    let mut queue = listed(engine).await.into_iter();
+    let mut queue = listed(engine).await.into_iter().take(services);
     let mut under_way: HashSet<String> = HashSet::new();
     loop {
         let mut posts: FuturesUnordered<_> = queue
@@ -132,10 +148,10 @@ struct Services {
 }
 
 impl Services {
-    async fn create(&self, engine: &Engine) {
+    async fn create(&self, engine: &Engine, services: usize) {
         self.remove(engine).await;
         let (name, value) = LABEL.split_once('=').unwrap();
-        for index in 0..SERVICES {
+        for index in 0..services {
             let spec = serde_json::json!({
                 "Name": format!("bench-{index}"),
                 "Labels": { name: value },

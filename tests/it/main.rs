@@ -13,9 +13,11 @@ mod contract;
 mod cycle;
 mod fake;
 mod fake_swarm;
+mod faults;
 #[cfg(feature = "live")]
 mod live;
 mod proofs;
 mod registry;
+mod soak;
 mod support;
 mod wire_engine;

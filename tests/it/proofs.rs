@@ -8,7 +8,10 @@ use gantry::config::{LABELS, VARIABLES};
 use gantry::options::{Command, OPTIONS};
 
 /// How many rows may be without a proof. It only ever gets smaller.
-const MISSING: usize = 19;
+const MISSING: usize = 18;
+
+/// How many variables and labels may be announced as not in effect yet. It only ever gets smaller.
+const LATER: usize = 1;
 
 fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
@@ -98,6 +101,14 @@ fn every_variable_label_and_option_is_proved_by_a_test_that_exists() {
     ];
     let wrong = wrong.concat();
     assert!(wrong.is_empty(), "tests/PROOFS.md: {wrong:#?}");
+}
+
+#[test]
+fn no_more_is_announced_as_not_in_effect_yet_than_was_before() {
+    let variables = VARIABLES.iter().filter(|variable| !variable.in_effect).map(|variable| variable.name);
+    let labels = LABELS.iter().filter(|label| !label.in_effect).map(|label| label.name);
+    let later: Vec<&str> = variables.chain(labels).collect();
+    assert!(later.len() <= LATER, "not in effect yet: {later:?}");
 }
 
 #[test]

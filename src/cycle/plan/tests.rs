@@ -54,6 +54,8 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
         history: History::default(),
         rank: Rank::Single,
         policy: ServicePolicy::of(&config(variables), &labels(own)),
+        tasks: None,
+        unfinished: None,
     }
 }
 
@@ -82,6 +84,7 @@ fn word(decision: &Decision) -> String {
         Decision::Update(update) if update.force => format!("force {}", update.to),
         Decision::Update(update) => format!("update to {}", update.to),
         Decision::UpToDate => "up to date".to_owned(),
+        Decision::NeedsAttention { what, .. } => format!("needs attention: {what:?}"),
         Decision::LeftAlone(reason) => format!("left alone: {reason:?}"),
         Decision::Error(cause) => format!("error: {cause}"),
     }

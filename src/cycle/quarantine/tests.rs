@@ -32,6 +32,8 @@ fn web(history: History) -> Candidate {
         history,
         rank: Rank::Single,
         policy: ServicePolicy::of(&config, &BTreeMap::default()),
+        tasks: None,
+        unfinished: None,
     }
 }
 
@@ -100,6 +102,11 @@ fn a_rollback_on_request_from_what_the_tag_stands_at_is_a_persons_word() {
     let asked = Some(RolledBack::OnRequest);
     let nothing = quarantine(&[]);
     assert_eq!(why(&nothing, &left('b', asked)), Some(Why::LeftByHand));
+    let failed = |name| BTreeMap::from([(digest(name), "task: non-zero exit (3)".to_owned())]);
+    let broken = History { failed: failed('b'), ..left('b', asked) };
+    assert_eq!(why(&nothing, &broken), Some(Why::BrokeService), "it was for a failure, whoever asked");
+    let another = History { failed: failed('c'), ..left('b', asked) };
+    assert_eq!(why(&nothing, &another), Some(Why::LeftByHand), "what failed is something else");
     assert_eq!(why(&nothing, &left('c', asked)), None, "the tag has moved on since");
     let other = History { previous: "r.test/app:2".parse::<ImageRef>().ok(), ..left('b', asked) };
     assert_eq!(why(&nothing, &other), None, "it had another tag before");

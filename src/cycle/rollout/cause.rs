@@ -1,8 +1,10 @@
 //! Why an update failed, in words.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use super::plain;
 use crate::swarm::{Facts, Nodes, Task, TaskState};
 
 /// Longest piece of an engine's words that is passed on.
@@ -60,6 +62,13 @@ pub enum Cause {
     NodeDown {
         /// The node.
         node: String,
+    },
+    /// A task failed on a node that was down meanwhile.
+    NodeLost {
+        /// The node.
+        node: String,
+        /// What its task is said to have come to.
+        end: String,
     },
     /// It did not come to its end in time.
     TimedOut {
@@ -128,6 +137,21 @@ impl Cause {
         ended_badly.then_some(Self::TaskFailed { node, exit_code: task.exit_code, error })
     }
 
+    /// The same failure, or what is true instead when its task was on one of these nodes, which were down meanwhile.
+    pub(super) fn with_lost(self, lost: &BTreeSet<String>) -> Self {
+        match &self {
+            Self::TaskFailed { node, .. }
+            | Self::Ended { node }
+            | Self::Unhealthy { node }
+            | Self::OutOfMemory { node, .. }
+                if lost.contains(node) =>
+            {
+                Self::NodeLost { node: node.clone(), end: self.to_string() }
+            }
+            _ => self,
+        }
+    }
+
     /// Whether the image is to blame, as far as can be told: another service would fare no better with it, and
     /// trying it again later makes no sense.
     ///
@@ -139,13 +163,16 @@ impl Cause {
             Self::Ended { .. }
             | Self::Unhealthy { .. }
             | Self::OutOfMemory { .. }
-            | Self::NotRunning { .. }
-            | Self::Stopped { .. } => true,
+            | Self::NotRunning { .. } => true,
             // Constraints, resources and ports are the service's; the platforms are the image's.
             Self::NoSuitableNode { reason } => reason.contains("unsupported platform"),
             Self::TimedOut { blames_image, .. } => *blames_image,
-            Self::ImageNotFound { .. }
+            // The swarm also stops an update when a task of it was taken from its node: one that was drained, or came
+            // back after its power had failed. A task that failed would have told.
+            Self::Stopped { .. }
+            | Self::ImageNotFound { .. }
             | Self::NodeDown { .. }
+            | Self::NodeLost { .. }
             | Self::Refused { .. }
             | Self::Unfit { .. }
             | Self::Internal { .. } => false,
@@ -180,12 +207,7 @@ fn is_about_an_image(error: &str) -> bool {
 
 /// Text from elsewhere, on one line and of a sane size.
 pub(super) fn words(text: &str) -> String {
-    let plain = text.replace(char::is_control, " ");
-    let plain = plain.trim();
-    match plain.char_indices().nth(MAX_WORDS_CHARS) {
-        Some((end, _)) => format!("{}...", &plain[..end]),
-        None => plain.to_owned(),
-    }
+    plain::line(text, MAX_WORDS_CHARS)
 }
 
 impl fmt::Display for Cause {
@@ -222,6 +244,7 @@ impl fmt::Display for Cause {
             Self::NodeDown { node } => {
                 write!(f, "{node} is down, and the swarm waits for the task that was about to start there")
             }
+            Self::NodeLost { node, end } => write!(f, "{node} was down meanwhile, and then {end}"),
             Self::TimedOut { after, waiting, .. } => {
                 write!(f, "timed out after {} s while {waiting}", after.as_secs())
             }

@@ -106,11 +106,18 @@ pub enum Step {
 pub struct Machine {
     terms: Terms,
     state: State,
+    /// The names of the nodes that were seen down meanwhile.
+    lost: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
 enum State {
     Updating(Watch),
+    /// Found while it was being rolled back, with the swarm's words on it.
+    FoundRollingBack {
+        by: By,
+        message: String,
+    },
     /// Failed; a rollback was asked for and has not been sent yet.
     Failed(Cause),
     RollingBack {
@@ -131,6 +138,8 @@ struct Watch {
     idle: Option<Instant>,
     /// What was last waited for.
     waiting: Waiting,
+    /// Since when it has been the same, with tasks that do not all run.
+    still: Option<Instant>,
 }
 
 /// What watching tasks has shown.
@@ -148,14 +157,19 @@ enum Watched {
 impl Machine {
     /// Starts to watch an update that was just sent.
     pub fn new(terms: Terms) -> Self {
-        Self { terms, state: State::Updating(Watch::default()) }
+        Self { terms, state: State::Updating(Watch::default()), lost: BTreeSet::new() }
+    }
+
+    /// Starts to watch a rollback that is under way already.
+    pub fn rolling_back(terms: Terms, by: By, message: String) -> Self {
+        Self { terms, state: State::FoundRollingBack { by, message }, lost: BTreeSet::new() }
     }
 
     /// What the update is waiting for, in words, and the swarm's reason if there is one.
     pub fn waiting(&self) -> Option<&Waiting> {
         match &self.state {
             State::Updating(watch) | State::RollingBack { watch, .. } => Some(&watch.waiting),
-            State::Failed(_) => None,
+            State::FoundRollingBack { .. } | State::Failed(_) => None,
         }
     }
 
@@ -173,10 +187,18 @@ impl Machine {
         }
     }
 
+    /// Takes note that a service which is back at what it had was given another account to pull with. What
+    /// became of its tasks before does not count.
+    pub fn account_renewed(&mut self, now: Instant) {
+        if let State::RollingBack { since, watch, .. } = &mut self.state {
+            (*since, *watch) = (now, Watch::default());
+        }
+    }
+
     /// Why the update failed, once it has.
     pub fn cause(&self) -> Option<&Cause> {
         match &self.state {
-            State::Updating(_) => None,
+            State::Updating(_) | State::FoundRollingBack { .. } => None,
             State::Failed(cause) | State::RollingBack { cause, .. } => Some(cause),
         }
     }
@@ -186,11 +208,17 @@ impl Machine {
         let Some(service) = seen.service else {
             return Step::Finish(Outcome::Removed);
         };
+        self.lost.extend(seen.nodes.iter().filter(|node| !node.is_ready).map(|node| node.name.clone()));
+        if let State::FoundRollingBack { by, message } = &self.state {
+            let cause = cause_by(&self.terms.sent, service.spec.facts(), seen, message);
+            self.state = State::RollingBack { by: *by, cause, since: now, watch: Watch::default() };
+        }
         match &mut self.state {
             State::Updating(watch) => {
                 let verdict = updating(&self.terms, watch, service, seen, now);
                 self.follow(verdict, now)
             }
+            State::FoundRollingBack { .. } => Step::Wait,
             State::Failed(_) => Step::RollBack,
             State::RollingBack { by, cause, since, watch } => {
                 rolling_back(&self.terms, (*by, cause, *since), watch, service, seen, now)
@@ -199,7 +227,7 @@ impl Machine {
     }
 
     fn follow(&mut self, verdict: Verdict, now: Instant) -> Step {
-        match verdict {
+        match verdict.with_lost(&self.lost) {
             Verdict::Wait => Step::Wait,
             Verdict::Over(outcome) => Step::Finish(outcome),
             Verdict::RolledBackBySwarm(cause) => {
@@ -221,6 +249,18 @@ enum Verdict {
     Over(Outcome),
     RolledBackBySwarm(Cause),
     Failed(Cause),
+}
+
+impl Verdict {
+    /// A node whose power failed calls its tasks failed when it is back, with exit code 255 (tried on 20.10): what
+    /// failed on a node that was down meanwhile says nothing of the image.
+    fn with_lost(self, lost: &BTreeSet<String>) -> Self {
+        match self {
+            Self::Failed(cause) => Self::Failed(cause.with_lost(lost)),
+            Self::RolledBackBySwarm(cause) => Self::RolledBackBySwarm(cause.with_lost(lost)),
+            verdict => verdict,
+        }
+    }
 }
 
 fn updating(terms: &Terms, watch: &mut Watch, service: &Service, seen: &Seen<'_>, now: Instant) -> Verdict {
@@ -255,6 +295,9 @@ fn updating(terms: &Terms, watch: &mut Watch, service: &Service, seen: &Seen<'_>
                 } else {
                     Verdict::Failed(timed_out(terms, facts, watch, seen, timeout))
                 }
+            }
+            None if watch.has_stalled(facts, now) => {
+                Verdict::Failed(stalled(timed_out(terms, facts, watch, seen, stall_limit(facts))))
             }
             _ => Verdict::Wait,
         },
@@ -298,6 +341,11 @@ fn rolling_back(
                 let waiting = watch.waiting.activity.clone();
                 failed(Cause::TimedOut { after: timeout, waiting, blames_image: false })
             }
+            None if watch.has_stalled(facts, now) => {
+                let waiting = watch.waiting.activity.clone();
+                let cause = Cause::TimedOut { after: stall_limit(facts), waiting, blames_image: false };
+                failed(stalled(cause))
+            }
             _ => Step::Wait,
         },
     }
@@ -330,6 +378,7 @@ impl Watch {
                     has_image: true,
                 };
                 self.steady = Some((tasks, since));
+                self.still = None;
                 let has_held = self.has_held(facts, now);
                 let is_steady = if is_under_way {
                     // The swarm monitors as well and may still find fault. It does not wait for ever though: its
@@ -342,6 +391,7 @@ impl Watch {
             }
             Convergence::Waiting(waiting) => {
                 self.steady = None;
+                self.still = self.still.filter(|_| self.waiting == waiting).or(Some(now));
                 self.waiting = waiting;
                 // Tasks that are merely away (a node was lost, an image is pulled elsewhere) are waited for.
                 match idle_since {
@@ -355,6 +405,11 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Whether nothing has moved for longer than any step takes.
+    fn has_stalled(&self, facts: &Facts, now: Instant) -> bool {
+        self.still.is_some_and(|since| now.duration_since(since) >= stall_limit(facts))
     }
 
     fn not_running(&self) -> Cause {
@@ -383,6 +438,26 @@ fn settling_time(facts: &Facts) -> Duration {
     (facts.restart_delay + facts.monitor()) * 2 + Duration::from_secs(10)
 }
 
+/// How long an update without a time limit may make no progress at all: no more tasks run than before, and the
+/// slowest of the others does the same for the same reason. Without an end to that, one service that cannot come up
+/// would hold up its image's rollout, and the next cycle, for ever.
+const STALL: Duration = Duration::from_secs(3_600);
+
+/// [`STALL`], or twice the longest step that the service itself asks for.
+fn stall_limit(facts: &Facts) -> Duration {
+    STALL.max((facts.longest_step + facts.monitor()) * 2)
+}
+
+/// A time-out that nobody has set.
+fn stalled(cause: Cause) -> Cause {
+    match cause {
+        Cause::TimedOut { after, waiting, blames_image } => {
+            Cause::TimedOut { after, waiting: format!("making no progress: {waiting}"), blames_image }
+        }
+        cause => cause,
+    }
+}
+
 fn superseded(facts: &Facts) -> Outcome {
     let image = facts.image.as_deref().unwrap_or("no image");
     Outcome::Superseded(format!("somebody changed it to {image}"))
@@ -408,6 +483,14 @@ pub(super) fn failed_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> 
         .filter(|task| Cause::of_task(task, &facts, seen.nodes).is_some())
         // One that failed tells more than one that ended well.
         .max_by_key(|task| (task.has_failed(), task.created_at))
+}
+
+/// A task with this mark that has the image and does not run yet.
+pub(super) fn unready_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> {
+    let is_unready = |task: &&Task| {
+        task.is_wanted() && (TaskState::Ready..TaskState::Running).contains(&task.state) && mark.is_on(task)
+    };
+    seen.tasks.iter().find(is_unready)
 }
 
 fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after: Duration) -> Cause {

@@ -9,12 +9,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use self::machine::{Machine, Mark, Seen, Step, Terms};
+use self::begin::Beginning;
+use self::cluster::Cluster;
+use self::last_words::LastWords;
+use self::machine::{Machine, Step, Terms};
 use self::pace::Limits;
 use self::progress::Progress;
 use self::queue::Queue;
 use self::send::{Sent, TakenBack};
-use self::watch::{LookOut, Snapshot};
+use self::watch::LookOut;
 use super::Context;
 use super::plan::Update;
 use crate::image::ImageRef;
@@ -22,11 +25,16 @@ use crate::ledger::Permission;
 use crate::registry::Registry;
 use crate::swarm::Swarm;
 
+mod begin;
 pub mod cause;
+mod cluster;
 pub mod convergence;
+pub mod guard;
+mod last_words;
 pub mod machine;
 mod outcome;
 pub mod pace;
+mod plain;
 mod progress;
 mod queue;
 #[cfg(test)]
@@ -39,9 +47,6 @@ pub use outcome::{By, Outcome};
 
 /// How soon it is looked again whether we are sure of the lease.
 const SURE_AGAIN: Duration = Duration::from_secs(1);
-
-/// How many of a failed task's last lines are kept.
-const LOG_LINES: usize = 10;
 
 /// An update that has come to its end.
 #[derive(Clone, Debug)]
@@ -56,6 +61,8 @@ pub struct Finished {
     pub outcome: Outcome,
     /// The last lines of the failed task's output, where there is one.
     pub log: Vec<String>,
+    /// The last output of its health check, where it can be known.
+    pub health: Option<String>,
     /// How long it took.
     pub took: Duration,
 }
@@ -69,6 +76,8 @@ pub struct RolledOut {
     pub not_begun: Vec<NotBegun>,
     /// The images whose rollout was stopped.
     pub stopped: Vec<StoppedRollout>,
+    /// Why the cluster was not fit for more updates, where that lasted too long.
+    pub shut: Option<guard::Shut>,
 }
 
 /// An update that was not begun: its service was not touched.
@@ -91,7 +100,7 @@ pub enum Held {
     RolloutStopped,
     /// Gantry was stopped.
     Interrupted,
-    /// Another Gantry is rolling out.
+    /// Another Gantry is rolling out, or the cluster is not fit for it.
     Postponed,
 }
 
@@ -112,8 +121,29 @@ pub struct StoppedRollout {
     pub blames_image: bool,
 }
 
+/// An update that has begun.
+struct Begun {
+    turn: usize,
+    id: String,
+    service: String,
+    from: ImageRef,
+    to: ImageRef,
+}
+
+impl Begun {
+    fn of(turn: usize, update: &Update) -> Self {
+        let Update { id, service, from, to, .. } = update;
+        Self { turn, id: id.clone(), service: service.clone(), from: from.clone(), to: to.clone() }
+    }
+
+    /// Which service was sent what.
+    fn sent(&self) -> (&str, String) {
+        (&self.id, self.to.to_string())
+    }
+}
+
 /// Carries out the updates at each image's [`pace`]. Returns when all have come to their end, but for those
-/// of stopped rollouts, or as soon as Gantry is stopped.
+/// of stopped rollouts and those that the [`guard`] held up for too long, or as soon as Gantry is stopped.
 pub async fn roll_out<S: Swarm, R: Registry>(
     context: &Arc<Context<S, R>>,
     updates: Vec<Update>,
@@ -123,26 +153,42 @@ pub async fn roll_out<S: Swarm, R: Registry>(
         return RolledOut::default();
     }
     let look_out = LookOut::new();
+    let cluster = Cluster::first_look(context).await;
     let mut workers: JoinSet<Finished> = JoinSet::new();
-    let mut under_way = HashMap::new();
-    let mut keeping = std::pin::pin!(look_out.keep(context));
+    let mut under_way: HashMap<tokio::task::Id, Begun> = HashMap::new();
+    let begin = |workers: &mut JoinSet<Finished>, turn: usize, update: Update| {
+        let begun = Begun::of(turn, &update);
+        let worker = workers.spawn(carry_out(context.clone(), look_out.clone(), update));
+        (worker.id(), begun)
+    };
+    for (turn, update) in queue.under_way() {
+        under_way.extend([begin(&mut workers, turn, update)]);
+    }
+    let mut keeping = std::pin::pin!(async { tokio::join!(look_out.keep(context), cluster.keep(context)) });
     loop {
         while !context.stop.is_cancelled()
             && context.ledger.permission() == Permission::Granted
+            && cluster.may_begin(under_way.values().map(Begun::sent))
             && let Some((turn, update)) = queue.begin()
         {
-            let begun = (turn, update.service.clone(), update.from.clone(), update.to.clone());
-            let worker = workers.spawn(carry_out(context.clone(), look_out.clone(), update));
-            under_way.insert(worker.id(), begun);
+            under_way.extend([begin(&mut workers, turn, update)]);
         }
         // The engine is away, or slow: until we have seen that the lease is still ours, nothing begins.
-        let is_unsure = queue.has_waiting()
-            && !context.stop.is_cancelled()
-            && context.ledger.permission() == Permission::Unsure;
+        let has_waiting = queue.has_waiting() && !context.stop.is_cancelled();
+        let permission = context.ledger.permission();
+        let is_unsure = has_waiting && permission == Permission::Unsure;
+        // The same while the cluster is not fit for more, until it is or has not been for too long.
+        let is_held = has_waiting
+            && permission == Permission::Granted
+            && !cluster.may_begin(under_way.values().map(Begun::sent));
+        let shut = if is_held { cluster.given_up() } else { None };
+        let waits = is_unsure || (is_held && shut.is_none());
+        cluster.ask(has_waiting);
         let ended = tokio::select! {
-            ended = workers.join_next_with_id(), if !workers.is_empty() || !is_unsure => ended,
-            () = &mut keeping => None,
+            ended = workers.join_next_with_id(), if !workers.is_empty() || !waits => ended,
+            _ = &mut keeping => None,
             () = sleep(SURE_AGAIN), if is_unsure => continue,
+            () = cluster.looked(), if is_held => continue,
         };
         let (id, ended) = match ended {
             Some(Ok((id, finished))) => (id, Ok(finished)),
@@ -150,14 +196,16 @@ pub async fn roll_out<S: Swarm, R: Registry>(
             None if context.ledger.permission() == Permission::Refused => {
                 return queue.close(Held::Postponed);
             }
+            None if shut.is_some() => return RolledOut { shut, ..queue.close(Held::Postponed) },
             None => return queue.close(Held::Interrupted),
         };
-        let Some((turn, service, from, to)) = under_way.remove(&id) else { continue };
+        let Some(Begun { turn, service, from, to, .. }) = under_way.remove(&id) else { continue };
         let finished = ended.unwrap_or_else(|error| {
             // A fault of our own in one update: the others go on, and the report still names it.
             let cause = Cause::Internal { message: cause::words(&error.to_string()) };
             let outcome = Outcome::Failed { cause };
-            let finished = Finished { service, from, to, outcome, log: Vec::new(), took: Duration::ZERO };
+            let (log, took) = (Vec::new(), Duration::ZERO);
+            let finished = Finished { service, from, to, outcome, log, health: None, took };
             announce(&finished);
             finished
         });
@@ -177,10 +225,11 @@ async fn carry_out<S: Swarm, R: Registry>(
         image = update.to.tagged(),
         from = update.from.digest().map_or("no digest", |digest| digest.short()),
         to = update.to.digest().map_or("whatever the nodes have", |digest| digest.short()),
-        "updating"
+        "{}",
+        begin::words(&update)
     );
-    let mut log = Vec::new();
-    let work = update_one(&context, &look_out, &update, &mut log);
+    let mut words = LastWords::default();
+    let work = update_one(&context, &look_out, &update, &mut words);
     let outcome = tokio::select! {
         outcome = work => outcome,
         () = context.stop.cancelled() => Outcome::Interrupted,
@@ -190,7 +239,8 @@ async fn carry_out<S: Swarm, R: Registry>(
         from: update.from,
         to: update.to,
         outcome,
-        log,
+        log: words.log,
+        health: words.health,
         took: begun.elapsed(),
     };
     announce(&finished);
@@ -202,23 +252,16 @@ async fn update_one<S: Swarm, R: Registry>(
     context: &Context<S, R>,
     look_out: &Arc<LookOut>,
     update: &Update,
-    log: &mut Vec<String>,
+    words: &mut LastWords,
 ) -> Outcome {
-    let sent = match send::send(context, update).await {
-        Ok(sent) => sent,
+    let Beginning { mut machine, terms, sent } = match begin::begin(context, update).await {
+        Ok(beginning) => beginning,
         Err(outcome) => return outcome,
     };
-    let mut since = Instant::now();
-    let terms = Terms {
-        sent: Mark::of(sent.spec.facts()),
-        replaced: Mark::of(sent.replaced.facts()),
-        sent_at: since,
-        timeout: update.policy.timeout,
-        may_roll_back: update.policy.rollback_on_failure,
-    };
-    let mut machine = Machine::new(terms.clone());
+    let mut since = terms.sent_at;
     let mut place = look_out.place(&update.id);
     let mut progress = Progress::new(since);
+    let mut may_renew = update.credentials.is_some();
     loop {
         let snapshot = place.next(since).await;
         let had_failed = machine.cause().is_some();
@@ -228,15 +271,31 @@ async fn update_one<S: Swarm, R: Registry>(
             if let Some(cause) = machine.cause() {
                 context.remember_failure(update, cause);
             }
-            *log = last_lines(context, &terms.sent, &snapshot, &update.id).await;
+            *words = last_words::last_words(context, &terms.sent, &snapshot, &update.id).await;
         }
         match step {
-            Step::Wait => tell_news(&machine, &mut progress, update),
-            Step::Finish(outcome) => return outcome,
+            Step::Wait => {
+                if let Some(reason) =
+                    machine.waiting().and_then(|waiting| progress.news(waiting, Instant::now()))
+                {
+                    let mark = if machine.is_rolling_back() { &terms.replaced } else { &terms.sent };
+                    let words = last_words::of_unready(context, mark, &snapshot, &update.id).await;
+                    tell_news(&machine, &reason, words, update);
+                }
+            }
+            Step::Finish(outcome) => {
+                may_renew &= outcome.lacks_the_old_image();
+                if !may_renew || !send::renew_account(context, update, &terms).await {
+                    return outcome;
+                }
+                may_renew = false;
+                since = Instant::now();
+                machine.account_renewed(since);
+            }
             Step::RollBack => {
                 let cause = machine.cause().map(ToString::to_string).unwrap_or_default();
                 tracing::warn!(service = update.service, cause, "update failed, rolling back");
-                match roll_back(context, update, &sent, &terms).await {
+                match roll_back(context, update, sent.as_ref(), &terms).await {
                     TakenBack::Sent(by) => {
                         since = Instant::now();
                         machine.rollback_sent(by, since);
@@ -255,40 +314,32 @@ async fn update_one<S: Swarm, R: Registry>(
 async fn roll_back<S: Swarm, R>(
     context: &Context<S, R>,
     update: &Update,
-    sent: &Sent,
+    sent: Option<&Sent>,
     terms: &Terms,
 ) -> TakenBack {
-    send::take_back(context, update, sent, terms).await
-}
-
-/// Says why an update has to wait, when that is news.
-fn tell_news(machine: &Machine, progress: &mut Progress, update: &Update) {
-    if let Some(reason) = machine.waiting().and_then(|waiting| progress.news(waiting, Instant::now())) {
-        let doing = if machine.is_rolling_back() { "rolling back" } else { "updating" };
-        tracing::warn!(service = update.service, reason, "waiting while {doing}");
+    match sent {
+        Some(sent) => send::take_back(context, update, sent, terms).await,
+        // No rollback is rolled back, so the machine does not ask for it.
+        None => TakenBack::NotSent(Cause::Internal { message: "nothing to take back".to_owned() }),
     }
 }
 
-/// The last lines of the failed task's output: the best cause there is. Not having them is no failure.
-async fn last_lines<S: Swarm, R>(
-    context: &Context<S, R>,
-    sent: &Mark,
-    snapshot: &Snapshot,
-    id: &str,
-) -> Vec<String> {
-    let seen: Seen<'_> = snapshot.of(id);
-    let Some(task) = machine::failed_task(sent, &seen).filter(|task| !task.node_id.is_empty()) else {
-        return Vec::new();
-    };
-    let lines = context.swarm.task_log(&task.id, LOG_LINES).await.unwrap_or_default();
-    lines.iter().map(|line| cause::words(line)).collect()
+/// Says why an update has to wait.
+fn tell_news(machine: &Machine, reason: &str, health: Option<String>, update: &Update) {
+    let doing = if machine.is_rolling_back() { "rolling back" } else { "updating" };
+    let reason =
+        health.map_or(reason.to_owned(), |health| format!("{reason}; its health check says: {health}"));
+    tracing::warn!(service = update.service, reason, "waiting while {doing}");
 }
 
 fn announce(finished: &Finished) {
-    let Finished { service, outcome, log, took, .. } = finished;
+    let Finished { service, outcome, log, health, took, .. } = finished;
     let seconds = took.as_secs();
     if outcome.is_failure() {
         tracing::error!(service, seconds, "{outcome}");
+        if let Some(health) = health {
+            tracing::error!(service, "its health check's last output: {health}");
+        }
         for line in log {
             tracing::error!(service, "its last output: {line}");
         }

@@ -65,6 +65,11 @@ impl Outcome {
         }
     }
 
+    /// Whether a node could not get the image again that a rollback brought back.
+    pub(super) fn lacks_the_old_image(&self) -> bool {
+        matches!(self, Self::RollbackFailed { why: Cause::ImageNotFound { .. }, .. })
+    }
+
     /// One word or two for it, as logs, notification and metrics use it.
     pub fn name(&self) -> &'static str {
         match self {

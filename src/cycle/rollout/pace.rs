@@ -15,7 +15,7 @@
 //!
 //! What holds for every sequence of outcomes (`pace/any_sequence.rs`):
 //!
-//! - Never more updates are under way than there are workers.
+//! - Never more updates are under way than there are workers, unless an earlier run left more behind.
 //! - Until an image has succeeded once, at most `max(minimum of failures, initial width)` of its services
 //!   are exposed to it, failed and under way together. So many does a totally broken one get, then it stops.
 //! - A rollout that stays under the ratio, or under the minimum, goes on to its end.
@@ -90,7 +90,10 @@ impl Effect {
     fn of_cause(cause: &Cause) -> Self {
         match cause {
             // Nothing was sent, or a node was lost, for which the cluster guard waits.
-            Cause::Refused { .. } | Cause::Internal { .. } | Cause::NodeDown { .. } => Self::Setback,
+            Cause::Refused { .. }
+            | Cause::Internal { .. }
+            | Cause::NodeDown { .. }
+            | Cause::NodeLost { .. } => Self::Setback,
             cause => Self::Failure { blames_image: cause.blames_image() },
         }
     }
@@ -170,14 +173,27 @@ impl Pace {
         let limits = self.limits;
         let with_room = self.images.iter_mut().filter(|image| image.has_room(&limits));
         let image = with_room.min_by_key(|image| (image.in_flight, image.last_turn))?;
-        let (number, has_tasks) = image.pending.pop_front()?;
+        let (number, _) = image.pending.pop_front()?;
+        self.take_off(number);
+        Some(number)
+    }
+
+    /// Takes note that this update is under way already, as an earlier run began it: it takes its place whether there
+    /// is room or not. To be said before any [begins](Self::begin).
+    pub fn found_begun(&mut self, number: usize) {
+        self.images[self.places[number].0].pending.retain(|(pending, _)| *pending != number);
+        self.take_off(number);
+    }
+
+    fn take_off(&mut self, number: usize) {
+        let (image, has_tasks) = self.places[number];
+        let image = &mut self.images[image];
         self.turns += 1;
         self.in_flight += 1;
         image.last_turn = self.turns;
         image.begun += 1;
         image.in_flight += 1;
         image.exposed += usize::from(has_tasks);
-        Some(number)
     }
 
     /// Takes note of how an update ended. Returns the stop of its rollout, if that is the consequence.

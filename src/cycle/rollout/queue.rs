@@ -30,6 +30,19 @@ impl Queue {
         self.waiting.is_empty()
     }
 
+    /// The updates that an earlier run has begun, each with the number of its turn. They wait for nobody: they are
+    /// under way, and one that has failed must go back. They count in their image's rollout like all others.
+    pub(super) fn under_way(&mut self) -> Vec<(usize, Update)> {
+        let mut begun = Vec::new();
+        for (turn, waiting) in self.waiting.iter_mut().enumerate() {
+            if let Some(update) = waiting.take_if(|update| update.begun.is_some()) {
+                self.pace.found_begun(turn);
+                begun.push((turn, update));
+            }
+        }
+        begun
+    }
+
     /// The update that is to begin now, and the number of its turn.
     pub(super) fn begin(&mut self) -> Option<(usize, Update)> {
         let turn = self.pace.begin()?;
@@ -71,7 +84,7 @@ impl Queue {
             let Update { service, from, to, .. } = update?;
             Some(NotBegun { service, from, to, why: held(turn) })
         });
-        RolledOut { not_begun: not_begun.collect(), stopped, finished: self.finished }
+        RolledOut { not_begun: not_begun.collect(), stopped, finished: self.finished, shut: None }
     }
 
     fn stopped(&self, stop: &Stop) -> Option<StoppedRollout> {

@@ -82,7 +82,8 @@ pub(super) fn shut_down(task: Task) -> Task {
 pub(super) fn nodes_without(count: usize, away: &[&str]) -> Nodes {
     let node = |number: usize| {
         let id = format!("n{number}");
-        Node { is_ready: !away.contains(&id.as_str()), is_active: true, name: format!("node{number}"), id }
+        let (is_ready, name) = (!away.contains(&id.as_str()), format!("node{number}"));
+        Node { id, name, is_ready, is_active: true, manager: None }
     };
     (1..=count).map(node).collect()
 }

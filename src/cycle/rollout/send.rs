@@ -224,6 +224,7 @@ pub(super) async fn take_back<S: Swarm, R>(
     terms: &Terms,
 ) -> TakenBack {
     let mut attempts = Attempts::new(None);
+    let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
     // A rollback replaces the tasks anyway.
     let options = update.policy.rollback_options.without("force");
     let ids = match ids(context, &options, &mut attempts).await {
@@ -262,7 +263,7 @@ pub(super) async fn take_back<S: Swarm, R>(
             Err(error) => return TakenBack::NotSent(unfit(&error)),
         };
         let change = if is_swap { Change::Back(&service.spec) } else { Change::To(&spec) };
-        match context.swarm.update_service(&update.id, service.version, change, None).await {
+        match context.swarm.update_service(&update.id, service.version, change, auth.as_ref()).await {
             Ok(_) => return TakenBack::Sent(By::Gantry),
             Err(SwarmError::NotFound(_)) => return TakenBack::Over(Outcome::Removed),
             // There is no previous specification after all.
@@ -273,6 +274,42 @@ pub(super) async fn take_back<S: Swarm, R>(
                     return TakenBack::NotSent(not_sent(&error));
                 }
             }
+        }
+    }
+}
+
+/// Gives a service that is back at what it had the account of the update, with which its nodes may get the old
+/// image: the swarm keeps an account with each specification, and `rollback=previous` brings back an old
+/// one, whose password may be another by now (tried: what is sent along with it does not count). Tasks that
+/// run are not touched by that. Whether it was sent.
+pub(super) async fn renew_account<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+    terms: &Terms,
+) -> bool {
+    let Some(credentials) = &update.credentials else { return false };
+    let auth = credentials.registry_auth();
+    let mut attempts = Attempts::new(Some(PATIENCE));
+    loop {
+        context.beat();
+        let answer = match context.swarm.service(&update.id).await {
+            Ok(Some(service)) if terms.is_replaced(service.spec.facts()) => {
+                let change = Change::To(&service.spec);
+                context.swarm.update_service(&update.id, service.version, change, Some(&auth)).await
+            }
+            Ok(_) => return false,
+            Err(error) => Err(error),
+        };
+        let Err(error) = answer else {
+            tracing::warn!(
+                service = update.service,
+                "a node cannot get the old image with the account that came back with it; it is given that of \
+                 the update"
+            );
+            return true;
+        };
+        if attempts.again(error).await.is_err() {
+            return false;
         }
     }
 }

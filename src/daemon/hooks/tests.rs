@@ -131,8 +131,7 @@ async fn what_takes_too_long_is_ended_with_all_its_processes() {
         "(sleep 1000 | sleep 1000) & wait",
     ] {
         let begun = Instant::now();
-        let (group, result) =
-            run_and_look(command, Duration::from_millis(300), &CancellationToken::new()).await;
+        let (group, result) = run_and_look(command, Duration::from_secs(2), &CancellationToken::new()).await;
         assert!(matches!(result, Err(HookError::TimedOut { .. })), "{command}: {result:?}");
         assert_eq!(alive(&group), 0, "{command}");
         assert!(begun.elapsed() < Duration::from_secs(10), "{command}: {:?}", begun.elapsed());
@@ -153,16 +152,22 @@ async fn what_stays_behind_in_the_background_is_ended_and_not_waited_for() {
 
 #[tokio::test]
 async fn a_stop_ends_it() {
-    let stop = CancellationToken::new();
-    let (told, begun) = (stop.clone(), Instant::now());
-    tokio::spawn(async move {
-        sleep(Duration::from_millis(200)).await;
-        told.cancel();
-    });
-    let (group, result) = run_and_look("sleep 1000", Duration::from_secs(1000), &stop).await;
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    let command = format!("echo $$ >{0}.new; mv {0}.new {0}; sleep 1000", pid.display());
+    let (stop, mut told) = (CancellationToken::new(), Instant::now());
+    let run = hook(When::PreRun, &command, &[]).run(&stop);
+    let tell = async {
+        while !pid.exists() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        told = Instant::now();
+        stop.cancel();
+    };
+    let (result, ()) = tokio::join!(run, tell);
     assert!(matches!(result, Err(HookError::Stopped { .. })), "{result:?}");
-    assert_eq!(alive(&group), 0);
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(alive(std::fs::read_to_string(&pid).unwrap().trim()), 0);
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
 
     // What comes after the cycle has a moment, even when Gantry was told to stop before.
     let after = hook(When::PostRun, "sleep 0.1", &[]);

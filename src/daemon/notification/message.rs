@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::config::NotificationCondition;
 use crate::cycle::Report;
-use crate::cycle::rollout::Outcome;
+use crate::cycle::rollout::{Finished, Outcome};
 
 /// How many names stand in one line.
 const NAMES: usize = 30;
@@ -17,6 +17,9 @@ const LINES: usize = 15;
 
 /// How much of one cause is shown, in characters. The log has all of it.
 const CAUSE: usize = 300;
+
+/// For how many causes the last words of a task are shown, and how much of each line, in characters.
+const QUOTED: (usize, usize) = (2, 120);
 
 /// A notification, in the form that Apprise takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -105,13 +108,37 @@ fn failures(report: &Report) -> Vec<String> {
     let mut lines: Vec<(&String, Vec<&str>)> =
         by_cause.iter().map(|(cause, names)| (cause, names.clone())).collect();
     lines.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
+    let mut quoted = 0;
     let line = |(cause, names): (&String, Vec<&str>)| {
-        let shown: String = cause.chars().take(CAUSE).collect();
-        let dots = if shown.len() < cause.len() { "..." } else { "" };
-        format!("{}: {shown}{dots}", cut(&names, NAMES, ", ", "more"))
+        let mut line = format!("{}: {}", cut(&names, NAMES, ", ", "more"), shortened(cause, CAUSE));
+        let words =
+            report.finished.iter().find(|one| names.contains(&one.service.as_str()) && has_words(one));
+        if let Some(one) = words.filter(|_| quoted < QUOTED.0) {
+            quoted += 1;
+            line.push_str(&last_words(one));
+        }
+        line
     };
     let stopped = report.stopped.iter().map(ToString::to_string);
     stopped.chain(lines.into_iter().map(line)).collect()
+}
+
+fn has_words(one: &Finished) -> bool {
+    one.outcome.is_failure() && !(one.log.is_empty() && one.health.is_none())
+}
+
+/// What a failed task said last, a line each.
+fn last_words(one: &Finished) -> String {
+    let health = one.health.iter().map(|health| format!("health check: {health}"));
+    let lines = health.chain(one.log.iter().cloned());
+    lines.map(|line| format!("\n    {}", shortened(&line, QUOTED.1))).collect()
+}
+
+fn shortened(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// How the other updates ended, by image.
@@ -145,7 +172,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cycle::rollout::{By, Cause, Finished};
+    use crate::cycle::rollout::{By, Cause};
 
     fn finished(service: &str, outcome: Outcome) -> Finished {
         Finished {
@@ -154,6 +181,7 @@ mod tests {
             to: format!("registry.test/app:1@sha256:{}", "1".repeat(64)).parse().unwrap(),
             outcome,
             log: Vec::new(),
+            health: None,
             took: Duration::from_secs(1),
         }
     }
@@ -185,6 +213,25 @@ mod tests {
             ..Report::default()
         };
         insta::assert_snapshot!(shown(&report, Some("(production)")));
+    }
+
+    #[test]
+    fn what_failed_tasks_said_is_quoted_for_the_causes_that_matter_most() {
+        let failed = |service: &str, node: &str, lines: usize| Finished {
+            log: (0..lines).map(|n| format!("line {n} {}", "x".repeat(200))).collect(),
+            health: Some("connection refused".to_owned()),
+            ..finished(service, Outcome::RolledBack { by: By::Gantry, cause: unhealthy(node) })
+        };
+        let failures = vec![
+            failed("a", "node1", 10),
+            failed("b", "node1", 10),
+            failed("c", "node2", 3),
+            failed("d", "node3", 1),
+        ];
+        let report = Report { services: 4, finished: failures, ..Report::default() };
+        let text = shown(&report, None);
+        assert!(text.len() < 4000, "{} characters", text.len());
+        insta::assert_snapshot!(text);
     }
 
     #[test]

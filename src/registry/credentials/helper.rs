@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::config_file::HelperQuestion;
 use super::{Account, Credentials, CredentialsError, TOKEN_USERNAME, server_of_host};
@@ -96,8 +97,11 @@ impl Helpers {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A group of its own: many helpers are scripts, and what they have started ends with them.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
+        let group = Group::led_by(&child);
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let write = async {
             if let Some(mut stdin) = stdin {
@@ -107,6 +111,7 @@ impl Helpers {
         };
         let ((), stdout, stderr) = tokio::join!(write, read(stdout), read(stderr));
         let status = child.wait().await?;
+        group.over();
         Ok(Output { success: status.success(), stdout: stdout?, stderr: stderr? })
     }
 }
@@ -117,6 +122,30 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> 
         pipe.take(OUTPUT_LIMIT).read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
+}
+
+/// The processes of a helper that has not ended by itself: killed when this is dropped.
+#[derive(Debug)]
+struct Group(Option<Pid>);
+
+impl Group {
+    fn led_by(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    /// The helper has ended by itself. What it leaves behind (an agent that keeps a key) is meant to stay.
+    fn over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // An error says that there is nobody any more.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 struct Output {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::image::DOCKER_HUB;
@@ -19,6 +20,13 @@ pub const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";
 
 /// The name that a credential helper gives when the secret is an identity token.
 const TOKEN_USERNAME: &str = "<token>";
+
+/// What is escaped in forms and URLs: by the standard for forms, by JavaScript and Go, and by the cautious.
+const ESCAPED: [&AsciiSet; 3] = [
+    &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_'),
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~'),
+    NON_ALPHANUMERIC,
+];
 
 /// One account at one registry. `Debug` shows where it comes from, never what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,8 +121,13 @@ impl Credentials {
         if secret.is_empty() {
             return text.to_owned();
         }
-        let sent = STANDARD.encode(format!("{username}:{secret}"));
-        text.replace(&sent, "***").replace(secret, "***")
+        let header = STANDARD.encode(format!("{username}:{secret}"));
+        let escaped = ESCAPED.iter().flat_map(|set| {
+            let escaped = utf8_percent_encode(secret, set).to_string();
+            [escaped.replace("%20", "+"), escaped]
+        });
+        let forms = [header].into_iter().chain(escaped).chain([secret.to_owned()]);
+        forms.fold(text.to_owned(), |text, form| text.replace(&form, "***"))
     }
 }
 
@@ -199,6 +212,16 @@ mod tests {
             assert_eq!(credentials.redact("bad password hunter2!"), "bad password ***!");
             let sent = STANDARD.encode(format!("{}:hunter2", credentials.username().unwrap_or_default()));
             assert_eq!(credentials.redact(&format!("bad Basic {sent}!")), "bad Basic ***!");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_in_every_form_in_which_it_is_sent() {
+        let account = Account::IdentityToken { username: "u".to_owned(), token: Secret::new("~?> /+ß") };
+        let credentials = with(account);
+        for text in ["~?> /+ß", "%7E%3F%3E+%2F%2B%C3%9F", "~%3F%3E+%2F%2B%C3%9F", "%7E%3F%3E%20%2F%2B%C3%9F"]
+        {
+            assert_eq!(credentials.redact(&format!("bad {text}!")), "bad ***!", "{text}");
         }
     }
 

@@ -164,6 +164,15 @@ impl Swarm for Engine {
         Ok(log::lines(&answer))
     }
 
+    async fn health_output(&self, task: &str) -> Result<Option<String>, SwarmError> {
+        let listed = self.containers("label", &format!("com.docker.swarm.task.id={task}")).await?;
+        let Some(container) = listed.first() else { return Ok(None) };
+        let path = format!("/containers/{}/json", encode(&container.id));
+        let found: Option<ContainerJson> = self.find(path).await?;
+        let probes = found.and_then(|json| json.state.health).map(|health| health.log).unwrap_or_default();
+        Ok(probes.into_iter().next_back().map(|probe| probe.output))
+    }
+
     async fn config_object(&self, name: &str) -> Result<Option<ConfigObject>, SwarmError> {
         // Asked for by its name alone, the engine would also take the beginning of an id for one.
         let filters = any_of("name", &[name.to_owned()]);
@@ -339,6 +348,21 @@ struct ContainerJson {
 #[serde(rename_all = "PascalCase", default)]
 struct ContainerStateJson {
     status: String,
+    health: Option<HealthJson>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct HealthJson {
+    /// The last five probes, the latest one last.
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    log: Vec<ProbeJson>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ProbeJson {
+    output: String,
 }
 
 #[derive(Default, Deserialize)]

@@ -3,6 +3,8 @@
 mod accounts;
 mod daemon;
 mod failing;
+mod guarding;
+mod killed;
 mod looking;
 mod meanwhile;
 mod pacing;

@@ -10,7 +10,7 @@ use gantry::ledger::book::{self, Book};
 use gantry::ledger::by_hand;
 use gantry::ledger::entry::Verdict;
 use gantry::ledger::release::Target;
-use gantry::swarm::SwarmError;
+use gantry::swarm::{SwarmError, UpdateState};
 
 use super::{APP, Scene, outcome};
 use crate::fake::{Call, Fault, digest, millis, pinned, secs};
@@ -161,6 +161,8 @@ async fn an_older_digest_set_by_hand_stands_and_a_tag_that_goes_back_is_followed
     scene.swarm.now(|world| world.set_image("web", &pinned(APP, "old")));
     let report = scene.cycle().await;
     assert_eq!(why(&report, "web"), Some(Why::LeftByHand), "{report:?}");
+    let is_over = |swarm: &crate::fake::FakeSwarm| swarm.state_of("web") == Some(UpdateState::Completed);
+    scene.swarm.until("the end of the person's update", is_over).await;
     // The publisher takes the new image back: `other` goes back too.
     scene.registry.release(APP, "old");
     let report = scene.cycle().await;

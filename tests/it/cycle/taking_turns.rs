@@ -183,6 +183,23 @@ async fn answers_to_writes_that_are_lost_do_no_harm() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_could_not_be_given_back_is_given_back_after_the_next_cycle() {
+    let scene = slow(1, secs(5));
+    let context = scene.context();
+    let swarm = scene.swarm.clone();
+    tokio::spawn(async move {
+        swarm.until("the lease", |swarm| holder(swarm).is_some()).await;
+        let error = SwarmError::Unavailable("status 503".to_owned());
+        // The only write that is left to do.
+        swarm.fail(Call::UpdateConfig, None, 1, Fault::Error(error));
+    });
+    cycle::run(&context).await;
+    assert!(holder(&scene.swarm).is_some(), "it could not be given back");
+    let report = cycle::run(&context).await;
+    assert_eq!((report.up_to_date, holder(&scene.swarm)), (1, None), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_at_once_update_each_service_once() {
     let scene = Arc::new(slow(5, secs(10)));
     let all: Vec<_> = (0..4).map(|_| start(&scene)).collect();

@@ -94,19 +94,26 @@ impl FakeSwarm {
         target: Option<&str>,
         deed: impl FnOnce(&mut World) -> Result<T, SwarmError>,
     ) -> Result<T, SwarmError> {
-        let (latency, fault) = self.tell(|world| {
+        let (latency, fault, death) = self.tell(|world| {
             let now = world.now;
             world.script.calls.push((now, call));
             let name = target.map(|id| world.find(id).map_or(id, |service| service.plan.name()).to_owned());
-            (world.script.latency(call), world.script.fault(call, name.as_deref()))
+            (world.script.latency(call), world.script.fault(call, name.as_deref()), world.script.death())
         });
         sleep(latency).await;
+        if let Some(death) = death.as_ref().filter(|death| !death.is_done) {
+            death.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
         match fault {
             Some(Fault::Takes(time)) => sleep(time).await,
             Some(Fault::Hangs) => {
                 sleep(CALL_TIMEOUT).await;
                 let text = format!("no answer in {} s", CALL_TIMEOUT.as_secs());
                 return Err(SwarmError::Unavailable(text));
+            }
+            Some(Fault::Away(time)) => {
+                self.tell(|world| world.script.be_away(world.now, world.now + time));
             }
             _ => {}
         }
@@ -127,7 +134,7 @@ impl FakeSwarm {
                     | Call::RemoveContainer
                     | Call::RemoveImage
             );
-            if is_about_the_cluster && !world.node(&self.node).is_manager {
+            if is_about_the_cluster && !world.node(&self.node).is_manager() {
                 return Err(SwarmError::NotManager(NOT_A_MANAGER.to_owned()));
             }
             let name = target.map(|id| world.find(id).map_or(id, |service| service.plan.name()).to_owned());
@@ -136,6 +143,10 @@ impl FakeSwarm {
             }
             deed(world)
         })?;
+        if let Some(death) = death {
+            death.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
         match fault {
             Some(Fault::CutAfterwards) => Err(SwarmError::Unavailable("connection closed".to_owned())),
             _ => Ok(answer),
@@ -153,7 +164,7 @@ impl FakeSwarm {
                 }
                 let next =
                     [world.next_due(), world.script.next_outage(world.now)].into_iter().flatten().min();
-                (world.events.len(), next)
+                (world.event_count(), next)
             };
             if count > seen {
                 return Ok(count);
@@ -201,7 +212,7 @@ impl Swarm for FakeSwarm {
         self.request(Call::Engine, None, |world| {
             let node = world.node(&self.node);
             Ok(EngineView {
-                role: if node.is_manager { Role::Manager } else { Role::Worker },
+                role: if node.is_manager() { Role::Manager } else { Role::Worker },
                 node_id: node.node.id.clone(),
                 host_name: node.node.name.clone(),
                 version: "28.5.2".to_owned(),
@@ -217,6 +228,9 @@ impl Swarm for FakeSwarm {
             return Ok(Vec::new());
         }
         self.request(Call::Services, None, |world| {
+            if let Listing::Ids(ids) = listing {
+                world.script.most_named = world.script.most_named.max(ids.len());
+            }
             Ok(world.list(&listing)?.into_iter().map(|service| world.show(service, true)).collect())
         })
         .await
@@ -282,6 +296,14 @@ impl Swarm for FakeSwarm {
         .await
     }
 
+    async fn health_output(&self, task: &str) -> Result<Option<String>, SwarmError> {
+        self.request(Call::Containers, None, |world| {
+            let task = world.tasks.get(task).filter(|task| task.node == self.node.as_ref());
+            Ok(task.filter(|task| task.container.is_some()).and_then(|task| task.behaviour.health.clone()))
+        })
+        .await
+    }
+
     async fn config_object(&self, name: &str) -> Result<Option<ConfigObject>, SwarmError> {
         self.request(Call::Config, None, |world| Ok(world.configs.get(name).cloned())).await
     }
@@ -317,7 +339,7 @@ impl Swarm for FakeSwarm {
         }
         stream::unfold(At::Start, move |at| async move {
             let seen = match at {
-                At::Start => match self.request(Call::Changes, None, |world| Ok(world.events.len())).await {
+                At::Start => match self.request(Call::Changes, None, |world| Ok(world.event_count())).await {
                     Ok(seen) => seen,
                     Err(error) => return Some((Err(error), At::End)),
                 },

@@ -16,6 +16,8 @@ pub struct Behaviour {
     pub fate: Fate,
     /// What it writes to its log.
     pub log: Vec<String>,
+    /// What its health check says.
+    pub health: Option<String>,
     /// Why no node fits.
     pub unschedulable: Option<String>,
 }

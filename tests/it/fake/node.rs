@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use gantry::swarm::{Container, LocalImage, Node, SwarmError};
+use gantry::swarm::{Container, LocalImage, ManagerStatus, Node, SwarmError};
 use sha2::{Digest as _, Sha256};
 
 /// A node of the fake swarm.
 #[derive(Clone, Debug)]
 pub struct FakeNode {
     pub node: Node,
-    pub is_manager: bool,
     /// Tasks that were put here and have not ended.
     pub load: usize,
     pub images: Vec<LocalImage>,
@@ -25,12 +24,16 @@ impl FakeNode {
                 name: format!("node{number}"),
                 is_ready: true,
                 is_active: true,
+                manager: (number == 1).then_some(ManagerStatus { is_leader: true, is_reachable: true }),
             },
-            is_manager: number == 1,
             load: 0,
             images: Vec::new(),
             containers: BTreeMap::new(),
         }
+    }
+
+    pub fn is_manager(&self) -> bool {
+        self.node.manager.is_some()
     }
 
     /// An image by its id or one of its names.

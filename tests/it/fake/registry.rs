@@ -100,6 +100,11 @@ impl FakeRegistry {
         self.state().lookups.clone()
     }
 
+    /// Forgets the look-ups so far.
+    pub fn clear_log(&self) {
+        self.state().lookups.clear();
+    }
+
     /// How often this tag was looked up.
     pub fn lookups_of(&self, tagged: &str) -> usize {
         let wanted = key(tagged);

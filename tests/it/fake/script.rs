@@ -1,9 +1,11 @@
 //! What a test has scripted of the engine's failures, and what it is told of the requests.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry::swarm::{Spec, SwarmError};
+use tokio::sync::Notify;
 
 use super::world::{At, World};
 
@@ -43,6 +45,8 @@ pub enum Fault {
     Hangs,
     /// It takes longer.
     Takes(Duration),
+    /// It is not done, and from now on nothing is, for so long.
+    Away(Duration),
 }
 
 /// One request for an update, as it came.
@@ -66,6 +70,16 @@ impl Asked {
     }
 }
 
+/// Where its caller dies: at the request of this number, the first being 1.
+#[derive(Clone, Debug)]
+pub struct Death {
+    pub request: usize,
+    /// Whether the request is still done, though nobody reads the answer.
+    pub is_done: bool,
+    /// Told when it is so far.
+    pub reached: Arc<Notify>,
+}
+
 struct Rule {
     call: Call,
     service: Option<String>,
@@ -79,10 +93,15 @@ type Action = Box<dyn FnOnce(&mut World) + Send>;
 #[derive(Default)]
 pub struct Script {
     rules: Vec<Rule>,
+    /// By the request's number, the first being 0.
+    numbered: HashMap<usize, Fault>,
     before: Vec<(Call, Option<String>, Action)>,
     outages: Vec<(At, At)>,
     latencies: HashMap<Call, Duration>,
     latency: Duration,
+    pub death: Option<Death>,
+    /// The largest number of services that one listing named.
+    pub most_named: usize,
     pub calls: Vec<(At, Call)>,
     pub asked: Vec<Asked>,
 }
@@ -125,8 +144,29 @@ impl Script {
         self.latencies.get(&call).copied().unwrap_or(self.latency)
     }
 
-    /// The fault that this request meets. `target` is the service's name.
+    /// Whether the caller dies at the request that came last.
+    pub fn death(&mut self) -> Option<Death> {
+        let last = self.calls.len();
+        self.death.take_if(|death| death.request <= last)
+    }
+
+    pub fn forget(&mut self) {
+        self.calls.clear();
+        self.asked.clear();
+        self.numbered.clear();
+        self.outages.clear();
+        self.most_named = 0;
+    }
+
+    pub fn fail_at(&mut self, number: usize, fault: Fault) {
+        self.numbered.insert(number, fault);
+    }
+
+    /// The fault that the latest request meets. `target` is the service's name.
     pub fn fault(&mut self, call: Call, target: Option<&str>) -> Option<Fault> {
+        if let Some(fault) = self.numbered.remove(&(self.calls.len() - 1)) {
+            return Some(fault);
+        }
         let rule = self.rules.iter_mut().find(|rule| {
             rule.call == call
                 && rule.left > 0

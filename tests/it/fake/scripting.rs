@@ -1,12 +1,14 @@
 //! What tests say to a fake swarm: images, mishaps, other people's changes; and what they ask it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry::swarm::{ConfigObject, Service, Spec, SwarmError, TaskState, UpdateState};
+use tokio::sync::Notify;
 
 use super::handle::FakeSwarm;
 use super::image::{Behaviour, Fate};
-use super::script::{Asked, Call, Fault};
+use super::script::{Asked, Call, Death, Fault};
 use super::world::{Due, Timing, World};
 
 /// What tasks of one image do. Each word takes effect at once, for tasks that are made from then on.
@@ -92,6 +94,11 @@ impl ImageScript {
         self.set(|b| b.log = lines.iter().map(|&line| line.to_owned()).collect())
     }
 
+    /// What its health check says.
+    pub fn whose_health_check_says(self, output: &str) -> Self {
+        self.set(|b| b.health = Some(output.to_owned()))
+    }
+
     /// All this on one node only. Say it first.
     pub fn on_node(mut self, node: &str) -> Self {
         self.node = Some(node.to_owned());
@@ -137,6 +144,11 @@ impl FakeSwarm {
         self.tell(|world| world.script.heal());
     }
 
+    /// The request of this number goes wrong; the first one of all is 0.
+    pub fn fail_at(&self, number: usize, fault: Fault) {
+        self.tell(|world| world.script.fail_at(number, fault));
+    }
+
     /// Right before the next request of this kind about this service is done, somebody does this.
     pub fn before(&self, call: Call, service: &str, action: impl FnOnce(&mut World) + Send + 'static) {
         self.tell(|world| world.script.before(call, Some(service), Box::new(action)));
@@ -165,6 +177,17 @@ impl FakeSwarm {
     /// The engine cannot be reached for so long, starting then.
     pub fn be_away_after(&self, wait: Duration, outage: Duration) {
         self.tell(|world| world.script.be_away(world.now + wait, world.now + wait + outage));
+    }
+
+    /// Its caller dies at the request of this number from now, the first being 1. The request is still done if
+    /// `is_done`. What is returned is told when it is so far; the caller is then to be dropped.
+    pub fn dies_at(&self, request: usize, is_done: bool) -> Arc<Notify> {
+        let reached = Arc::new(Notify::new());
+        self.tell(|world| {
+            let request = world.script.calls.len() + request;
+            world.script.death = Some(Death { request, is_done, reached: reached.clone() });
+        });
+        reached
     }
 
     /// How long each request takes.
@@ -207,12 +230,18 @@ impl FakeSwarm {
         self.ask(|world| world.script.calls.clone())
     }
 
-    /// Forgets the requests so far.
+    /// Forgets the requests so far, with the faults that some of them were to meet, and the events.
     pub fn clear_log(&self) {
         self.tell(|world| {
-            world.script.calls.clear();
-            world.script.asked.clear();
+            world.script.forget();
+            world.forget_events();
         });
+    }
+
+    /// The largest number of services that one request named, since the log was cleared: how many were watched at
+    /// once.
+    pub fn most_watched(&self) -> usize {
+        self.ask(|world| world.script.most_named)
     }
 
     /// The service of that name, as the engine shows it; not a request.

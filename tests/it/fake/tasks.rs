@@ -369,7 +369,7 @@ impl World {
 impl FakeNode {
     /// Whether it satisfies constraints on host name and role; labels, it has none.
     pub(super) fn fits(&self, constraints: &[String]) -> bool {
-        let role = if self.is_manager { "manager" } else { "worker" };
+        let role = if self.is_manager() { "manager" } else { "worker" };
         constraints.iter().all(|constraint| {
             let (key, value, wanted) = match (constraint.split_once("=="), constraint.split_once("!=")) {
                 (Some((key, value)), _) => (key, value, true),

@@ -156,7 +156,9 @@ pub struct World {
     pub nodes: Vec<FakeNode>,
     pub images: Images,
     pub timing: Timing,
-    pub events: Vec<Event>,
+    events: Vec<Event>,
+    /// How many older events are forgotten.
+    forgotten: usize,
     pub script: Script,
     /// The swarm's configs, by name.
     pub configs: BTreeMap<String, ConfigObject>,
@@ -186,6 +188,7 @@ impl World {
             images: Images::default(),
             timing: Timing::default(),
             events: Vec::new(),
+            forgotten: 0,
             script: Script::default(),
             configs: BTreeMap::new(),
             clock_step: jiff::SignedDuration::ZERO,
@@ -272,6 +275,23 @@ impl World {
 
     pub(super) fn event(&mut self, kind: &'static str, action: &'static str, id: &str, attributes: Value) {
         self.events.push(Event { at: self.now, kind, action, id: id.to_owned(), attributes });
+    }
+
+    /// How many events there were so far.
+    pub fn event_count(&self) -> usize {
+        self.forgotten + self.events.len()
+    }
+
+    /// The events from the one of this number to before that one, those that are forgotten left out.
+    pub fn events_between(&self, from: usize, until: usize) -> &[Event] {
+        let index = |number: usize| number.saturating_sub(self.forgotten).min(self.events.len());
+        &self.events[index(from)..index(until)]
+    }
+
+    /// Forgets the events so far, so that a swarm that lives for long does not grow.
+    pub fn forget_events(&mut self) {
+        self.forgotten += self.events.len();
+        self.events.clear();
     }
 
     /// A changed service is written: its version rises, an event tells, the orchestrator looks at it.

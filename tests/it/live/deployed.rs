@@ -3,7 +3,7 @@
 use super::support::{Image, Line, Registry, Request, Service, Stage, wait};
 
 /// Gantry's image in the lab's registry, put there by `lab build`.
-fn own_image(stage: &Stage) -> String {
+pub(super) fn own_image(stage: &Stage) -> String {
     let registry = &stage.lab.registry;
     let path = "/v2/gantry/manifests/latest";
     let request = Request { method: "GET", path, ..Default::default() };

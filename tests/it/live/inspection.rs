@@ -1,12 +1,8 @@
 //! What is asked of registries, and what follows from their answers.
 
-use std::process::{Child, Command, Stdio};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::support::{Registry, Service, Stage, wait};
+use super::support::{Registry, Service, Stage};
 
 #[test]
 fn nothing_new_costs_one_head_per_group_and_changes_nothing() {
@@ -147,93 +143,4 @@ fn environment(stage: &Stage, task: &str) -> Vec<String> {
     let found = answers.find(|answer| answer.status == 200).unwrap().json();
     let variables: Vec<String> = serde_json::from_value(found["Config"]["Env"].clone()).unwrap();
     variables.into_iter().filter(|it| it.starts_with("PATH") || it.starts_with("VERSION")).collect()
-}
-
-/// A second registry, which wants an account: `puller`, with a password in which every alignment of its
-/// encoding has a character that the two alphabets of base64 write differently.
-struct PrivateRegistry {
-    host: String,
-    process: Child,
-}
-
-const PASSWORD: &str = "~?>~?>";
-const PASSWORD_FILE: &str = "puller:$2b$04$fWoMWs6DRAb8nlzwXmJHqOYsaHniAooiDmXe4WUt4PUkLiRceX/t6\n";
-
-impl PrivateRegistry {
-    fn start(stage: &Stage) -> Self {
-        let free = std::net::TcpListener::bind((stage.lab.host.as_str(), 0)).unwrap();
-        let host = free.local_addr().unwrap().to_string();
-        drop(free);
-        let accounts = stage.write("registry/accounts", PASSWORD_FILE);
-        let config = format!(
-            "version: 0.1\nlog: {{accesslog: {{disabled: true}}, level: error}}\n\
-             storage:\n  filesystem: {{rootdirectory: {}}}\n  maintenance: {{uploadpurging: {{enabled: false}}}}\n\
-             http: {{addr: \"{host}\"}}\nauth: {{htpasswd: {{realm: lab, path: {}}}}}\n",
-            stage.folder.path().join("registry/data").display(),
-            accounts.display()
-        );
-        let config = stage.write("registry/config.yml", &config);
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let private = Self { host, process: command.spawn().expect("Debian's package docker-registry") };
-        wait("private registry", 20, || private.registry().is_answering().then_some(()));
-        private
-    }
-
-    fn registry(&self) -> Registry {
-        Registry::authorized(&self.host, &format!("Basic {}", account(PASSWORD)))
-    }
-}
-
-impl Drop for PrivateRegistry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn account(password: &str) -> String {
-    STANDARD.encode(format!("puller:{password}"))
-}
-
-#[test]
-fn an_account_of_config_json_is_used_and_sent_along_to_the_nodes() {
-    let stage = Stage::new();
-    let private = PrivateRegistry::start(&stage);
-    let (lab, repository) = (Registry::at(&stage.lab.registry), stage.repository("private"));
-    let image = format!("{}/{repository}:latest", private.host);
-    let push = |version| {
-        stage.image("private", version, &[]);
-        lab.copy(&repository, "latest", &private.registry(), &repository, |_| ())
-    };
-    let config = |name: &str, password: &str| {
-        let config = json!({ "auths": { &private.host: { "auth": account(password) } } });
-        let file = stage.write(&format!("{name}/config.json"), &config.to_string());
-        file.parent().unwrap().display().to_string()
-    };
-    let (right, wrong) = (config("right", PASSWORD), config("wrong", "guess"));
-    // The swarm is told no account: the nodes have the first image, and cannot pull another one.
-    push("1");
-    for node in 1..=stage.lab.nodes {
-        let mut docker = stage.lab.docker_command(node);
-        let done = docker.args(["--config", &right, "pull", "--quiet", &image]).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-    let mut spec = unresolved(&image);
-    spec["Mode"] = json!({ "Global": {} });
-    let service = stage.post("private", spec).running();
-    let digest = push("2");
-
-    for (folder, cause) in [("", "without credentials"), (&wrong, "refuses access")] {
-        let run = stage.gantry().set("DOCKER_CONFIG", folder).run();
-        assert_eq!(run.code, Some(1), "{run}");
-        assert!(run.says(&["error: ", &service.name, "refuses access", cause]), "{run}");
-        assert_eq!(service.image(), image);
-        assert!(!run.to_string().contains("guess"), "{run}");
-    }
-
-    let run = stage.gantry().set("DOCKER_CONFIG", &right).run();
-    assert_eq!(run.outcome(&service), "updated", "{run}");
-    assert_eq!(service.running_images(), vec![format!("{image}@{digest}"); stage.lab.nodes]);
-    assert!(!run.to_string().contains(&account(PASSWORD)), "a password in the log: {run}");
 }

@@ -7,15 +7,22 @@
 //! ```
 //!
 //! Each test has services, images and labels of its own, so that many run side by side; those that stop an
-//! engine or the registry wait until they are alone ([`support::Stage::alone`]).
+//! engine or the registry wait until they are alone ([`support::Stage::alone`]), and the one that stops managers has a
+//! lab of its own ([`support::OwnLab`]).
 
 pub(crate) mod support;
 
+mod auth;
 mod daemon;
 mod deployed;
 mod failing;
+mod faults;
+mod guarding;
+mod hooks;
 mod inspection;
 mod jobs;
+mod killed;
+mod logs;
 mod meanwhile;
 mod options;
 mod outages;

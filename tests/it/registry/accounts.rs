@@ -292,6 +292,35 @@ async fn nonsense_from_a_token_server_is_named() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_repeated_at_the_end_of_long_words_is_not_cut_in_half() {
+    let secret = "correct-horse-battery-staple-correct-horse";
+    for before in (140..320).step_by(20) {
+        let said = format!(r#"{{"errors":[{{"message":"{}{secret} is wrong"}}]}}"#, "x".repeat(before));
+        let tokens = Server::start(move |_| Answer::json(403, said.clone())).await;
+        let server = bearer_registry(&tokens, Arc::default()).await;
+        let lookup = Lookup { credentials: Some(password("me", secret)), ..lookup(&server, "app") };
+        let error = registry().digest(&lookup).await.unwrap_err().to_string();
+        assert!(error.contains("xxx") && !error.contains("corr"), "{before}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_repeated_is_not_told_either() {
+    let tokens = token_server(300, anybody).await;
+    let challenge = format!(r#"Bearer realm="{}",service="s""#, tokens.url("/token"));
+    let server = Server::start(move |request| match request.header("authorization") {
+        "" => Answer::json(401, "{}").with("www-authenticate", &challenge),
+        sent => {
+            let words = format!(r#"Bearer realm="x",error="no",error_description="{sent} is wrong""#);
+            Answer::json(403, "{}").with("www-authenticate", &words)
+        }
+    })
+    .await;
+    let error = registry().digest(&lookup(&server, "app")).await.unwrap_err().to_string();
+    assert!(error.contains("*** is wrong") && !error.contains("token-1"), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_repeats_what_it_was_sent_gives_nothing_away() {
     // Only what is not asked by HEAD has a body.
     for (status, challenge) in

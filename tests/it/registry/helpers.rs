@@ -174,17 +174,50 @@ async fn a_hanging_helper_is_killed_after_its_time() {
     let error = keyring.find("r", None).await.unwrap_err().to_string();
     assert!(error.contains("no answer within 0.5 s"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
-    let pid = std::fs::read_to_string(machine.path("pid")).unwrap();
-    let process = Path::new("/proc").join(pid.trim());
+    ends(&machine, "pid").await;
+}
+
+#[tokio::test]
+async fn what_a_hanging_helper_has_started_is_killed_with_it() {
+    let machine = Machine::new()
+        .home(r#"{"credsStore":"bad"}"#)
+        .helper("bad", r#"(sleep 61; :) & echo $! > "$DIR/child"; echo $$ > "$DIR/pid"; wait"#);
+    let limit = Duration::from_secs(1);
+    let keyring = Keyring::open(&Sources { helper_limit: limit, ..machine.sources() }).unwrap();
+    let error = keyring.find("r", None).await.unwrap_err().to_string();
+    assert!(error.contains("no answer within 1 s"), "{error}");
+    ends(&machine, "pid").await;
+    ends(&machine, "child").await;
+}
+
+#[tokio::test]
+async fn what_a_helper_that_answers_leaves_behind_is_left_alone() {
+    let machine = Machine::new().home(r#"{"credsStore":"good"}"#).helper(
+        "good",
+        r#"sleep 62 </dev/null >/dev/null 2>&1 & echo $! > "$DIR/agent"; cat >/dev/null; echo '{"Username":"u","Secret":"p"}'"#,
+    );
+    assert_eq!(shown(machine.open().find("r", None).await), "u:p at r");
+    let agent = std::fs::read_to_string(machine.path("agent")).unwrap();
+    assert!(is_running(agent.trim()));
+    assert!(std::process::Command::new("kill").arg(agent.trim()).status().unwrap().success());
+}
+
+/// Whether a process is there and not dead and only not yet collected.
+fn is_running(pid: &str) -> bool {
+    let state = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
+    !state.is_empty() && !state.contains(") Z ")
+}
+
+/// Waits for the end of the process whose id is in a file.
+async fn ends(machine: &Machine, file: &str) {
+    let pid = std::fs::read_to_string(machine.path(file)).unwrap();
     for _ in 0..50 {
-        let state = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
-        // Gone, or dead and not yet collected.
-        if state.is_empty() || state.contains(") Z ") {
+        if !is_running(pid.trim()) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("the helper still runs");
+    panic!("the process in {file} still runs");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use gantry::registry::{
 use gantry::secret::Secret;
 
 use crate::support::http::{Answer, Server};
+use crate::support::sha256;
 
 mod accounts;
 mod answers;
@@ -29,7 +30,7 @@ const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef012
 fn limits() -> Limits {
     Limits {
         connect: Duration::from_secs(2),
-        request: Duration::from_millis(500),
+        request: Duration::from_secs(3),
         total: Duration::from_secs(20),
         backoff: Duration::from_millis(10),
         ..Limits::default()
@@ -79,15 +80,4 @@ fn known() -> Answer {
 
 fn digest() -> Digest {
     DIGEST.parse().unwrap()
-}
-
-fn sha256(body: &str) -> Digest {
-    use sha2::Digest as _;
-    use std::fmt::Write as _;
-    let hash = sha2::Sha256::digest(body.as_bytes());
-    let hex = hash.iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap();
-        hex
-    });
-    format!("sha256:{hex}").parse().unwrap()
 }

@@ -84,16 +84,16 @@ async fn a_registry_that_limits_our_rate_is_left_alone_for_a_while() {
 #[tokio::test]
 async fn a_hanging_registry_costs_its_time_out_and_soon_nothing_at_all() {
     let server = Server::start_slow(|_| std::future::pending()).await;
-    let registry = registry_with(Limits { request: Duration::from_millis(100), ..limits() });
+    let registry = registry_with(Limits { request: Duration::from_millis(300), ..limits() });
     let started = Instant::now();
     for image in ["a", "b", "c"] {
         let error = registry.digest(&lookup(&server, image)).await.unwrap_err();
-        assert_unreachable(&error, "no answer within 100ms");
+        assert_unreachable(&error, "no answer within 300ms");
     }
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(15));
     let asked = server.take().len();
     assert_eq!(asked, 9);
-    assert_unreachable(&registry.digest(&lookup(&server, "d")).await.unwrap_err(), "no answer within 100ms");
+    assert_unreachable(&registry.digest(&lookup(&server, "d")).await.unwrap_err(), "no answer within 300ms");
     assert!(server.take().is_empty());
 }
 

@@ -90,7 +90,7 @@ impl Answer {
     }
 }
 
-/// A server on a free port of 127.0.0.1. It ends with the test's runtime.
+/// A server, on a free port of 127.0.0.1 as a rule. It ends with the test's runtime.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -114,7 +114,7 @@ impl Server {
         A: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
-        Self::serve(answer, None).await
+        Self::serve("127.0.0.1:0", answer, None).await
     }
 
     /// As [`Self::start`], with TLS.
@@ -122,8 +122,16 @@ impl Server {
     where
         A: Fn(&Request) -> Answer + Send + Sync + 'static,
     {
-        Self::serve(move |request| std::future::ready(answer(&request)), Some(TlsAcceptor::from(config)))
-            .await
+        Self::start_at("127.0.0.1:0", Some(config), answer).await
+    }
+
+    /// As [`Self::start`], at this address and perhaps with TLS.
+    pub(crate) async fn start_at<A>(address: &str, tls: Option<Arc<rustls::ServerConfig>>, answer: A) -> Self
+    where
+        A: Fn(&Request) -> Answer + Send + Sync + 'static,
+    {
+        let answer = move |request| std::future::ready(answer(&request));
+        Self::serve(address, answer, tls.map(TlsAcceptor::from)).await
     }
 
     /// A server that reads what comes and answers `bytes`, whatever that is.
@@ -145,12 +153,12 @@ impl Server {
         Self { address, scheme: "http", requests: Arc::default(), connections: Arc::default() }
     }
 
-    async fn serve<A, F>(answer: A, tls: Option<TlsAcceptor>) -> Self
+    async fn serve<A, F>(address: &str, answer: A, tls: Option<TlsAcceptor>) -> Self
     where
         A: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let server = Self {
             address: listener.local_addr().unwrap(),

@@ -165,7 +165,7 @@ fn an_image_is_blamed_for_what_is_its_fault_and_in_doubt_not() {
         (Cause::Unhealthy { node: node() }, true),
         (Cause::OutOfMemory { node: node(), limit: 1 }, true),
         (Cause::NotRunning { running: 0, desired: 1 }, true),
-        (Cause::Stopped { message: message() }, true),
+        (Cause::Stopped { message: message() }, false),
         (timed_out(true), true),
         (timed_out(false), false),
         (no_node("no suitable node (unsupported platform on 3 nodes)"), true),
@@ -181,6 +181,9 @@ fn an_image_is_blamed_for_what_is_its_fault_and_in_doubt_not() {
         ),
         (Cause::ImageNotFound { node: node(), error: "No such image: app:1".to_owned() }, false),
         (Cause::NodeDown { node: node() }, false),
+        (failed("task: non-zero exit (255)"), true),
+        (failed("task: non-zero exit (255)").with_lost(&[node()].into()), false),
+        (failed("task: non-zero exit (255)").with_lost(&["node2".to_owned()].into()), true),
         (Cause::Refused { message: message() }, false),
         (Cause::Internal { message: message() }, false),
     ] {

@@ -521,3 +521,36 @@ fn a_global_service_whose_tasks_end_for_good_has_failed_also_in_its_rollback() {
     let outcome = update.end(62, &asked_back("rollback_completed"), &ended(OLD));
     assert!(matches!(outcome, Outcome::RollbackFailed { .. }), "{outcome}");
 }
+
+#[test]
+fn a_task_that_failed_with_its_node_does_not_blame_the_image() {
+    let mut update = Watching::begin();
+    update.wait(1, &new("updating"), &two(NEW));
+    update.nodes = nodes_without(3, &["n1"]);
+    update.wait(20, &new("updating"), &two(NEW));
+    // The node is back, and says so of all that it ran.
+    update.nodes = nodes();
+    let cause = update.fail(60, &new("paused"), &[crash(NEW), task("a", OLD, 2)]);
+    assert!(matches!(&cause, Cause::NodeLost { node, .. } if node == "node1"), "{cause}");
+    assert!(!cause.blames_image());
+}
+
+#[test]
+fn an_update_without_a_time_limit_may_stand_still_for_an_hour_or_twice_its_longest_step() {
+    let stuck = [in_state(task("a", NEW, 1), TaskState::Starting), task("b", OLD, 2)];
+    let moved = [task("a", NEW, 1), in_state(task("b", NEW, 2), TaskState::Starting)];
+    let mut update = Watching::begin();
+    update.wait(10, &new("updating"), &stuck);
+    update.wait(3_600, &new("updating"), &stuck);
+    update.wait(3_609, &new("updating"), &moved);
+    update.wait(7_208, &new("updating"), &moved);
+    let cause = update.fail(7_209, &new("updating"), &moved).to_string();
+    assert!(
+        cause.starts_with("timed out after 3600 s while making no progress: starting on node1"),
+        "{cause}"
+    );
+    let stuck = [in_state(task("a", OLD, 1), TaskState::Starting)];
+    update.wait(7_210, &asked_back("rollback_started"), &stuck);
+    let end = update.end(10_810, &asked_back("rollback_started"), &stuck);
+    assert!(matches!(end, Outcome::RollbackFailed { .. }), "{end}");
+}

@@ -74,7 +74,7 @@ fn crashed(image: &str) -> Vec<Task> {
 }
 
 fn nodes() -> Nodes {
-    let node = Node { id: "n1".into(), name: "node1".into(), is_ready: true, is_active: true };
+    let node = Node { id: "n1".into(), name: "node1".into(), is_ready: true, is_active: true, manager: None };
     [node].into_iter().collect()
 }
 
@@ -226,6 +226,30 @@ fn a_paused_rollback_is_a_failed_one() {
         ],
     );
     assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
+}
+
+#[test]
+fn a_failed_rollback_is_judged_again_when_its_service_was_given_another_account() {
+    let start = Instant::now();
+    let mut machine = machine(None, true, start);
+    let look = |machine: &mut Machine, second, view: &View| {
+        let seen = Seen { service: Some(&view.service()), tasks: &view.tasks, nodes: &nodes() };
+        machine.step(&seen, start + Duration::from_secs(second))
+    };
+    assert_eq!(look(&mut machine, 1, &view(NEW, Some("paused"), crashed(NEW))), Step::RollBack);
+    machine.rollback_sent(By::Gantry, start);
+    let ended = view(OLD, Some("rollback_completed"), crashed(OLD));
+    assert_eq!(look(&mut machine, 2, &ended), Step::Wait);
+    let step = look(&mut machine, 60, &ended);
+    assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
+
+    machine.account_renewed(start + Duration::from_secs(61));
+    // The swarm says nothing of a change of the account alone.
+    assert_eq!(look(&mut machine, 61, &view(OLD, None, crashed(OLD))), Step::Wait);
+    let runs = view(OLD, None, both(crashed(OLD), running(OLD)));
+    assert_eq!(look(&mut machine, 62, &runs), Step::Wait);
+    let step = look(&mut machine, 70, &runs);
+    assert_finish(&step, |outcome| matches!(outcome, Outcome::RolledBack { by: By::Gantry, .. }));
 }
 
 #[test]

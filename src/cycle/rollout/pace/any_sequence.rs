@@ -246,4 +246,37 @@ proptest! {
         let wide = roll_out_in_rounds(Limits { initial: workers, ..limits }, &fates);
         prop_assert_eq!(wide.rounds, ideal);
     }
+
+    /// What an earlier run left under way counts like what this one began: a broken image gets no more services
+    /// than were exposed to it already, or than it would have got anyway.
+    #[test]
+    fn what_was_begun_before_counts(
+        limits in limits(),
+        services in 1..200_usize,
+        found in vec(any::<Index>(), 0..60),
+        picks in vec(any::<Index>(), 1..50),
+    ) {
+        let fates: Vec<Fate> = all_of(0, services, BAD).collect();
+        let mut pace = pace(limits, &fates);
+        let found: std::collections::BTreeSet<usize> = found.iter().map(|index| index.index(services)).collect();
+        found.iter().for_each(|number| pace.found_begun(*number));
+        let mut under_way: Vec<usize> = found.iter().copied().collect();
+        let mut picks = picks.iter().cycle();
+        let mut begun = found.len();
+        loop {
+            while let Some(number) = pace.begin() {
+                prop_assert!(!under_way.contains(&number) && !found.contains(&number), "{} began twice", number);
+                under_way.push(number);
+                begun += 1;
+                prop_assert!(under_way.len() <= limits.workers);
+            }
+            if under_way.is_empty() {
+                break;
+            }
+            let number = under_way.swap_remove(picks.next().map_or(0, |pick| pick.index(under_way.len())));
+            pace.end(number, BAD);
+        }
+        prop_assert!(begun <= found.len().max(limits.min_failures.max(limits.initial)), "{begun}");
+        prop_assert_eq!(begun.min(limits.min_failures), services.min(limits.min_failures));
+    }
 }

@@ -108,12 +108,12 @@ pub(super) fn task(world: &World, task: &FakeTask) -> String {
 }
 
 pub(super) fn node(node: &FakeNode) -> Value {
-    json!({
+    let mut shown = json!({
         "ID": node.node.id,
         "Version": {"Index": 10},
         "Spec": {
             "Labels": {},
-            "Role": if node.is_manager { "manager" } else { "worker" },
+            "Role": if node.is_manager() { "manager" } else { "worker" },
             "Availability": if node.node.is_active { "active" } else { "drain" },
         },
         "Description": {
@@ -123,7 +123,16 @@ pub(super) fn node(node: &FakeNode) -> Value {
             "Engine": {"EngineVersion": "28.5.2"},
         },
         "Status": {"State": if node.node.is_ready { "ready" } else { "down" }, "Addr": "198.18.0.11"},
-    })
+    });
+    if let Some(manager) = node.node.manager {
+        let reachability = if manager.is_reachable { "reachable" } else { "unreachable" };
+        shown["ManagerStatus"] = json!({"Reachability": reachability, "Addr": "198.18.0.11:2377"});
+        // The engine says nothing of it where it is not so.
+        if manager.is_leader {
+            shown["ManagerStatus"]["Leader"] = true.into();
+        }
+    }
+    shown
 }
 
 pub(super) fn info(world: &World, node: &FakeNode) -> Value {
@@ -147,7 +156,7 @@ pub(super) fn info(world: &World, node: &FakeNode) -> Value {
         "Swarm": {
             "NodeID": node.node.id,
             "LocalNodeState": "active",
-            "ControlAvailable": node.is_manager,
+            "ControlAvailable": node.is_manager(),
             "Nodes": world.nodes.len(),
             "Managers": 1,
         },

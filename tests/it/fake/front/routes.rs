@@ -170,7 +170,7 @@ async fn log(swarm: &FakeSwarm, target: &Target, id: &str) -> Result<Response<Bo
 async fn events(swarm: &FakeSwarm, target: &Target) -> Result<Response<Body>, SwarmError> {
     let kinds: Vec<String> =
         target.filters()?.into_iter().filter(|(key, _)| key == "type").map(|(_, value)| value).collect();
-    let seen = swarm.request(Call::Changes, None, |world| Ok(world.events.len())).await?;
+    let seen = swarm.request(Call::Changes, None, |world| Ok(world.event_count())).await?;
     let chunks = stream::unfold((swarm.clone(), seen, kinds), |(swarm, mut seen, kinds)| async move {
         loop {
             let until = match swarm.next_event(seen).await {
@@ -181,7 +181,7 @@ async fn events(swarm: &FakeSwarm, target: &Target) -> Result<Response<Body>, Sw
                 }
             };
             let text: String = swarm.ask(|world| {
-                let new = world.events[seen..until].iter();
+                let new = world.events_between(seen, until).iter();
                 let wanted = new.filter(|event| kinds.is_empty() || kinds.iter().any(|k| k == event.kind));
                 wanted.map(|event| render::event(world, event)).collect()
             });

@@ -11,6 +11,11 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    /// Elsewhere.
+    pub(crate) fn none() -> Self {
+        Self { _locks: Vec::new() }
+    }
+
     /// Beside others.
     pub(crate) fn shared() -> Self {
         let _turn = locked("turn");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ const CYCLE_SECONDS: u64 = 120;
 #[derive(Clone)]
 pub(crate) struct Gantry {
     variables: BTreeMap<String, String>,
+    mounts: Option<String>,
 }
 
 /// One line of the log.
@@ -42,11 +43,17 @@ pub(crate) struct Run {
 
 impl Gantry {
     pub(crate) fn new() -> Self {
-        Self { variables: BTreeMap::new() }
+        Self { variables: BTreeMap::new(), mounts: None }
     }
 
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The same in a mount namespace of its own, in which this shell script has made its mounts before.
+    pub(crate) fn with_mounts(mut self, script: &str) -> Self {
+        self.mounts = Some(script.to_owned());
         self
     }
 
@@ -56,10 +63,29 @@ impl Gantry {
         self.start().end(CYCLE_SECONDS)
     }
 
+    /// Runs it to its end, and returns what it wrote, byte by byte.
+    pub(crate) fn output(&self) -> Output {
+        self.command().output().unwrap()
+    }
+
+    fn command(&self) -> Command {
+        let program = env!("CARGO_BIN_EXE_gantry");
+        let mut command = match &self.mounts {
+            None => Command::new(program),
+            Some(script) => {
+                let mut command = Command::new("/usr/bin/unshare");
+                let script = format!("{script}\nexec \"$0\"");
+                command.args(["--mount", "--propagation", "private", "/bin/sh", "-euc", &script, program]);
+                command
+            }
+        };
+        command.env_clear().envs(&self.variables).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    }
+
     /// Starts it.
     pub(crate) fn start(&self) -> Daemon {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
-        command.env_clear().envs(&self.variables).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut command = self.command();
         let mut child = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let output = BufReader::new(child.stdout.take().unwrap());

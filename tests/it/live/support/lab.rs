@@ -27,6 +27,41 @@ pub(crate) struct Lab {
     pub(crate) registry_log: PathBuf,
     /// This machine's address as the nodes see it.
     pub(crate) host: String,
+    /// Where its nodes keep their data.
+    pub(crate) folder: PathBuf,
+    /// What its program is to find in its environment, beside what the test has.
+    environment: Vec<(&'static str, String)>,
+}
+
+/// A lab of a test's own, for one that takes managers away. Removed when dropped.
+pub(crate) struct OwnLab(pub(crate) &'static Lab);
+
+impl OwnLab {
+    /// Starts a lab of three nodes, all of them managers, beside the one that the tests share.
+    pub(crate) fn of_managers() -> Self {
+        let shared = Lab::get();
+        let name = std::env::var("GANTRY_LAB_NAME").unwrap_or_default();
+        // No folder: the test's environment names that of the shared lab.
+        let environment = vec![("GANTRY_LAB_NAME", format!("{name}-m")), ("GANTRY_LAB_DIR", String::new())];
+        let call = |arguments: &[&str]| {
+            let mut command = Command::new(&shared.program);
+            command.args(arguments).envs(environment.clone());
+            succeed(&mut command, &format!("lab {}", arguments.join(" ")))
+        };
+        call(&["up", "--nodes", "3", "--managers", "3"]);
+        let variables = call(&["env"]);
+        let get = |name: &str| {
+            let line = variables.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
+            line.unwrap_or_else(|| panic!("no {name} in:\n{variables}")).to_owned()
+        };
+        Self(Box::leak(Box::new(Lab::from(get, environment))))
+    }
+}
+
+impl Drop for OwnLab {
+    fn drop(&mut self) {
+        self.0.run(&["down"]);
+    }
 }
 
 impl Lab {
@@ -42,15 +77,7 @@ impl Lab {
                     )
                 })
             };
-            let lab = Self {
-                program: get("GANTRY_LAB"),
-                docker: get("GANTRY_LAB_DOCKER"),
-                sockets: get("GANTRY_LAB_SOCKETS").into(),
-                nodes: get("GANTRY_LAB_NODES").parse().unwrap(),
-                registry: get("GANTRY_LAB_REGISTRY"),
-                registry_log: get("GANTRY_LAB_REGISTRY_LOG").into(),
-                host: get("GANTRY_LAB_HOST"),
-            };
+            let lab = Self::from(get, Vec::new());
             assert!(
                 lab.nodes >= 3,
                 "The live tests need a lab of three nodes: run `tests/lab/lab up --nodes 3`."
@@ -65,6 +92,20 @@ impl Lab {
         })
     }
 
+    fn from(get: impl Fn(&str) -> String, environment: Vec<(&'static str, String)>) -> Self {
+        Self {
+            program: get("GANTRY_LAB"),
+            docker: get("GANTRY_LAB_DOCKER"),
+            sockets: get("GANTRY_LAB_SOCKETS").into(),
+            nodes: get("GANTRY_LAB_NODES").parse().unwrap(),
+            registry: get("GANTRY_LAB_REGISTRY"),
+            registry_log: get("GANTRY_LAB_REGISTRY_LOG").into(),
+            host: get("GANTRY_LAB_HOST"),
+            folder: get("GANTRY_LAB_DIR").into(),
+            environment,
+        }
+    }
+
     /// The socket of a node's engine, the first being 1.
     pub(crate) fn socket(&self, node: usize) -> PathBuf {
         self.sockets.join(format!("node{node}.sock"))
@@ -77,6 +118,7 @@ impl Lab {
     /// Runs the lab's own program.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(&self.program);
+        command.envs(self.environment.clone());
         succeed(command.args(arguments), &format!("lab {}", arguments.join(" ")))
     }
 

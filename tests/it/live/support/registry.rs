@@ -17,6 +17,17 @@ const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// The type of an index.
 const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
+/// The digest of some bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    use std::fmt::Write as _;
+    let mut digest = "sha256:".to_owned();
+    for byte in sha2::Sha256::digest(bytes) {
+        write!(digest, "{byte:02x}").unwrap();
+    }
+    digest
+}
+
 impl Registry {
     pub(crate) fn at(host: &str) -> Self {
         Self { host: host.to_owned(), authorization: None }
@@ -72,12 +83,7 @@ impl Registry {
 
     /// Stores a blob and returns its digest.
     pub(crate) fn put_blob(&self, repository: &str, blob: &[u8]) -> String {
-        use sha2::Digest as _;
-        use std::fmt::Write as _;
-        let mut digest = "sha256:".to_owned();
-        for byte in sha2::Sha256::digest(blob) {
-            write!(digest, "{byte:02x}").unwrap();
-        }
+        let digest = sha256(blob);
         let begun = self.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), None, &[]).good();
         let location = begun.header("Location").unwrap();
         let path = location.split_once("://").map_or(location, |(_, rest)| &rest[rest.find('/').unwrap()..]);

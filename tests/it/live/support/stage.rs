@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::lab::PROBE_INTERVAL;
-use super::{Claim, Gantry, Lab, Run, Service};
+use super::{Claim, Gantry, Lab, OwnLab, Run, Service};
 
 /// One test's part of the swarm.
 pub(crate) struct Stage {
@@ -74,6 +74,13 @@ impl Stage {
     /// A stage on which images are removed.
     pub(crate) fn cleaning() -> Self {
         Self::with(Claim::cleaning())
+    }
+
+    /// The only stage of a lab that belongs to the test.
+    pub(crate) fn on(own: &OwnLab) -> Self {
+        let mut stage = Self::with(Claim::none());
+        stage.lab = own.0;
+        stage
     }
 
     fn with(claim: Claim) -> Self {

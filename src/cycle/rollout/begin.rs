@@ -1,0 +1,53 @@
+//! How an update begins: it is sent now, or it is under way already.
+
+use tokio::time::Instant;
+
+use super::machine::{Machine, Mark, Terms};
+use super::outcome::Outcome;
+use super::send::{self, Sent};
+use crate::cycle::Context;
+use crate::cycle::plan::Update;
+use crate::cycle::resume::Begun;
+use crate::swarm::Swarm;
+
+/// An update that is to be watched from now on.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) machine: Machine,
+    pub(super) terms: Terms,
+    /// What can be taken back; nothing of a rollback.
+    pub(super) sent: Option<Sent>,
+}
+
+/// Sends an update that is not under way yet. An outcome instead means that there is nothing to watch.
+pub(super) async fn begin<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+) -> Result<Beginning, Outcome> {
+    let sent = match update.begun.as_deref() {
+        Some(Begun::Rollback { by, failed, restored, message }) => {
+            let terms = terms(update, failed.clone(), restored.clone());
+            let machine = Machine::rolling_back(terms.clone(), *by, message.clone());
+            return Ok(Beginning { machine, terms, sent: None });
+        }
+        Some(Begun::Update { replaced, spec }) => Sent { replaced: replaced.clone(), spec: spec.clone() },
+        None => send::send(context, update).await?,
+    };
+    let terms = terms(update, Mark::of(sent.spec.facts()), Mark::of(sent.replaced.facts()));
+    Ok(Beginning { machine: Machine::new(terms.clone()), terms, sent: Some(sent) })
+}
+
+/// The time limit counts from now on also for what was begun earlier: when that was, only the engine's clock knows.
+fn terms(update: &Update, sent: Mark, replaced: Mark) -> Terms {
+    let (timeout, may_roll_back) = (update.policy.timeout, update.policy.rollback_on_failure);
+    Terms { sent, replaced, sent_at: Instant::now(), timeout, may_roll_back }
+}
+
+/// What is said when it begins.
+pub(super) fn words(update: &Update) -> &'static str {
+    match update.begun.as_deref() {
+        None => "updating",
+        Some(Begun::Update { .. }) => "found an update under way, watching it to its end",
+        Some(Begun::Rollback { .. }) => "found a rollback under way, watching it to its end",
+    }
+}
