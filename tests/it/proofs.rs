@@ -60,7 +60,7 @@ fn wrong(chapter: &str, known: &BTreeSet<String>, is_elsewhere: bool) -> Vec<Str
         }
         for proof in proofs {
             match place(&proof) {
-                Some((text, test)) if has_test(&text, test) => {
+                Some((text, called)) if has_test(&text, called) => {
                     if !is_elsewhere && !text.contains(&name) {
                         wrong.push(format!("{proof}: its file does not speak of {name}"));
                     }

@@ -27,11 +27,11 @@ async fn pauses(scene: Scene, begin: fn(&mut World), end: fn(&mut World), seen_a
     scene.swarm.later(secs(100), end);
     let report = scene.cycle().await;
     assert_eq!((report.updated().count(), report.postponed.as_ref()), (30, None), "{}", report.summary());
-    let begun: Vec<Duration> = scene.swarm.update_log().iter().map(|asked| asked.at).collect();
+    let sent: Vec<Duration> = scene.swarm.update_log().iter().map(|asked| asked.at).collect();
     let between =
-        |from: Duration, until: Duration| begun.iter().filter(|at| (from..until).contains(*at)).count();
-    assert!(between(secs(0), secs(20)) > 0 && between(secs(100), secs(9999)) > 10, "{begun:?}");
-    assert_eq!(between(secs(20) + seen_after, secs(100)), 0, "{begun:?}");
+        |from: Duration, until: Duration| sent.iter().filter(|at| (from..until).contains(*at)).count();
+    assert!(between(secs(0), secs(20)) > 0 && between(secs(100), secs(9999)) > 10, "{sent:?}");
+    assert_eq!(between(secs(20) + seen_after, secs(100)), 0, "{sent:?}");
 }
 
 #[tokio::test(start_paused = true)]

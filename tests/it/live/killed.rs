@@ -129,7 +129,7 @@ fn killed_at_random(gantry: &Gantry, random: &mut Random) -> Vec<Run> {
     let mut runs = Vec::new();
     for _ in 0..KILLS {
         let mut daemon = gantry.start();
-        if random.next() % 4 > 0 {
+        if !random.next().is_multiple_of(4) {
             let deadline = Instant::now() + Duration::from_secs(CYCLE_SECONDS);
             while daemon.is_alive() && !is_at_work(&daemon) && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(5));
@@ -144,7 +144,7 @@ fn killed_at_random(gantry: &Gantry, random: &mut Random) -> Vec<Run> {
 
 /// All that was said.
 fn told(runs: &[Run]) -> String {
-    runs.iter().map(|run| format!("{run}\n")).collect()
+    runs.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[track_caller]

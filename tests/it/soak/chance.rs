@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Numbers that follow from a seed (SplitMix64).
+/// Numbers that follow from a seed (`SplitMix64`).
 pub(super) struct Chance(u64);
 
 impl Chance {

@@ -239,7 +239,9 @@ impl Soak {
     /// All that is broken works again, but for images.
     pub(super) fn heal(&self) {
         self.tags.iter().for_each(|tag| self.scene.registry.heal(&tag.name));
-        ["node2", "node3"].iter().for_each(|node| self.scene.swarm.node_is_ready(node, true));
+        for node in ["node2", "node3"] {
+            self.scene.swarm.node_is_ready(node, true);
+        }
     }
 
     /// Nothing of what was asked and answered is needed any more.
