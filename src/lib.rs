@@ -31,6 +31,8 @@
 //! | [`cycle`] | the pipeline above, one file a stage |
 //! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next, [`cycle::rollout::guard`] whether the cluster is fit for it |
 //! | [`cycle::rank`] | who gets a new image first |
+//! | [`cycle::course`] | what a service's tasks are up to before it is updated |
+//! | [`cycle::resume`] | what an earlier run has left under way, told by the services alone |
 //! | [`cycle::quarantine`] | what is not offered to whom, and why |
 //! | [`cycle::cleanup`], [`cycle::remover`] | which images go, and the job on each node that removes them |
 //! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram); [`ledger::by_hand`] is `gantry quarantine` and `gantry release` |

@@ -28,8 +28,7 @@ pub fn version() -> String {
 pub fn help() -> String {
     let mut text = format!("{}\n{}.\n\n{USAGE}\n", version(), env!("CARGO_PKG_DESCRIPTION"));
     let intro = "Gantry is configured by environment variables. Empty means unset. Lists are separated by white \
-                 space. A label on a service overrides its variable for that service. What is marked with \
-                 \"not yet\" is accepted and checked, but not in effect yet.";
+                 space. A label on a service overrides its variable for that service.";
     wrap(&mut text, "", intro);
     let mut group = "";
     for variable in VARIABLES {
@@ -38,7 +37,7 @@ pub fn help() -> String {
             _ = writeln!(text, "\n{group}:");
         }
         _ = writeln!(text, "  {}{}", variable.name, default_in_help(variable));
-        wrap(&mut text, "      ", &format!("{}{}", mark(variable.in_effect), plain(variable.doc)));
+        wrap(&mut text, "      ", &plain(variable.doc));
         let expected = expected(variable.expected).map(|expected| format!("Expected: {expected}."));
         let label = variable.label.map(|label| format!("Label: {label}."));
         let more: Vec<String> = expected.into_iter().chain(label).collect();
@@ -47,7 +46,7 @@ pub fn help() -> String {
     text.push_str("\nLabels of services:\n");
     for label in LABELS {
         _ = writeln!(text, "  {}", label.name);
-        wrap(&mut text, "      ", &format!("{}{}", mark(label.in_effect), plain(label.doc)));
+        wrap(&mut text, "      ", &plain(label.doc));
         let expected = expected(label.expected).map(|expected| format!("Expected: {expected}."));
         wrap(&mut text, "      ", &expected.unwrap_or_default());
     }
@@ -66,10 +65,6 @@ fn default_in_help(variable: &Variable) -> String {
         (None, Some(words)) => format!("  (default: {})", plain(words)),
         (None, None) => String::new(),
     }
-}
-
-fn mark(in_effect: bool) -> &'static str {
-    if in_effect { "" } else { "(not yet) " }
 }
 
 /// Markdown as it is read on a terminal: a link is its text and its target.
@@ -110,16 +105,15 @@ pub fn markdown_variables() -> String {
             group = variable.group;
             _ = write!(text, "\n**{group}**\n\n| variable | default | meaning |\n|---|---|---|\n");
         }
-        let Variable { name, default, default_words, expected, doc, label, in_effect, .. } = variable;
+        let Variable { name, default, default_words, expected, doc, label, .. } = variable;
         let default = match (default, default_words) {
             (Some(default), _) => format!("`{default}`"),
             (None, words) => words.unwrap_or_default().to_owned(),
         };
         let label = label.map_or_else(String::new, |label| format!(" Label: `{label}`."));
-        let mark = markdown_mark(*in_effect);
         let doc = doc.trim();
         let value = markdown_value(expected);
-        _ = writeln!(text, "| `{name}` | {default} | {mark}{doc}{value}{label} |");
+        _ = writeln!(text, "| `{name}` | {default} | {doc}{value}{label} |");
     }
     text
 }
@@ -127,21 +121,16 @@ pub fn markdown_variables() -> String {
 /// The table of labels in the README.
 pub fn markdown_labels() -> String {
     let mut text = "\n| label | meaning |\n|---|---|\n".to_owned();
-    for Label { name, doc, expected, in_effect, .. } in LABELS {
-        let mark = markdown_mark(*in_effect);
+    for Label { name, doc, expected, .. } in LABELS {
         let doc = doc.trim();
         let value = markdown_value(expected);
-        _ = writeln!(text, "| `{name}` | {mark}{doc}{value} |");
+        _ = writeln!(text, "| `{name}` | {doc}{value} |");
     }
     text
 }
 
 fn markdown_value(words: &str) -> String {
     expected(words).map_or_else(String::new, |words| format!(" *Value: {words}.*"))
-}
-
-fn markdown_mark(in_effect: bool) -> &'static str {
-    if in_effect { "" } else { "**Not in effect yet.** " }
 }
 
 #[cfg(test)]

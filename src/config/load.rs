@@ -39,7 +39,6 @@ impl Config {
         let mut mistakes = Vec::new();
         let mut warnings = Vec::new();
         let raw = raw(environment, &mut mistakes, &mut warnings);
-        warnings.extend(not_in_effect(&raw));
 
         let variables = Variables::read(&raw, &mut mistakes);
         let config = variables.and_then(|v| config(v, &mut mistakes, &mut warnings));
@@ -95,17 +94,6 @@ fn unknown(name: &str) -> String {
     match nearest(name, PREFIX, VARIABLES.iter().map(|variable| variable.name)) {
         Some(known) => format!("{shown} is not a variable of Gantry; did you mean {known}?"),
         None => format!("{shown} is not a variable of Gantry; {UNKNOWN_REMEDY}"),
-    }
-}
-
-/// One warning for all variables that are set and do nothing yet.
-fn not_in_effect(raw: &Raw) -> Option<String> {
-    let later = |name: &&str| VARIABLES.iter().any(|v| v.name == *name && !v.in_effect);
-    let names: Vec<&str> = raw.set().filter(later).collect();
-    match names.as_slice() {
-        [] => None,
-        [name] => Some(format!("{name} is accepted, but not in effect yet")),
-        names => Some(format!("{} are accepted, but not in effect yet", names.join(", "))),
     }
 }
 

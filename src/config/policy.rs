@@ -92,7 +92,7 @@ fn is_exclusion_by_label(config: &Config) -> bool {
     config.services.excluded_filters.iter().any(|filter| filter.label() == Some("gantry.services.excluded"))
 }
 
-/// Unknown labels that look like ours, and labels that do nothing yet.
+/// Unknown labels that look like ours.
 fn warnings(config: &Config, labels: &BTreeMap<String, String>) -> Vec<String> {
     let services = &config.services;
     let is_filtered_by = |name: &str| {
@@ -100,8 +100,7 @@ fn warnings(config: &Config, labels: &BTreeMap<String, String>) -> Vec<String> {
     };
     let ours = labels.iter().filter(|(name, value)| name.starts_with(PREFIX) && !value.trim().is_empty());
     ours.filter_map(|(name, _)| match LABELS.iter().find(|label| label.name == name) {
-        Some(label) if label.in_effect => None,
-        Some(_) => Some(format!("label {name} is accepted, but not in effect yet")),
+        Some(_) => None,
         None if name == OPT_IN || is_filtered_by(name) => None,
         None => Some(unknown(name)),
     })

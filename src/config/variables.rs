@@ -6,11 +6,10 @@
 //!
 //! ```text
 //! /// What it means, in Markdown.
-//! [now] "NAME" name: Kind = "default" else "the default in words" label "its.label" its_label;
+//! "NAME" name: Kind = "default" else "the default in words" label "its.label" its_label;
 //! ```
 //!
-//! `[later]` instead of `[now]`: accepted and checked, not in effect yet. A variable without `=` is an
-//! `Option`. Default, `else` and `label` may be missing.
+//! A variable without `=` is an `Option`. Default, `else` and `label` may be missing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,8 +44,6 @@ pub struct Variable {
     pub doc: &'static str,
     /// The label that overrides it for one service.
     pub label: Option<&'static str>,
-    /// Whether it does something already.
-    pub in_effect: bool,
 }
 
 /// What there is to know of a label.
@@ -60,18 +57,6 @@ pub struct Label {
     pub expected: &'static str,
     /// What it means, in Markdown.
     pub doc: &'static str,
-    /// Whether it does something already.
-    pub in_effect: bool,
-}
-
-/// Whether an entry is in effect.
-macro_rules! in_effect {
-    (now) => {
-        true
-    };
-    (later) => {
-        false
-    };
 }
 
 /// `Some` of what is there.
@@ -109,14 +94,14 @@ macro_rules! table {
             group $group:literal
             $(
                 $(#[doc = $doc:literal])+
-                [$when:ident] $name:literal $field:ident: $type:ident
+                $name:literal $field:ident: $type:ident
                     $(= $default:literal)? $(else $words:literal)? $(label $label:literal $label_field:ident)?;
             )+
         )+
         labels
         $(
             $(#[doc = $own_doc:literal])+
-            [$own_when:ident] $own_label:literal $own_field:ident: $own_type:ident;
+            $own_label:literal $own_field:ident: $own_type:ident;
         )+
     ) => {
         /// Every variable, in the order in which they are explained.
@@ -130,7 +115,6 @@ macro_rules! table {
                 is_secret: <$type as Value>::IS_SECRET,
                 doc: concat!($($doc),+),
                 label: optional!($($label)?),
-                in_effect: in_effect!($when),
             },
         )+)+];
 
@@ -142,8 +126,7 @@ macro_rules! table {
                     variable: Some($name),
                     expected: <$type as Value>::EXPECTED,
                     doc: concat!("`", $name, "` for this service."),
-                    in_effect: in_effect!($when),
-                },
+                    },
             )?)+)+
             $(
                 Label {
@@ -151,7 +134,6 @@ macro_rules! table {
                     variable: None,
                     expected: <$own_type as Value>::EXPECTED,
                     doc: concat!($($own_doc),+),
-                    in_effect: in_effect!($own_when),
                 },
             )+
         ];
@@ -230,168 +212,168 @@ table! {
     group "Log"
         /// `text` is for people, `json` is one object per line for machines, with at least `level`,
         /// `message` and `time`.
-        [now] "GANTRY_LOG_FORMAT" gantry_log_format: LogFormat = "text";
+        "GANTRY_LOG_FORMAT" gantry_log_format: LogFormat = "text";
         /// The least severe level that is logged. `NONE` is silent even about mistakes.
-        [now] "GANTRY_LOG_LEVEL" gantry_log_level: LogLevel = "INFO";
+        "GANTRY_LOG_LEVEL" gantry_log_level: LogLevel = "INFO";
         /// The name of the node in the log.
-        [now] "GANTRY_NODE_NAME" gantry_node_name: String else "host name of the manager";
+        "GANTRY_NODE_NAME" gantry_node_name: String else "host name of the manager";
         /// The time zone of the times in the log.
-        [now] "TZ" tz: Zone = "UTC";
+        "TZ" tz: Zone = "UTC";
 
     group "Cycle"
         /// From the start of one cycle to the start of the next. A cycle that takes longer is followed by
         /// the next one at once. 0: run once and exit, with 0 when nothing failed, else with 1; with
         /// `GANTRY_TRIGGER_PATH`, run at the start and then whenever that changes.
-        [now] "GANTRY_SLEEP_SECONDS" gantry_sleep_seconds: Seconds = "0";
+        "GANTRY_SLEEP_SECONDS" gantry_sleep_seconds: Seconds = "0";
         /// A file or folder, which need not exist yet. Whatever is changed, created, moved or removed there
         /// starts a cycle at once; with an interval, whichever comes first.
-        [now] "GANTRY_TRIGGER_PATH" gantry_trigger_path: PathBuf;
+        "GANTRY_TRIGGER_PATH" gantry_trigger_path: PathBuf;
         /// Run by `sh` before each cycle. `GANTRY_*` variables that it sets apply to that cycle. When it
         /// fails, nothing is updated in that cycle, and the cycle has failed.
-        [now] "GANTRY_PRE_RUN_CMD" gantry_pre_run_cmd: String;
+        "GANTRY_PRE_RUN_CMD" gantry_pre_run_cmd: String;
         /// Run by `sh` after each cycle. When it fails, the cycle has failed.
-        [now] "GANTRY_POST_RUN_CMD" gantry_post_run_cmd: String;
+        "GANTRY_POST_RUN_CMD" gantry_post_run_cmd: String;
         /// How long each of the two may take before it is ended and has failed. 0: as long as it likes.
-        [now] "GANTRY_HOOK_TIMEOUT_SECONDS" gantry_hook_timeout_seconds: Seconds = "600";
+        "GANTRY_HOOK_TIMEOUT_SECONDS" gantry_hook_timeout_seconds: Seconds = "600";
 
     group "Engine"
         /// Where the engine listens. It must be a manager.
-        [now] "DOCKER_HOST" docker_host: DockerHost = "unix:///var/run/docker.sock";
+        "DOCKER_HOST" docker_host: DockerHost = "unix:///var/run/docker.sock";
         /// Any value: use TLS over TCP, and verify the engine's certificate.
-        [now] "DOCKER_TLS_VERIFY" docker_tls_verify: String;
+        "DOCKER_TLS_VERIFY" docker_tls_verify: String;
         /// The folder with `ca.pem`, `cert.pem` and `key.pem` for TLS.
-        [now] "DOCKER_CERT_PATH" docker_cert_path: PathBuf else "`DOCKER_CONFIG`, or `$HOME/.docker`";
+        "DOCKER_CERT_PATH" docker_cert_path: PathBuf else "`DOCKER_CONFIG`, or `$HOME/.docker`";
 
     group "Credentials"
         /// The folder whose `config.json` has the credentials for registries. Nothing is written to it.
-        [now] "DOCKER_CONFIG" docker_config: PathBuf else "`$HOME/.docker`";
+        "DOCKER_CONFIG" docker_config: PathBuf else "`$HOME/.docker`";
         /// The home folder, as every system sets it.
-        [now] "HOME" home: PathBuf;
+        "HOME" home: PathBuf;
         /// The user of one login, in addition to `config.json` and before it.
-        [now] "GANTRY_REGISTRY_USER" gantry_registry_user: Secret;
+        "GANTRY_REGISTRY_USER" gantry_registry_user: Secret;
         /// A file with the user. It is read in each cycle, as are the other files here; the line end after
         /// the value is not part of it. A file that cannot be read is an error, and nothing is updated.
-        [now] "GANTRY_REGISTRY_USER_FILE" gantry_registry_user_file: PathBuf;
+        "GANTRY_REGISTRY_USER_FILE" gantry_registry_user_file: PathBuf;
         /// The password of this login.
-        [now] "GANTRY_REGISTRY_PASSWORD" gantry_registry_password: Secret;
+        "GANTRY_REGISTRY_PASSWORD" gantry_registry_password: Secret;
         /// A file with the password.
-        [now] "GANTRY_REGISTRY_PASSWORD_FILE" gantry_registry_password_file: PathBuf;
+        "GANTRY_REGISTRY_PASSWORD_FILE" gantry_registry_password_file: PathBuf;
         /// The registry of this login.
-        [now] "GANTRY_REGISTRY_HOST" gantry_registry_host: String else "Docker Hub";
+        "GANTRY_REGISTRY_HOST" gantry_registry_host: String else "Docker Hub";
         /// A file with the registry.
-        [now] "GANTRY_REGISTRY_HOST_FILE" gantry_registry_host_file: PathBuf;
+        "GANTRY_REGISTRY_HOST_FILE" gantry_registry_host_file: PathBuf;
         /// A name for this login. With one, only services whose label `gantry.auth.config` says the same
         /// use it; without, all services of its registry do. Nothing is written to it where it is a folder.
-        [now] "GANTRY_REGISTRY_CONFIG" gantry_registry_config: String;
+        "GANTRY_REGISTRY_CONFIG" gantry_registry_config: String;
         /// A file with the name.
-        [now] "GANTRY_REGISTRY_CONFIG_FILE" gantry_registry_config_file: PathBuf;
+        "GANTRY_REGISTRY_CONFIG_FILE" gantry_registry_config_file: PathBuf;
         /// A file with a login per line: `<config> <host> <user> <password>`, separated by tabs or spaces.
         /// Empty lines and lines that begin with `#` are skipped. A line that is neither is an error, and
         /// nothing is updated.
-        [now] "GANTRY_REGISTRY_CONFIGS_FILE" gantry_registry_configs_file: PathBuf;
+        "GANTRY_REGISTRY_CONFIGS_FILE" gantry_registry_configs_file: PathBuf;
 
     group "Which services"
         /// Filters of `docker service ls --filter` that a service must pass to be updated, for example
         /// `label=gantry.enable=true`. They are sent to the engine; one that it refuses is an error, and
         /// nothing is updated.
-        [now] "GANTRY_SERVICES_FILTERS" gantry_services_filters: Filters else "all services";
+        "GANTRY_SERVICES_FILTERS" gantry_services_filters: Filters else "all services";
         /// Names of services that are never updated.
-        [now] "GANTRY_SERVICES_EXCLUDED" gantry_services_excluded: Words;
+        "GANTRY_SERVICES_EXCLUDED" gantry_services_excluded: Words;
         /// A service that passes all these filters is never updated. Set but empty: there are none.
-        [now] "GANTRY_SERVICES_EXCLUDED_FILTERS" gantry_services_excluded_filters: FiltersOrNone
+        "GANTRY_SERVICES_EXCLUDED_FILTERS" gantry_services_excluded_filters: FiltersOrNone
             = "label=gantry.services.excluded=true";
         /// The name of Gantry's own service, which is updated before the others are looked at.
-        [now] "GANTRY_SERVICES_SELF" gantry_services_self: String else "found from our own container";
+        "GANTRY_SERVICES_SELF" gantry_services_self: String else "found from our own container";
 
     group "Looking up images"
         /// `buildx` and `manifest`: ask the registry. No command is run for that. `none`: do not ask; the
         /// service is sent its tag without a digest, and its tasks are replaced by what each node has or
         /// can pull. This is for local images. Gantry's own image is asked for in any case.
-        [now] "GANTRY_MANIFEST_CMD" gantry_manifest_cmd: LookupMethod = "buildx"
+        "GANTRY_MANIFEST_CMD" gantry_manifest_cmd: LookupMethod = "buildx"
             label "gantry.manifest.cmd" manifest_cmd;
         /// How many images are looked up at once.
-        [now] "GANTRY_MANIFEST_NUM_WORKERS" gantry_manifest_num_workers: Count = "10";
+        "GANTRY_MANIFEST_NUM_WORKERS" gantry_manifest_num_workers: Count = "10";
         /// `--insecure` also accepts plain HTTP and certificates that cannot be verified. Other options
         /// have no meaning, and a warning says so.
-        [now] "GANTRY_MANIFEST_OPTIONS" gantry_manifest_options: ManifestOptions
+        "GANTRY_MANIFEST_OPTIONS" gantry_manifest_options: ManifestOptions
             label "gantry.manifest.options" manifest_options;
 
     group "Updating"
         /// How many services are updated at once.
-        [now] "GANTRY_UPDATE_NUM_WORKERS" gantry_update_num_workers: Count = "50";
+        "GANTRY_UPDATE_NUM_WORKERS" gantry_update_num_workers: Count = "50";
         /// How long one service's update may take. 0: as long as it makes progress; after an hour without any it
         /// has failed. Swarm itself has no limit.
-        [now] "GANTRY_UPDATE_TIMEOUT_SECONDS" gantry_update_timeout_seconds: Seconds = "0"
+        "GANTRY_UPDATE_TIMEOUT_SECONDS" gantry_update_timeout_seconds: Seconds = "0"
             label "gantry.update.timeout_seconds" update_timeout_seconds;
         /// `auto`: start the new task before the old one is stopped, unless the service has an order of its
         /// own or something forbids it (ports in host mode, a maximum of replicas per node). `keep`: what
         /// the service says, also where it says nothing.
-        [now] "GANTRY_UPDATE_ORDER" gantry_update_order: UpdateOrder = "auto"
+        "GANTRY_UPDATE_ORDER" gantry_update_order: UpdateOrder = "auto"
             label "gantry.update.order" update_order;
         /// Also update replicated and global jobs, and services whose tasks have ended and are not started again
         /// (`--restart-condition none` or `on-failure`). Their update runs them. Services of swarm-cronjob (label
         /// `swarm.cronjob.enable=true`) need no permission: they get the image between two runs, without being run.
-        [now] "GANTRY_UPDATE_JOBS" gantry_update_jobs: bool = "false"
+        "GANTRY_UPDATE_JOBS" gantry_update_jobs: bool = "false"
             label "gantry.update.jobs" update_jobs;
         /// Options of `docker service update`, such as `--env-add A=B --limit-memory 512m`, applied to the
         /// specification with every update. They make no update necessary. An option that is not understood
         /// makes the service an error.
-        [now] "GANTRY_UPDATE_OPTIONS" gantry_update_options: UpdateOptions
+        "GANTRY_UPDATE_OPTIONS" gantry_update_options: UpdateOptions
             label "gantry.update.options" update_options;
         /// No update starts while so many tasks, of whatever service, are starting on one node. 0: no limit.
-        [now] "GANTRY_UPDATE_MAX_STARTING_PER_NODE" gantry_update_max_starting_per_node: Limit = "0";
+        "GANTRY_UPDATE_MAX_STARTING_PER_NODE" gantry_update_max_starting_per_node: Limit = "0";
 
     group "When an update fails"
         /// Roll a service back when its update failed.
-        [now] "GANTRY_ROLLBACK_ON_FAILURE" gantry_rollback_on_failure: bool = "true"
+        "GANTRY_ROLLBACK_ON_FAILURE" gantry_rollback_on_failure: bool = "true"
             label "gantry.rollback.on_failure" rollback_on_failure;
         /// Options of `docker service update`, applied to the specification that a rollback restores.
-        [now] "GANTRY_ROLLBACK_OPTIONS" gantry_rollback_options: RollbackOptions
+        "GANTRY_ROLLBACK_OPTIONS" gantry_rollback_options: RollbackOptions
             label "gantry.rollback.options" rollback_options;
         /// Stop rolling out an image when this part of its finished updates failed ...
-        [now] "GANTRY_ROLLOUT_MAX_FAILURE_RATIO" gantry_rollout_max_failure_ratio: Ratio = "0.1";
+        "GANTRY_ROLLOUT_MAX_FAILURE_RATIO" gantry_rollout_max_failure_ratio: Ratio = "0.1";
         /// ... and at least so many.
-        [now] "GANTRY_ROLLOUT_MIN_FAILURES" gantry_rollout_min_failures: Count = "2";
+        "GANTRY_ROLLOUT_MIN_FAILURES" gantry_rollout_min_failures: Count = "2";
         /// How many services get a new image first. Each success widens the rollout.
-        [now] "GANTRY_ROLLOUT_INITIAL_WORKERS" gantry_rollout_initial_workers: Count = "1";
+        "GANTRY_ROLLOUT_INITIAL_WORKERS" gantry_rollout_initial_workers: Count = "1";
         /// Never offer a digest again to a service that it broke, nor to any service once its rollout was
         /// stopped, nor to a service that a person has moved away from it. `false`: offer what the tag stands
         /// at, whatever happened before.
-        [now] "GANTRY_QUARANTINE" gantry_quarantine: bool = "true";
+        "GANTRY_QUARANTINE" gantry_quarantine: bool = "true";
         /// Offer what broke a service again after so long. 0: when the tag has moved on to another digest, or
         /// after `gantry release`.
-        [now] "GANTRY_QUARANTINE_SECONDS" gantry_quarantine_seconds: Seconds = "0";
+        "GANTRY_QUARANTINE_SECONDS" gantry_quarantine_seconds: Seconds = "0";
         /// The name of the Docker config in whose labels Gantry remembers what it must not forget, and by which
         /// one Gantry waits for another. Two that look after different services may each have their own.
-        [now] "GANTRY_LEDGER_NAME" gantry_ledger_name: ObjectName = "gantry";
+        "GANTRY_LEDGER_NAME" gantry_ledger_name: ObjectName = "gantry";
 
     group "Cleaning up"
         /// Remove replaced images from all nodes.
-        [now] "GANTRY_CLEANUP_IMAGES" gantry_cleanup_images: bool = "true";
+        "GANTRY_CLEANUP_IMAGES" gantry_cleanup_images: bool = "true";
         /// The image of the job that removes them on each node.
-        [now] "GANTRY_CLEANUP_IMAGES_REMOVER" gantry_cleanup_images_remover: String
+        "GANTRY_CLEANUP_IMAGES_REMOVER" gantry_cleanup_images_remover: String
             else "our own image, when we run as a service";
         /// Options of `docker service create` for this job, such as `--constraint node.labels.big==true`.
-        [now] "GANTRY_CLEANUP_IMAGES_OPTIONS" gantry_cleanup_images_options: CreateOptions;
+        "GANTRY_CLEANUP_IMAGES_OPTIONS" gantry_cleanup_images_options: CreateOptions;
         /// Internal. This process is the job on one node: it removes these images there and exits.
-        [now] "GANTRY_IMAGES_TO_REMOVE" gantry_images_to_remove: Words;
+        "GANTRY_IMAGES_TO_REMOVE" gantry_images_to_remove: Words;
 
     group "Notification"
         /// The address of an [Apprise](https://github.com/caronc/apprise-api) server that is told of each
         /// cycle's end, such as `http://apprise:8000/notify/KEY`.
-        [now] "GANTRY_NOTIFICATION_APPRISE_URL" gantry_notification_apprise_url: Url;
+        "GANTRY_NOTIFICATION_APPRISE_URL" gantry_notification_apprise_url: Url;
         /// `on-change`: only after a cycle with an update or an error.
-        [now] "GANTRY_NOTIFICATION_CONDITION" gantry_notification_condition: NotificationCondition = "all";
+        "GANTRY_NOTIFICATION_CONDITION" gantry_notification_condition: NotificationCondition = "all";
         /// Appended to the title.
-        [now] "GANTRY_NOTIFICATION_TITLE" gantry_notification_title: String;
+        "GANTRY_NOTIFICATION_TITLE" gantry_notification_title: String;
 
     labels
         /// `true`: this service is never updated. In effect through the default of
         /// `GANTRY_SERVICES_EXCLUDED_FILTERS`.
-        [now] "gantry.services.excluded" services_excluded: bool;
+        "gantry.services.excluded" services_excluded: bool;
         /// The name of the login with which this service's image is looked up and pulled, or an absolute
         /// folder with a `config.json` of its own.
-        [now] "gantry.auth.config" auth_config: String;
+        "gantry.auth.config" auth_config: String;
         /// `true`: this service is among the first that get a new image.
-        [now] "gantry.rollout.canary" rollout_canary: bool;
+        "gantry.rollout.canary" rollout_canary: bool;
 }
