@@ -161,15 +161,6 @@ macro_rules! table {
             )+
         }
 
-        impl Raw {
-            /// The names of the variables that are set.
-            pub(super) fn set(&self) -> impl Iterator<Item = &'static str> {
-                [$($((is_set::<$type>(self.$field.as_deref()), $name),)+)+]
-                    .into_iter()
-                    .filter_map(|(text, name)| text.map(|_| name))
-            }
-        }
-
         impl Variables {
             /// Parses all variables; `None` when there are mistakes, which are then added.
             pub(super) fn read(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Self> {

@@ -92,6 +92,8 @@ fn told_to_stop_during_a_rollout_it_reports_begins_nothing_new_and_leaves_the_re
         runs_only(&new);
         first.update(&["--image", &old.pinned()]);
         runs_only(&old);
+        // One that is still under way would be watched on.
+        wait("the end of that", 60, || (first.state() == "completed").then_some(()));
     }
 }
 
