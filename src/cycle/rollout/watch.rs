@@ -21,8 +21,9 @@ const FLOOR: Duration = Duration::from_millis(500);
 /// Longest time from one snapshot to the next: tasks change without an event.
 const CEILING: Duration = Duration::from_secs(2);
 
-/// How old the list of nodes may be. A node counts as down only after missed heartbeats anyway.
-const NODES_AGE: Duration = Duration::from_secs(5);
+/// How old the list of nodes may be. A node that is down may be back soon after it was missed, and what its tasks
+/// then say of their end is not the image's fault, so that it was down must not be overlooked.
+const NODES_AGE: Duration = Duration::from_secs(1);
 
 /// First and longest wait after the engine did not answer.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));

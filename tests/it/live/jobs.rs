@@ -269,7 +269,9 @@ fn while_all_nodes_are_drained_services_get_the_image_and_run_it_when_the_nodes_
     let drained = Drained::all(stage.lab);
     without_a_node(&single);
     wait("end of all tasks", END_SECONDS, || {
-        (global.running_images().is_empty() && single.running_images().is_empty()).then_some(())
+        let all_over =
+            |service: &Service<'_>| service.tasks().iter().all(|task| task["Status"]["State"] != "running");
+        (all_over(&global) && all_over(&single)).then_some(())
     });
 
     let new: Image = stage.image("web", "2", &[]);
