@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+
+use tokio::time::{Instant, sleep};
 
 use super::Context;
 use super::course::Course;
@@ -66,11 +69,47 @@ impl Candidate {
     }
 }
 
+/// How long an engine that does not answer is asked again before the cycle fails for it: managers that elect a leader,
+/// or an engine that is restarted, are back well before.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// First and longest wait after the engine did not answer.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// Looks at the swarm, again after a while where the engine does not answer. Only a single cycle whose engine has not
+/// answered at all fails at once: nobody is helped by waiting for an address that may be wrong.
+pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
+    let begun = Instant::now();
+    let mut wait = BACK_OFF.0;
+    let mut is_reached = context.config.interval.is_some() || context.config.trigger_path.is_some();
+    loop {
+        let error = match look(context, &mut is_reached).await {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        let may_pass = is_reached && error.downcast_ref().is_some_and(SwarmError::is_transient);
+        if !may_pass || begun.elapsed() + wait > PATIENCE {
+            return Err(error);
+        }
+        if wait == BACK_OFF.0 {
+            let error = format!("{error:#}");
+            tracing::warn!(error, patience = PATIENCE.as_secs(), "the cycle waits for the engine");
+        }
+        context.beat();
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = context.stop.cancelled() => return Err(error),
+        }
+        wait = (wait * 2).min(BACK_OFF.1);
+    }
+}
+
 /// Reads the ledger and lists the services: one request each, one more for those that filters exclude, one for the
 /// tasks of those that may have ended, and a few where something is unfinished.
-pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
+async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Result<Found> {
     let selection = &context.config.services;
     let engine = context.swarm.engine().await.context("cannot ask the engine about itself")?;
+    *is_reached = true;
     match engine.role {
         Role::Manager => {}
         Role::Worker => bail!("{} is a worker; run Gantry on a manager node", engine.host_name),

@@ -4,7 +4,7 @@ use gantry::cycle::rollout::Outcome;
 use gantry::registry::RegistryError;
 
 use super::{APP, Scene, finished, outcome};
-use crate::fake::{digest, pinned};
+use crate::fake::{digest, pinned, secs};
 
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_moved_updates_all_services_that_opted_in_and_no_others() {
@@ -98,6 +98,45 @@ async fn a_refused_filter_is_told_in_the_engines_words_and_nothing_is_updated() 
     let error = report.error.clone().unwrap();
     assert!(error.contains("invalid filter") && error.contains("colour=blue"), "{error}");
     assert!(report.has_failed() && scene.swarm.update_log().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_fails_once_while_the_services_are_looked_for_costs_a_moment() {
+    use crate::fake::Call;
+    use gantry::swarm::SwarmError;
+    for call in [Call::Config, Call::Services] {
+        let scene = Scene::new();
+        scene.service("web").create();
+        scene.registry.release(APP, "new");
+        scene.swarm.fail_next(call, SwarmError::Unavailable("the swarm has no leader".to_owned()));
+        let report = scene.cycle().await;
+        assert_eq!(report.summary(), "1 service: 1 updated", "{call:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_away_is_waited_for_where_it_was_there_before_or_cycles_go_on() {
+    for (sleep, is_waited_for) in [("0", false), ("3600", true)] {
+        let scene = Scene::new().with("GANTRY_SLEEP_SECONDS", sleep);
+        scene.service("web").create();
+        scene.registry.release(APP, "new");
+        scene.swarm.be_away_for(secs(30));
+        let report = scene.cycle().await;
+        assert_eq!(report.error.is_none(), is_waited_for, "{report:?}");
+        assert_eq!(report.updated().count(), usize::from(is_waited_for));
+    }
+    let scene = Scene::new().with("GANTRY_SLEEP_SECONDS", 3600);
+    scene.service("web").create();
+    scene.swarm.be_away_for(secs(3600));
+    let begun = tokio::time::Instant::now();
+    let report = scene.cycle().await;
+    assert!(report.error.is_some_and(|error| error.contains("cannot ask the engine")));
+    assert!(begun.elapsed() <= secs(100), "{:?}", begun.elapsed());
+    let (report, ()) = tokio::join!(scene.cycle(), async {
+        tokio::time::sleep(secs(5)).await;
+        scene.stop.cancel();
+    });
+    assert!(report.is_interrupted && begun.elapsed() <= secs(120), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

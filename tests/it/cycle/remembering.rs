@@ -262,7 +262,8 @@ async fn a_damaged_entry_is_ignored_and_kept_and_the_others_count() {
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_cannot_be_read_stops_the_cycle_before_anything_is_offered() {
     let scene = broken();
-    scene.swarm.fail_next(Call::Config, SwarmError::Unavailable("no leader".to_owned()));
+    let away = Fault::Error(SwarmError::Unavailable("no leader".to_owned()));
+    scene.swarm.fail(Call::Config, None, 1_000, away);
     let report = scene.cycle().await;
     assert!(
         report.error.as_deref().is_some_and(|error| error.contains("cannot read the ledger")),
