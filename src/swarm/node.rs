@@ -11,6 +11,8 @@ pub struct Node {
     pub id: String,
     /// Its host's name, which is what people call it.
     pub name: String,
+    /// Changes with every change of what the swarm knows of it, such as that it is away, or back.
+    pub version: u64,
     /// Whether the swarm hears from it.
     pub is_ready: bool,
     /// Whether it takes tasks: neither drained nor paused.
@@ -104,6 +106,8 @@ pub(super) struct NodeJson {
     #[serde(rename = "ID")]
     id: String,
     #[serde(default)]
+    version: VersionJson,
+    #[serde(default)]
     spec: NodeSpecJson,
     #[serde(default)]
     description: NodeDescriptionJson,
@@ -118,6 +122,12 @@ pub(super) struct NodeJson {
 struct ManagerStatusJson {
     leader: bool,
     reachability: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct VersionJson {
+    index: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -147,6 +157,7 @@ impl From<NodeJson> for Node {
                 json.description.hostname
             },
             id: json.id,
+            version: json.version.index,
             is_ready: json.status.state == "ready",
             is_active: json.spec.availability == "active",
             manager: json.manager_status.map(|status| ManagerStatus {

@@ -1,9 +1,9 @@
 //! Why an update failed, in words.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use super::absences::Absences;
 use super::plain;
 use crate::swarm::{Facts, Nodes, Task, TaskState};
 
@@ -13,6 +13,10 @@ const MAX_WORDS_CHARS: usize = 300;
 /// The exit code of a process that was killed (128 + SIGKILL): by the kernel when memory ran out, or by
 /// the engine after a health check failed or a stop took too long.
 const KILLED: i64 = 137;
+
+/// The exit code that an engine gives to containers which it finds dead when it starts (tried on 20.10). Programs may use
+/// it as well.
+const AFTER_POWER_FAILURE: i64 = 255;
 
 /// Why an update, or a rollback, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,18 +141,21 @@ impl Cause {
         ended_badly.then_some(Self::TaskFailed { node, exit_code: task.exit_code, error })
     }
 
-    /// The same failure, or what is true instead when its task was on one of these nodes, which were down meanwhile.
-    pub(super) fn with_lost(self, lost: &BTreeSet<String>) -> Self {
-        match &self {
+    /// The same failure, or what is true instead when its task was on a node that was down meanwhile.
+    pub(super) fn with(self, absences: &Absences) -> Self {
+        let lost = match &self {
+            Self::TaskFailed { node, exit_code: Some(AFTER_POWER_FAILURE), .. } => {
+                absences.may_have_been_down(node).then_some(node)
+            }
             Self::TaskFailed { node, .. }
             | Self::Ended { node }
             | Self::Unhealthy { node }
-            | Self::OutOfMemory { node, .. }
-                if lost.contains(node) =>
-            {
-                Self::NodeLost { node: node.clone(), end: self.to_string() }
-            }
-            _ => self,
+            | Self::OutOfMemory { node, .. } => absences.was_down(node).then_some(node),
+            _ => None,
+        };
+        match lost {
+            Some(node) => Self::NodeLost { node: node.clone(), end: self.to_string() },
+            None => self,
         }
     }
 

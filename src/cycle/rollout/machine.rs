@@ -27,6 +27,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::patience::{settling_time, stall_limit, stalled};
+use super::absences::Absences;
 use super::cause::{Cause, words};
 use super::convergence::{Convergence, Waiting, judge, present_tasks};
 use super::outcome::{By, Outcome};
@@ -107,8 +108,7 @@ pub enum Step {
 pub struct Machine {
     terms: Terms,
     state: State,
-    /// The names of the nodes that were seen down meanwhile.
-    lost: BTreeSet<String>,
+    absences: Absences,
 }
 
 #[derive(Clone, Debug)]
@@ -158,12 +158,12 @@ enum Watched {
 impl Machine {
     /// Starts to watch an update that was just sent.
     pub fn new(terms: Terms) -> Self {
-        Self { terms, state: State::Updating(Watch::default()), lost: BTreeSet::new() }
+        Self { terms, state: State::Updating(Watch::default()), absences: Absences::default() }
     }
 
     /// Starts to watch a rollback that is under way already.
     pub fn rolling_back(terms: Terms, by: By, message: String) -> Self {
-        Self { terms, state: State::FoundRollingBack { by, message }, lost: BTreeSet::new() }
+        Self { terms, state: State::FoundRollingBack { by, message }, absences: Absences::default() }
     }
 
     /// What the update is waiting for, in words, and the swarm's reason if there is one.
@@ -209,7 +209,7 @@ impl Machine {
         let Some(service) = seen.service else {
             return Step::Finish(Outcome::Removed);
         };
-        self.lost.extend(seen.nodes.iter().filter(|node| !node.is_ready).map(|node| node.name.clone()));
+        self.absences.look(seen.nodes);
         if let State::FoundRollingBack { by, message } = &self.state {
             let cause = cause_by(&self.terms.sent, service.spec.facts(), seen, message);
             self.state = State::RollingBack { by: *by, cause, since: now, watch: Watch::default() };
@@ -228,7 +228,7 @@ impl Machine {
     }
 
     fn follow(&mut self, verdict: Verdict, now: Instant) -> Step {
-        match verdict.with_lost(&self.lost) {
+        match verdict.with(&self.absences) {
             Verdict::Wait => Step::Wait,
             Verdict::Over(outcome) => Step::Finish(outcome),
             Verdict::RolledBackBySwarm(cause) => {
@@ -255,10 +255,10 @@ enum Verdict {
 impl Verdict {
     /// A node whose power failed calls its tasks failed when it is back, with exit code 255 (tried on 20.10): what
     /// failed on a node that was down meanwhile says nothing of the image.
-    fn with_lost(self, lost: &BTreeSet<String>) -> Self {
+    fn with(self, absences: &Absences) -> Self {
         match self {
-            Self::Failed(cause) => Self::Failed(cause.with_lost(lost)),
-            Self::RolledBackBySwarm(cause) => Self::RolledBackBySwarm(cause.with_lost(lost)),
+            Self::Failed(cause) => Self::Failed(cause.with(absences)),
+            Self::RolledBackBySwarm(cause) => Self::RolledBackBySwarm(cause.with(absences)),
             verdict => verdict,
         }
     }

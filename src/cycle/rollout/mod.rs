@@ -25,6 +25,7 @@ use crate::ledger::Permission;
 use crate::registry::Registry;
 use crate::swarm::Swarm;
 
+mod absences;
 mod begin;
 pub mod cause;
 mod cluster;

@@ -22,6 +22,7 @@ impl FakeNode {
             node: Node {
                 id: format!("n{number:024}"),
                 name: format!("node{number}"),
+                version: 1,
                 is_ready: true,
                 is_active: true,
                 manager: (number == 1).then_some(ManagerStatus { is_leader: true, is_reachable: true }),

@@ -182,8 +182,6 @@ fn an_image_is_blamed_for_what_is_its_fault_and_in_doubt_not() {
         (Cause::ImageNotFound { node: node(), error: "No such image: app:1".to_owned() }, false),
         (Cause::NodeDown { node: node() }, false),
         (failed("task: non-zero exit (255)"), true),
-        (failed("task: non-zero exit (255)").with_lost(&[node()].into()), false),
-        (failed("task: non-zero exit (255)").with_lost(&["node2".to_owned()].into()), true),
         (Cause::Refused { message: message() }, false),
         (Cause::Internal { message: message() }, false),
     ] {

@@ -38,6 +38,7 @@ impl Shown {
         let node = |(number, (_, is_ready, is_reachable)): (usize, &(bool, bool, bool))| Node {
             id: format!("n{number}"),
             name: format!("node{number}"),
+            version: 1,
             is_ready: *is_ready,
             is_active: true,
             manager: (number < managers).then_some(ManagerStatus {

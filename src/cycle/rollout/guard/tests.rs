@@ -8,6 +8,7 @@ fn node(number: usize, is_ready: bool, manager: Option<(bool, bool)>) -> Node {
     Node {
         id: format!("n{number}"),
         name: format!("node{number}"),
+        version: 1,
         is_ready,
         is_active: true,
         manager: manager.map(|(is_leader, is_reachable)| ManagerStatus { is_leader, is_reachable }),

@@ -74,7 +74,14 @@ fn crashed(image: &str) -> Vec<Task> {
 }
 
 fn nodes() -> Nodes {
-    let node = Node { id: "n1".into(), name: "node1".into(), is_ready: true, is_active: true, manager: None };
+    let node = Node {
+        id: "n1".into(),
+        name: "node1".into(),
+        version: 1,
+        is_ready: true,
+        is_active: true,
+        manager: None,
+    };
     [node].into_iter().collect()
 }
 

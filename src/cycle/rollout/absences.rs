@@ -1,0 +1,95 @@
+//! Which nodes were away while an update was watched. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::swarm::Nodes;
+
+/// What is remembered of the nodes, by name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Absences {
+    /// The version that each had when it was first seen.
+    first: BTreeMap<String, u64>,
+    /// Those that were seen down.
+    down: BTreeSet<String>,
+    /// Those that have another version than at first.
+    changed: BTreeSet<String>,
+}
+
+impl Absences {
+    /// Takes a look.
+    pub(super) fn look(&mut self, nodes: &Nodes) {
+        for node in nodes.iter() {
+            if !node.is_ready {
+                self.down.insert(node.name.clone());
+            }
+            match self.first.get(&node.name) {
+                Some(version) if *version == node.version => {}
+                Some(_) => {
+                    self.changed.insert(node.name.clone());
+                }
+                None => {
+                    self.first.insert(node.name.clone(), node.version);
+                }
+            }
+        }
+    }
+
+    /// Whether the node was seen down.
+    pub(super) fn was_down(&self, name: &str) -> bool {
+        self.down.contains(name)
+    }
+
+    /// Whether the node may have been away between two looks: the swarm writes down that a node is away, and that it is
+    /// back, and both change the node's version. So do labels, and draining it.
+    pub(super) fn may_have_been_down(&self, name: &str) -> bool {
+        self.was_down(name) || self.changed.contains(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cycle::rollout::Cause;
+    use crate::swarm::Node;
+
+    fn node(version: u64, is_ready: bool) -> Nodes {
+        let (id, name) = ("n1".to_owned(), "node1".to_owned());
+        [Node { id, name, version, is_ready, is_active: true, manager: None }].into_iter().collect()
+    }
+
+    fn ended_with(code: i64) -> Cause {
+        let error = format!("task: non-zero exit ({code})");
+        Cause::TaskFailed { node: "node1".to_owned(), exit_code: Some(code), error }
+    }
+
+    fn is_blamed(looks: &[(u64, bool)], code: i64) -> bool {
+        let mut absences = Absences::default();
+        looks.iter().for_each(|(version, is_ready)| absences.look(&node(*version, *is_ready)));
+        ended_with(code).with(&absences).blames_image()
+    }
+
+    #[test]
+    fn what_ends_on_a_node_that_was_down_is_not_the_images_fault() {
+        for code in [1, 255] {
+            assert!(is_blamed(&[], code));
+            assert!(is_blamed(&[(7, true), (7, true)], code));
+            assert!(!is_blamed(&[(7, true), (8, false), (9, true)], code));
+            assert!(!is_blamed(&[(8, false), (9, true)], code));
+        }
+    }
+
+    #[test]
+    fn a_node_that_was_away_between_two_looks_explains_what_its_engine_found_dead_and_no_other_end() {
+        assert!(!is_blamed(&[(7, true), (9, true)], 255));
+        assert!(is_blamed(&[(7, true), (9, true)], 1));
+    }
+
+    #[test]
+    fn another_nodes_absence_explains_nothing() {
+        let mut absences = Absences::default();
+        absences.look(&node(8, false));
+        let elsewhere =
+            Cause::TaskFailed { node: "node2".to_owned(), exit_code: Some(255), error: String::new() };
+        assert!(elsewhere.with(&absences).blames_image());
+    }
+}
