@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Error, Result};
 
+use self::rollout::earlier::Earlier;
 use crate::ledger::turn::Turn;
 use crate::registry::{Keyring, Registry};
 use crate::swarm::Swarm;
@@ -73,7 +74,9 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         }
         let mut inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
         turn::ask_tasks(context, &mut inspected).await;
-        let planned = plan::plan(&inspected, &selection, &context.quarantine());
+        let quarantine = context.quarantine();
+        let planned = plan::plan(&inspected, &selection, &quarantine);
+        let earlier = Earlier::of(&inspected, &planned, &quarantine);
         let turn = turn::take(context, &inspected, &planned).await;
         drop(inspected);
         match turn {
@@ -85,7 +88,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
                 break;
             }
         }
-        let rolled_out = rollout::roll_out(context, report.take_decisions(planned)).await;
+        let rolled_out = rollout::roll_out(context, report.take_decisions(planned), earlier).await;
         rolled_out.stopped.iter().for_each(|stopped| context.remember_stopped(stopped));
         report.take_rollout(rolled_out);
     }

@@ -231,8 +231,7 @@ impl fmt::Display for StoppedRollout {
         if let Some(digest) = self.image.digest() {
             write!(f, " (digest {})", digest.short())?;
         }
-        let causes: Vec<String> = self.causes.iter().map(ToString::to_string).collect();
-        write!(f, ": {} failed: {}", grouped(self.failed), causes.join("; "))
+        write!(f, ": {} failed: {}", grouped(self.failed), self.causes.join("; "))
     }
 }
 
@@ -323,7 +322,9 @@ mod tests {
             touched: 2,
             failed: 2,
             total: 1200,
-            causes: vec![cause(), Cause::Ended { node: "node2".to_owned() }],
+            causes: [cause(), Cause::Ended { node: "node2".to_owned() }]
+                .map(|cause| cause.to_string())
+                .into(),
             blames_image: true,
         };
         let report = Report {

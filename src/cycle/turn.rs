@@ -54,7 +54,6 @@ impl<S: Swarm, R> Context<S, R> {
         if !self.config.quarantine.enabled || !blames_image {
             return;
         }
-        let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
         let why = format!("{failed} of {touched} updates failed, of {total}: {}", causes.join("; "));
         if let Some(entry) = self.quarantine().entry_of_image(image, Verdict::Quarantined, &why) {
             self.ledger.note(Change::Put(entry));

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use self::begin::Beginning;
 use self::cluster::Cluster;
+use self::earlier::Earlier;
 use self::last_words::LastWords;
 use self::machine::{Machine, Step, Terms};
 use self::pace::Limits;
@@ -30,6 +31,7 @@ mod begin;
 pub mod cause;
 mod cluster;
 pub mod convergence;
+pub mod earlier;
 pub mod guard;
 mod last_words;
 pub mod machine;
@@ -116,8 +118,8 @@ pub struct StoppedRollout {
     pub failed: usize,
     /// How many there were to update.
     pub total: usize,
-    /// The failures' causes, each once, at most a few.
-    pub causes: Vec<Cause>,
+    /// The failures' causes in words, each once, at most a few.
+    pub causes: Vec<String>,
     /// Whether the failures that the image is to blame for were enough to stop it.
     pub blames_image: bool,
 }
@@ -143,13 +145,14 @@ impl Begun {
     }
 }
 
-/// Carries out the updates at each image's [`pace`]. Returns when all have come to their end, but for those
+/// Carries out the updates at each image's [`pace`], in which what is known from [`earlier`] counts. Returns when all have come to their end, but for those
 /// of stopped rollouts and those that the [`guard`] held up for too long, or as soon as Gantry is stopped.
 pub async fn roll_out<S: Swarm, R: Registry>(
     context: &Arc<Context<S, R>>,
     updates: Vec<Update>,
+    earlier: Earlier,
 ) -> RolledOut {
-    let mut queue = Queue::new(Limits::of(&context.config), updates);
+    let mut queue = Queue::new(Limits::of(&context.config), updates, earlier);
     if queue.is_empty() {
         return RolledOut::default();
     }

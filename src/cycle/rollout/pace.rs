@@ -23,6 +23,9 @@
 //!   wait for its own canary alone.
 //! - With no failures, it all takes at most `log2(workers)` rounds more than with full width from the start.
 //!
+//! What earlier cycles have shown of an image counts like what this one does, but does not widen it: where
+//! it was stopped or killed in the middle, it begins with a canary again.
+//!
 //! A service without a task to watch proves nothing. It has its turn after the others, takes its place in
 //! the width, and widens it when it was sent, because otherwise an image that only such services have would
 //! crawl. It is not counted as exposed.
@@ -185,6 +188,19 @@ impl Pace {
         self.take_off(number);
     }
 
+    /// Takes note of what earlier cycles have shown of this update's image: so many services that it has broken, and so
+    /// many that run it. To be said once of each image, before any [begins](Self::begin). Returns the stop of its
+    /// rollout, if that is the consequence.
+    pub fn found_earlier(&mut self, number: usize, failed: usize, succeeded: usize) -> Option<Stop> {
+        let image = &mut self.images[self.places[number].0];
+        image.begun += failed + succeeded;
+        image.total += failed + succeeded;
+        image.failed += failed;
+        image.blamed += failed;
+        image.succeeded += succeeded;
+        image.stop_if_too_much(&self.limits)
+    }
+
     fn take_off(&mut self, number: usize) {
         let (image, has_tasks) = self.places[number];
         let image = &mut self.images[image];
@@ -241,6 +257,10 @@ impl Image {
             Effect::Failure { .. } | Effect::Setback => self.width = (self.width / 2).max(1),
             Effect::Nothing => {}
         }
+        self.stop_if_too_much(limits)
+    }
+
+    fn stop_if_too_much(&mut self, limits: &Limits) -> Option<Stop> {
         if self.is_stopped || !is_too_much(self.failed, self.succeeded, limits) {
             return None;
         }

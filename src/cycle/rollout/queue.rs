@@ -1,8 +1,12 @@
 //! The updates of a rollout, each with its turn: those that wait, and how the others ended.
 
+use std::collections::HashSet;
+
+use super::earlier::Earlier;
 use super::pace::{Effect, Limits, Pace, Stop};
 use super::{Finished, Held, NotBegun, RolledOut, StoppedRollout};
 use crate::cycle::plan::Update;
+use crate::image::ImageRef;
 
 /// So many causes of a stop are told; the log and the list of services have them all.
 const MAX_CAUSES: usize = 3;
@@ -14,15 +18,25 @@ pub(super) struct Queue {
     /// By the number of their turn; `None`: begun.
     waiting: Vec<Option<Update>>,
     finished: Vec<Finished>,
+    earlier: Earlier,
 }
 
 impl Queue {
-    /// These updates, the best canaries first.
-    pub(super) fn new(limits: Limits, mut updates: Vec<Update>) -> Self {
+    /// These updates, the best canaries first. Says so where what is known from earlier stops an image's rollout.
+    pub(super) fn new(limits: Limits, mut updates: Vec<Update>, earlier: Earlier) -> Self {
         updates.sort_by(|a, b| (a.rank, &a.service).cmp(&(b.rank, &b.service)));
-        let pace =
+        let mut pace =
             Pace::new(limits, updates.iter().map(|update| (update.to.to_string(), update.rank.has_tasks())));
-        Self { pace, waiting: updates.into_iter().map(Some).collect(), finished: Vec::new() }
+        let mut images = HashSet::new();
+        for (turn, Update { to, .. }) in updates.iter().enumerate() {
+            if images.insert(to.to_string())
+                && let Some(shown) = earlier.of_image(to)
+                && let Some(stop) = pace.found_earlier(turn, shown.causes.len(), shown.succeeded)
+            {
+                tell_of_stop(&to.tagged(), &stop);
+            }
+        }
+        Self { pace, waiting: updates.into_iter().map(Some).collect(), finished: Vec::new(), earlier }
     }
 
     /// Whether there is nothing to do at all.
@@ -54,17 +68,8 @@ impl Queue {
         let effect = Effect::of(&finished.outcome);
         let image = finished.to.tagged();
         self.finished.push(finished);
-        // Where all had their turn there is nothing to hold back, and nothing to tell.
-        if let Some(Stop { touched, failed, total, .. }) = self.pace.end(turn, effect)
-            && touched < total
-        {
-            tracing::error!(
-                image,
-                touched,
-                failed,
-                total,
-                "too many updates to this image failed: its rollout is stopped"
-            );
+        if let Some(stop) = self.pace.end(turn, effect) {
+            tell_of_stop(&image, &stop);
         }
     }
 
@@ -75,7 +80,7 @@ impl Queue {
 
     /// What became of all; `otherwise` is why those did not begin whose rollout was not stopped.
     pub(super) fn close(self, otherwise: Held) -> RolledOut {
-        let stopped = self.pace.stops().filter_map(|stop| self.stopped(&stop)).collect();
+        let stopped = self.pace.stops().filter_map(|stop| self.stopped(stop)).collect();
         let held = |turn: usize| {
             if self.pace.is_stopped(turn) { Held::RolloutStopped } else { otherwise }
         };
@@ -87,16 +92,32 @@ impl Queue {
         RolledOut { not_begun: not_begun.collect(), stopped, finished: self.finished, shut: None }
     }
 
-    fn stopped(&self, stop: &Stop) -> Option<StoppedRollout> {
-        let of_image = || self.finished.iter().filter(|finished| finished.to.to_string() == stop.image);
-        let mut causes = Vec::new();
-        for cause in of_image().filter_map(|finished| finished.outcome.cause()) {
-            if causes.len() < MAX_CAUSES && !causes.contains(cause) {
-                causes.push(cause.clone());
+    fn stopped(&self, stop: Stop) -> Option<StoppedRollout> {
+        let Stop { image, touched, failed, total, blames_image } = stop;
+        let finished = self.finished.iter().filter(|finished| finished.to.to_string() == image);
+        let image: ImageRef = image.parse().ok()?;
+        let earlier = self.earlier.of_image(&image).into_iter().flat_map(|shown| shown.causes.clone());
+        let causes = finished.filter_map(|finished| finished.outcome.cause()).map(ToString::to_string);
+        let mut told: Vec<String> = Vec::new();
+        for cause in causes.chain(earlier).filter(|cause| !cause.is_empty()) {
+            if told.len() < MAX_CAUSES && !told.contains(&cause) {
+                told.push(cause);
             }
         }
-        let Stop { touched, failed, total, blames_image, .. } = *stop;
-        let image = of_image().next()?.to.clone();
-        Some(StoppedRollout { image, touched, failed, total, causes, blames_image })
+        Some(StoppedRollout { image, touched, failed, total, causes: told, blames_image })
+    }
+}
+
+/// Where all had their turn there is nothing to hold back, and nothing to tell.
+fn tell_of_stop(image: &str, stop: &Stop) {
+    let Stop { touched, failed, total, .. } = stop;
+    if touched < total {
+        tracing::error!(
+            image,
+            touched,
+            failed,
+            total,
+            "too many updates to this image failed: its rollout is stopped"
+        );
     }
 }

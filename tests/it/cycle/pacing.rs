@@ -38,6 +38,55 @@ async fn a_broken_image_touches_two_services_of_1200_and_the_report_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_broken_image_did_before_a_kill_counts_after_it() {
+    let scene = Scene::new();
+    for index in 0..10 {
+        scene.service(&format!("site-{index}")).replicas(1).create();
+    }
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(300), 3);
+    let context = scene.context();
+    tokio::select! {
+        report = gantry::cycle::run(&context) => panic!("it is over already: {report:?}"),
+        () = scene.swarm.until("a rollback", |swarm| swarm.update_log().iter().any(|asked| asked.is_rollback)) => {}
+    }
+    drop(context);
+    tokio::time::sleep(secs(60)).await;
+
+    let report = scene.cycle().await;
+
+    assert_eq!(sent(&scene, &bad), ["site-0", "site-1"]);
+    assert!(report.summary().contains("stopped after 2 of 10"), "{}", report.summary());
+    let last = scene.cycle().await;
+    assert_eq!((sent(&scene, &bad).len(), last.left_alone.len()), (2, 10), "{last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_broke_enough_services_in_earlier_cycles_is_offered_to_no_other() {
+    let scene = Scene::new().with("GANTRY_ROLLOUT_MIN_FAILURES", 3);
+    let service = |index: usize| scene.service(&format!("site-{index}")).replicas(1).create();
+    (0..2).for_each(|index| _ = service(index));
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(300), 3);
+    let report = scene.cycle().await;
+    assert!(report.stopped.is_empty() && report.finished.len() == 2, "{report:?}");
+
+    (2..5).for_each(|index| _ = service(index));
+    let scene = scene.with("GANTRY_ROLLOUT_MIN_FAILURES", 2);
+    let report = scene.cycle().await;
+
+    assert_eq!(sent(&scene, &bad), ["site-0", "site-1"]);
+    assert!(report.summary().contains("stopped after 2 of 5"), "{}", report.summary());
+    assert!(report.stopped[0].causes[0].contains("a task failed on node"), "{report:?}");
+    assert!(report.has_failed());
+    // A person's word for one of them is not stopped by what the others went through.
+    let target = gantry::ledger::release::Target::Named("site-4".to_owned());
+    gantry::ledger::by_hand::release(&scene.swarm, "gantry", &target).await.unwrap();
+    scene.cycle().await;
+    assert_eq!(sent(&scene, &bad), ["site-0", "site-1", "site-4"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_good_image_begins_with_one_service_and_then_reaches_all() {
     let scene = Scene::new().with("GANTRY_UPDATE_NUM_WORKERS", 16);
     for index in 0..60 {

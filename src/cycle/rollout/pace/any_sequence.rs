@@ -247,6 +247,29 @@ proptest! {
         prop_assert_eq!(wide.rounds, ideal);
     }
 
+    /// What it did in earlier cycles counts as well.
+    #[test]
+    fn a_totally_broken_image_gets_no_more_in_several_cycles_than_in_one(
+        limits in limits(), services in 1..200_usize, earlier in 0..20_usize, picks in vec(any::<Index>(), 1..50),
+    ) {
+        let fates: Vec<Fate> = all_of(0, services, BAD).collect();
+        let mut pace = pace(limits, &fates);
+        let is_stopped = pace.found_earlier(0, earlier, 0).is_some();
+        prop_assert_eq!(is_stopped, earlier >= limits.min_failures);
+        let mut under_way: Vec<usize> = Vec::new();
+        let (mut picks, mut touched) = (picks.iter().cycle(), earlier);
+        loop {
+            let begun: Vec<usize> = std::iter::from_fn(|| pace.begin()).collect();
+            touched += begun.len();
+            under_way.extend(begun);
+            if under_way.is_empty() {
+                break;
+            }
+            pace.end(under_way.swap_remove(picks.next().map_or(0, |pick| pick.index(under_way.len()))), BAD);
+        }
+        prop_assert!(touched <= earlier.max(limits.min_failures).max(limits.initial), "{touched}");
+    }
+
     /// What an earlier run left under way counts like what this one began: a broken image gets no more services
     /// than were exposed to it already, or than it would have got anyway.
     #[test]

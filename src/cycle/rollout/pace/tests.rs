@@ -54,6 +54,27 @@ fn a_broken_image_is_stopped_after_two_of_1200() {
 }
 
 #[test]
+fn failures_before_a_kill_count_and_so_do_successes() {
+    let after = |failed: usize, succeeded: usize| {
+        let mut pace = Pace::new(LIMITS, image("app", 100));
+        let stop = pace.found_earlier(0, failed, succeeded);
+        (pace, stop)
+    };
+    let (mut pace, stop) = after(1, 0);
+    assert_eq!((stop, begin(&mut pace)), (None, vec![0]));
+    let stop = Stop { image: "app".into(), touched: 2, failed: 2, total: 101, blames_image: true };
+    assert_eq!(pace.end(0, BAD), Some(stop), "one before, one after");
+
+    let (mut pace, stop) = after(2, 18);
+    let expected = Stop { image: "app".into(), touched: 20, failed: 2, total: 120, blames_image: true };
+    assert_eq!((stop, begin(&mut pace)), (Some(expected), vec![]));
+
+    let (mut pace, stop) = after(2, 19);
+    assert_eq!(stop, None, "one that was added later must not meet failures alone");
+    assert_eq!(begin(&mut pace), [0], "it has its canary");
+}
+
+#[test]
 fn a_failure_halves_the_width_and_what_is_under_way_is_judged_to_its_end_after_a_stop() {
     let mut pace = Pace::new(Limits { initial: 16, min_failures: 3, ..LIMITS }, image("app", 100));
     assert_eq!(begin(&mut pace).len(), 16);

@@ -1,0 +1,58 @@
+//! What services show of the images that are to be rolled out, from cycles before this one. Pure.
+//!
+//! A rollout may go on after Gantry was killed, stopped or held up: the failures before that count like those after it,
+//! and so do the successes.
+
+use std::collections::HashMap;
+
+use super::super::inspect::Inspected;
+use super::super::plan::{Decision, Planned, Reason};
+use super::super::quarantine::{Quarantine, Why};
+use crate::image::ImageRef;
+use crate::ledger::entry::{Verdict, image_name};
+
+/// What is known of images before their rollout, by [`image_name`].
+#[derive(Debug, Default)]
+pub struct Earlier(HashMap<String, Shown>);
+
+/// What is known of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Why it is held back from services that it has broken: for each a cause in words, which may be empty.
+    pub causes: Vec<String>,
+    /// How many services run it.
+    pub succeeded: usize,
+}
+
+impl Earlier {
+    /// What these decisions tell, each with what it was made on.
+    pub fn of(inspected: &[Inspected], planned: &[Planned], quarantine: &Quarantine) -> Self {
+        let mut earlier = Self::default();
+        for (Inspected { candidate, .. }, Planned { image, decision, .. }) in inspected.iter().zip(planned) {
+            let Some(image) = image.parse::<ImageRef>().ok().as_ref().and_then(image_name) else { continue };
+            match decision {
+                Decision::LeftAlone(Reason::HeldBack(held)) if held.why == Why::BrokeService => {
+                    // Whoever is offered an image whose rollout was stopped is so by a person's word.
+                    let entry = quarantine.book.image(&image);
+                    if entry.is_none_or(|entry| {
+                        entry.verdict != Verdict::Quarantined || entry.digest != held.digest
+                    }) {
+                        earlier.0.entry(image).or_default().causes.push(held.cause.clone());
+                    }
+                }
+                Decision::UpToDate
+                    if candidate.tasks.is_some_and(|tasks| (1..=tasks.running).contains(&tasks.desired)) =>
+                {
+                    earlier.0.entry(image).or_default().succeeded += 1;
+                }
+                _ => {}
+            }
+        }
+        earlier
+    }
+
+    /// What is known of this image.
+    pub(super) fn of_image(&self, image: &ImageRef) -> Option<&Shown> {
+        self.0.get(&image_name(image)?)
+    }
+}
