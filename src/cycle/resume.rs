@@ -269,12 +269,11 @@ impl Unfinished {
     }
 
     /// Whether this program made the present specification of the previous one, or whoever did changed nothing but
-    /// the digest: our own settings may have been others then.
+    /// the digest: our own settings may have been others then. Another tag is never our doing.
     fn is_ours(&self, update: &Update, previous: &Spec, from: &ImageRef) -> bool {
-        self.is_made_by_us(update, previous, from)
-            || (from.is_same_tag_as(&update.from)
-                && *from != update.from
-                && is_same_but_for_image(previous, &self.service.spec))
+        from.is_same_tag_as(&update.from)
+            && (self.is_made_by_us(update, previous, from)
+                || (*from != update.from && is_same_but_for_image(previous, &self.service.spec)))
     }
 
     fn is_made_by_us(&self, update: &Update, previous: &Spec, from: &ImageRef) -> bool {

@@ -171,6 +171,18 @@ fn what_our_update_made_of_the_previous_specification_is_watched() {
 }
 
 #[test]
+fn another_tag_is_never_our_doing() {
+    let other = |mut spec: Value| {
+        spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(format!("host:5000/other:1@{}", digest('a')));
+        spec
+    };
+    for (state, expected) in [(UPDATING, "up to date"), (PAUSED, "named as paused"), (None, "up to date")] {
+        let service = service(&ordered('b'), Some(other(plain('a'))), state);
+        assert_eq!(decision(&service, None, 'b', &[]), expected, "{state:?}");
+    }
+}
+
+#[test]
 fn what_must_not_be_rolled_back_is_named_and_not_judged_again() {
     let service = service(&ordered('b'), Some(plain('a')), PAUSED);
     let kept = [("GANTRY_ROLLBACK_ON_FAILURE", "false")];
