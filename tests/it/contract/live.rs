@@ -9,7 +9,6 @@ use gantry::config::EngineAddress;
 use gantry::swarm::engine::Engine;
 
 use super::{Kind, Stage};
-use crate::live::support::Claim;
 
 /// The first engine of the lab.
 pub(crate) struct Live {
@@ -17,7 +16,6 @@ pub(crate) struct Live {
     prefix: String,
     docker_host: String,
     images: Mutex<HashMap<Kind, String>>,
-    _claim: Claim,
 }
 
 impl Live {
@@ -30,7 +28,6 @@ impl Live {
             engine: Engine::new(EngineAddress::Unix(socket)),
             prefix,
             images: Mutex::default(),
-            _claim: Claim::shared(),
         }
     }
 

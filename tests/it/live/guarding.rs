@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::support::{Lab, Line, Run, Service, Stage, wait};
+use super::support::{Line, Run, Service, Stage, wait};
 
 /// Runs, and is healthy after a while: an update whose tasks take their time to start.
 const SLOW: [&str; 8] = [
@@ -16,31 +16,6 @@ const SLOW: [&str; 8] = [
     "(sleep 2; touch /tmp/ready) & trap 'exit 0' TERM; while :; do sleep 1d & wait $!; done",
 ];
 
-/// Starts a node again that a test has killed, however the test ends.
-struct Revive(&'static Lab, usize);
-
-impl Revive {
-    fn now(&self) {
-        if !self.0.is_answering(self.1) {
-            self.0.run(&["start", &self.1.to_string()]);
-        }
-    }
-}
-
-impl Drop for Revive {
-    fn drop(&mut self) {
-        self.now();
-        if !std::thread::panicking() {
-            let is_ready = || {
-                let nodes = self.0.get_json("/nodes");
-                let is_up = |node: &serde_json::Value| node["Status"]["State"] == "ready";
-                nodes.as_array()?.iter().all(is_up).then_some(())
-            };
-            wait("return of all nodes", 60, is_ready);
-        }
-    }
-}
-
 /// The numbers of the lines that have these words.
 fn places(run: &Run, words: &str) -> Vec<usize> {
     let messages = run.messages();
@@ -49,7 +24,7 @@ fn places(run: &Run, words: &str) -> Vec<usize> {
 
 #[test]
 fn a_killed_node_pauses_the_rollout_and_its_return_resumes_it() {
-    let stage = Stage::alone();
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let options = ["--constraint", "node.hostname==node1", "--update-monitor", "4s"];
     let services: Vec<_> =
@@ -57,7 +32,6 @@ fn a_killed_node_pauses_the_rollout_and_its_return_resumes_it() {
     stage.image("web", "2", &[]);
     let daemon = stage.gantry().set("GANTRY_UPDATE_NUM_WORKERS", "1").start();
     daemon.wait_for("updating", 30);
-    let node = Revive(stage.lab, 3);
     stage.lab.run(&["stop", "3", "--kill"]);
     let paused = daemon.wait_for("paused: node3 is down", 90);
     assert_eq!(paused.level(), "WARN");
@@ -66,7 +40,7 @@ fn a_killed_node_pauses_the_rollout_and_its_return_resumes_it() {
     wait("end of what was under way", 60, || (count("updating") == count("updated")).then_some(()));
     let begun = count("updating");
     assert!((1..14).contains(&begun), "{begun} of 14 were begun before the node was missed");
-    node.now();
+    stage.lab.run(&["start", "3"]);
     daemon.wait_for("resumed after", 60);
     let run = daemon.end(180);
     assert_eq!((run.summary(), run.code), ("14 services: 14 updated", Some(0)), "{run}");
@@ -93,7 +67,7 @@ fn most_starting(services: &[Service<'_>]) -> usize {
 
 #[test]
 fn no_more_tasks_start_on_one_node_than_the_variable_says() {
-    let stage = Stage::alone();
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let services: Vec<_> = (0..6).map(|index| stage.service(&format!("web{index}"), &old, &[])).collect();
     stage.image("web", "2", &SLOW);
@@ -166,7 +140,7 @@ fn an_update_that_does_not_move_says_once_what_it_waits_for_and_what_the_health_
 
 #[test]
 fn a_node_that_dies_with_the_new_task_does_not_blame_the_image() {
-    let stage = Stage::alone();
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let options = [
         "--constraint",
@@ -180,14 +154,13 @@ fn a_node_that_dies_with_the_new_task_does_not_blame_the_image() {
     let new = stage.image("web", "2", &[]);
     let daemon = stage.gantry().set("GANTRY_UPDATE_TIMEOUT_SECONDS", "300").start();
     wait("the new task", 60, || service.running_images().contains(&new.pinned()).then_some(()));
-    let node = Revive(stage.lab, 3);
     stage.lab.run(&["stop", "3", "--kill"]);
     wait("the loss of the node", 90, || {
         let nodes = stage.lab.get_json("/nodes");
         nodes.as_array()?.iter().any(|node| node["Status"]["State"] == "down").then_some(())
     });
     // Between two looks of the daemon, perhaps.
-    node.now();
+    stage.lab.run(&["start", "3"]);
     let run = daemon.end(330);
     // Swarm calls the update failed when the node is back, and so it is taken back.
     let outcome = run.outcome(&service);

@@ -237,36 +237,20 @@ fn a_service_that_no_node_suits_gets_the_image_and_is_not_waited_for() {
     assert_eq!([&pending, &global].map(Service::image), [new.pinned(), new.pinned()]);
 }
 
-/// All nodes of the lab, drained until this is dropped.
-struct Drained(&'static Lab);
-
-impl Drained {
-    fn all(lab: &'static Lab) -> Self {
-        let drained = Self(lab);
-        drained.make("drain");
-        drained
-    }
-
-    fn make(&self, availability: &str) {
-        for node in self.0.docker(&["node", "ls", "--quiet"]).split_whitespace() {
-            self.0.docker(&["node", "update", "--availability", availability, node]);
-        }
-    }
-}
-
-impl Drop for Drained {
-    fn drop(&mut self) {
-        self.make("active");
+/// Makes all nodes take no tasks, or take them again.
+fn make_all(lab: &Lab, availability: &str) {
+    for node in lab.docker(&["node", "ls", "--quiet"]).split_whitespace() {
+        lab.docker(&["node", "update", "--availability", availability, node]);
     }
 }
 
 #[test]
 fn while_all_nodes_are_drained_services_get_the_image_and_run_it_when_the_nodes_are_back() {
-    let stage = Stage::alone();
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let global = stage.service("global", &old, &["--mode", "global"]);
     let single = stage.service("single", &old, &[]);
-    let drained = Drained::all(stage.lab);
+    make_all(stage.lab, "drain");
     without_a_node(&single);
     wait("end of all tasks", END_SECONDS, || {
         let all_over =
@@ -280,7 +264,7 @@ fn while_all_nodes_are_drained_services_get_the_image_and_run_it_when_the_nodes_
     assert_eq!((run.code, run.summary()), (Some(0), "2 services: 2 started"), "{run}");
     assert!(run.outcome(&global).ends_with("no node is eligible"), "{run}");
     assert!(run.outcome(&single).ends_with("no node takes its tasks, as before"), "{run}");
-    drop(drained);
+    make_all(stage.lab, "active");
     wait("the new image on all nodes", END_SECONDS, || {
         let (everywhere, one) = (global.running_images(), single.running_images());
         (everywhere == vec![new.pinned(); stage.lab.nodes] && one == [new.pinned()]).then_some(())

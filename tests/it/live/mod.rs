@@ -6,9 +6,8 @@
 //! tests/lab/lab up && eval "$(tests/lab/lab env)" && cargo test --features live live:: -- --test-threads 8
 //! ```
 //!
-//! Each test has services, images and labels of its own, so that many run side by side; those that stop an
-//! engine or the registry wait until they are alone ([`support::Stage::alone`]), and the one that stops managers has a
-//! lab of its own ([`support::OwnLab`]).
+//! Each test has services, images and labels of its own, so that many run side by side; those that stop an engine or the
+//! registry, drain nodes or count what starts have a lab of their own ([`support::Stage::apart`]).
 
 pub(crate) mod support;
 

@@ -1,5 +1,4 @@
-//! The engine, managers, a node or the registry goes away and comes back. What others stand on is taken away only by
-//! tests that are alone on the lab, or that have a lab of their own.
+//! The engine, managers, a node or the registry goes away and comes back, on a lab of the test's own.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,36 +9,11 @@ use tokio::runtime::Runtime;
 
 use crate::support::proxy::{Address, Mishap, Proxy, Seen};
 
-use super::support::{Daemon, Gantry, Image, Lab, OwnLab, Registry, Service, Stage, wait};
-
-/// Brings everything back when a test is over, however it ends.
-struct Restore(&'static Lab);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        for node in 1..=self.0.nodes {
-            if !self.0.is_answering(node) {
-                self.0.run(&["start", &node.to_string()]);
-            }
-        }
-        if !Registry::at(&self.0.registry).is_answering() {
-            self.0.run(&["registry", "start"]);
-        }
-        let ready = || {
-            let nodes = self.0.engine(1, "GET", "/nodes").ok()?.json();
-            let ready = nodes.as_array()?.iter().filter(|node| node["Status"]["State"] == "ready").count();
-            (ready >= self.0.nodes).then_some(())
-        };
-        if !std::thread::panicking() {
-            wait("return of all nodes", 60, ready);
-        }
-    }
-}
+use super::support::{Daemon, Gantry, Image, Lab, Service, Stage, wait};
 
 #[test]
 fn an_engine_that_goes_away_during_an_update_costs_time_and_no_verdict() {
-    let stage = Stage::alone();
-    let restore = Restore(stage.lab);
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let elsewhere = ["--constraint", "node.role==worker", "--update-monitor", "4s"];
     let service = stage.service("web", &old, &elsewhere);
@@ -55,7 +29,6 @@ fn an_engine_that_goes_away_during_an_update_costs_time_and_no_verdict() {
     service.runs(&new, 1);
     assert!(!daemon.lines().iter().any(|line| line.level() == "ERROR"), "{:?}", daemon.lines());
     assert!(daemon.is_alive());
-    drop(restore);
 }
 
 /// A rollout that takes its time: one service after the other, each watched for two seconds.
@@ -96,8 +69,8 @@ fn all_are_updated_once(daemon: &Daemon, services: &[Service<'_>], image: &Image
 
 #[test]
 fn a_lost_leader_and_a_lost_majority_during_a_rollout_cost_time_and_no_verdict() {
-    let own = OwnLab::of_managers();
-    let (stage, lab) = (Stage::on(&own), own.0);
+    let stage = Stage::apart_with_managers(3);
+    let lab = stage.lab;
     // Somebody else is to lead, as everything here is asked of node1.
     lab.run(&["stop", "1"]);
     lab.run(&["start", "1"]);
@@ -150,8 +123,7 @@ fn a_lost_leader_and_a_lost_majority_during_a_rollout_cost_time_and_no_verdict()
 
 #[test]
 fn an_engine_that_is_started_again_during_a_rollout_is_found_again() {
-    let stage = Stage::alone();
-    let restore = Restore(stage.lab);
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let services = several(&stage, &old, &["node.hostname==node2"; 3]);
     let mut daemon = slowly(&stage).start();
@@ -163,15 +135,13 @@ fn an_engine_that_is_started_again_during_a_rollout_is_found_again() {
     stage.lab.run(&["start", "1"]);
     all_are_updated_once(&daemon, &services, &new);
     assert!(daemon.is_alive());
-    drop(restore);
 }
 
 #[test]
 fn a_node_that_is_lost_during_its_services_update_is_not_the_images_fault() {
-    let stage = Stage::alone();
-    let restore = Restore(stage.lab);
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
-    let options = ["--replicas", "2", "--constraint", "node.hostname!=node1", "--update-monitor", "3s"];
+    let options = ["--mode", "global", "--constraint", "node.role==worker", "--update-monitor", "3s"];
     let service = stage.service("web", &old, &options);
     let mut daemon = slowly(&stage).start();
     daemon.wait_for("1 service: 1 up to date", 60);
@@ -203,7 +173,6 @@ fn a_node_that_is_lost_during_its_services_update_is_not_the_images_fault() {
     let ledger = stage.lab.docker(&["config", "inspect", &stage.ledger()]);
     assert!(!ledger.contains("quarantined"), "{ledger}");
     assert!(daemon.is_alive());
-    drop(restore);
 }
 
 #[test]
@@ -269,7 +238,7 @@ impl Drop for FullDisk {
 
 #[test]
 fn a_node_whose_disk_is_full_is_not_the_images_fault() {
-    let stage = Stage::alone();
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let services = several(&stage, &old, &["node.hostname==node3", "node.hostname==node2"]);
     let full = FullDisk::of_node3(stage.lab);
@@ -292,8 +261,7 @@ fn a_node_whose_disk_is_full_is_not_the_images_fault() {
 
 #[test]
 fn a_registry_that_is_away_is_an_error_until_it_is_back() {
-    let stage = Stage::alone();
-    let restore = Restore(stage.lab);
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let service = stage.service("web", &old, &[]);
     let version = service.version();
@@ -309,13 +277,11 @@ fn a_registry_that_is_away_is_an_error_until_it_is_back() {
     daemon.wait_for("1 service: 1 updated", 60);
     service.runs(&new, 1);
     assert!(daemon.is_alive());
-    drop(restore);
 }
 
 #[test]
 fn a_node_that_is_down_delays_neither_an_update_nor_the_cleaning() {
-    let stage = Stage::alone();
-    let restore = Restore(stage.lab);
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let service = stage.service("web", &old, &["--constraint", "node.hostname!=node3"]);
     // All at once: one after the other, the swarm itself might wait for the lost node's task.
@@ -323,6 +289,7 @@ fn a_node_that_is_down_delays_neither_an_update_nor_the_cleaning() {
     let everywhere = stage.service("all", &old, &options);
     stage.lab.run(&["stop", "3", "--kill"]);
     let new = stage.image("web", "2", &[]);
+    stage.lab.run(&["build"]);
     let remover = format!("{}/gantry:latest", stage.lab.registry);
     let gantry =
         stage.gantry().set("GANTRY_CLEANUP_IMAGES", "true").set("GANTRY_CLEANUP_IMAGES_REMOVER", &remover);
@@ -341,5 +308,4 @@ fn a_node_that_is_down_delays_neither_an_update_nor_the_cleaning() {
         .collect();
     cleaned.sort_unstable();
     assert_eq!(cleaned, ["node1", "node2"], "{run}");
-    drop(restore);
 }

@@ -1,5 +1,6 @@
 //! The lab of `tests/lab`, as its environment describes it.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -33,34 +34,58 @@ pub(crate) struct Lab {
     environment: Vec<(&'static str, String)>,
 }
 
-/// A lab of a test's own, for one that takes managers away. Removed when dropped.
-pub(crate) struct OwnLab(pub(crate) &'static Lab);
+/// A lab of a test's own, for one that takes away what others would stand on. Removed when dropped.
+pub(super) struct OwnLab {
+    pub(super) lab: &'static Lab,
+    /// The name is taken for as long as this is locked, in whichever process.
+    _name: File,
+}
+
+/// So many own labs at once: each is three engines and a registry.
+const OWN_LABS: usize = 4;
 
 impl OwnLab {
-    /// Starts a lab of three nodes, all of them managers, beside the one that the tests share.
-    pub(crate) fn of_managers() -> Self {
+    /// Starts a lab of three nodes, of which so many are managers, beside the one that the tests share.
+    pub(super) fn start(managers: usize) -> Self {
         let shared = Lab::get();
-        let name = std::env::var("GANTRY_LAB_NAME").unwrap_or_default();
+        let (number, lock) = free_name(shared);
+        let name = format!("{}-{number}", std::env::var("GANTRY_LAB_NAME").unwrap_or_default());
         // No folder: the test's environment names that of the shared lab.
-        let environment = vec![("GANTRY_LAB_NAME", format!("{name}-m")), ("GANTRY_LAB_DIR", String::new())];
+        let environment = vec![("GANTRY_LAB_NAME", name), ("GANTRY_LAB_DIR", String::new())];
         let call = |arguments: &[&str]| {
             let mut command = Command::new(&shared.program);
             command.args(arguments).envs(environment.clone());
             succeed(&mut command, &format!("lab {}", arguments.join(" ")))
         };
-        call(&["up", "--nodes", "3", "--managers", "3"]);
+        // One that was killed has left its lab behind.
+        call(&["down"]);
+        call(&["up", "--nodes", "3", "--managers", &managers.to_string()]);
         let variables = call(&["env"]);
         let get = |name: &str| {
             let line = variables.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
             line.unwrap_or_else(|| panic!("no {name} in:\n{variables}")).to_owned()
         };
-        Self(Box::leak(Box::new(Lab::from(get, environment))))
+        Self { lab: Box::leak(Box::new(Lab::from(get, environment))), _name: lock }
+    }
+}
+
+/// The number of an own lab that nobody has, and the lock that says so.
+fn free_name(shared: &Lab) -> (usize, File) {
+    loop {
+        for number in 0..OWN_LABS {
+            let path = shared.sockets.join(format!("tests-own-{number}.lock"));
+            let file = File::options().create(true).append(true).open(path).unwrap();
+            if file.try_lock().is_ok() {
+                return (number, file);
+            }
+        }
+        sleep(PROBE_INTERVAL);
     }
 }
 
 impl Drop for OwnLab {
     fn drop(&mut self) {
-        self.0.run(&["down"]);
+        self.lab.run(&["down"]);
     }
 }
 

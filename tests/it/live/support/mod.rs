@@ -1,7 +1,6 @@
 //! What the live tests stand on: the lab, a stage for each test, and the program under test.
 
 mod apprise;
-mod claim;
 mod gantry;
 mod http;
 mod http_server;
@@ -15,11 +14,10 @@ mod stage;
 mod tokens;
 
 pub(crate) use apprise::Apprise;
-pub(crate) use claim::Claim;
 pub(crate) use gantry::{Daemon, Gantry, Line, Run};
 pub(crate) use http::{Answer, Request};
 pub(crate) use http_server::HttpServer;
-pub(crate) use lab::{Lab, OwnLab, wait};
+pub(crate) use lab::{Lab, wait};
 pub(crate) use ledger::Said;
 pub(crate) use private::{Account, JUERGEN, PULLER, PrivateRegistry};
 pub(crate) use registry::{Registry, sha256};

@@ -1,13 +1,15 @@
 //! A test's own part of the swarm: names, images, services; all gone when the test is over.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::lab::OwnLab;
 use super::lab::PROBE_INTERVAL;
-use super::{Claim, Gantry, Lab, OwnLab, Run, Service};
+use super::{Gantry, Lab, Run, Service};
 
 /// One test's part of the swarm.
 pub(crate) struct Stage {
@@ -16,7 +18,9 @@ pub(crate) struct Stage {
     pub(crate) prefix: String,
     /// A folder of its own.
     pub(crate) folder: tempfile::TempDir,
-    _claim: Claim,
+    /// Whoever removes images does so alone: the remover has one name in the whole swarm.
+    _cleaning: Option<File>,
+    own: Option<OwnLab>,
 }
 
 /// An image in the lab's registry.
@@ -63,31 +67,34 @@ const QUICK: [&str; 14] = [
 impl Stage {
     /// A stage beside others.
     pub(crate) fn new() -> Self {
-        Self::with(Claim::shared())
+        Self::with(Lab::get(), None, None)
     }
 
-    /// The only stage, for a test that takes away what the others stand on.
-    pub(crate) fn alone() -> Self {
-        Self::with(Claim::alone())
-    }
-
-    /// A stage on which images are removed.
+    /// A stage beside others of which none removes images.
     pub(crate) fn cleaning() -> Self {
-        Self::with(Claim::cleaning())
+        let lab = Lab::get();
+        let path = lab.sockets.join("tests-cleaning.lock");
+        let lock = File::options().create(true).append(true).open(path).unwrap();
+        lock.lock().unwrap();
+        Self::with(lab, Some(lock), None)
     }
 
-    /// The only stage of a lab that belongs to the test.
-    pub(crate) fn on(own: &OwnLab) -> Self {
-        let mut stage = Self::with(Claim::none());
-        stage.lab = own.0;
-        stage
+    /// The only stage of a lab of its own, for a test that takes away what others would stand on.
+    pub(crate) fn apart() -> Self {
+        Self::apart_with_managers(1)
     }
 
-    fn with(claim: Claim) -> Self {
+    /// The same, with so many managers among the three nodes.
+    pub(crate) fn apart_with_managers(managers: usize) -> Self {
+        let own = OwnLab::start(managers);
+        Self::with(own.lab, None, Some(own))
+    }
+
+    fn with(lab: &'static Lab, cleaning: Option<File>, own: Option<OwnLab>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("t{}-{count}", std::process::id());
-        Self { lab: Lab::get(), prefix, folder: tempfile::tempdir().unwrap(), _claim: claim }
+        Self { lab, prefix, folder: tempfile::tempdir().unwrap(), _cleaning: cleaning, own }
     }
 
     /// A name of this stage's own.
@@ -206,7 +213,8 @@ fn filters(filters: &[(&str, String)]) -> String {
 impl Drop for Stage {
     /// Best effort, and silent: it also runs when the test has failed.
     fn drop(&mut self) {
-        if std::env::var_os("GANTRY_TEST_KEEP").is_some() {
+        // What is on a lab of its own goes with it.
+        if self.own.is_some() || std::env::var_os("GANTRY_TEST_KEEP").is_some() {
             return;
         }
         let (lab, prefix) = (self.lab, &self.prefix);
