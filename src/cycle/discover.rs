@@ -218,7 +218,7 @@ fn candidate<S, R>(
     let facts = service.spec.facts();
     let policy = ServicePolicy::of(&context.config, &facts.labels);
     let history = History::of(&service);
-    let unfinished = Unfinished::of(&service).map(Arc::new);
+    let unfinished = Unfinished::of(&service, context.ledger.left_behind_since()).map(Arc::new);
     Candidate {
         name: facts.name.clone(),
         image: facts.image.clone(),

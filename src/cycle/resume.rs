@@ -26,6 +26,8 @@ pub struct Unfinished {
     pub failed: Option<Mark>,
     /// The ids of what the options for its updates name.
     pub ids: Ids,
+    /// Whether it was changed while somebody held the lease who has not given it back: nobody may have judged that.
+    pub is_left_behind: bool,
 }
 
 /// What was begun earlier and is watched to its end now.
@@ -102,16 +104,17 @@ impl fmt::Display for Attention {
 }
 
 impl Unfinished {
-    /// Keeps a service if something is unfinished about it.
-    pub fn of(service: &Service) -> Option<Self> {
+    /// Keeps a service if something is unfinished about it. `left_behind_since` is the version from which on
+    /// [somebody has left something behind](crate::ledger::Ledger::left_behind_since).
+    pub fn of(service: &Service, left_behind_since: Option<u64>) -> Option<Self> {
+        let is_left_behind = left_behind_since.is_some_and(|since| service.version > since);
         let is_unfinished = match service.update.as_ref().map(|status| &status.state) {
             Some(UpdateState::Updating | UpdateState::RollbackStarted) => true,
             // The swarm takes a moment to begin, and never does where there is nothing to start.
             None => service.status.is_some_and(|status| status.desired > 0) && has_other_tasks(service),
-            // It calls an update completed whatever its tasks do.
+            // It calls an update completed whatever its tasks do, and one that crashes every few seconds may just run.
             Some(UpdateState::Completed) => {
-                service.status.is_some_and(|status| status.running < status.desired)
-                    && has_other_tasks(service)
+                (lacks_tasks(service) || is_left_behind) && has_other_tasks(service)
             }
             Some(state) => state.is_paused(),
         };
@@ -119,6 +122,7 @@ impl Unfinished {
             service: service.clone(),
             failed: None,
             ids: Ids::new(),
+            is_left_behind,
         })
     }
 
@@ -179,7 +183,14 @@ pub(super) fn decide(
         (UpdateState::Completed, before)
             if is_current(present)
                 && update.policy.rollback_on_failure
+                && lacks_tasks(service)
                 && held.is_some_and(|held| held.why == Why::BrokeService) =>
+        {
+            unfinished.sent(update, before, held)
+        }
+        // Nobody may have seen how it ended.
+        (UpdateState::Completed, before)
+            if is_current(present) && unfinished.is_left_behind && held.is_none() =>
         {
             unfinished.sent(update, before, held)
         }
@@ -303,6 +314,10 @@ impl Unfinished {
     fn message(&self) -> String {
         self.service.update.as_ref().map(|status| status.message.clone()).unwrap_or_default()
     }
+}
+
+fn lacks_tasks(service: &Service) -> bool {
+    service.status.is_some_and(|status| status.running < status.desired)
 }
 
 /// Whether its last change gave it other tasks.

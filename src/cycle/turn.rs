@@ -121,8 +121,10 @@ pub(super) async fn take<S: Swarm, R>(
         || format!("{}/{}", context.ledger.node(), std::process::id()),
         |name| format!("{name}@{}", context.ledger.node()),
     );
+    let since = inspected.iter().map(|inspected| inspected.candidate.version).max().unwrap_or_default();
     let wish = Wish {
         who,
+        since,
         task: context.itself.as_ref().and_then(|itself| itself.task.clone()),
         changes,
         patience: context.config.interval.unwrap_or(PATIENCE),

@@ -104,6 +104,7 @@ pub fn write_party(party: &Party) -> String {
     add(&mut text, "who", &one_word(&party.who));
     add(&mut text, "service", &one_word(&party.service));
     add(&mut text, "task", &one_word(&party.task));
+    add(&mut text, "since", &party.since.map(|since| since.to_string()).unwrap_or_default());
     text
 }
 
@@ -113,7 +114,8 @@ pub fn read_party(text: &str) -> Party {
     let words = Words::of(text);
     let word = |key: &str| words.get(key).unwrap_or_default().to_owned();
     let id = words.get("by").unwrap_or(text).to_owned();
-    Party { id, who: word("who"), service: word("service"), task: word("task") }
+    let since = words.get("since").and_then(|since| since.parse().ok());
+    Party { id, who: word("who"), service: word("service"), task: word("task"), since }
 }
 
 /// Writes a claim.
@@ -243,9 +245,11 @@ mod tests {
         }
 
         #[test]
-        fn parties_and_claims_survive_as_well(id in "[a-f0-9]{1,16}", who in "[!-~]{0,20}", number: u32) {
+        fn parties_and_claims_survive_as_well(
+            id in "[a-f0-9]{1,16}", who in "[!-~]{0,20}", since: Option<u64>, number: u32,
+        ) {
             let who = who.replace('=', "-");
-            let party = Party { id: id.clone(), who, service: "s1".to_owned(), task: String::new() };
+            let party = Party { id: id.clone(), who, service: "s1".to_owned(), task: String::new(), since };
             prop_assert_eq!(read_party(&write_party(&party)), party);
             let claim = Claim { by: id, number };
             prop_assert_eq!(read_claim(&write_claim(&claim)), claim);

@@ -49,6 +49,8 @@ pub struct Party {
     pub service: String,
     /// Our task's id, when we run as one; else empty.
     pub task: String,
+    /// A version that nothing in the swarm was above when it took the lease: what it has begun since has a later one.
+    pub since: Option<u64>,
 }
 
 /// A question to the holder: are you alive?

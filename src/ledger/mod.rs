@@ -61,6 +61,8 @@ struct State {
     /// What is to be remembered and is not written yet.
     pending: Vec<Change>,
     standing: Standing,
+    /// From which version on another holder has left behind what it had begun, when the lease was taken over.
+    inherited: Option<u64>,
     is_memory_only: bool,
     last_attempt: Option<Instant>,
     /// The engine's clock, and when it said so.
@@ -156,6 +158,14 @@ impl Ledger {
             Standing::Holder { .. } => Permission::Unsure,
             Standing::Bystander | Standing::Lost => Permission::Refused,
         }
+    }
+
+    /// From which version on the swarm may hold what somebody has begun and nobody judges: whoever held the lease before us
+    /// did not give it back, or holds it still and may be dead. `None`: nobody has left anything behind.
+    pub fn left_behind_since(&self) -> Option<u64> {
+        let state = self.state();
+        let lease = book::lease(&state.labels).filter(|lease| lease.holder.id != self.id);
+        state.inherited.or_else(|| lease?.holder.since)
     }
 
     /// The engine's host, as the last cycle found it.
@@ -372,6 +382,7 @@ impl Ledger {
         {
             let mut state = self.state();
             state.standing = Standing::Bystander;
+            state.inherited = None;
             // Also one that an earlier cycle could not give back.
             let is_ours = book::lease(&state.labels).is_some_and(|lease| lease.holder.id == self.id);
             if state.is_memory_only || (state.pending.is_empty() && !is_ours) {

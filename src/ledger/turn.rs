@@ -17,6 +17,8 @@ pub struct Wish {
     pub who: String,
     /// Our service's and our task's id, when we run as a service.
     pub task: Option<(String, String)>,
+    /// The latest version of anything that was looked at.
+    pub since: u64,
     /// To be remembered together with it.
     pub changes: Vec<Change>,
     /// The longest wait.
@@ -65,7 +67,8 @@ impl Ledger {
             }
         };
         let (service, task) = wish.task.clone().unwrap_or_default();
-        let me = Party { id: self.id.clone(), who: wish.who.clone(), service, task };
+        let since = Some(wish.since);
+        let mut me = Party { id: self.id.clone(), who: wish.who.clone(), service, task, since };
         let begun = Instant::now();
         let mut wait = Wait::default();
         let mut conflicts = 0;
@@ -74,7 +77,7 @@ impl Ledger {
             let looked_at = Instant::now();
             let holder =
                 object.as_ref().and_then(|object| book::lease(&object.labels)).map(|lease| lease.holder);
-            match self.try_once(swarm, &me, wish, object.as_ref(), &mut wait).await {
+            match self.try_once(swarm, &mut me, wish, object.as_ref(), &mut wait).await {
                 Ok(true) => {
                     wait.end_trouble();
                     self.state().standing = Standing::Holder { me, sure: looked_at };
@@ -144,7 +147,7 @@ impl Ledger {
     async fn try_once<S: Swarm>(
         &self,
         swarm: &S,
-        me: &Party,
+        me: &mut Party,
         wish: &Wish,
         object: Option<&ConfigObject>,
         wait: &mut Wait,
@@ -160,8 +163,14 @@ impl Ledger {
         match wait.waiting.step(lease.as_ref(), is_gone, &me.id, now) {
             Step::Ours => Ok(true),
             Step::Take => {
-                self.write(swarm, object, Hold::By(me), &wish.changes).await?;
+                // Should we die as well, our successor has what both of us have begun.
+                let mine = me.since;
+                me.since = lease.as_ref().map_or(mine, |lease| lease.holder.since.min(mine));
+                self.write(swarm, object, Hold::By(me), &wish.changes)
+                    .await
+                    .inspect_err(|_| me.since = mine)?;
                 if let Some(lease) = lease {
+                    self.state().inherited = lease.holder.since;
                     let from = lease.holder.who;
                     tracing::warn!(from, "took over from a Gantry that does not answer any more");
                 }

@@ -71,7 +71,7 @@ fn decision_with(
     variables: &[(&str, &str)],
     book: Book,
 ) -> String {
-    decision_of(service, Course::RunsOn, failed, newest, variables, book)
+    decision_of(service, Course::RunsOn, failed, newest, variables, book, None)
 }
 
 fn decision_of(
@@ -81,11 +81,12 @@ fn decision_of(
     newest: char,
     variables: &[(&str, &str)],
     book: Book,
+    left_behind_since: Option<u64>,
 ) -> String {
     let pairs = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let config = Config::load(pairs).unwrap().config;
     let facts = service.spec.facts();
-    let unfinished = Unfinished::of(service).map(|mut unfinished| {
+    let unfinished = Unfinished::of(service, left_behind_since).map(|mut unfinished| {
         unfinished.failed = failed.map(|digit| Mark { image: pinned(digit), force_update: 0 });
         unfinished.ids = Ids::from([(Name::Network("backend".to_owned()), "n1".to_owned())]);
         Arc::new(unfinished)
@@ -304,6 +305,31 @@ fn what_the_ledger_says_broke_a_service_and_still_does_is_brought_to_its_end() {
 }
 
 #[test]
+fn what_a_dead_gantry_began_is_brought_to_its_end_though_the_swarm_calls_it_completed() {
+    let completed = Some(("completed", "update completed"));
+    for (spec, previous, since, variables, expected) in [
+        // At version 1 since version 0, and it may just look as if it ran.
+        (ordered('b'), plain('a'), Some(0), &[][..], "watch update a to b"),
+        (ordered('b'), plain('a'), Some(1), &[], "up to date"),
+        (ordered('b'), plain('a'), None, &[], "up to date"),
+        (with_env(ordered('b')), plain('a'), Some(0), &[], "up to date"),
+        (ordered('b'), ordered('b'), Some(0), &[], "up to date"),
+        (ordered('c'), plain('a'), Some(0), &[], "update c to b"),
+        (
+            ordered('b'),
+            plain('a'),
+            Some(0),
+            &[("GANTRY_ROLLBACK_ON_FAILURE", "false")],
+            "watch update a to b",
+        ),
+    ] {
+        let service = service(&spec, Some(previous.clone()), completed);
+        let told = decision_of(&service, Course::RunsOn, None, 'b', variables, Book::default(), since);
+        assert_eq!(told, expected, "{spec} {previous} {since:?}");
+    }
+}
+
+#[test]
 fn what_is_sent_without_being_watched_is_not_watched_later() {
     let jobs = [("GANTRY_UPDATE_JOBS", "true")];
     for (course, state, expected) in [
@@ -315,7 +341,7 @@ fn what_is_sent_without_being_watched_is_not_watched_later() {
         (Course::Ended, PAUSED, "up to date"),
     ] {
         let service = service(&ordered('b'), Some(plain('a')), state);
-        let told = decision_of(&service, course, None, 'b', &jobs, Book::default());
+        let told = decision_of(&service, course, None, 'b', &jobs, Book::default(), None);
         assert_eq!(told, expected, "{course:?} {state:?}");
     }
 }

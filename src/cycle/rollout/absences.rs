@@ -64,7 +64,9 @@ mod tests {
 
     fn is_blamed(looks: &[(u64, bool)], code: i64) -> bool {
         let mut absences = Absences::default();
-        looks.iter().for_each(|(version, is_ready)| absences.look(&node(*version, *is_ready)));
+        for (version, is_ready) in looks {
+            absences.look(&node(*version, *is_ready));
+        }
         ended_with(code).with(&absences).blames_image()
     }
 

@@ -47,7 +47,7 @@ fn terms(update: &Update, sent: Mark, replaced: Mark) -> Terms {
 pub(super) fn words(update: &Update) -> &'static str {
     match update.begun.as_deref() {
         None => "updating",
-        Some(Begun::Update { .. }) => "found an update under way, watching it to its end",
-        Some(Begun::Rollback { .. }) => "found a rollback under way, watching it to its end",
+        Some(Begun::Update { .. }) => "found an update that an earlier run began, watching it to its end",
+        Some(Begun::Rollback { .. }) => "found a rollback that an earlier run began, watching it to its end",
     }
 }

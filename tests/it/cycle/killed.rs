@@ -191,7 +191,7 @@ async fn killed_with_a_good_image_every_service_gets_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn killed_with_a_broken_image_no_service_keeps_it_without_being_named_nor_gets_it_again() {
+async fn killed_with_a_broken_image_no_service_keeps_it_nor_gets_it_again() {
     let scene = || {
         let scene = Scene::new();
         three(&scene);
@@ -201,20 +201,16 @@ async fn killed_with_a_broken_image_no_service_keeps_it_without_being_named_nor_
     };
     at_every_request(scene, &THREE, |scene, report, when| {
         let (old, bad) = (pinned(APP, "old"), pinned(APP, "bad"));
-        let accounts = accounts(report);
         for name in THREE {
-            let named = accounts.get(name).map_or("", String::as_str);
-            let is_kept = scene.swarm.image_of(name) == bad;
-            // The swarm calls it completed, and nobody can tell for how long it has been so.
-            let may_be_kept = name == "continue" && named.contains("tasks run");
-            assert!(!is_kept || may_be_kept, "{when}: {name} keeps it: {report:?}");
-            if !is_kept {
-                assert_eq!(scene.swarm.running_images(name), [old.clone(), old.clone()], "{when}: {name}");
-            }
+            assert_eq!(
+                scene.swarm.running_images(name),
+                [old.clone(), old.clone()],
+                "{when}: {name}: {report:?}"
+            );
             let offers = offers(scene, name, &bad);
             assert!(offers <= 1, "{when}: {name} was offered it {offers} times: {report:?}");
             assert!(
-                is_kept || offers == 0 || is_remembered(scene, name, "bad"),
+                offers == 0 || is_remembered(scene, name, "bad"),
                 "{when}: nobody remembers what it did to {name}: {report:?}"
             );
         }

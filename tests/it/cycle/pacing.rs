@@ -30,7 +30,7 @@ async fn a_broken_image_touches_two_services_of_1200_and_the_report_says_so() {
     let [stopped] = &report.stopped[..] else { panic!("{:?}", report.stopped) };
     assert_eq!((stopped.touched, stopped.failed, stopped.total), (2, 2, 1200));
     assert!(stopped.blames_image && stopped.image.to_string() == bad, "{stopped:?}");
-    assert!(stopped.causes[0].to_string().contains("a task failed on node"), "{stopped:?}");
+    assert!(stopped.causes[0].contains("a task failed on node"), "{stopped:?}");
     assert_eq!(report.not_begun.len(), 1198);
     assert!(report.not_begun.iter().all(|held| held.why == Held::RolloutStopped));
     assert_eq!(scene.swarm.running_images("site-0000"), [pinned(APP, "old")]);

@@ -232,7 +232,7 @@ fn what_was_under_way_is_watched_to_its_end_and_not_sent_again() {
 
     let run = stage.gantry().start().end(CYCLE_SECONDS);
 
-    assert!(run.says(&["found an update under way, watching it to its end"]), "{run}");
+    assert!(run.says(&["found an update that an earlier run began, watching it to its end"]), "{run}");
     assert_eq!((run.outcome(&service), run.code), ("updated", Some(0)), "{run}");
     service.runs(&slow, 1);
     let tasks = service.tasks();
