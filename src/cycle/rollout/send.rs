@@ -109,8 +109,8 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
     let mut attempts = Attempts::new(Some(PATIENCE));
     let options = &update.policy.update_options;
     let ids = ids(context, options, &mut attempts).await.map_err(|error| refused(&error))?;
-    // What was last sent without an answer: it may have arrived, and may still do so.
-    let mut unanswered: Option<(Sent, Course)> = None;
+    // What was last sent without an answer, and to which version: it may have arrived, and may still do so.
+    let mut unanswered: Option<(Sent, Course, u64)> = None;
     loop {
         context.beat();
         let service = match context.swarm.service(&update.id).await {
@@ -121,10 +121,10 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
                 continue;
             }
         };
-        let has_arrived =
-            |(sent, _): &mut (Sent, Course)| Mark::of(service.spec.facts()) == Mark::of(sent.spec.facts());
-        if let Some(sent) = unanswered.take_if(has_arrived) {
-            return Ok(sent);
+        if let Some((sent, course, _)) =
+            unanswered.take_if(|(sent, _, version)| has_arrived(sent, *version, &service))
+        {
+            return Ok((sent, course));
         }
         let course = match course(context, update, &service).await {
             Ok(course) => course,
@@ -154,7 +154,7 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
             .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
         let answer =
             context.swarm.update_service(&update.id, service.version, Change::To(&spec), auth.as_ref()).await;
-        let sent = Sent { replaced: service.spec, spec };
+        let sent = Sent { replaced: service.spec.clone(), spec };
         match answer {
             Ok(warnings) => {
                 for warning in warnings {
@@ -165,13 +165,23 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
             Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
             Err(error) => {
                 if error.is_transient() {
-                    unanswered = Some((sent, course));
+                    unanswered = Some((sent, course, service.version));
                     attempts.patience = None;
                 }
                 attempts.again(error).await.map_err(|error| refused(&error))?;
             }
         }
     }
+}
+
+/// Whether an update without an answer has arrived: the service has it, or had it and was taken back from it since.
+fn has_arrived(sent: &Sent, sent_to: u64, service: &Service) -> bool {
+    let mark = |spec: &Spec| Mark::of(spec.facts());
+    let is_sent = |spec: &Spec| mark(spec) == mark(&sent.spec);
+    let was_sent = service.previous.as_ref().is_some_and(is_sent)
+        // The swarm forgets what it has rolled back from. Any other change would have ended its word on an earlier one.
+        || (service.rollback_by_swarm().is_some() && mark(&service.spec) == mark(&sent.replaced));
+    is_sent(&service.spec) || (service.version > sent_to && was_sent)
 }
 
 /// What becomes of a service's tasks by themselves: one request where that decides.

@@ -214,7 +214,8 @@ async fn killed_with_a_broken_image_no_service_keeps_it_nor_gets_it_again() {
                 "{when}: nobody remembers what it did to {name}: {report:?}"
             );
         }
-        assert!(THREE.iter().any(|name| offers(scene, name, &bad) == 1), "{when}: {report:?}");
+        let touched = THREE.iter().map(|name| offers(scene, name, &bad)).sum::<usize>();
+        assert!((1..=2).contains(&touched), "{when}: {touched} services got it: {report:?}");
     })
     .await;
 }

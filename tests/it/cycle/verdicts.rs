@@ -1,7 +1,7 @@
 //! Where a wrong verdict would be easy: what looks over and is not, what looks like somebody else's change
 //! and is the swarm's, what was sent and got no answer.
 
-use gantry::cycle::rollout::{By, Outcome};
+use gantry::cycle::rollout::{By, Cause, Outcome};
 use gantry::swarm::SwarmError;
 
 use super::{APP, Scene, finished, outcome};
@@ -79,6 +79,43 @@ async fn an_update_without_an_answer_is_followed_up_however_long_the_engine_is_a
     assert_eq!(outcome(&report, "web"), &Outcome::Updated);
     assert_eq!(scene.swarm.update_log().len(), 1);
     assert_eq!(scene.swarm.running_images("web"), [new.clone(), new]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_whose_answer_was_lost_and_that_is_taken_back_meanwhile_is_not_sent_again() {
+    // By the swarm, or by a person.
+    for (action, is_by_swarm) in [("rollback", true), ("pause", false)] {
+        let scene = Scene::new();
+        scene.service("web").failure_action(action).create();
+        let bad = scene.registry.release(APP, "bad");
+        scene.swarm.image(&bad).crashes_after(millis(300), 3);
+        scene.swarm.fail(Call::Update, Some("web"), 1, Fault::CutAfterwards);
+        scene.swarm.before(Call::Update, "web", |world| {
+            let now = world.now;
+            world.script.be_away(now + millis(1), now + secs(60));
+        });
+        if !is_by_swarm {
+            scene.swarm.later(secs(20), |world| world.roll_back("web"));
+        }
+        let report = scene.cycle().await;
+        let outcome = outcome(&report, "web");
+        match outcome {
+            Outcome::RolledBack { by: By::Swarm, cause: Cause::TaskFailed { exit_code: Some(3), .. } } => {
+                assert!(is_by_swarm, "{report:?}");
+            }
+            Outcome::Superseded(how) => {
+                assert!(!is_by_swarm && how == "somebody rolled it back", "{report:?}")
+            }
+            _ => panic!("{action}: {report:?}"),
+        }
+        let log = scene.swarm.update_log();
+        assert_eq!(
+            log.iter().filter(|asked| asked.image() == bad && !asked.is_rollback).count(),
+            1,
+            "{action}"
+        );
+        assert_eq!(scene.swarm.running_images("web"), vec![pinned(APP, "old"); 2], "{action}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
