@@ -122,6 +122,7 @@ impl Report {
             return format!("cycle failed, nothing was updated: {error}{after}");
         }
         let mut summary = match self.services {
+            0 if self.is_interrupted => return format!("interrupted, nothing was updated{after}"),
             0 => "no service matches".to_owned(),
             1 => "1 service".to_owned(),
             services => format!("{} services", grouped(services)),
@@ -347,6 +348,13 @@ mod tests {
         let report = Report { error: Some("cannot list the services".to_owned()), ..Report::default() };
         insta::assert_snapshot!(report.summary(), @"cycle failed, nothing was updated: cannot list the services");
         assert!(report.has_failed());
+    }
+
+    #[test]
+    fn a_cycle_that_was_stopped_before_it_looked_does_not_say_that_there_is_nothing() {
+        let report = Report { is_interrupted: true, ..Report::default() };
+        insta::assert_snapshot!(report.summary(), @"interrupted, nothing was updated");
+        insta::assert_snapshot!(Report { services: 2, up_to_date: 2, ..report }.summary(), @"2 services: 2 up to date; interrupted");
     }
 
     #[test]

@@ -89,7 +89,11 @@ fn headline(report: &Report) -> String {
     );
     words.extend(report.post_run.as_ref().map(|_| "the post-run command failed".to_owned()));
     if words.is_empty() {
-        let nothing = if report.services == 0 { "no service matches" } else { "nothing to update" };
+        let nothing = match report.services {
+            0 if report.is_interrupted => "interrupted",
+            0 => "no service matches",
+            _ => "nothing to update",
+        };
         words.push(nothing.to_owned());
     }
     words.join(", ")

@@ -110,7 +110,7 @@ pub(super) fn task(world: &World, task: &FakeTask) -> String {
 pub(super) fn node(node: &FakeNode) -> Value {
     let mut shown = json!({
         "ID": node.node.id,
-        "Version": {"Index": 10},
+        "Version": {"Index": node.node.version},
         "Spec": {
             "Labels": {},
             "Role": if node.is_manager() { "manager" } else { "worker" },
