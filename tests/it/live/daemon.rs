@@ -5,18 +5,6 @@ use std::time::Duration;
 
 use super::support::{Image, Stage, wait};
 
-/// Runs, but is not healthy for a while: an update that takes its time.
-const SLOW: [&str; 8] = [
-    "--health",
-    "[ -e /tmp/ready ]",
-    "--health-interval",
-    "300ms",
-    "--health-start-period",
-    "1m",
-    "--cmd",
-    "(sleep 6; touch /tmp/ready) & trap 'exit 0' TERM; while :; do sleep 1d & wait $!; done",
-];
-
 #[test]
 fn it_looks_again_at_every_interval_and_stops_when_told() {
     let stage = Stage::new();
@@ -73,7 +61,7 @@ fn told_to_stop_during_a_rollout_it_reports_begins_nothing_new_and_leaves_the_re
     let old = stage.image("web", "1", &[]);
     let (first, second) = (stage.service("first", &old, &[]), stage.service("second", &old, &[]));
     let version = second.version();
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 6);
     let runs_only = |image: &Image| {
         wait("the swarm's own end of it", 60, || (first.running_images() == [image.pinned()]).then_some(()));
     };
@@ -101,7 +89,7 @@ fn told_to_stop_during_a_rollout_it_reports_begins_nothing_new_and_leaves_the_re
 fn a_second_signal_ends_it_at_once() {
     let stage = Stage::new();
     let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 6);
     let daemon = stage.gantry().start();
     service.wait_for(&new, 30);
     daemon.signal("INT");

@@ -2,9 +2,6 @@
 
 use super::support::{Line, Registry, Run, Service, Stage};
 
-/// Ends with a word and an exit code, a moment after it began to run.
-const CRASH: [&str; 2] = ["--cmd", "echo no database; sleep 0.2; exit 3"];
-
 /// Runs, but never becomes healthy nor, for a long time, unhealthy.
 const NEVER_READY: [&str; 6] =
     ["--health", "false", "--health-interval", "500ms", "--health-start-period", "10m"];
@@ -36,7 +33,7 @@ fn a_crashing_image_is_rolled_back_whatever_the_services_own_failure_action_is()
     let silent = stage.create("silent", &old.name, &["--network", "host"]).running();
     let services = [&pauses, &goes_on, &by_itself, &silent];
     let before = services.map(Service::spec);
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
 
     let run = stage.cycle();
 
@@ -64,7 +61,7 @@ fn a_failed_update_is_kept_and_called_failed_where_rolling_back_is_switched_off(
     let old = stage.image("web", "1", &[]);
     let kept = stage.service("kept", &old, &["--label", "gantry.rollback.on_failure=false"]);
     let other = stage.service("other", &old, &[]);
-    let bad = stage.image("web", "2", &CRASH);
+    let bad = stage.crashing_image("web", "2");
     let run = stage.cycle();
     assert!(run.outcome(&kept).starts_with("failed, and kept as it is: a task failed on node"), "{run}");
     assert_eq!((run.code, kept.image()), (Some(1), bad.pinned()));
@@ -166,7 +163,7 @@ fn a_rollback_that_fails_too_is_said_to_have_failed() {
     let old = stage.image("web", "1", &["--cmd", cmd]);
     let mount = format!("type=bind,src={flags},dst=/flags,readonly");
     let service = stage.service("web", &old, &["--mount", &mount, "--update-order", "stop-first"]);
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
     stage.write("broken", "");
     let run = stage.cycle();
     let outcome = run.outcome(&service);

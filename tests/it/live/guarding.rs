@@ -4,18 +4,6 @@ use std::collections::HashMap;
 
 use super::support::{Line, Run, Service, Stage, wait};
 
-/// Runs, and is healthy after a while: an update whose tasks take their time to start.
-const SLOW: [&str; 8] = [
-    "--health",
-    "[ -e /tmp/ready ]",
-    "--health-interval",
-    "300ms",
-    "--health-start-period",
-    "1m",
-    "--cmd",
-    "(sleep 2; touch /tmp/ready) & trap 'exit 0' TERM; while :; do sleep 1d & wait $!; done",
-];
-
 /// The numbers of the lines that have these words.
 fn places(run: &Run, words: &str) -> Vec<usize> {
     let messages = run.messages();
@@ -70,7 +58,7 @@ fn no_more_tasks_start_on_one_node_than_the_variable_says() {
     let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let services: Vec<_> = (0..6).map(|index| stage.service(&format!("web{index}"), &old, &[])).collect();
-    stage.image("web", "2", &SLOW);
+    stage.slow_image("web", "2", 2);
     let mut daemon = stage.gantry().set("GANTRY_UPDATE_MAX_STARTING_PER_NODE", "2").start();
     let mut most = 0;
     while daemon.is_alive() {

@@ -11,21 +11,6 @@ use serde_json::Value;
 
 use super::support::{Daemon, Gantry, Image, Run, Service, Stage, wait};
 
-/// Ends with an exit code, a moment after it began to run.
-const CRASH: [&str; 2] = ["--cmd", "echo no database; sleep 0.2; exit 3"];
-
-/// Runs, but is not healthy for a while: an update that takes its time.
-const SLOW: [&str; 8] = [
-    "--health",
-    "[ -e /tmp/ready ]",
-    "--health-interval",
-    "300ms",
-    "--health-start-period",
-    "5m",
-    "--cmd",
-    "(sleep 45; touch /tmp/ready) & trap 'exit 0' TERM; while :; do sleep 1d & wait $!; done",
-];
-
 /// Long enough for the swarm to see a crash while the machine is busy.
 const PATIENT: &str = "5s";
 
@@ -199,7 +184,7 @@ fn killed_at_random_moments_it_leaves_no_service_on_a_broken_image_and_offers_it
     };
     let services: Vec<_> = actions.iter().enumerate().map(with).collect();
     let events = Events::listen(&stage);
-    let bad = stage.image("web", "2", &CRASH);
+    let bad = stage.crashing_image("web", "2");
     let gantry = stage.gantry();
 
     let mut runs = killed_at_random(&gantry, &mut random);
@@ -229,7 +214,7 @@ fn what_was_under_way_is_watched_to_its_end_and_not_sent_again() {
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let service = stage.service("web", &old, &[]);
-    let slow = stage.image("web", "2", &SLOW);
+    let slow = stage.slow_image("web", "2", 45);
     let daemon = stage.gantry().start();
     service.wait_for(&slow, 60);
     kill(daemon);
@@ -252,7 +237,7 @@ fn what_stands_paused_on_our_change_is_rolled_back_and_on_anothers_is_named() {
     let monitored = ["--update-monitor", PATIENT];
     let [ours, theirs] = ["ours", "theirs"].map(|name| stage.service(name, &old, &monitored));
     let options = ["--env-add", "COLOUR=blue", "--image"];
-    let bad = stage.image("web", "2", &CRASH);
+    let bad = stage.crashing_image("web", "2");
     theirs.update(&[&options[..], &[&bad.pinned()]].concat());
     wait("somebody else's failure", 60, || (theirs.state() == "paused").then_some(()));
     let daemon = stage.gantry().start();

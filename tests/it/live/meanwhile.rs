@@ -2,18 +2,6 @@
 
 use super::support::{Daemon, Gantry, Image, Service, Stage, wait};
 
-/// Takes some seconds until it is healthy: time for somebody to do something.
-const SLOW: [&str; 8] = [
-    "--health",
-    "[ -e /tmp/ready ]",
-    "--health-interval",
-    "300ms",
-    "--health-start-period",
-    "1m",
-    "--cmd",
-    "(sleep 5; touch /tmp/ready) & trap 'exit 0' TERM; while :; do sleep 1d & wait $!; done",
-];
-
 /// Starts a cycle and waits until the swarm is at work on the image that it sends.
 fn begin(gantry: &Gantry, service: &Service<'_>, new: &Image) -> Daemon {
     let daemon = gantry.start();
@@ -27,7 +15,7 @@ fn an_image_that_somebody_else_sets_meanwhile_stays() {
     let stage = Stage::new();
     let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
     let theirs = stage.image("theirs", "1", &[]);
-    let daemon = begin(&stage.gantry(), &service, &stage.image("web", "2", &SLOW));
+    let daemon = begin(&stage.gantry(), &service, &stage.slow_image("web", "2", 5));
     service.update(&["--image", &theirs.name]);
     let run = daemon.end(60);
     assert_eq!(run.code, Some(0), "{run}");
@@ -45,7 +33,7 @@ fn a_rollback_that_somebody_else_asks_for_meanwhile_is_not_called_ours() {
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let service = stage.service("web", &old, &[]);
-    let daemon = begin(&stage.gantry(), &service, &stage.image("web", "2", &SLOW));
+    let daemon = begin(&stage.gantry(), &service, &stage.slow_image("web", "2", 5));
     service.update(&["--rollback"]);
     let run = daemon.end(60);
     assert_eq!(run.outcome(&service), "superseded: somebody rolled it back", "{run}");
@@ -56,7 +44,7 @@ fn a_rollback_that_somebody_else_asks_for_meanwhile_is_not_called_ours() {
 fn what_somebody_else_changes_meanwhile_survives_the_update() {
     let stage = Stage::new();
     let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 5);
     let daemon = begin(&stage.gantry(), &service, &new);
     service.update(&["--label-add", "who=me", "--replicas", "2"]);
     let run = daemon.end(90);
@@ -84,7 +72,7 @@ fn a_service_that_is_removed_meanwhile_is_no_failure() {
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let (gone, stays) = (stage.service("gone", &old, &[]), stage.service("stays", &old, &[]));
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 5);
     let daemon = begin(&stage.gantry(), &gone, &new);
     gone.remove();
     let run = daemon.end(90);

@@ -2,21 +2,6 @@
 
 use super::support::{Run, Said, Service, Stage, wait};
 
-/// Ends with an exit code, a moment after it began to run.
-const CRASH: [&str; 2] = ["--cmd", "echo no database; sleep 0.2; exit 3"];
-
-/// Runs, but is not healthy for a while: an update that takes its time.
-const SLOW: [&str; 8] = [
-    "--health",
-    "[ -e /tmp/ready ]",
-    "--health-interval",
-    "300ms",
-    "--health-start-period",
-    "1m",
-    "--cmd",
-    "(sleep 6; touch /tmp/ready) & trap 'exit 0' TERM; while :; do sleep 1d & wait $!; done",
-];
-
 #[track_caller]
 fn is_left_alone(run: &Run, service: &Service<'_>, words: &[&str]) {
     let line = format!("left alone: {}: ", service.name);
@@ -29,7 +14,7 @@ fn a_digest_that_broke_a_service_is_left_alone_until_it_is_released_or_the_tag_m
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let service = stage.service("web", &old, &[]);
-    let bad = stage.image("web", "2", &CRASH);
+    let bad = stage.crashing_image("web", "2");
     let run = stage.cycle();
     assert!(run.outcome(&service).starts_with("rolled back: "), "{run}");
     let remembered = stage.entry(&service);
@@ -70,7 +55,7 @@ fn an_image_whose_rollout_was_stopped_is_offered_to_nobody_until_it_is_released(
     let old = stage.image("web", "1", &[]);
     let services: Vec<Service<'_>> =
         (0..4).map(|index| stage.service(&format!("web-{index}"), &old, &[])).collect();
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
     let gantry = stage.gantry().set("GANTRY_ROLLOUT_INITIAL_WORKERS", "1");
     let first = gantry.run();
     let touched = services.iter().filter(|service| !first.outcome(service).is_empty()).count();
@@ -167,7 +152,7 @@ fn a_broken_image_is_removed_from_the_nodes() {
     // The program does not run as a service here, so it cleans its engine's node alone.
     let here = ["--constraint", "node.role==manager"];
     let service = stage.service("web", &stage.image("web", "1", &[]), &here);
-    let bad = stage.image("web", "2", &CRASH);
+    let bad = stage.crashing_image("web", "2");
     let run = stage.gantry().set("GANTRY_CLEANUP_IMAGES", "true").run();
     assert!(run.outcome(&service).starts_with("rolled back: "), "{run}");
     assert!(
@@ -183,7 +168,7 @@ fn every_release_offers_it_again_by_service_by_image_or_all_at_once() {
     let old = stage.image("web", "1", &[]);
     let names = ["one", "two", "three"];
     let services = names.map(|name| stage.service(name, &old, &[]));
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
     // All three get it: nothing is stopped, so that each is in quarantine for itself.
     let gantry = stage.gantry().set("GANTRY_ROLLOUT_MIN_FAILURES", "9");
     let rolled_back = |run: &Run| -> Vec<&str> {
@@ -211,7 +196,7 @@ fn every_release_offers_it_again_by_service_by_image_or_all_at_once() {
 fn a_quarantine_ends_after_the_time_that_it_was_given() {
     let stage = Stage::new();
     let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
     let lasting = |seconds: &str| stage.gantry().set("GANTRY_QUARANTINE_SECONDS", seconds).run();
     let run = lasting("3600");
     assert!(run.outcome(&service).starts_with("rolled back: "), "{run}");
@@ -226,7 +211,7 @@ fn a_quarantine_ends_after_the_time_that_it_was_given() {
 fn without_a_quarantine_a_broken_digest_is_tried_in_every_cycle() {
     let stage = Stage::new();
     let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
     let gantry = stage.gantry().set("GANTRY_QUARANTINE", "false");
     for _ in 0..2 {
         let run = gantry.run();
@@ -241,7 +226,7 @@ fn without_any_ledger_the_services_own_rollback_speaks() {
     let old = stage.image("web", "1", &[]);
     let by_gantry = stage.service("by-gantry", &old, &[]);
     let by_swarm = stage.service("by-swarm", &old, &["--update-failure-action", "rollback"]);
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
     let run = stage.cycle();
     for service in [&by_gantry, &by_swarm] {
         assert!(run.outcome(service).starts_with("rolled back"), "{run}");
@@ -260,7 +245,7 @@ fn an_entry_that_was_damaged_by_hand_is_told_ignored_and_kept_and_the_others_cou
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let (web, shop) = (stage.service("web", &old, &[]), stage.service("shop", &old, &[]));
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
     let gantry = stage.gantry().set("GANTRY_ROLLOUT_MIN_FAILURES", "9");
     gantry.run();
     let key = format!("gantry.service.{}", web.name);
@@ -294,7 +279,7 @@ fn what_is_remembered_of_a_service_goes_with_the_service() {
     let stage = Stage::new();
     let (old, other) = (stage.image("web", "1", &[]), stage.image("other", "1", &[]));
     let (web, third) = (stage.service("web", &old, &[]), stage.service("third", &other, &[]));
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
     stage.cycle();
     assert!(stage.entry(&web).starts_with("quarantined "));
     web.remove();
@@ -310,7 +295,7 @@ fn a_persons_word_during_an_update_stands_in_the_next_cycle_too() {
     let (old, own) = (stage.image("web", "1", &[]), stage.image("own", "1", &[]));
     let names = ["rolled-back", "older", "another"];
     let [rolled_back, older, another] = names.map(|name| stage.service(name, &old, &[]));
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 6);
     let daemon = stage.gantry().start();
     for service in [&rolled_back, &older, &another] {
         service.wait_for(&new, 60);
@@ -340,7 +325,8 @@ fn a_persons_word_during_an_update_stands_in_the_next_cycle_too() {
 
 #[test]
 fn a_person_who_asks_the_wrong_node_or_for_the_wrong_thing_is_told_what_is_wrong() {
-    let stage = Stage::new();
+    // Other tests' services would be listed as well.
+    let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
     let service = stage.service("web", &old, &[]);
     for (arguments, code, words) in [
@@ -358,7 +344,7 @@ fn a_person_who_asks_the_wrong_node_or_for_the_wrong_thing_is_told_what_is_wrong
         assert!(code == Some(1) && text.contains("not a swarm manager"), "{text}");
     }
 
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
     stage.cycle();
     stage.edit_ledger("gantry.service.ghost", "quarantined, I think");
     let Said { code, text } = stage.say(&["quarantine"]);

@@ -4,18 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::support::{Gantry, Image, Line, Service, SocketProxy, Stage, wait};
 
-/// Runs, but is not healthy for a while: an update that takes its time.
-const SLOW: [&str; 8] = [
-    "--health",
-    "[ -e /tmp/ready ]",
-    "--health-interval",
-    "300ms",
-    "--health-start-period",
-    "1m",
-    "--cmd",
-    "(sleep 6; touch /tmp/ready) & trap 'exit 0' TERM; while :; do sleep 1d & wait $!; done",
-];
-
 const WAITS: &str = "another Gantry is rolling out; waiting for it";
 
 /// A daemon for this stage.
@@ -33,12 +21,19 @@ fn updates(lines: &[Line]) -> usize {
     lines.iter().filter(|line| line.message() == "updating").count()
 }
 
+#[track_caller]
+fn all_run(services: &[Service<'_>], image: &Image) {
+    wait("all on the new image", 60, || {
+        services.iter().all(|service| service.running_images() == [image.pinned()]).then_some(())
+    });
+}
+
 #[test]
 fn of_two_daemons_one_rolls_out_and_the_other_waits_and_finds_the_work_done() {
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let services = some(&stage, 3, &old);
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 6);
     let first = daemon(&stage).start();
     wait("the lease", 30, || stage.lease());
     let second = daemon(&stage).start();
@@ -57,7 +52,7 @@ fn a_killed_holder_is_replaced_within_a_minute() {
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let services = some(&stage, 3, &old);
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 6);
     let first = daemon(&stage).start();
     wait("the lease", 30, || stage.lease());
     let second = daemon(&stage).start();
@@ -68,16 +63,14 @@ fn a_killed_holder_is_replaced_within_a_minute() {
     assert!(killed.elapsed() < Duration::from_secs(60));
     second.wait_for("took over from a Gantry that does not answer", 10);
     second.wait_for("3 services: ", 120);
-    wait("all on the new image", 60, || {
-        services.iter().all(|service| service.running_images() == [new.pinned()]).then_some(())
-    });
+    all_run(&services, &new);
 }
 
 #[test]
 fn who_is_told_to_stop_gives_its_turn_to_the_next() {
     let stage = Stage::new();
     let services = some(&stage, 3, &stage.image("web", "1", &[]));
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 6);
     let first = daemon(&stage).start();
     wait("the lease", 30, || stage.lease());
     let run = first.stop();
@@ -97,16 +90,14 @@ fn who_is_told_to_stop_gives_its_turn_to_the_next() {
     assert!(held.elapsed() < Duration::from_secs(15));
     third.wait_for("3 services: ", 120);
     assert!(third.lines().iter().all(|line| !line.message().contains("does not answer")));
-    wait("all on the new image", 60, || {
-        services.iter().all(|service| service.running_images() == [new.pinned()]).then_some(())
-    });
+    all_run(&services, &new);
 }
 
 #[test]
 fn a_frozen_holder_that_wakes_after_it_was_replaced_begins_nothing() {
     let stage = Stage::new();
     let services = some(&stage, 4, &stage.image("web", "1", &[]));
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 6);
     let first = daemon(&stage).start();
     wait("the lease", 30, || stage.lease());
     let second = daemon(&stage).start();
@@ -120,9 +111,7 @@ fn a_frozen_holder_that_wakes_after_it_was_replaced_begins_nothing() {
     first.wait_for("postponed", 60);
     assert_eq!(updates(&first.lines()), begun, "it began an update when it woke");
     second.wait_for("4 services: ", 120);
-    wait("all on the new image", 60, || {
-        services.iter().all(|service| service.running_images() == [new.pinned()]).then_some(())
-    });
+    all_run(&services, &new);
     let sent = begun + updates(&second.lines());
     assert_eq!(sent, 4, "each service was sent the image once");
 }
@@ -155,7 +144,7 @@ fn where_configs_are_forbidden_nobody_is_waited_for() {
     let proxy = SocketProxy::start(&stage);
     proxy.refuse("GET /configs", 403);
     let services = some(&stage, 2, &stage.image("web", "1", &[]));
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 6);
     let first = daemon(&stage).start();
     wait("the lease", 30, || stage.lease());
     let alone = daemon(&stage).set("DOCKER_HOST", &proxy.docker_host()).start();
@@ -193,7 +182,7 @@ fn a_ledger_that_is_lost_from_sight_during_a_rollout_stops_new_updates_until_it_
     let stage = Stage::new();
     let proxy = SocketProxy::start(&stage);
     let services = some(&stage, 3, &stage.image("web", "1", &[]));
-    let new = stage.image("web", "2", &SLOW);
+    let new = stage.slow_image("web", "2", 6);
     let daemon = daemon(&stage).set("DOCKER_HOST", &proxy.docker_host()).start();
     wait("the lease", 30, || stage.lease());
     proxy.refuse("GET /configs", 500);
@@ -235,7 +224,7 @@ fn a_rollout_without_failures_writes_the_ledger_twice_and_an_idle_cycle_never() 
 fn configs_that_are_removed_by_hand_during_a_rollout_are_made_anew() {
     let stage = Stage::new();
     let service = stage.service("web", &stage.image("web", "1", &[]), &[]);
-    stage.image("web", "2", &SLOW);
+    stage.slow_image("web", "2", 6);
     let daemon = daemon(&stage).start();
     wait("the lease", 30, || stage.lease());
     stage.lab.docker(&["config", "rm", &stage.ledger()]);

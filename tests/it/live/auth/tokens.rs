@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use serde_json::json;
 
-use super::super::support::{JUERGEN, PULLER, PrivateRegistry, Stage, TokenServer, wait};
+use super::super::support::{JUERGEN, PULLER, PrivateRegistry, Run, Stage, TokenServer, wait};
 use super::{fails_with, folder, is_discreet, logged_in, on_all_nodes, reached_all_nodes, without_tasks};
 
 #[test]
@@ -75,47 +75,50 @@ fn a_token_server_that_is_away_is_named_and_what_needs_it_is_updated_when_it_is_
     is_discreet(&daemon.stop());
 }
 
-#[test]
-fn a_token_that_is_about_to_expire_is_replaced_without_being_refused_first() {
-    let stage = Stage::new();
-    let tokens = TokenServer::start(&stage, &[(PULLER, "-")]);
-    let private = PrivateRegistry::with_tokens(&stage, &tokens);
-    let old = private.push(&stage, "team", "1");
-    let service = without_tasks(&stage, "app", &old.name, None);
-    let right = folder(&stage, "right", &logged_in(&private.host, &PULLER));
-    // The registry takes it a little longer than we are told.
-    tokens.issuer.told_life.store(2, SeqCst);
-    tokens.issuer.life.store(20, SeqCst);
-
-    let daemon = stage.gantry().set("DOCKER_CONFIG", &right).set("GANTRY_SLEEP_SECONDS", "1").start();
-    wait("third token", 60, || (tokens.asked_by_gantry() >= 3).then_some(()));
-    let new = private.push(&stage, "team", "2");
-    service.wait_for(&new, 30);
-    is_discreet(&daemon.stop());
-    let answers = private.answers();
-    // Refused once, to learn what the registry wants; and the others are more than the tokens.
-    assert_eq!(answers.iter().filter(|status| **status == 401).count(), 1, "{answers:?}");
-    assert!(answers.len() > 1 + tokens.asked_by_gantry(), "{answers:?}");
+/// What became of tokens of which the registry and we are told different things.
+struct Tokens {
+    run: Run,
+    /// The registry's answers.
+    answers: Vec<u16>,
+    asked: usize,
 }
 
-#[test]
-fn a_token_that_the_registry_takes_no_longer_is_replaced_at_once() {
+/// A daemon that has asked for so many tokens, of so many seconds, and updates its service then. `told` is how long the
+/// tokens are said to last.
+fn tokens_of(seconds: i64, told: Option<i64>, asked: usize) -> Tokens {
     let stage = Stage::new();
     let tokens = TokenServer::start(&stage, &[(PULLER, "-")]);
     let private = PrivateRegistry::with_tokens(&stage, &tokens);
     let old = private.push(&stage, "team", "1");
     let service = without_tasks(&stage, "app", &old.name, None);
     let right = folder(&stage, "right", &logged_in(&private.host, &PULLER));
-    // Told to last five minutes, it lasts three seconds.
-    tokens.issuer.life.store(3, SeqCst);
+    if let Some(told) = told {
+        tokens.issuer.told_life.store(told, SeqCst);
+    }
+    tokens.issuer.life.store(seconds, SeqCst);
 
     let daemon = stage.gantry().set("DOCKER_CONFIG", &right).set("GANTRY_SLEEP_SECONDS", "1").start();
-    wait("second token", 60, || (tokens.asked_by_gantry() >= 2).then_some(()));
+    wait("enough tokens", 60, || (tokens.asked_by_gantry() >= asked).then_some(()));
     let new = private.push(&stage, "team", "2");
     service.wait_for(&new, 30);
     let run = daemon.stop();
     is_discreet(&run);
+    Tokens { run, answers: private.answers(), asked: tokens.asked_by_gantry() }
+}
+
+#[test]
+fn a_token_that_is_about_to_expire_is_replaced_without_being_refused_first() {
+    // The registry takes it a little longer than we are told.
+    let Tokens { answers, asked, .. } = tokens_of(20, Some(2), 3);
+    // Refused once, to learn what the registry wants; and the others are more than the tokens.
+    assert_eq!(answers.iter().filter(|status| **status == 401).count(), 1, "{answers:?}");
+    assert!(answers.len() > 1 + asked, "{answers:?}");
+}
+
+#[test]
+fn a_token_that_the_registry_takes_no_longer_is_replaced_at_once() {
+    // Told to last five minutes, it lasts three seconds.
+    let Tokens { run, answers, asked } = tokens_of(3, None, 2);
     assert!(!run.says(&["refuses access"]), "{run}");
-    let refused = private.answers().iter().filter(|status| **status == 401).count();
-    assert_eq!(refused, tokens.asked_by_gantry());
+    assert_eq!(answers.iter().filter(|status| **status == 401).count(), asked, "{answers:?}");
 }

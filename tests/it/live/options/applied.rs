@@ -4,8 +4,6 @@ use serde_json::Value;
 
 use super::super::support::{Service, Stage};
 
-const CRASH: [&str; 2] = ["--cmd", "sleep 0.2; exit 3"];
-
 fn env(service: &Service<'_>) -> Vec<String> {
     let env = service.spec()["TaskTemplate"]["ContainerSpec"]["Env"].as_array().cloned().unwrap_or_default();
     env.iter().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -69,7 +67,7 @@ fn options_for_rollbacks_change_what_is_restored() {
     let plain =
         stage.service("plain", &old, &["--label", "gantry.rollback.options=--detach -q", "--env", "A=1"]);
     let before = plain.spec();
-    stage.image("web", "2", &CRASH);
+    stage.crashing_image("web", "2");
 
     let run = stage.gantry().set("GANTRY_UPDATE_OPTIONS", "--env-add UPDATED=yes").run();
 

@@ -107,6 +107,21 @@ impl Stage {
         format!("{}/{name}", self.prefix)
     }
 
+    /// Makes an image that runs at once and is healthy after so many seconds: an update to it takes its time.
+    pub(crate) fn slow_image(&self, name: &str, version: &str, seconds: u32) -> Image {
+        let command = format!(
+            "(sleep {seconds}; touch /tmp/ready) & trap 'exit 0' TERM; while :; do sleep 1d & wait $!; done"
+        );
+        let health = ["--health", "[ -e /tmp/ready ]", "--health-interval", "300ms"];
+        let options = [&health[..], &["--health-start-period", "5m", "--cmd", &command]].concat();
+        self.image(name, version, &options)
+    }
+
+    /// Makes an image that says why and ends with exit code 3, a moment after it began to run.
+    pub(crate) fn crashing_image(&self, name: &str, version: &str) -> Image {
+        self.image(name, version, &["--cmd", "echo no database; sleep 0.2; exit 3"])
+    }
+
     /// Makes an image and pushes it; with another `version` the tag moves. See `lab image --help`.
     pub(crate) fn image(&self, name: &str, version: &str, options: &[&str]) -> Image {
         let (version, reference) = (format!("VERSION={version}"), self.repository(name));
