@@ -16,7 +16,7 @@ test bench demo smoke: export GANTRY_LAB_ENGINE ?= $(ENGINE)
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 # Live tests wait most of the time, so there are more of them at once than processors; .config/nextest.toml holds
 # the others back.
-AT_ONCE := $(shell echo $$((4 * $$(nproc))))
+AT_ONCE := $(shell echo $$((3 * $$(nproc))))
 RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --profile lab --test-threads $(AT_ONCE),\
 	env RUST_TEST_THREADS=$(AT_ONCE) $(CARGO) test --no-fail-fast --lib --bins --tests) --locked --features live
 

@@ -128,7 +128,7 @@ pub trait Swarm: Send + Sync + 'static {
         lines: usize,
     ) -> impl Future<Output = Result<Vec<String>, SwarmError>> + Send;
 
-    /// What the health check of a task's container has last said. `None` where it has none, and where the container
+    /// What the health check of a task's container said when it last failed. `None` where it has none, and where the container
     /// is on another node than the engine: no manager tells what is in there.
     fn health_output(&self, task: &str) -> impl Future<Output = Result<Option<String>, SwarmError>> + Send;
 

@@ -169,8 +169,7 @@ impl Swarm for Engine {
         let Some(container) = listed.first() else { return Ok(None) };
         let path = format!("/containers/{}/json", encode(&container.id));
         let found: Option<ContainerJson> = self.find(path).await?;
-        let probes = found.and_then(|json| json.state.health).map(|health| health.log).unwrap_or_default();
-        Ok(probes.into_iter().next_back().map(|probe| probe.output))
+        Ok(found.and_then(|json| json.state.health).and_then(HealthJson::last_words))
     }
 
     async fn config_object(&self, name: &str) -> Result<Option<ConfigObject>, SwarmError> {
@@ -362,7 +361,17 @@ struct HealthJson {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct ProbeJson {
+    exit_code: i64,
     output: String,
+}
+
+impl HealthJson {
+    /// The output of the last probe that failed and said something: the one that the end of its container has cut short
+    /// has none (tried on 20.10).
+    fn last_words(self) -> Option<String> {
+        let mut failed = self.log.into_iter().rev().filter(|probe| probe.exit_code != 0);
+        failed.find(|probe| !probe.output.trim().is_empty()).map(|probe| probe.output)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -387,5 +396,27 @@ struct ListedContainerJson {
 impl From<ListedContainerJson> for Container {
     fn from(json: ListedContainerJson) -> Self {
         Self { id: json.id, state: json.state, labels: json.labels }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_health_check_is_quoted_with_the_last_failure_that_said_something() {
+        for (log, words) in [
+            (r#"[{"ExitCode":0,"Output":"fine"},{"ExitCode":1,"Output":"sick\n"}]"#, Some("sick\n")),
+            (r#"[{"ExitCode":1,"Output":"sick"},{"ExitCode":-1,"Output":""}]"#, Some("sick")),
+            (r#"[{"ExitCode":1,"Output":"sick"},{"ExitCode":0,"Output":"fine"}]"#, Some("sick")),
+            (r#"[{"ExitCode":0,"Output":"fine"},{"ExitCode":1,"Output":" "}]"#, None),
+            ("[]", None),
+            ("null", None),
+        ] {
+            let json = format!(r#"{{"Id":"c","State":{{"Status":"exited","Health":{{"Log":{log}}}}}}}"#);
+            let container: ContainerJson = serde_json::from_str(&json).unwrap();
+            let said = container.state.health.and_then(HealthJson::last_words);
+            assert_eq!(said.as_deref(), words, "{log}");
+        }
     }
 }

@@ -81,12 +81,12 @@ pub(crate) struct Subject<'a, S: Stage> {
     pub id: String,
 }
 
-/// A service of the good image 1, monitored for two seconds, restarted after one.
+/// A service of the good image 1, monitored for longer than a crash takes on a busy machine, restarted after a second.
 pub(crate) fn plain<S: Stage>(stage: &S, name: &str) -> ServiceBuilder {
     FakeSwarm::with_nodes(1)
         .new_service(&stage.name(name))
         .image(&stage.image(Kind::Good(1)))
-        .monitor(Duration::from_secs(2))
+        .monitor(Duration::from_secs(4))
         .restart_delay(Duration::from_secs(1))
 }
 

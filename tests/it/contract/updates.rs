@@ -92,7 +92,8 @@ async fn a_crash_is_rolled_back_and_leaves_no_previous_specification<S: Stage>(s
     let update = web.see().await.update.unwrap();
     assert_eq!(update.message, "rollback completed");
     assert!(!update.is_manual_rollback());
-    assert_eq!(web.running_images().await, [stage.image(Kind::Good(1)), stage.image(Kind::Good(1))]);
+    let both = [stage.image(Kind::Good(1)), stage.image(Kind::Good(1))];
+    web.until("both tasks", async |web| web.running_images().await == both).await;
     let answer = web.roll_back().await;
     let Err(SwarmError::Refused(words)) = answer else { panic!("{answer:?}") };
     assert!(words.contains("does not have a previous spec"), "{words}");

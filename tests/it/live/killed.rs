@@ -185,7 +185,7 @@ fn killed_at_random_moments_it_leaves_no_service_on_a_broken_image_and_offers_it
     let services: Vec<_> = actions.iter().enumerate().map(with).collect();
     let events = Events::listen(&stage);
     let bad = stage.crashing_image("web", "2");
-    let gantry = stage.gantry();
+    let gantry = stage.gantry().set("GANTRY_ROLLOUT_INITIAL_WORKERS", "1");
 
     let mut runs = killed_at_random(&gantry, &mut random);
 
