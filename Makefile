@@ -52,7 +52,7 @@ smoke: swarm-can-run
 	$(LAB) run --build -- $(RUN_SMOKE)
 
 bench: swarm-can-run
-	$(LAB) run -- $(CARGO) bench --locked --features live
+	$(LAB) run -- $(CARGO) bench --locked --bench gantry
 
 soak: export GANTRY_SOAK_CYCLES ?= 500
 soak: export GANTRY_FAULTS ?= all
