@@ -95,6 +95,7 @@ impl Effect {
             // Nothing was sent, or a node was lost, for which the cluster guard waits.
             Cause::Refused { .. }
             | Cause::Internal { .. }
+            | Cause::Unfit { .. }
             | Cause::NodeDown { .. }
             | Cause::NodeLost { .. } => Self::Setback,
             cause => Self::Failure { blames_image: cause.blames_image() },

@@ -54,6 +54,17 @@ fn a_broken_image_is_stopped_after_two_of_1200() {
 }
 
 #[test]
+fn an_option_that_does_not_fit_two_services_does_not_keep_the_image_from_the_others() {
+    let unfit = Outcome::Failed { cause: Cause::Unfit { message: "no such network".to_owned() } };
+    let mut pace = Pace::new(LIMITS, image("app", 10));
+    for number in 0..2 {
+        assert_eq!(begin(&mut pace), [number]);
+        assert_eq!(pace.end(number, Effect::of(&unfit)), None);
+    }
+    assert_eq!(begin(&mut pace), [2]);
+}
+
+#[test]
 fn failures_before_a_kill_count_and_so_do_successes() {
     let after = |failed: usize, succeeded: usize| {
         let mut pace = Pace::new(LIMITS, image("app", 100));
