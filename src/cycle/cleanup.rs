@@ -28,7 +28,7 @@ use crate::swarm::{Listing, Node, Nodes, Spec, Swarm, SwarmError, Task, TaskStat
 /// The name of the service that removes images.
 pub const REMOVER_NAME: &str = "gantry-image-remover";
 
-/// How long all nodes together may take. A node that is slower is named and left to the next cleaning.
+/// How long all nodes together may take. A node that is slower is named, and the next cleaning tries again.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// From one look at the removers to the next.
@@ -36,6 +36,33 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How many lines of a remover's output are read.
 const LOG_LINES: usize = 200;
+
+/// In how many cycles an image is tried again that could not be removed everywhere.
+const MORE_TRIES: u32 = 3;
+
+/// Images that a cleaning could not remove everywhere: a container was slow to stop, or a node to answer. The next cycles
+/// try them again.
+#[derive(Debug, Default)]
+pub struct Leftovers(BTreeMap<ImageRef, u32>);
+
+impl Leftovers {
+    /// The images.
+    pub fn images(&self) -> BTreeSet<ImageRef> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Takes note of what a cycle's cleaning has left; `None`: it did not clean.
+    pub fn follow(&mut self, cleaned: Option<&Cleaned>) {
+        let Some(cleaned) = cleaned else { return };
+        let before = std::mem::take(&mut self.0);
+        for image in cleaned.unfinished().filter_map(|image| image.parse::<ImageRef>().ok()) {
+            let tries = before.get(&image).map_or(0, |tries| tries + 1);
+            if tries < MORE_TRIES {
+                self.0.insert(image, tries);
+            }
+        }
+    }
+}
 
 /// What a cleaning did.
 #[derive(Debug, Default)]
@@ -61,7 +88,8 @@ pub async fn clean_up<S: Swarm, R>(
     }
     let updated = finished
         .iter()
-        .filter(|finished| finished.outcome == Outcome::Updated && finished.from != finished.to)
+        .filter(|finished| matches!(finished.outcome, Outcome::Updated | Outcome::Started(_)))
+        .filter(|finished| finished.from != finished.to)
         .map(|finished| &finished.from);
     // An image that broke a service is not offered again, so it is of no use on the nodes that pulled it.
     let broken = finished.iter().filter(|finished| match &finished.outcome {
@@ -70,7 +98,7 @@ pub async fn clean_up<S: Swarm, R>(
     });
     let broken = broken.map(|finished| &finished.to).filter(|image| image.digest().is_some());
     let own = context.itself.as_ref().and_then(|itself| itself.replaced.as_ref());
-    let replaced: BTreeSet<&ImageRef> = updated.chain(broken).chain(own).collect();
+    let replaced: BTreeSet<&ImageRef> = updated.chain(broken).chain(own).chain(&context.leftovers).collect();
     if replaced.is_empty() {
         return None;
     }
@@ -236,6 +264,13 @@ async fn report_of<S: Swarm>(swarm: &S, task: &Task) -> Option<Removal> {
 }
 
 impl Cleaned {
+    /// The images that may be gone soon, and are not everywhere.
+    fn unfinished(&self) -> impl Iterator<Item = &String> {
+        let is_in_use = |image: &String| self.nodes.values().any(|removal| removal.in_use.contains(image));
+        let is_unknown = !self.silent.is_empty() || self.nodes.is_empty();
+        self.images.iter().filter(move |image| is_unknown || is_in_use(image))
+    }
+
     fn announce(&self) {
         for (node, removal) in &self.nodes {
             for image in &removal.removed {

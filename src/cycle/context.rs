@@ -1,5 +1,6 @@
 //! What a cycle works with, passed down rather than reached for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ pub struct Context<S, R> {
     pub ledger: Arc<Ledger>,
     /// Our own service, when we run as one.
     pub itself: Option<Itself>,
+    /// Images that the cycles before could not remove everywhere.
+    pub leftovers: BTreeSet<ImageRef>,
     /// Cancelled when no new work is to begin.
     pub stop: CancellationToken,
     /// Beats while work goes on.

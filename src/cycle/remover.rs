@@ -10,7 +10,8 @@ use crate::image::ImageRef;
 use crate::swarm::{Container, LocalImage, Swarm, SwarmError};
 
 /// How long a replaced image's last containers may take to stop. Start-first updates end before the old
-/// container has: it still has its stop grace period, 10 s unless the service says otherwise.
+/// container has: it still has its stop grace period, 10 s unless the service says otherwise. Where that is longer, the
+/// next cleaning tries again ([`super::cleanup::Leftovers`]).
 const STOPPING_TIME: Duration = Duration::from_secs(30);
 
 /// From one look at a container that is stopping to the next.
@@ -24,6 +25,8 @@ pub struct Removal {
     pub removed: Vec<String>,
     /// Images that are still needed, with the reason.
     pub kept: Vec<(String, String)>,
+    /// Those of them that a container of the swarm uses, perhaps not for long.
+    pub in_use: Vec<String>,
     /// Images that could not be removed, with the cause.
     pub failed: Vec<(String, String)>,
 }
@@ -74,7 +77,11 @@ pub async fn remove<S: Swarm>(swarm: &S, images: &[String]) -> Removal {
                 Ok(Fate::Removed) => removal.removed.push(image.clone()),
                 Ok(Fate::NotHere) => {}
                 Ok(Fate::InUse(_)) if !is_last_look => in_use.push(image),
-                Ok(Fate::Kept(why) | Fate::InUse(why)) => removal.kept.push((image.clone(), why)),
+                Ok(Fate::InUse(why)) => {
+                    removal.in_use.push(image.clone());
+                    removal.kept.push((image.clone(), why));
+                }
+                Ok(Fate::Kept(why)) => removal.kept.push((image.clone(), why)),
                 Err(error) => removal.failed.push((image.clone(), error.to_string())),
             }
         }

@@ -14,9 +14,11 @@ use self::hooks::{Hook, HookError, When};
 use self::itself::Search;
 use self::trigger::Trigger;
 use crate::config::{Config, Environment, Loaded};
+use crate::cycle::cleanup::Leftovers;
 use crate::cycle::report::Weight;
 use crate::cycle::{self, Context, Report};
 use crate::heartbeat::Heartbeat;
+use crate::image::ImageRef;
 use crate::ledger::Ledger;
 use crate::registry::Registry;
 use crate::swarm::Swarm;
@@ -65,6 +67,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         let mut itself = Search::new();
         let ledger = Arc::new(Ledger::new(&self.config.ledger_name));
         let mut said = BTreeSet::new();
+        let mut leftovers = Leftovers::default();
         let mut trigger = match self.config.trigger_path.clone() {
             Some(path) => Some(Trigger::new(path).await),
             None => None,
@@ -76,12 +79,13 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 trigger.forget().await;
             }
             itself.go_on(&*self.swarm, &self.config.engine, &on_node_name).await;
-            let (config, report) = self.cycle(&itself, &ledger, &mut said).await;
+            let (config, report) = self.cycle(&itself, &ledger, leftovers.images(), &mut said).await;
             announce(&report, begun.elapsed());
             self.beating(notification::notify(&config.notification, &report, &self.stop)).await;
             if report.cleanup.is_some() {
                 itself.cleaned_up();
             }
+            leftovers.follow(report.cleanup.as_ref());
 
             let due = self.config.interval.map(|interval| begun + interval);
             if due.is_none() && trigger.is_none() {
@@ -100,6 +104,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         &self,
         itself: &Search,
         ledger: &Arc<Ledger>,
+        leftovers: BTreeSet<ImageRef>,
         said: &mut BTreeSet<String>,
     ) -> (Arc<Config>, Report) {
         let (config, environment, mut report) = match self.beating(self.pre_run(said)).await {
@@ -110,6 +115,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                     registry: self.registry.clone(),
                     ledger: ledger.clone(),
                     itself: itself.found().cloned(),
+                    leftovers,
                     stop: self.stop.clone(),
                     heartbeat: self.heartbeat.clone(),
                 });

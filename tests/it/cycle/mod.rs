@@ -14,6 +14,7 @@ mod requests;
 mod taking_turns;
 mod verdicts;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use gantry::config::Config;
 use gantry::cycle::rollout::{Finished, Outcome};
 use gantry::cycle::{self, Context, Itself, Report};
 use gantry::heartbeat::Heartbeat;
+use gantry::image::ImageRef;
 use gantry::ledger::Ledger;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,7 @@ pub(crate) struct Scene {
     pub registry: FakeRegistry,
     pub stop: CancellationToken,
     pub itself: Option<Itself>,
+    pub leftovers: BTreeSet<ImageRef>,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -49,6 +52,7 @@ impl Scene {
             registry,
             stop: CancellationToken::new(),
             itself: None,
+            leftovers: BTreeSet::new(),
             // The clean-up has tests of its own.
             variables: vec![
                 ("GANTRY_SERVICES_FILTERS", "label=gantry.enable=true".to_owned()),
@@ -82,6 +86,7 @@ impl Scene {
             registry: Arc::new(self.registry.clone()),
             ledger: Arc::new(Ledger::new(&self.config().ledger_name)),
             itself: self.itself.clone(),
+            leftovers: self.leftovers.clone(),
             stop: self.stop.clone(),
             heartbeat: Heartbeat::new(Instant::now()),
         })

@@ -1,9 +1,11 @@
 //! The image remover on one node.
 
+use gantry::cycle::cleanup::{Cleaned, Leftovers};
 use gantry::cycle::remover::{Removal, remove};
+use gantry::cycle::rollout::Outcome;
 use gantry::swarm::Swarm;
 
-use super::APP;
+use super::{APP, Scene};
 use crate::fake::{FakeSwarm, pinned, secs};
 
 /// One node with an image that no service needs any more, and an ended task's container of it.
@@ -37,11 +39,62 @@ async fn an_image_that_runs_is_kept_after_the_time_that_a_stop_may_take() {
     assert!(begun.elapsed() >= secs(30));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_image_whose_container_is_slow_to_stop_is_removed_by_a_later_cycle() {
+    let mut scene = Scene::new().with("GANTRY_CLEANUP_IMAGES", true);
+    scene.swarm = FakeSwarm::with_nodes(1);
+    let old = pinned(APP, "old");
+    scene.swarm.image(&old).takes_to_stop(secs(120));
+    scene.service("web").replicas(1).create();
+    scene.registry.release(APP, "new");
+    let mut leftovers = Leftovers::default();
+    let is_here =
+        async |scene: &Scene| scene.swarm.local_image(&old.replace(":1@", "@")).await.unwrap().is_some();
+    let report = scene.cycle().await;
+    assert_eq!((report.updated().count(), is_here(&scene).await), (1, true));
+    leftovers.follow(report.cleanup.as_ref());
+    assert_eq!(leftovers.images().len(), 1);
+
+    tokio::time::sleep(secs(120)).await;
+    scene.leftovers = leftovers.images();
+    let report = scene.cycle().await;
+    assert!(!is_here(&scene).await, "{report:?}");
+    leftovers.follow(report.cleanup.as_ref());
+    assert!(leftovers.images().is_empty());
+}
+
+#[test]
+fn what_cannot_be_removed_is_not_tried_for_ever() {
+    let mut leftovers = Leftovers::default();
+    let silent =
+        Cleaned { images: vec![pinned(APP, "old")], silent: vec!["node2".to_owned()], ..Cleaned::default() };
+    let mut cycles = 0;
+    leftovers.follow(Some(&silent));
+    while !leftovers.images().is_empty() {
+        // A cycle that cleans nothing changes nothing.
+        leftovers.follow(None);
+        leftovers.follow(Some(&silent));
+        cycles += 1;
+    }
+    assert_eq!(cycles, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_service_without_tasks_has_left_is_removed_as_well() {
+    let scene = Scene::new().with("GANTRY_CLEANUP_IMAGES", true);
+    scene.service("idle").replicas(0).create();
+    scene.registry.release(APP, "new");
+    let report = scene.cycle().await;
+    assert!(matches!(super::outcome(&report, "idle"), Outcome::Started(_)), "{report:?}");
+    assert_eq!(report.cleanup.unwrap().images, [pinned(APP, "old")]);
+}
+
 #[test]
 fn a_removal_is_found_again_among_log_lines() {
     let removal = Removal {
         removed: vec![pinned(APP, "old")],
         kept: vec![("a".into(), "b \"c\"".into())],
+        in_use: vec!["a".into()],
         failed: vec![("d".into(), "e".into())],
     };
     assert_eq!(Removal::from_line(&removal.to_line()), Some(removal));

@@ -91,6 +91,7 @@ async fn course<S: Swarm, R: Registry>(
         ledger: Arc::new(Ledger::new(&config.ledger_name)),
         config,
         itself: None,
+        leftovers: std::collections::BTreeSet::new(),
         stop: scene.stop.clone(),
         heartbeat: Heartbeat::new(Instant::now()),
     });
