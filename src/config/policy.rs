@@ -87,9 +87,11 @@ impl ServicePolicy {
     }
 }
 
-/// Whether the label `gantry.services.excluded` has a meaning: while the default filter is there.
+/// Whether the label `gantry.services.excluded` has a meaning by itself: while the default filter is there, and no other.
+/// With others, or another value, it is for the engine to say which services have all that they ask for.
 fn is_exclusion_by_label(config: &Config) -> bool {
-    config.services.excluded_filters.iter().any(|filter| filter.label() == Some("gantry.services.excluded"))
+    let filters = &config.services.excluded_filters;
+    filters.len() == 1 && filters[0].to_string() == "label=gantry.services.excluded=true"
 }
 
 /// Unknown labels that look like ours.

@@ -283,9 +283,13 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
 #[test]
 fn the_label_that_excludes_has_no_meaning_once_its_filter_was_replaced() {
     let labels = labels(&[("gantry.services.excluded", "true")]);
-    for (filters, excluded) in
-        [("label=gantry.services.excluded=true", true), ("", false), ("label=x", false)]
-    {
+    for (filters, excluded) in [
+        ("label=gantry.services.excluded=true", true),
+        ("", false),
+        ("label=x", false),
+        ("label=gantry.services.excluded=true label=tier=db", false),
+        ("label=gantry.services.excluded=false", false),
+    ] {
         let config = config(&[("GANTRY_SERVICES_EXCLUDED_FILTERS", filters)]);
         assert_eq!(ServicePolicy::of(&config, &labels).unwrap().excluded, excluded, "{filters:?}");
     }
