@@ -82,7 +82,10 @@ fn unknown(argument: String) -> UsageError {
     // Whoever passes a setting as an option has read of another program.
     let variable = argument.split_once('=').map_or(argument.as_str(), |(name, _)| name);
     let remedy = if super::VARIABLES.iter().any(|v| v.name == variable) {
-        format!("{variable} is an environment variable: env {argument} gantry")
+        // Its value may be a password.
+        let unexpected = format!("{variable}=...");
+        let remedy = format!("{variable} is an environment variable: env {unexpected} gantry");
+        return UsageError::Unexpected { unexpected, remedy };
     } else if let Some(known) =
         nearest(&argument, "--", ["--help", "--version", "healthcheck", "quarantine", "release"].into_iter())
     {
@@ -132,7 +135,7 @@ mod tests {
             &["--hlep"][..],
             &["health-check"],
             &["--interval", "5"],
-            &["GANTRY_LOG_LEVEL=DEBUG"],
+            &["GANTRY_REGISTRY_PASSWORD=hunter2"],
             &["healthcheck", "now"],
             &["\u{1b}[31m"],
             &["quarantine", "web"],
@@ -147,7 +150,7 @@ mod tests {
         "--hlep" is not expected here; did you mean gantry --help?
         "health-check" is not expected here; did you mean gantry healthcheck?
         "--interval" is not expected here; settings are environment variables, and gantry --help lists them
-        "GANTRY_LOG_LEVEL=DEBUG" is not expected here; GANTRY_LOG_LEVEL is an environment variable: env GANTRY_LOG_LEVEL=DEBUG gantry
+        "GANTRY_REGISTRY_PASSWORD=..." is not expected here; GANTRY_REGISTRY_PASSWORD is an environment variable: env GANTRY_REGISTRY_PASSWORD=... gantry
         "now" is not expected here; healthcheck stands alone
         "\u{1b}[31m" is not expected here; settings are environment variables, and gantry --help lists them
         "web" is not expected here; quarantine stands alone

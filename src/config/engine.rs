@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::mistakes::Mistake;
 use super::value::Value;
 
 /// Where the engine listens.
@@ -45,6 +46,7 @@ pub(super) enum DockerHost {
 }
 
 impl DockerHost {
+    const NO_ACCOUNT: &str = "tcp://HOST:PORT without a user and a password";
     const SSH: &str = "unix:// or tcp:// (ssh:// is not supported; forward the remote socket with \
                        ssh -L /run/gantry.sock:/var/run/docker.sock and use unix:///run/gantry.sock)";
     const NO_PATH: &str = "tcp://HOST:PORT with nothing after the port";
@@ -76,6 +78,16 @@ pub(super) struct NoCertificates;
 
 impl Value for DockerHost {
     const EXPECTED: &'static str = "unix:///PATH or tcp://HOST:PORT";
+
+    fn read(name: &str, text: &str) -> Result<Self, Mistake> {
+        // Who writes an account here may write a password, too, which no engine asks for in this way.
+        let (scheme, rest) = text.trim().split_once("://").unwrap_or(("", text));
+        if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
+            let expected = if scheme == "ssh" { Self::SSH } else { Self::NO_ACCOUNT };
+            return Err(Mistake::secret(name, expected));
+        }
+        Self::parse(text).map_err(|expected| Mistake::new(name, text, expected))
+    }
 
     fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
@@ -161,10 +173,11 @@ mod tests {
             ("tcp://manager:0", "tcp://HOST:PORT"),
             ("tcp://manager:99999", "tcp://HOST:PORT"),
             ("tcp://a b:1", "tcp://HOST:PORT"),
-            ("tcp://user:secret@manager:1", "tcp://HOST:PORT"),
+            ("tcp://user:secret@manager:1", "tcp://HOST:PORT without a user and a password"),
+            ("ssh://user:secret@manager", "ssh -L"),
         ] {
-            let expected = DockerHost::parse(written).unwrap_err();
-            assert!(expected.contains(remedy), "{written}: {expected}");
+            let told = DockerHost::read("DOCKER_HOST", written).unwrap_err().to_string();
+            assert!(told.contains(remedy) && !told.contains("secret"), "{written}: {told}");
         }
     }
 

@@ -69,6 +69,10 @@ fn object<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<Stri
     }
 }
 
+/// What a field that no mount has is answered with. It may be a piece of a password, so it is not quoted.
+const NO_FIELD: &str = "only fields that a mount has, such as type, source, target, readonly, volume-opt or bind-propagation; \
+                        one with a comma in its value stands in double quotes";
+
 /// `type=volume,source=NAME,target=PATH,...`: as the docker CLI reads it (its `opts/mount.go`).
 pub(super) fn mount(text: &str) -> Parsed {
     let mut mount = Map::from_iter([("Type".to_owned(), json!("volume"))]);
@@ -79,7 +83,8 @@ pub(super) fn mount(text: &str) -> Parsed {
         };
         let switches = ["readonly", "ro", "volume-nocopy", "bind-nonrecursive"];
         if value.is_none() && !switches.contains(&key.as_str()) {
-            return Err(format!("a value for {key:?}"));
+            // A piece of a password with a comma in it, perhaps: it is not quoted.
+            return Err("KEY=VALUE fields; one with a comma in its value stands in double quotes".to_owned());
         }
         mount_field(&mut mount, &key, value)?;
     }
@@ -115,7 +120,7 @@ fn mount_field(mount: &mut Map<String, Value>, key: &str, value: Option<&str>) -
             let mode = u32::from_str_radix(text, 8).map_err(|_| "a tmpfs-mode such as 1770")?;
             object(mount, "TmpfsOptions").insert("Mode".to_owned(), json!(mode));
         }
-        key => return Err(format!("no {key:?}, which no mount has")),
+        _ => return Err(NO_FIELD.to_owned()),
     }
     Ok(())
 }
@@ -135,7 +140,7 @@ fn bind_field(options: &mut Map<String, Value>, key: &str, value: Option<&str>) 
         ("bind-recursive", _) => {
             return Err("bind-recursive to be enabled, disabled, writable or readonly".to_owned());
         }
-        (key, _) => return Err(format!("no {key:?}, which no mount has")),
+        _ => return Err(NO_FIELD.to_owned()),
     }
     Ok(())
 }
@@ -154,7 +159,7 @@ fn volume_field(options: &mut Map<String, Value>, key: &str, value: Option<&str>
         "volume-label" => set(object(options, "Labels")),
         "volume-driver" => _ = object(options, "DriverConfig").insert("Name".to_owned(), json!(text)),
         "volume-opt" => set(object(object(options, "DriverConfig"), "Options")),
-        key => return Err(format!("no {key:?}, which no mount has")),
+        _ => return Err(NO_FIELD.to_owned()),
     }
     // An engine wants a driver wherever there are options of a volume.
     object(options, "DriverConfig");

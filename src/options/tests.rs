@@ -60,8 +60,13 @@ fn a_mistake_names_the_option_and_what_was_expected_and_shows_nothing_secret() {
         ("--env-add A=one secret", "word 3: expected an option, or quotes around a value with white space"),
         ("--env-add 'A=secret", "...: expected a closing ' for every '"),
         (
-            "--mount-add type=volume,target=/x,volume-opt=o=password=secret,x=y",
-            "--mount-add ***: expected no \"x\", which no mount has",
+            "--mount-add type=volume,target=/x,volume-opt=password=a,secret",
+            "--mount-add ***: expected KEY=VALUE fields; one with a comma in its value stands in double quotes",
+        ),
+        (
+            "--mount-add type=volume,target=/x,volume-opt=password=a,secret=1",
+            "--mount-add ***: expected only fields that a mount has, such as type, source, target, readonly, volume-opt or \
+             bind-propagation; one with a comma in its value stands in double quotes",
         ),
         ("--image x:1", "--image: expected an update without it: the image is what Gantry decides on"),
         ("--no-healthcheck --health-cmd x", "--no-healthcheck --health-cmd: expected one of them"),
