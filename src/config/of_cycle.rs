@@ -9,13 +9,14 @@ use super::{Config, Loaded, Mistakes};
 pub type Environment = Vec<(OsString, OsString)>;
 
 /// What is read once, when the process starts: how it logs, what wakes it, what it is.
-const READ_ONCE: [&str; 7] = [
+const READ_ONCE: [&str; 8] = [
     "GANTRY_LOG_FORMAT",
     "GANTRY_LOG_LEVEL",
     "GANTRY_NODE_NAME",
     "GANTRY_SLEEP_SECONDS",
     "GANTRY_TRIGGER_PATH",
     "GANTRY_PRE_RUN_CMD",
+    "GANTRY_LEDGER_NAME",
     "GANTRY_IMAGES_TO_REMOVE",
 ];
 

@@ -266,11 +266,12 @@ table! {
     group "Which services"
         /// Filters of `docker service ls --filter` that a service must pass to be updated, for example
         /// `label=gantry.enable=true`. They are sent to the engine; one that it refuses is an error, and
-        /// nothing is updated.
+        /// nothing is updated. Several labels must all be there; of several names, ids or modes one is enough, and a
+        /// name also finds longer ones.
         "GANTRY_SERVICES_FILTERS" gantry_services_filters: Filters else "all services";
         /// Names of services that are never updated.
         "GANTRY_SERVICES_EXCLUDED" gantry_services_excluded: Words;
-        /// A service that passes all these filters is never updated. Set but empty: there are none.
+        /// A service that passes these filters, as those above, is never updated. Set but empty: there are none.
         "GANTRY_SERVICES_EXCLUDED_FILTERS" gantry_services_excluded_filters: FiltersOrNone
             = "label=gantry.services.excluded=true";
         /// The name of Gantry's own service, which is updated before the others are looked at.
