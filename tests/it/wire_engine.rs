@@ -171,6 +171,26 @@ async fn a_specification_is_posted_to_the_last_byte_with_the_credentials_as_they
 }
 
 #[tokio::test]
+async fn a_thousand_services_are_not_named_one_by_one_in_an_address() {
+    let wire = Wire::new();
+    let ids: Vec<String> = (0..300).map(|n| wire.swarm.new_service(&format!("s{n}")).create()).collect();
+    wire.swarm
+        .until("all tasks", |swarm| (0..300).all(|n| !swarm.tasks_of(&format!("s{n}")).is_empty()))
+        .await;
+    for asked in [&ids[..1], &ids[..100], &ids[50..250]] {
+        let services = wire.engine.services(Listing::Ids(asked)).await.unwrap();
+        let mut found: Vec<&String> = services.iter().map(|service| &service.id).collect();
+        let mut expected: Vec<&String> = asked.iter().collect();
+        (found.sort(), expected.sort());
+        assert_eq!(found, expected);
+        let tasks = wire.engine.tasks(asked).await.unwrap();
+        let of: std::collections::BTreeSet<&String> = tasks.iter().map(|task| &task.service_id).collect();
+        assert_eq!(of, expected.into_iter().collect());
+    }
+    assert!(wire.front.seen().iter().all(|seen| seen.path.len() < 8_000));
+}
+
+#[tokio::test]
 async fn no_path_names_a_version_of_the_api() {
     let wire = Wire::new();
     let id = wire.swarm.new_service("web").create();
