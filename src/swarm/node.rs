@@ -15,6 +15,9 @@ pub struct Node {
     pub version: u64,
     /// Whether the swarm hears from it.
     pub is_ready: bool,
+    /// Whether the swarm has missed it and given its tasks up. After a change of leader all nodes are unknown for a moment,
+    /// and neither ready nor down.
+    pub is_down: bool,
     /// Whether it takes tasks: neither drained nor paused.
     pub is_active: bool,
     /// What it is to the other managers, if it is one.
@@ -159,6 +162,7 @@ impl From<NodeJson> for Node {
             id: json.id,
             version: json.version.index,
             is_ready: json.status.state == "ready",
+            is_down: json.status.state == "down",
             is_active: json.spec.availability == "active",
             manager: json.manager_status.map(|status| ManagerStatus {
                 is_leader: status.leader,

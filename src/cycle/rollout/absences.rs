@@ -4,31 +4,41 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::swarm::Nodes;
 
-/// What is remembered of the nodes, by name.
+/// What is remembered of the nodes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Absences {
-    /// The version that each had when it was first seen.
+pub(crate) struct Absences {
+    /// The version that each had when it was first seen, by id.
     first: BTreeMap<String, u64>,
-    /// Those that were seen down.
+    /// The names of those that were seen down.
     down: BTreeSet<String>,
-    /// Those that have another version than at first.
+    /// The names of those that have another version than at first.
     changed: BTreeSet<String>,
+    /// Nobody knows what was before the first look.
+    is_late: bool,
 }
 
 impl Absences {
+    /// Of an update that was begun before anybody here looked.
+    pub(crate) fn since_later() -> Self {
+        Self { is_late: true, ..Self::default() }
+    }
+
     /// Takes a look.
     pub(super) fn look(&mut self, nodes: &Nodes) {
+        // One that left and came back as another node is listed twice, and the former one is down for ever.
+        let ready: BTreeSet<&str> =
+            nodes.iter().filter(|node| node.is_ready).map(|node| node.name.as_str()).collect();
         for node in nodes.iter() {
-            if !node.is_ready {
+            if node.is_down && !ready.contains(node.name.as_str()) {
                 self.down.insert(node.name.clone());
             }
-            match self.first.get(&node.name) {
+            match self.first.get(&node.id) {
                 Some(version) if *version == node.version => {}
                 Some(_) => {
                     self.changed.insert(node.name.clone());
                 }
                 None => {
-                    self.first.insert(node.name.clone(), node.version);
+                    self.first.insert(node.id.clone(), node.version);
                 }
             }
         }
@@ -40,9 +50,9 @@ impl Absences {
     }
 
     /// Whether the node may have been away between two looks: the swarm writes down that a node is away, and that it is
-    /// back, and both change the node's version. So do labels, and draining it.
+    /// back, and both change the node's version. So do labels, draining it, and a change of leader.
     pub(super) fn may_have_been_down(&self, name: &str) -> bool {
-        self.was_down(name) || self.changed.contains(name)
+        self.is_late || self.was_down(name) || self.changed.contains(name)
     }
 }
 
@@ -54,7 +64,9 @@ mod tests {
 
     fn node(version: u64, is_ready: bool) -> Nodes {
         let (id, name) = ("n1".to_owned(), "node1".to_owned());
-        [Node { id, name, version, is_ready, is_active: true, manager: None }].into_iter().collect()
+        [Node { id, name, version, is_ready, is_down: !is_ready, is_active: true, manager: None }]
+            .into_iter()
+            .collect()
     }
 
     fn ended_with(code: i64) -> Cause {
@@ -84,6 +96,39 @@ mod tests {
     fn a_node_that_was_away_between_two_looks_explains_what_its_engine_found_dead_and_no_other_end() {
         assert!(!is_blamed(&[(7, true), (9, true)], 255));
         assert!(is_blamed(&[(7, true), (9, true)], 1));
+    }
+
+    #[test]
+    fn a_node_that_came_back_as_another_one_is_not_down() {
+        let node = |id: &str, is_ready: bool| {
+            let (id, name) = (id.to_owned(), "node1".to_owned());
+            Node { id, name, version: 1, is_ready, is_down: !is_ready, is_active: true, manager: None }
+        };
+        let mut absences = Absences::default();
+        for _ in 0..2 {
+            absences.look(&[node("former", false), node("present", true)].into_iter().collect());
+        }
+        assert!(
+            ended_with(1).with(&absences).blames_image() && ended_with(255).with(&absences).blames_image()
+        );
+    }
+
+    #[test]
+    fn a_change_of_leader_explains_no_end_but_that_of_an_engine() {
+        let mut absences = Absences::default();
+        let unknown = node(8, false).iter().map(|node| Node { is_down: false, ..node.clone() }).collect();
+        absences.look(&node(7, true));
+        absences.look(&unknown);
+        assert!(ended_with(1).with(&absences).blames_image());
+    }
+
+    #[test]
+    fn what_was_before_the_first_look_of_an_earlier_runs_update_is_unknown() {
+        let mut absences = Absences::since_later();
+        absences.look(&node(7, true));
+        assert!(
+            ended_with(1).with(&absences).blames_image() && !ended_with(255).with(&absences).blames_image()
+        );
     }
 
     #[test]

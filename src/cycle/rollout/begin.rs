@@ -24,17 +24,20 @@ pub(super) async fn begin<S: Swarm, R>(
     context: &Context<S, R>,
     update: &Update,
 ) -> Result<Beginning, Outcome> {
-    let sent = match update.begun.as_deref() {
+    let (sent, is_found) = match update.begun.as_deref() {
         Some(Begun::Rollback { by, failed, restored, message }) => {
             let terms = terms(update, failed.clone(), restored.clone());
             let machine = Machine::rolling_back(terms.clone(), *by, message.clone());
             return Ok(Beginning { machine, terms, sent: None });
         }
-        Some(Begun::Update { replaced, spec }) => Sent { replaced: replaced.clone(), spec: spec.clone() },
-        None => send::send(context, update).await?,
+        Some(Begun::Update { replaced, spec }) => {
+            (Sent { replaced: replaced.clone(), spec: spec.clone() }, true)
+        }
+        None => (send::send(context, update).await?, false),
     };
     let terms = terms(update, Mark::of(sent.spec.facts()), Mark::of(sent.replaced.facts()));
-    Ok(Beginning { machine: Machine::new(terms.clone()), terms, sent: Some(sent) })
+    let machine = if is_found { Machine::found(terms.clone()) } else { Machine::new(terms.clone()) };
+    Ok(Beginning { machine, terms, sent: Some(sent) })
 }
 
 /// The time limit counts from now on also for what was begun earlier: when that was, only the engine's clock knows.

@@ -142,7 +142,7 @@ impl Cause {
     }
 
     /// The same failure, or what is true instead when its task was on a node that was down meanwhile.
-    pub(super) fn with(self, absences: &Absences) -> Self {
+    pub(crate) fn with(self, absences: &Absences) -> Self {
         let lost = match &self {
             Self::TaskFailed { node, exit_code: Some(AFTER_POWER_FAILURE), .. } => {
                 absences.may_have_been_down(node).then_some(node)

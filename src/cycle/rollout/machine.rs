@@ -158,12 +158,18 @@ enum Watched {
 impl Machine {
     /// Starts to watch an update that was just sent.
     pub fn new(terms: Terms) -> Self {
-        Self { terms, state: State::Updating(Watch::default()), absences: Absences::default() }
+        let (state, absences) = (State::Updating(Watch::default()), Absences::default());
+        Self { terms, state, absences }
+    }
+
+    /// Starts to watch an update that an earlier run sent.
+    pub fn found(terms: Terms) -> Self {
+        Self { absences: Absences::since_later(), ..Self::new(terms) }
     }
 
     /// Starts to watch a rollback that is under way already.
     pub fn rolling_back(terms: Terms, by: By, message: String) -> Self {
-        Self { terms, state: State::FoundRollingBack { by, message }, absences: Absences::default() }
+        Self { state: State::FoundRollingBack { by, message }, ..Self::found(terms) }
     }
 
     /// What the update is waiting for, in words, and the swarm's reason if there is one.
@@ -211,7 +217,7 @@ impl Machine {
         };
         self.absences.look(seen.nodes);
         if let State::FoundRollingBack { by, message } = &self.state {
-            let cause = cause_by(&self.terms.sent, service.spec.facts(), seen, message);
+            let cause = cause_by(&self.terms.sent, service.spec.facts(), seen, message).with(&self.absences);
             self.state = State::RollingBack { by: *by, cause, since: now, watch: Watch::default() };
         }
         match &mut self.state {
@@ -224,6 +230,20 @@ impl Machine {
             State::RollingBack { by, cause, since, watch } => {
                 rolling_back(&self.terms, (*by, cause, *since), watch, service, seen, now)
             }
+        }
+    }
+
+    /// Lets the time not count in which nobody could look: what happened then is not known, and to the swarm it may have
+    /// been no time at all.
+    pub fn forgive(&mut self, blind: Duration) {
+        self.terms.sent_at += blind;
+        match &mut self.state {
+            State::Updating(watch) => watch.forgive(blind),
+            State::RollingBack { since, watch, .. } => {
+                *since += blind;
+                watch.forgive(blind);
+            }
+            State::FoundRollingBack { .. } | State::Failed(_) => {}
         }
     }
 
@@ -293,6 +313,9 @@ fn updating(terms: &Terms, watch: &mut Watch, service: &Service, seen: &Seen<'_>
             Some(timeout) if now.duration_since(terms.sent_at) >= timeout => {
                 if watch.has_held(facts, now) {
                     Verdict::Over(Outcome::Updated)
+                } else if watch.steady.is_some() {
+                    // All of them run: whether they stay up is known in a moment.
+                    Verdict::Wait
                 } else {
                     Verdict::Failed(timed_out(terms, facts, watch, seen, timeout))
                 }
@@ -338,7 +361,7 @@ fn rolling_back(
             Some(timeout) if now.duration_since(since) >= timeout && watch.has_held(facts, now) => {
                 rolled_back()
             }
-            Some(timeout) if now.duration_since(since) >= timeout => {
+            Some(timeout) if now.duration_since(since) >= timeout && watch.steady.is_none() => {
                 let waiting = watch.waiting.activity.clone();
                 failed(Cause::TimedOut { after: timeout, waiting, blames_image: false })
             }
@@ -353,6 +376,13 @@ fn rolling_back(
 }
 
 impl Watch {
+    /// Lets this time not count for what waits. Tasks that ran before and after it did so all along.
+    fn forgive(&mut self, blind: Duration) {
+        for since in [&mut self.idle, &mut self.still].into_iter().flatten() {
+            *since += blind;
+        }
+    }
+
     /// Looks at the tasks. They have to run through the monitor period: the swarm's word that the update is
     /// completed stands for that only when no task has failed, because with a failure action of `continue`
     /// it says so whatever happens.

@@ -26,7 +26,7 @@ use crate::ledger::Permission;
 use crate::registry::Registry;
 use crate::swarm::Swarm;
 
-mod absences;
+pub(crate) mod absences;
 mod begin;
 pub mod cause;
 mod cluster;
@@ -50,6 +50,9 @@ pub use outcome::{By, Outcome};
 
 /// How soon it is looked again whether we are sure of the lease.
 const SURE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Longest time from one look to the next in the ordinary way of things. After a longer one the engine was away.
+const BLIND: Duration = Duration::from_secs(30);
 
 /// An update that has come to its end.
 #[derive(Clone, Debug)]
@@ -266,8 +269,14 @@ async fn update_one<S: Swarm, R: Registry>(
     let mut place = look_out.place(&update.id);
     let mut progress = Progress::new(since);
     let mut may_renew = update.credentials.is_some();
+    let mut last_look = since;
     loop {
         let snapshot = place.next(since).await;
+        let looked = Instant::now();
+        let blind = looked.duration_since(std::mem::replace(&mut last_look, looked));
+        if blind > BLIND {
+            machine.forgive(blind);
+        }
         let had_failed = machine.cause().is_some();
         let step = machine.step(&snapshot.of(&update.id), Instant::now());
         if !had_failed && (machine.cause().is_some() || matches!(step, Step::Finish(Outcome::Failed { .. })))

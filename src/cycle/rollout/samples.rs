@@ -83,7 +83,7 @@ pub(super) fn nodes_without(count: usize, away: &[&str]) -> Nodes {
     let node = |number: usize| {
         let id = format!("n{number}");
         let (is_ready, name) = (!away.contains(&id.as_str()), format!("node{number}"));
-        Node { id, name, version: 1, is_ready, is_active: true, manager: None }
+        Node { id, name, version: 1, is_ready, is_down: !is_ready, is_active: true, manager: None }
     };
     (1..=count).map(node).collect()
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::SURE_AGAIN;
 use super::cause::{Cause, words};
 use super::machine::{Mark, Terms};
 use super::outcome::{By, Outcome};
 use crate::cycle::Context;
 use crate::cycle::course::{Course, comes_to_an_end};
 use crate::cycle::plan::{Start, Turn, Update};
+use crate::ledger::Permission;
 use crate::options::{Ids, Options};
 use crate::swarm::spec::Edits;
 use crate::swarm::{Change, Service, Spec, SpecError, Swarm, SwarmError};
@@ -22,7 +24,8 @@ const MAX_CONFLICTS: u32 = 20;
 const CONFLICT_WAIT: Duration = Duration::from_millis(50);
 
 /// How long an engine that does not answer is asked again before an update is given up of which nothing has
-/// been sent: the service is left as it is. Where something was sent, there is no giving up.
+/// been sent: the service is left as it is. Where something was sent, an engine that is away is waited for however long
+/// that takes; one that is there, and goes on without doing what it is told, has this long as well.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// First and longest wait after the engine did not answer.
@@ -111,6 +114,7 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
     let ids = ids(context, options, &mut attempts).await.map_err(|error| refused(&error))?;
     // What was last sent without an answer, and to which version: it may have arrived, and may still do so.
     let mut unanswered: Option<(Sent, Course, u64)> = None;
+    let mut unanswered_since: Option<Instant> = None;
     loop {
         context.beat();
         let service = match context.swarm.service(&update.id).await {
@@ -134,7 +138,9 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
                 continue;
             }
         };
-        attempts.answered();
+        if unanswered.is_none() {
+            attempts.answered();
+        }
         let optioned = service.spec.with_options(options, &ids);
         let edits = match update.turn(&service, course, optioned.as_ref().unwrap_or(&service.spec).facts()) {
             Turn::Send(edits) => edits,
@@ -152,6 +158,16 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
         let spec = optioned
             .and_then(|spec| spec.edited(&edits))
             .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
+        match context.ledger.permission() {
+            Permission::Granted => {}
+            Permission::Unsure => {
+                sleep(SURE_AGAIN).await;
+                continue;
+            }
+            Permission::Refused => {
+                return Err(Outcome::Unchanged("not sent, as another Gantry has taken over".to_owned()));
+            }
+        }
         let answer =
             context.swarm.update_service(&update.id, service.version, Change::To(&spec), auth.as_ref()).await;
         let sent = Sent { replaced: service.spec.clone(), spec };
@@ -165,6 +181,11 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
             Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
             Err(error) => {
                 if error.is_transient() {
+                    // An engine that can be read, and that does not do it, has had its time.
+                    let since = *unanswered_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= PATIENCE {
+                        return Err(refused(&error));
+                    }
                     unanswered = Some((sent, course, service.version));
                     attempts.patience = None;
                 }
@@ -253,7 +274,9 @@ pub(super) async fn take_back<S: Swarm, R>(
                 Err(error) => return TakenBack::NotSent(not_sent(&error)),
             },
         };
-        attempts.answered();
+        if !is_unanswered {
+            attempts.answered();
+        }
         let facts = service.spec.facts();
         if terms.is_replaced(facts) {
             return TakenBack::Sent(if is_unanswered { By::Gantry } else { By::Swarm });

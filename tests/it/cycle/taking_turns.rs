@@ -32,6 +32,28 @@ fn holder(swarm: &FakeSwarm) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_not_sent_in_time_is_not_sent_once_another_gantry_has_taken_over() {
+    let scene = Scene::new();
+    scene.service("web").create();
+    let new = scene.registry.release(APP, "new");
+    // The engine is away for this one from the moment at which it would read the service, and somebody else takes over.
+    scene.swarm.before(Call::Service, "web", |world| {
+        let now = world.now;
+        world.script.be_away(now, now + secs(60));
+    });
+    scene.swarm.later(secs(30), |world| {
+        let object = world.configs.get("gantry").expect("a ledger").clone();
+        let mut labels = object.labels.clone();
+        labels.insert("gantry.lease".to_owned(), "by=other who=other".to_owned());
+        world.update_config(&object.id, object.version, &labels).expect("the lease");
+    });
+    let report = scene.cycle().await;
+    assert!(scene.swarm.update_log().is_empty(), "{report:?}");
+    assert_ne!(scene.swarm.image_of("web"), new);
+    assert!(!report.has_failed(), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_second_waits_for_the_first_and_finds_its_work_done() {
     let scene = slow(6, secs(30));
     let first = start(&scene);

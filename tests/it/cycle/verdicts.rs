@@ -119,6 +119,23 @@ async fn an_update_whose_answer_was_lost_and_that_is_taken_back_meanwhile_is_not
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_engine_that_can_be_read_and_does_not_do_what_it_is_told_is_asked_ever_more_rarely_and_given_up() {
+    let scene = Scene::new();
+    scene.service("web").create();
+    scene.registry.release(APP, "new");
+    let refusal = Fault::Error(SwarmError::Unavailable("500: no space in the log".to_owned()));
+    scene.swarm.fail(Call::Update, Some("web"), 1_000, refusal);
+    let report = scene.cycle().await;
+    let Outcome::Failed { cause: Cause::Refused { message } } = outcome(&report, "web") else {
+        panic!("{report:?}");
+    };
+    assert!(message.contains("no space in the log"), "{message}");
+    assert!(finished(&report, "web").took < secs(200), "{report:?}");
+    let asked = scene.swarm.calls(Call::Update).len();
+    assert!(asked < 25, "asked {asked} times");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_update_that_was_not_sent_is_given_up_when_the_engine_stays_away() {
     let scene = Scene::new();
     scene.service("web").create();

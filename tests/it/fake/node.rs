@@ -24,6 +24,7 @@ impl FakeNode {
                 name: format!("node{number}"),
                 version: 1,
                 is_ready: true,
+                is_down: false,
                 is_active: true,
                 manager: (number == 1).then_some(ManagerStatus { is_leader: true, is_reachable: true }),
             },

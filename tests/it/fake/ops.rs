@@ -206,6 +206,7 @@ impl World {
     pub fn set_ready(&mut self, node: &str, is_ready: bool) {
         let node = self.node_mut(node);
         node.node.is_ready = is_ready;
+        node.node.is_down = !is_ready;
         node.node.version += 1;
         let id = node.node.id.clone();
         self.node_changed(&id);

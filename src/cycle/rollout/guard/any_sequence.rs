@@ -40,6 +40,7 @@ impl Shown {
             name: format!("node{number}"),
             version: 1,
             is_ready: *is_ready,
+            is_down: !*is_ready,
             is_active: true,
             manager: (number < managers).then_some(ManagerStatus {
                 is_leader: number == 0 && self.has_leader,

@@ -359,14 +359,41 @@ fn an_engine_that_was_away_past_the_deadline_costs_no_verdict() {
     for (look, tasks, is_expected) in [
         (new("completed"), two(NEW), (|step| *step == Step::Finish(Outcome::Updated)) as fn(&Step) -> bool),
         (new("paused"), vec![crash(NEW)], |step| *step == Step::RollBack),
-        (new("updating"), two(OLD), |step| *step == Step::RollBack),
+        // Nothing more is known than before: it has the time that was left.
+        (new("updating"), two(OLD), |step| *step == Step::Wait),
+        (new("updating"), two(NEW), |step| *step == Step::Wait),
         (back("rollback_completed", ""), with(two(OLD), [crash(NEW)]), |step| *step == Step::Wait),
     ] {
         let mut update = Watching::begin().timeout(60);
         update.wait(5, &new("updating"), &two(OLD));
+        update.machine.forgive(Duration::from_secs(895));
         let step = update.see(900, &look, &tasks);
         assert!(is_expected(&step), "{step:?}");
     }
+    let mut update = Watching::begin().timeout(60);
+    update.wait(5, &new("updating"), &two(OLD));
+    update.machine.forgive(Duration::from_secs(895));
+    for second in [900, 930, 950] {
+        update.wait(second, &new("updating"), &two(OLD));
+    }
+    assert!(matches!(update.fail(956, &new("updating"), &two(OLD)), Cause::TimedOut { .. }));
+}
+
+#[test]
+fn tasks_that_all_run_at_the_deadline_are_monitored_to_the_end() {
+    let mut good = Watching::begin().timeout(60);
+    good.wait(5, &new("updating"), &two(OLD));
+    for second in [30, 57, 60, 61] {
+        good.wait(second, &new("updating"), &two(if second < 57 { OLD } else { NEW }));
+    }
+    assert_eq!(good.end(80, &new("completed"), &two(NEW)), Outcome::Updated);
+
+    let mut bad = Watching::begin().timeout(60);
+    bad.wait(5, &new("updating"), &two(OLD));
+    bad.wait(30, &new("updating"), &two(OLD));
+    bad.wait(59, &new("updating"), &two(NEW));
+    let cause = bad.fail(61, &new("updating"), &with(vec![task("a", NEW, 1)], [crash(NEW)]));
+    assert!(matches!(cause, Cause::TimedOut { blames_image: true, .. }), "{cause:?}");
 }
 
 #[test]
@@ -485,8 +512,10 @@ fn the_swarms_updater_that_hangs_does_not_hold_an_update_that_is_well() {
     update.wait(4, &new("updating"), &two(NEW));
     assert_eq!(update.end(10, &new("updating"), &two(NEW)), Outcome::Updated);
     let mut update = Watching::begin().timeout(10);
-    update.wait(7, &new("updating"), &two(NEW));
-    assert!(matches!(update.fail(10, &new("updating"), &two(NEW)), Cause::TimedOut { .. }));
+    for second in [7, 10] {
+        update.wait(second, &new("updating"), &two(NEW));
+    }
+    assert_eq!(update.end(12, &new("updating"), &two(NEW)), Outcome::Updated);
 }
 
 #[test]

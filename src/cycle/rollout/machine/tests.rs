@@ -79,6 +79,7 @@ fn nodes() -> Nodes {
         name: "node1".into(),
         version: 1,
         is_ready: true,
+        is_down: false,
         is_active: true,
         manager: None,
     };
