@@ -14,10 +14,12 @@ use jiff::Timestamp;
 use super::discover::Candidate;
 use super::inspect::Inspected;
 use super::plan::{Decision, Planned, Reason, Update};
+use super::rollout::Cause;
+use super::rollout::absences::Absences;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::book::{Book, Change, Present};
 use crate::ledger::entry::{Entry, Subject, Verdict, image_name};
-use crate::swarm::{Service, Task};
+use crate::swarm::{Facts, Nodes, Service, Task};
 
 /// What a cycle knows of broken images.
 #[derive(Clone, Debug)]
@@ -41,8 +43,8 @@ pub struct History {
     pub previous: Option<ImageRef>,
     /// Whether its last change was a rollback, and whose.
     pub rollback: Option<RolledBack>,
-    /// What its failed tasks tell, where somebody had to look: by digest, the swarm's words.
-    pub failed: BTreeMap<Digest, String>,
+    /// What its failed tasks tell, where somebody had to look: by digest, the swarm's words where the image is to blame.
+    pub failed: BTreeMap<Digest, Option<String>>,
 }
 
 /// Who asked for a rollback.
@@ -99,7 +101,11 @@ impl History {
                 && image_name(&of_task) == image_name(image)
                 && let Some(digest) = of_task.digest()
             {
-                self.failed.insert(digest.clone(), task.error.clone());
+                // Which nodes were down meanwhile is not known any more: in doubt it was not the image.
+                let cause = Cause::of_task(task, &Facts::default(), &Nodes::default())
+                    .map(|cause| cause.with(&Absences::since_later()));
+                let is_blamed = cause.is_some_and(|cause| cause.blames_image());
+                self.failed.insert(digest.clone(), is_blamed.then(|| task.error.clone()));
             }
         }
     }
@@ -125,7 +131,7 @@ impl Quarantine {
                 let why = if is_by_hand { Why::LeftByHand } else { Why::BrokeService };
                 return Some(held(why, entry, &candidate.name));
             }
-            // It has run out, and what the service shows is the same story.
+            // It has run out, and what the service shows is the same story: so it is remembered on.
             Some(entry) if entry.verdict != Verdict::Excused => return None,
             _ => {}
         }
@@ -152,9 +158,8 @@ impl Quarantine {
         // Where the tag has moved since, or gone back, an older specification tells nothing.
         let is_still_offered = of_image.is_none_or(|entry| entry.digest == *digest);
         if *rollback == Some(RolledBack::BySwarm) {
-            return failed
-                .get(digest)
-                .map(|error| (Why::BrokeService, format!("Swarm rolled it back: {error}")));
+            let error = failed.get(digest)?.as_ref()?;
+            return Some((Why::BrokeService, format!("Swarm rolled it back: {error}")));
         }
         let left = previous.as_ref().filter(|image| image_name(image) == image_name(from))?.digest()?;
         let was_offered = of_image.is_some_and(|entry| entry.digest == *digest && !entry.has_gone_back());
@@ -163,10 +168,12 @@ impl Quarantine {
         // Whoever went back from what had failed did what Gantry does, and maybe it was Gantry: killed before it could
         // write that down.
         let failed = failed.get(digest).filter(|_| rollback.is_some());
-        (is_left && is_by_hand).then(|| match failed {
-            Some(error) => (Why::BrokeService, format!("it was rolled back: {error}")),
-            None => (Why::LeftByHand, String::new()),
-        })
+        match failed.filter(|_| is_left && is_by_hand) {
+            Some(Some(error)) => Some((Why::BrokeService, format!("it was rolled back: {error}"))),
+            // For something that is not the image's fault.
+            Some(None) => None,
+            None => (is_left && is_by_hand).then(|| (Why::LeftByHand, String::new())),
+        }
     }
 
     /// Whether only the tasks of this service can tell what it went back from, or that this was for a failure.
@@ -237,7 +244,7 @@ impl Quarantine {
 
     /// The entries that have had their time.
     pub fn outdated(&self, present: &Present) -> Vec<Change> {
-        self.book.outdated(present, self.now, self.duration).into_iter().map(Change::Forget).collect()
+        self.book.outdated(present).into_iter().map(Change::Forget).collect()
     }
 
     /// Ids of services that are remembered and were not looked at: they may be gone.
@@ -253,6 +260,8 @@ pub fn present(inspected: &[Inspected]) -> Present {
     for Inspected { candidate, answer } in inspected {
         let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
         let digest = image.as_ref().and_then(|image| image.digest().cloned());
+        // One that does not run it well yet does not have it.
+        let digest = digest.filter(|_| candidate.unfinished.is_none());
         present.services.insert(candidate.id.clone(), digest);
         if let (Some(name), Some(Ok(answer))) = (image.as_ref().and_then(image_name), answer) {
             present.tags.insert(name, answer.digest.clone());

@@ -109,9 +109,11 @@ fn a_rollback_on_request_from_what_the_tag_stands_at_is_a_persons_word() {
     let asked = Some(RolledBack::OnRequest);
     let nothing = quarantine(&[]);
     assert_eq!(why(&nothing, &left('b', asked)), Some(Why::LeftByHand));
-    let failed = |name| BTreeMap::from([(digest(name), "task: non-zero exit (3)".to_owned())]);
+    let failed = |name| BTreeMap::from([(digest(name), Some("task: non-zero exit (3)".to_owned()))]);
     let broken = History { failed: failed('b'), ..left('b', asked) };
     assert_eq!(why(&nothing, &broken), Some(Why::BrokeService), "it was for a failure, whoever asked");
+    let not_the_images_fault = History { failed: BTreeMap::from([(digest('b'), None)]), ..left('b', asked) };
+    assert_eq!(why(&nothing, &not_the_images_fault), None, "neither a person's word nor the image's fault");
     let another = History { failed: failed('c'), ..left('b', asked) };
     assert_eq!(why(&nothing, &another), Some(Why::LeftByHand), "what failed is something else");
     assert_eq!(why(&nothing, &left('c', asked)), None, "the tag has moved on since");
@@ -146,7 +148,7 @@ fn what_swarm_rolled_back_from_is_known_from_the_task_that_failed() {
     let mut by_swarm = History { rollback: Some(RolledBack::BySwarm), ..History::default() };
     let nothing = quarantine(&[]);
     assert_eq!(why(&nothing, &by_swarm), None);
-    by_swarm.failed.insert(digest('b'), "task: non-zero exit (1)".to_owned());
+    by_swarm.failed.insert(digest('b'), Some("task: non-zero exit (1)".to_owned()));
     let held = nothing.holds_back(&web(by_swarm.clone()), &app('a'), &digest('b')).unwrap();
     insta::assert_snapshot!(held, @"bbbbbbbbbbbb is in quarantine here (Swarm rolled it back: task: non-zero exit (1)); left alone until the tag moves on, or until `gantry release web`");
     let news = held.news.unwrap();

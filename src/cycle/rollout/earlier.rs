@@ -5,15 +5,15 @@
 
 use std::collections::HashMap;
 
-use super::super::inspect::Inspected;
+use super::super::inspect::{Answer, Inspected};
 use super::super::plan::{Decision, Planned, Reason};
 use super::super::quarantine::{Quarantine, Why};
-use crate::image::ImageRef;
+use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::{Verdict, image_name};
 
-/// What is known of images before their rollout, by [`image_name`].
+/// What is known of images before their rollout, by [`image_name`] and digest.
 #[derive(Debug, Default)]
-pub struct Earlier(HashMap<String, Shown>);
+pub struct Earlier(HashMap<(String, Digest), Shown>);
 
 /// What is known of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,9 @@ impl Earlier {
     /// What these decisions tell, each with what it was made on.
     pub fn of(inspected: &[Inspected], planned: &[Planned], quarantine: &Quarantine) -> Self {
         let mut earlier = Self::default();
-        for (Inspected { candidate, .. }, Planned { image, decision, .. }) in inspected.iter().zip(planned) {
+        for (Inspected { candidate, answer }, Planned { image, decision, .. }) in
+            inspected.iter().zip(planned)
+        {
             let Some(image) = image.parse::<ImageRef>().ok().as_ref().and_then(image_name) else { continue };
             match decision {
                 Decision::LeftAlone(Reason::HeldBack(held)) if held.why == Why::BrokeService => {
@@ -37,13 +39,16 @@ impl Earlier {
                     if entry.is_none_or(|entry| {
                         entry.verdict != Verdict::Quarantined || entry.digest != held.digest
                     }) {
-                        earlier.0.entry(image).or_default().causes.push(held.cause.clone());
+                        let key = (image, held.digest.clone());
+                        earlier.0.entry(key).or_default().causes.push(held.cause.clone());
                     }
                 }
                 Decision::UpToDate
                     if candidate.tasks.is_some_and(|tasks| (1..=tasks.running).contains(&tasks.desired)) =>
                 {
-                    earlier.0.entry(image).or_default().succeeded += 1;
+                    if let Some(Ok(Answer { digest, .. })) = answer {
+                        earlier.0.entry((image, digest.clone())).or_default().succeeded += 1;
+                    }
                 }
                 _ => {}
             }
@@ -53,6 +58,6 @@ impl Earlier {
 
     /// What is known of this image.
     pub(super) fn of_image(&self, image: &ImageRef) -> Option<&Shown> {
-        self.0.get(&image_name(image)?)
+        self.0.get(&(image_name(image)?, image.digest()?.clone()))
     }
 }

@@ -265,6 +265,29 @@ async fn killed_with_good_and_broken_images_each_service_ends_where_it_belongs()
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_node_could_not_pull_while_nobody_looked_is_nobodys_fault() {
+    let mut scene = Scene::new();
+    for name in ["a", "b", "c"] {
+        scene.service(name).failure_action("rollback").create();
+    }
+    let new = scene.registry.release(APP, "new");
+    scene.swarm.image(&new).cannot_be_pulled();
+    let scene_initial =
+        scene.with("GANTRY_ROLLOUT_INITIAL_WORKERS", 3).with("GANTRY_ROLLOUT_MIN_FAILURES", 3);
+    scene = scene_initial;
+    die_after_sending(&mut scene).await;
+    sleep(secs(120)).await;
+    let report = scene.cycle().await;
+    let labels = scene.swarm.config("gantry").map(|ledger| ledger.labels).unwrap_or_default();
+    let quarantined: Vec<_> = Book::read(&labels)
+        .entries()
+        .filter(|entry| entry.verdict == gantry::ledger::entry::Verdict::Quarantined)
+        .cloned()
+        .collect();
+    assert!(quarantined.is_empty(), "{quarantined:?}: {report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_update_under_way_is_watched_and_not_sent_again() {
     let mut scene = Scene::new();
     scene.service("web").create();
