@@ -72,7 +72,7 @@ fn by_hand(target: Option<Target>) -> ExitCode {
         let name = &config.ledger_name;
         match target {
             None => {
-                say(&by_hand::listed(&engine, name).await?.to_string());
+                say(&by_hand::listed(&engine, name, config.quarantine.duration).await?.to_string());
                 Ok(true)
             }
             Some(target) => {

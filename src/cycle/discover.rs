@@ -1,6 +1,6 @@
 //! Stage 1: which services there are, and which of them are ours to update.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::rank::Rank;
 use super::resume::Unfinished;
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
-use crate::options::Options;
+use crate::options::{Ids, Name, Options};
 use crate::swarm::{Listing, Mode, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
 
 /// What the swarm has for us.
@@ -25,6 +25,8 @@ pub struct Found {
     pub itself: Vec<Candidate>,
     /// All others, by name.
     pub others: Vec<Candidate>,
+    /// The latest version of any of them.
+    pub newest: u64,
     /// How the engine talks to registries.
     pub hosts: Arc<EngineRegistries>,
 }
@@ -136,6 +138,7 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
         excluded.into_iter().map(|service| service.id).collect()
     };
 
+    let newest = listed.iter().map(|service| service.version).max().unwrap_or_default();
     let itself = context.itself_name();
     let ended = tasks_of_ended(context, &listed).await?;
     let course = |service: &Service| {
@@ -150,7 +153,7 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
     complete(&*context.swarm, &mut candidates).await;
     warn(&candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
-    Ok(Found { itself, others, hosts: Arc::new(engine.registries) })
+    Ok(Found { itself, others, newest, hosts: Arc::new(engine.registries) })
 }
 
 /// Asks for what the list does not tell of unfinished services: their tasks, in one request, and the ids of what
@@ -172,13 +175,17 @@ async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate]) {
             Err(error) => tracing::warn!(%error, "cannot tell what is being rolled back"),
         }
     }
-    for (unfinished, options) in &mut unfinished {
-        for name in options.names() {
-            match swarm.id_of(&name).await {
-                Ok(id) => unfinished.ids.extend(id.map(|id| (name, id))),
-                Err(error) => tracing::warn!(%error, %name, "cannot tell whether an update is ours"),
-            }
+    // Each name once, whoever has it in its options.
+    let names: BTreeSet<Name> = unfinished.iter().flat_map(|(_, options)| options.names()).collect();
+    let mut ids = Ids::new();
+    for name in names {
+        match swarm.id_of(&name).await {
+            Ok(id) => ids.extend(id.map(|id| (name, id))),
+            Err(error) => tracing::warn!(%error, %name, "cannot tell whether an update is ours"),
         }
+    }
+    for (unfinished, _) in &mut unfinished {
+        unfinished.ids.clone_from(&ids);
     }
 }
 

@@ -77,7 +77,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         let quarantine = context.quarantine();
         let planned = plan::plan(&inspected, &selection, &quarantine);
         let earlier = Earlier::of(&inspected, &planned, &quarantine);
-        let turn = turn::take(context, &inspected, &planned).await;
+        let turn = turn::take(context, &inspected, &planned, found.newest).await;
         drop(inspected);
         match turn {
             Turn::Ours => {}

@@ -1,7 +1,8 @@
 //! What a cycle finds under way: updates and rollbacks that an earlier run began and did not see the end of. Pure.
 //!
-//! Nothing is written down about them. A service tells by itself: its previous specification, with our changes made
-//! to it, is its present one. All of it is in the list of services that every cycle begins with.
+//! Nothing is written down about each. A service tells by itself: its previous specification, with our changes made
+//! to it, is its present one. All of it is in the list of services that every cycle begins with. Only that somebody died
+//! over them, and since when that may matter, is told by the lease.
 
 use std::fmt;
 use std::sync::Arc;
@@ -190,7 +191,9 @@ pub(super) fn decide(
         }
         // Nobody may have seen how it ended.
         (UpdateState::Completed, before)
-            if is_current(present) && unfinished.is_left_behind && held.is_none() =>
+            if is_current(present)
+                && unfinished.is_left_behind
+                && held.is_none_or(|held| held.why != Why::LeftByHand) =>
         {
             unfinished.sent(update, before, held)
         }

@@ -88,11 +88,13 @@ pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &
     }
 }
 
-/// Remembers what only services showed so far, and takes the lease if there is something to update.
+/// Remembers what only services showed so far, and takes the lease if there is something to update. `since` is the latest
+/// version of any service that was listed.
 pub(super) async fn take<S: Swarm, R>(
     context: &Arc<Context<S, R>>,
     inspected: &[Inspected],
     planned: &[Planned],
+    since: u64,
 ) -> Turn {
     // A ledger that is full would forget something else for it, and write in every cycle.
     let room = context.ledger.book().room();
@@ -121,7 +123,6 @@ pub(super) async fn take<S: Swarm, R>(
         || format!("{}/{}", context.ledger.node(), std::process::id()),
         |name| format!("{name}@{}", context.ledger.node()),
     );
-    let since = inspected.iter().map(|inspected| inspected.candidate.version).max().unwrap_or_default();
     let wish = Wish {
         who,
         since,

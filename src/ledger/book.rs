@@ -1,9 +1,6 @@
 //! All entries, as one value: what the plan asks, and how the labels change. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::codec;
 use super::entry::{Entry, Subject, Verdict};
@@ -109,16 +106,15 @@ impl Book {
     }
 
     /// The entries that have had their time: the tag has moved on, the service has the digest that was released
-    /// for it, it is gone, or the quarantine has run out.
-    pub fn outdated(&self, present: &Present, now: Timestamp, duration: Option<Duration>) -> Vec<Entry> {
+    /// for it, or it is gone.
+    pub fn outdated(&self, present: &Present) -> Vec<Entry> {
         let is_outdated = |entry: &&Entry| match &entry.subject {
             Subject::Service(_) => {
                 let has_moved_on = present.tags.get(&entry.image).is_some_and(|tag| *tag != entry.digest);
                 let has_it = matches!(present.services.get(&entry.service_id), Some(Some(digest)) if *digest == entry.digest);
-                has_moved_on
-                    || has_it
-                    || present.gone.contains(&entry.service_id)
-                    || entry.has_expired(now, duration)
+                // One that has run out is kept: it tells that the service may be offered the digest again, though what the
+                // service shows speaks against that.
+                has_moved_on || has_it || present.gone.contains(&entry.service_id)
             }
             // Of an image, the digest is remembered for as long as there is room.
             Subject::Image(_) => false,

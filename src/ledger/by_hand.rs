@@ -1,5 +1,7 @@
 //! `gantry quarantine` and `gantry release`: a person reads and changes the ledger.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -20,11 +22,16 @@ pub enum ByHandError {
     NotOurs(String),
 }
 
-/// What is held back now.
-pub async fn listed<S: Swarm>(swarm: &S, name: &str) -> Result<Listed, ByHandError> {
+/// What is held back now. A quarantine ends after `duration`, if it has one.
+pub async fn listed<S: Swarm>(
+    swarm: &S,
+    name: &str,
+    duration: Option<Duration>,
+) -> Result<Listed, ByHandError> {
     let (object, services) = look(swarm, name).await?;
+    let now = swarm.engine().await?.time.unwrap_or_else(Timestamp::now);
     let book = Book::read(&labels(object.as_ref()));
-    let held = release::held(&book, &services);
+    let held = release::held(&book, &services, now, duration);
     Ok(Listed { held, damaged: book.damaged, missing: object.is_none().then(|| name.to_owned()) })
 }
 

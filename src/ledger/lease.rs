@@ -49,7 +49,8 @@ pub struct Party {
     pub service: String,
     /// Our task's id, when we run as one; else empty.
     pub task: String,
-    /// A version that nothing in the swarm was above when it took the lease: what it has begun since has a later one.
+    /// A version that the swarm had reached when it took the lease: what it has begun since has a later one. As the ledger
+    /// itself has such a version, nothing counts that is older than the last rollout that ended well.
     pub since: Option<u64>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -73,9 +74,10 @@ pub enum Miss {
     },
 }
 
-/// What is held back, by the ledger and by what services show.
-pub fn held(book: &Book, services: &[Service]) -> Vec<Held> {
-    let mut held: Vec<Held> = everything(book, services).into_iter().map(|entry| describe(&entry)).collect();
+/// What is held back now, by the ledger and by what services show. A quarantine ends after `duration`, if it has one.
+pub fn held(book: &Book, services: &[Service], now: Timestamp, duration: Option<Duration>) -> Vec<Held> {
+    let all = everything(book, services).into_iter().filter(|entry| !entry.has_expired(now, duration));
+    let mut held: Vec<Held> = all.map(|entry| describe(&entry)).collect();
     held.sort();
     held
 }

@@ -17,7 +17,7 @@ pub struct Wish {
     pub who: String,
     /// Our service's and our task's id, when we run as a service.
     pub task: Option<(String, String)>,
-    /// The latest version of anything that was looked at.
+    /// The latest version of any service that was listed.
     pub since: u64,
     /// To be remembered together with it.
     pub changes: Vec<Change>,
@@ -161,15 +161,27 @@ impl Ledger {
             }
         };
         match wait.waiting.step(lease.as_ref(), is_gone, &me.id, now) {
-            Step::Ours => Ok(true),
+            Step::Ours => {
+                // Our write arrived, and only its answer was lost.
+                if let Some(lease) = lease
+                    && lease.holder.since < me.since
+                {
+                    me.since = lease.holder.since;
+                    self.state().inherited = lease.holder.since;
+                    wait.is_outdated = true;
+                }
+                Ok(true)
+            }
             Step::Take => {
                 // Should we die as well, our successor has what both of us have begun.
-                let mine = me.since;
+                let mine = me.since.max(object.map(|object| object.version));
                 me.since = lease.as_ref().map_or(mine, |lease| lease.holder.since.min(mine));
                 self.write(swarm, object, Hold::By(me), &wish.changes)
                     .await
                     .inspect_err(|_| me.since = mine)?;
                 if let Some(lease) = lease {
+                    // What it sent after we had looked is not in our plan.
+                    wait.is_outdated = true;
                     self.state().inherited = lease.holder.since;
                     let from = lease.holder.who;
                     tracing::warn!(from, "took over from a Gantry that does not answer any more");

@@ -67,7 +67,8 @@ fn released(name: &str) -> (Vec<String>, Vec<Change>) {
 #[test]
 fn all_that_is_held_back_is_listed_with_the_reason() {
     let (book, services) = scene();
-    let list: Vec<String> = held(&book, &services).iter().map(ToString::to_string).collect();
+    let list: Vec<String> =
+        held(&book, &services, Timestamp::UNIX_EPOCH, None).iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(list.join("\n"), @r"
     all services: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
     gone: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
@@ -162,7 +163,7 @@ fn a_release_that_finds_nothing_says_why_and_what_may_have_been_meant() {
 #[test]
 fn the_list_names_what_it_cannot_read_and_a_ledger_that_is_not_there() {
     let (book, services) = scene();
-    let held = held(&book, &services);
+    let held = held(&book, &services, Timestamp::UNIX_EPOCH, None);
     let damaged = vec!["gantry.service.ghost".to_owned()];
     insta::assert_snapshot!(Listed { held, damaged, missing: None }, @r"
     not offered again:
