@@ -181,7 +181,8 @@ async fn a_thousand_services_are_not_named_one_by_one_in_an_address() {
         let services = wire.engine.services(Listing::Ids(asked)).await.unwrap();
         let mut found: Vec<&String> = services.iter().map(|service| &service.id).collect();
         let mut expected: Vec<&String> = asked.iter().collect();
-        (found.sort(), expected.sort());
+        found.sort();
+        expected.sort();
         assert_eq!(found, expected);
         let tasks = wire.engine.tasks(asked).await.unwrap();
         let of: std::collections::BTreeSet<&String> = tasks.iter().map(|task| &task.service_id).collect();
