@@ -163,11 +163,9 @@ impl Ledger {
         match wait.waiting.step(lease.as_ref(), is_gone, &me.id, now) {
             Step::Ours => {
                 // Our write arrived, and only its answer was lost.
-                if let Some(lease) = lease
-                    && lease.holder.since < me.since
-                {
-                    me.since = lease.holder.since;
-                    self.state().inherited = lease.holder.since;
+                if let Some(inherited) = wait.taking_over.take() {
+                    me.since = lease.and_then(|lease| lease.holder.since);
+                    self.state().inherited = inherited;
                     wait.is_outdated = true;
                 }
                 Ok(true)
@@ -176,6 +174,7 @@ impl Ledger {
                 // Should we die as well, our successor has what both of us have begun.
                 let mine = me.since.max(object.map(|object| object.version));
                 me.since = lease.as_ref().map_or(mine, |lease| lease.holder.since.min(mine));
+                wait.taking_over = lease.as_ref().map(|lease| lease.holder.since);
                 self.write(swarm, object, Hold::By(me), &wish.changes)
                     .await
                     .inspect_err(|_| me.since = mine)?;
@@ -207,6 +206,8 @@ struct Wait {
     is_told: bool,
     /// Whether the plan was made before something that may matter to it.
     is_outdated: bool,
+    /// What the holder has left behind from whom we try to take the lease over.
+    taking_over: Option<Option<u64>>,
     /// Since when the engine does not do what is asked of it.
     trouble: Option<Instant>,
 }

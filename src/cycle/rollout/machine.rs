@@ -27,11 +27,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::patience::{settling_time, stall_limit, stalled};
+use self::reason::{cause_by, task_cause, timed_out};
+pub(super) use self::reason::{failed_task, unready_task};
 use super::absences::Absences;
-use super::cause::{Cause, words};
+use super::cause::Cause;
 use super::convergence::{Convergence, Waiting, judge, present_tasks};
 use super::outcome::{By, Outcome};
-use crate::swarm::{Facts, Nodes, Service, Task, TaskState, UpdateState};
+use crate::swarm::{Facts, Nodes, Service, Task, UpdateState};
 
 /// What the swarm showed of one service at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -467,53 +469,8 @@ fn superseded(facts: &Facts) -> Outcome {
     Outcome::Superseded(format!("somebody changed it to {image}"))
 }
 
-/// The cause of a failure: what a task with this mark tells, else the swarm's words.
-fn cause_by(mark: &Mark, facts: &Facts, seen: &Seen<'_>, message: &str) -> Cause {
-    task_cause(mark, facts, seen).unwrap_or_else(|| Cause::Stopped { message: words(message) })
-}
-
-/// What the latest task with this mark that came to an end by itself tells.
-fn task_cause(mark: &Mark, facts: &Facts, seen: &Seen<'_>) -> Option<Cause> {
-    failed_task(mark, seen).and_then(|task| Cause::of_task(task, facts, seen.nodes))
-}
-
-/// The latest task with this mark that came to an end by itself, if there is one. An unhealthy task may end as
-/// `complete`, so every end that has a cause counts.
-pub(super) fn failed_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> {
-    let facts = Facts::default();
-    seen.tasks
-        .iter()
-        .filter(|task| mark.is_on(task) && task.state > TaskState::Running)
-        .filter(|task| Cause::of_task(task, &facts, seen.nodes).is_some())
-        // One that failed tells more than one that ended well.
-        .max_by_key(|task| (task.has_failed(), task.created_at))
-}
-
-/// A task with this mark that has the image and does not run yet.
-pub(super) fn unready_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> {
-    let is_unready = |task: &&Task| {
-        task.is_wanted() && (TaskState::Ready..TaskState::Running).contains(&task.state) && mark.is_on(task)
-    };
-    seen.tasks.iter().find(is_unready)
-}
-
-fn timed_out(terms: &Terms, facts: &Facts, watch: &Watch, seen: &Seen<'_>, after: Duration) -> Cause {
-    let waiting = &watch.waiting;
-    if let Some(reason @ (Cause::NoSuitableNode { .. } | Cause::NodeDown { .. })) = &waiting.reason {
-        let blames_image = reason.blames_image();
-        return Cause::TimedOut { after, waiting: format!("waiting for a node ({reason})"), blames_image };
-    }
-    match task_cause(&terms.sent, facts, seen) {
-        Some(cause) => Cause::TimedOut {
-            after,
-            waiting: format!("{}; before that, {cause}", waiting.activity),
-            blames_image: cause.blames_image(),
-        },
-        None => Cause::TimedOut { after, waiting: waiting.activity.clone(), blames_image: waiting.has_image },
-    }
-}
-
 mod patience;
+mod reason;
 
 #[cfg(test)]
 mod any_sequence;

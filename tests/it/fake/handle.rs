@@ -228,10 +228,12 @@ impl Swarm for FakeSwarm {
             return Ok(Vec::new());
         }
         self.request(Call::Services, None, |world| {
-            if let Listing::Ids(ids) = listing {
-                world.script.most_named = world.script.most_named.max(ids.len());
+            let listed: Vec<Service> =
+                world.list(&listing)?.into_iter().map(|service| world.show(service, true)).collect();
+            if let Listing::Ids(_) = listing {
+                world.script.most_named = world.script.most_named.max(listed.len());
             }
-            Ok(world.list(&listing)?.into_iter().map(|service| world.show(service, true)).collect())
+            Ok(listed)
         })
         .await
     }

@@ -100,7 +100,7 @@ pub struct Script {
     latencies: HashMap<Call, Duration>,
     latency: Duration,
     pub death: Option<Death>,
-    /// The largest number of services that one listing named.
+    /// The largest number of services that one listing named and found.
     pub most_named: usize,
     pub calls: Vec<(At, Call)>,
     pub asked: Vec<Asked>,

@@ -238,8 +238,8 @@ impl FakeSwarm {
         });
     }
 
-    /// The largest number of services that one request named, since the log was cleared: how many were watched at
-    /// once.
+    /// The largest number of services that one request named and found, since the log was cleared: how many were watched
+    /// at once.
     pub fn most_watched(&self) -> usize {
         self.ask(|world| world.script.most_named)
     }

@@ -265,6 +265,12 @@ impl Soak {
         self.count(if report.error.is_some() { "failed cycles" } else { "good cycles" });
         for finished in &report.finished {
             self.count(finished.outcome.name());
+            // A person was faster, so that nothing was learned of the image.
+            if matches!(finished.outcome, Outcome::Removed | Outcome::Superseded(_))
+                && let Some(services) = self.offers.get_mut(&finished.to.to_string())
+            {
+                services.remove(&finished.service);
+            }
             if let Outcome::Failed { cause } = &finished.outcome {
                 self.count(&format!("({cause})"));
             }

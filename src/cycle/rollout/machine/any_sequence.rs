@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cycle::rollout::samples::{NEW, OLD, global, nodes_without, replicas, service_from, spec, task};
+use crate::swarm::TaskState;
 
 const THIRD: &str = "app:2";
 

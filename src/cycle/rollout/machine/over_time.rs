@@ -7,6 +7,7 @@ use super::*;
 use crate::cycle::rollout::samples::{
     NEW, OLD, crashed, global, nodes, nodes_without, replicas, service_from, shut_down, spec, task, task_on,
 };
+use crate::swarm::TaskState;
 
 const CRASH_MESSAGE: &str = "update rolled back due to failure or early termination of task xyz";
 const BY_HAND: &str = "manually requested rollback";

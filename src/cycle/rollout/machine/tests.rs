@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::cycle::rollout::cause::Cause;
 use crate::swarm::Node;
+use crate::swarm::TaskState;
 
 const OLD: &str = "app:1@sha256:old";
 const NEW: &str = "app:1@sha256:new";
