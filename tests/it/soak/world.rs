@@ -265,8 +265,9 @@ impl Soak {
         self.count(if report.error.is_some() { "failed cycles" } else { "good cycles" });
         for finished in &report.finished {
             self.count(finished.outcome.name());
-            // A person was faster, so that nothing was learned of the image.
-            if matches!(finished.outcome, Outcome::Removed | Outcome::Superseded(_))
+            // A person was faster, or a node was down: nothing was learned of the image.
+            let is_excused = finished.outcome.cause().is_some_and(|cause| !cause.blames_image());
+            if (is_excused || matches!(finished.outcome, Outcome::Removed | Outcome::Superseded(_)))
                 && let Some(services) = self.offers.get_mut(&finished.to.to_string())
             {
                 services.remove(&finished.service);
