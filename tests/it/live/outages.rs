@@ -15,7 +15,8 @@ use super::support::{Daemon, Gantry, Image, Lab, Service, Stage, wait};
 fn an_engine_that_goes_away_during_an_update_costs_time_and_no_verdict() {
     let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
-    let elsewhere = ["--constraint", "node.role==worker", "--update-monitor", "4s"];
+    // Long enough for the engine to be taken away before it is over.
+    let elsewhere = ["--constraint", "node.role==worker", "--update-monitor", "20s"];
     let service = stage.service("web", &old, &elsewhere);
     let mut daemon = stage.gantry().set("GANTRY_SLEEP_SECONDS", "1").start();
     daemon.wait_for("1 service: 1 up to date", 30);
