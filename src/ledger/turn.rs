@@ -163,9 +163,9 @@ impl Ledger {
         match wait.waiting.step(lease.as_ref(), is_gone, &me.id, now) {
             Step::Ours => {
                 // Our write arrived, and only its answer was lost.
+                me.since = lease.and_then(|lease| lease.holder.since);
                 if let Some(inherited) = wait.taking_over.take() {
-                    me.since = lease.and_then(|lease| lease.holder.since);
-                    self.state().inherited = inherited;
+                    self.state().inherited = Some(inherited);
                     wait.is_outdated = true;
                 }
                 Ok(true)
@@ -174,7 +174,7 @@ impl Ledger {
                 // Should we die as well, our successor has what both of us have begun.
                 let mine = me.since.max(object.map(|object| object.version));
                 me.since = lease.as_ref().map_or(mine, |lease| lease.holder.since.min(mine));
-                wait.taking_over = lease.as_ref().map(|lease| lease.holder.since);
+                wait.taking_over = lease.as_ref().and_then(|lease| lease.holder.since);
                 self.write(swarm, object, Hold::By(me), &wish.changes)
                     .await
                     .inspect_err(|_| me.since = mine)?;
@@ -207,7 +207,7 @@ struct Wait {
     /// Whether the plan was made before something that may matter to it.
     is_outdated: bool,
     /// What the holder has left behind from whom we try to take the lease over.
-    taking_over: Option<Option<u64>>,
+    taking_over: Option<u64>,
     /// Since when the engine does not do what is asked of it.
     trouble: Option<Instant>,
 }
