@@ -315,8 +315,7 @@ fn updating(terms: &Terms, watch: &mut Watch, service: &Service, seen: &Seen<'_>
             Some(timeout) if now.duration_since(terms.sent_at) >= timeout => {
                 if watch.has_held(facts, now) {
                     Verdict::Over(Outcome::Updated)
-                } else if watch.steady.is_some() {
-                    // All of them run: whether they stay up is known in a moment.
+                } else if watch.is_monitored(facts, now.duration_since(terms.sent_at), timeout) {
                     Verdict::Wait
                 } else {
                     Verdict::Failed(timed_out(terms, facts, watch, seen, timeout))
@@ -363,7 +362,10 @@ fn rolling_back(
             Some(timeout) if now.duration_since(since) >= timeout && watch.has_held(facts, now) => {
                 rolled_back()
             }
-            Some(timeout) if now.duration_since(since) >= timeout && watch.steady.is_none() => {
+            Some(timeout)
+                if now.duration_since(since) >= timeout
+                    && !watch.is_monitored(facts, now.duration_since(since), timeout) =>
+            {
                 let waiting = watch.waiting.activity.clone();
                 failed(Cause::TimedOut { after: timeout, waiting, blames_image: false })
             }
@@ -438,6 +440,12 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Whether all tasks run at the deadline, so that it is known in a moment whether they stay up. No later than when those
+    /// have held that ran at the deadline.
+    fn is_monitored(&self, facts: &Facts, elapsed: Duration, timeout: Duration) -> bool {
+        self.steady.is_some() && elapsed < timeout + facts.monitor()
     }
 
     /// Whether nothing has moved for longer than any step takes.
