@@ -114,7 +114,7 @@ fn behind_bad_wires_good_images_reach_all_and_broken_ones_two_and_it_never_ends(
     daemon.wait_for("is in quarantine for all services", 180);
     all_have(&good);
     let touched = begun_to(&daemon, &broken);
-    assert_eq!(touched.len(), 2, "each once: {touched:?}");
+    assert_eq!(touched.len(), 2, "each once: {touched:?} {:#?}", daemon.lines());
     assert_ne!(touched[0], touched[1]);
     let ledger = stage.lab.docker(&["config", "inspect", &stage.ledger()]);
     assert!(ledger.contains(&broken.digest), "{ledger}");
@@ -125,7 +125,7 @@ fn behind_bad_wires_good_images_reach_all_and_broken_ones_two_and_it_never_ends(
     all_have(&newer);
     assert!(daemon.is_alive(), "{:?}", daemon.lines());
     let updated = begun_to(&daemon, &newer);
-    assert_eq!(updated.len(), services.len(), "each once: {updated:?}");
+    assert_eq!(updated.len(), services.len(), "each once: {updated:?} {:#?}", daemon.lines());
 
     let (requests, seconds) = (engine.seen().len(), usize::try_from(begun.elapsed().as_secs()).unwrap());
     let look_ups = registry.seen().into_iter().filter(|seen| seen.agent.starts_with("gantry/")).count();
