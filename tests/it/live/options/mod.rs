@@ -151,7 +151,12 @@ fn compare(stage: &Stage, template: &Value, kind: &str, old: &Image, cases: &[&s
     let theirs = each(cases.len(), |case| {
         let service = post(&twin("cli", case), None);
         let line = format!("update --detach --image {} {} {}", old.name, cases[case], service.name);
-        let done = docker_service(stage, &line).map(|_| service.spec());
+        // The orchestrator writes to a new service as well, and the CLI does not try again.
+        let mut done = docker_service(stage, &line);
+        while done.as_ref().is_err_and(|said| said.contains("update out of sequence")) {
+            done = docker_service(stage, &line);
+        }
+        let done = done.map(|_| service.spec());
         service.remove();
         done
     });
