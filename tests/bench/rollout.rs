@@ -165,7 +165,7 @@ impl Services {
             let spec = gantry::swarm::Spec::from_json(&spec.to_string()).unwrap();
             engine.create_service(&spec, None).await.unwrap();
         }
-        let deadline = Instant::now() + Duration::from_secs(180);
+        let deadline = Instant::now() + Duration::from_secs(900);
         while listed(engine).await.iter().any(|service| service.status.unwrap_or_default().running == 0) {
             assert!(Instant::now() < deadline, "the services do not start");
             tokio::time::sleep(Duration::from_millis(500)).await;
