@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::{Instant, sleep};
 
 use super::Context;
+use super::back_off::BackOff;
 use super::course::Course;
 use super::quarantine::History;
 use super::rank::Rank;
@@ -76,13 +77,13 @@ impl Candidate {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// First and longest wait after the engine did not answer.
-const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(1), Duration::from_secs(10));
 
 /// Looks at the swarm, again after a while where the engine does not answer. Only a single cycle whose engine has not
 /// answered at all fails at once: nobody is helped by waiting for an address that may be wrong.
 pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     let begun = Instant::now();
-    let mut wait = BACK_OFF.0;
+    let mut back_off = BACK_OFF;
     let mut is_reached = context.config.interval.is_some() || context.config.trigger_path.is_some();
     loop {
         let error = match look(context, &mut is_reached).await {
@@ -91,9 +92,11 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
         };
         let may_pass = is_reached && error.downcast_ref().is_some_and(SwarmError::is_transient);
         if !may_pass || begun.elapsed() + wait > PATIENCE {
+        let is_first = back_off.is_fresh();
+        let wait = back_off.wait();
             return Err(error);
         }
-        if wait == BACK_OFF.0 {
+        if is_first {
             let error = format!("{error:#}");
             tracing::warn!(error, patience = PATIENCE.as_secs(), "the cycle waits for the engine");
         }
@@ -102,7 +105,6 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
             () = sleep(wait) => {}
             () = context.stop.cancelled() => return Err(error),
         }
-        wait = (wait * 2).min(BACK_OFF.1);
     }
 }
 

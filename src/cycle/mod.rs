@@ -12,6 +12,7 @@ use crate::ledger::turn::Turn;
 use crate::registry::{Keyring, Registry};
 use crate::swarm::Swarm;
 
+mod back_off;
 pub mod cleanup;
 mod context;
 pub mod course;

@@ -9,6 +9,7 @@ use super::cause::{Cause, words};
 use super::machine::{Mark, Terms};
 use super::outcome::{By, Outcome};
 use crate::cycle::Context;
+use crate::cycle::back_off::BackOff;
 use crate::cycle::course::{Course, comes_to_an_end};
 use crate::cycle::plan::{Start, Turn, Update};
 use crate::ledger::Permission;
@@ -25,11 +26,11 @@ const CONFLICT_WAIT: Duration = Duration::from_millis(50);
 
 /// How long an engine that does not answer is asked again before an update is given up of which nothing has
 /// been sent: the service is left as it is. Where something was sent, an engine that is away is waited for however long
-/// that takes; one that is there, and goes on without doing what it is told, has this long as well.
+/// that takes; one that can be read, and goes on without doing what it is told, has this long as well.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// First and longest wait after the engine did not answer.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// An update that the engine has accepted.
 #[derive(Debug)]
@@ -53,25 +54,53 @@ pub(super) enum TakenBack {
 
 /// Waits between attempts, and knows when it has been enough.
 struct Attempts {
-    /// How long the engine may be away; `None`: as long as it wants.
+    /// How long the engine may be away; `None`, as soon as something was sent: as long as it wants.
     patience: Option<Duration>,
     conflicts: u32,
     away_since: Option<Instant>,
-    back_off: Duration,
+    /// When a write last had no answer; forgotten where the engine cannot be read afterwards.
+    unwilling_since: Option<Instant>,
+    /// How long the engine could be read and did not write, in all.
+    unwilling: Duration,
+    back_off: BackOff,
 }
 
 impl Attempts {
     fn new(patience: Option<Duration>) -> Self {
-        Self { patience, conflicts: 0, away_since: None, back_off: BACK_OFF.0 }
+        Self {
+            patience,
+            conflicts: 0,
+            away_since: None,
+            unwilling_since: None,
+            unwilling: Duration::ZERO,
+            back_off: BACK_OFF,
+        }
     }
 
+    /// The engine could be read.
     fn answered(&mut self) {
         self.away_since = None;
-        self.back_off = BACK_OFF.0;
+        if self.unwilling_since.is_none() {
+            self.back_off.answered();
+        }
     }
 
-    /// Waits before the next attempt; an error when it makes no sense to try again.
-    async fn again(&mut self, error: SwarmError) -> Result<(), SwarmError> {
+    /// Waits before it is read again; an error when it makes no sense to try again.
+    async fn read_again(&mut self, error: SwarmError) -> Result<(), SwarmError> {
+        if !error.is_transient() {
+            return Err(error);
+        }
+        self.unwilling_since = None;
+        let since = *self.away_since.get_or_insert_with(Instant::now);
+        if self.patience.is_some_and(|patience| since.elapsed() >= patience) {
+            return Err(error);
+        }
+        sleep(self.back_off.wait()).await;
+        Ok(())
+    }
+
+    /// Waits before the service is read again that could not be written; an error when it makes no sense to try again.
+    async fn write_again(&mut self, error: SwarmError) -> Result<(), SwarmError> {
         match error {
             SwarmError::Conflict if self.conflicts < MAX_CONFLICTS => {
                 self.conflicts += 1;
@@ -80,12 +109,15 @@ impl Attempts {
             }
             error if error.is_transient() => {
                 let now = Instant::now();
-                let since = *self.away_since.get_or_insert(now);
-                if self.patience.is_some_and(|patience| now.duration_since(since) >= patience) {
+                if let Some(since) = self.unwilling_since.replace(now) {
+                    self.unwilling += now.duration_since(since);
+                }
+                if self.unwilling >= PATIENCE {
                     return Err(error);
                 }
-                sleep(self.back_off).await;
-                self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+                // It may have arrived.
+                self.patience = None;
+                sleep(self.back_off.wait()).await;
                 Ok(())
             }
             error => Err(error),
@@ -114,14 +146,13 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
     let ids = ids(context, options, &mut attempts).await.map_err(|error| refused(&error))?;
     // What was last sent without an answer, and to which version: it may have arrived, and may still do so.
     let mut unanswered: Option<(Sent, Course, u64)> = None;
-    let mut unanswered_since: Option<Instant> = None;
     loop {
         context.beat();
         let service = match context.swarm.service(&update.id).await {
             Ok(Some(service)) => service,
             Ok(None) => return Err(Outcome::Removed),
             Err(error) => {
-                attempts.again(error).await.map_err(|error| refused(&error))?;
+                attempts.read_again(error).await.map_err(|error| refused(&error))?;
                 continue;
             }
         };
@@ -134,13 +165,11 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
             Ok(course) => course,
             Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
             Err(error) => {
-                attempts.again(error).await.map_err(|error| refused(&error))?;
+                attempts.read_again(error).await.map_err(|error| refused(&error))?;
                 continue;
             }
         };
-        if unanswered.is_none() {
-            attempts.answered();
-        }
+        attempts.answered();
         let optioned = service.spec.with_options(options, &ids);
         let edits = match update.turn(&service, course, optioned.as_ref().unwrap_or(&service.spec).facts()) {
             Turn::Send(edits) => edits,
@@ -181,15 +210,9 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
             Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
             Err(error) => {
                 if error.is_transient() {
-                    // An engine that can be read, and that does not do it, has had its time.
-                    let since = *unanswered_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= PATIENCE {
-                        return Err(refused(&error));
-                    }
                     unanswered = Some((sent, course, service.version));
-                    attempts.patience = None;
                 }
-                attempts.again(error).await.map_err(|error| refused(&error))?;
+                attempts.write_again(error).await.map_err(|error| refused(&error))?;
             }
         }
     }
@@ -235,7 +258,7 @@ async fn ids<S: Swarm, R>(
                     ids.extend(id.map(|id| (name, id)));
                     break;
                 }
-                Err(error) => attempts.again(error).await?,
+                Err(error) => attempts.read_again(error).await?,
             }
         }
     }
@@ -269,14 +292,12 @@ pub(super) async fn take_back<S: Swarm, R>(
         let service = match context.swarm.service(&update.id).await {
             Ok(Some(service)) => service,
             Ok(None) => return TakenBack::Over(Outcome::Removed),
-            Err(error) => match attempts.again(error).await {
+            Err(error) => match attempts.read_again(error).await {
                 Ok(()) => continue,
                 Err(error) => return TakenBack::NotSent(not_sent(&error)),
             },
         };
-        if !is_unanswered {
-            attempts.answered();
-        }
+        attempts.answered();
         let facts = service.spec.facts();
         if terms.is_replaced(facts) {
             return TakenBack::Sent(if is_unanswered { By::Gantry } else { By::Swarm });
@@ -303,7 +324,7 @@ pub(super) async fn take_back<S: Swarm, R>(
             Err(SwarmError::Refused(_)) if is_swap => may_swap = false,
             Err(error) => {
                 is_unanswered |= error.is_transient();
-                if let Err(error) = attempts.again(error).await {
+                if let Err(error) = attempts.write_again(error).await {
                     return TakenBack::NotSent(not_sent(&error));
                 }
             }
@@ -341,7 +362,7 @@ pub(super) async fn renew_account<S: Swarm, R>(
             );
             return true;
         };
-        if attempts.again(error).await.is_err() {
+        if attempts.write_again(error).await.is_err() {
             return false;
         }
     }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::machine::Seen;
 use crate::cycle::Context;
+use crate::cycle::back_off::BackOff;
 use crate::swarm::{Listing, Node, Nodes, Service, Swarm, SwarmError, Task};
 
 /// Shortest time from one snapshot to the next.
@@ -26,7 +27,7 @@ const CEILING: Duration = Duration::from_secs(2);
 const NODES_AGE: Duration = Duration::from_secs(1);
 
 /// First and longest wait after the engine did not answer.
-const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(1), Duration::from_secs(15));
 
 /// What the swarm showed at one moment.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl LookOut {
         let mut changes = std::pin::pin!(wake_ups(&*context.swarm));
         let mut nodes: (Option<Instant>, Arc<Nodes>) = (None, Arc::default());
         let mut last = Instant::now();
-        let mut back_off = BACK_OFF.0;
+        let mut back_off = BACK_OFF;
         loop {
             let ids = self.ids();
             if ids.is_empty() {
@@ -109,17 +110,16 @@ impl LookOut {
             last = Instant::now();
             match self.look(context, &mut nodes).await {
                 Ok(snapshot) => {
-                    back_off = BACK_OFF.0;
+                    back_off.answered();
                     context.beat();
                     self.latest.send_replace(Some(Arc::new(snapshot)));
                 }
                 Err(error) => {
-                    if back_off == BACK_OFF.0 {
+                    if back_off.is_fresh() {
                         tracing::warn!(%error, "the engine does not answer; the updates are watched on when it does");
                     }
                     context.beat();
-                    sleep(back_off).await;
-                    back_off = (back_off * 2).min(BACK_OFF.1);
+                    sleep(back_off.wait()).await;
                 }
             }
         }

@@ -136,6 +136,65 @@ async fn an_engine_that_can_be_read_and_does_not_do_what_it_is_told_is_asked_eve
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rollback_that_the_engine_never_carries_out_has_failed_and_is_taken_up_by_the_next_cycle() {
+    let scene = Scene::new();
+    scene.service("web").failure_action("pause").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(secs(2), 1);
+    scene.swarm.later(secs(1), |world| {
+        let refusal = Fault::Error(SwarmError::Unavailable("500: no space in the log".to_owned()));
+        world.script.fail(Call::Update, Some("web"), 1_000, refusal);
+    });
+    let report = scene.cycle().await;
+    let Outcome::RollbackFailed {
+        cause: Cause::TaskFailed { exit_code: Some(1), .. },
+        why: Cause::Refused { message },
+    } = outcome(&report, "web")
+    else {
+        panic!("{report:?}");
+    };
+    assert!(message.contains("no space in the log"), "{message}");
+    assert!(finished(&report, "web").took < secs(300), "{report:?}");
+    let asked = scene.swarm.calls(Call::Update).len();
+    assert!(asked < 25, "asked {asked} times");
+
+    scene.swarm.now(|world| world.script.heal());
+    let report = scene.cycle().await;
+    assert!(matches!(outcome(&report, "web"), Outcome::RolledBack { by: By::Gantry, .. }), "{report:?}");
+    assert_eq!(scene.swarm.running_images("web"), vec![pinned(APP, "old"); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_an_engine_is_away_is_not_held_against_its_refusals() {
+    for is_rollback in [false, true] {
+        let scene = Scene::new();
+        scene.service("web").failure_action("pause").create();
+        let new = scene.registry.release(APP, "new");
+        if is_rollback {
+            scene.swarm.image(&new).crashes_after(secs(2), 1);
+        }
+        // The engine goes away with the request, for ten minutes, and is busy with itself for a moment afterwards.
+        let trouble = |world: &mut World| {
+            let busy = Fault::Error(SwarmError::Unavailable("503: no leader".to_owned()));
+            world.script.fail(Call::Update, Some("web"), 1, Fault::Away(secs(600)));
+            world.script.fail(Call::Update, Some("web"), 3, busy);
+        };
+        if is_rollback {
+            scene.swarm.later(secs(1), trouble);
+        } else {
+            scene.swarm.now(trouble);
+        }
+        let report = scene.cycle().await;
+        let is_right = match outcome(&report, "web") {
+            Outcome::Updated => !is_rollback,
+            Outcome::RolledBack { by: By::Gantry, .. } => is_rollback,
+            _ => false,
+        };
+        assert!(is_right, "{report:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_update_that_was_not_sent_is_given_up_when_the_engine_stays_away() {
     let scene = Scene::new();
     scene.service("web").create();
