@@ -484,5 +484,9 @@ mod reason;
 mod any_sequence;
 #[cfg(test)]
 mod over_time;
+mod any_story;
+#[cfg(test)]
 #[cfg(test)]
 mod tests;
+mod rules;
+#[cfg(test)]

@@ -1,8 +1,10 @@
-//! Whatever is seen, in whatever order: the machine's rules hold.
+//! Whatever is seen, in whatever order, sense or nonsense: the machine's rules hold. Most of these end after a look or two;
+//! `any_story` is about what could be.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::rules::Watched;
 use super::*;
 use crate::cycle::rollout::samples::{NEW, OLD, global, nodes_without, replicas, service_from, spec, task};
 use crate::swarm::TaskState;
@@ -117,15 +119,6 @@ impl Look {
     }
 }
 
-/// What has happened so far, as the rules see it.
-#[derive(Default)]
-struct Story {
-    /// A rollback by the swarm was seen, or one by anybody that took our image away.
-    saw_rollback: bool,
-    saw_rollback_by_swarm: bool,
-    rollbacks: usize,
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
@@ -137,88 +130,22 @@ proptest! {
         is_same_image: bool,
         swarm_is_faster: bool,
     ) {
-        let start = Instant::now();
+        let mut now = Instant::now();
         let (replaced, force_update) = if is_same_image { (NEW, 1) } else { (OLD, 0) };
         let terms = Terms {
             sent: Mark { image: NEW.to_owned(), force_update },
             replaced: Mark { image: replaced.to_owned(), force_update: 0 },
-            sent_at: start,
+            sent_at: now,
             timeout: timeout.map(Duration::from_secs),
             may_roll_back,
         };
-        let mut machine = Machine::new(terms.clone());
-        let mut story = Story::default();
-        let mut now = start;
-        let mut deadline = terms.timeout.map(|timeout| start + timeout);
+        let mut watched = Watched::new(terms, swarm_is_faster);
         for look in &looks {
             now += Duration::from_secs(look.after_seconds);
-            let service = look.service();
-            let facts = service.spec.facts().clone();
             let nodes = nodes_without(3, &look.nodes_away);
-            let seen = Seen { service: look.is_there.then_some(&service), tasks: &look.tasks, nodes: &nodes };
-            let convergence = judge(&service, &look.tasks, &nodes);
-            if look.is_there {
-                let is_rollback = service.update.as_ref().is_some_and(|status| status.state.is_rollback());
-                let is_by_swarm = service.rollback_by_swarm().is_some();
-                story.saw_rollback |= is_by_swarm || (is_rollback && !terms.is_sent(&facts));
-                story.saw_rollback_by_swarm |= is_by_swarm;
-            }
-            let was_rolling_back = machine.is_rolling_back();
-
-            let step = machine.step(&seen, now);
-
-            match &step {
-                Step::Wait => {}
-                Step::RollBack => {
-                    prop_assert!(may_roll_back);
-                    story.rollbacks += 1;
-                    prop_assert_eq!(story.rollbacks, 1, "never a second time");
-                    prop_assert!(terms.is_sent(&facts), "never over somebody else's image");
-                    prop_assert!(machine.cause().is_some());
-                    machine.rollback_sent(if swarm_is_faster { By::Swarm } else { By::Gantry }, now);
-                }
-                Step::Finish(outcome) => {
-                    match outcome {
-                        Outcome::Updated => {
-                            prop_assert!(!story.saw_rollback && story.rollbacks == 0);
-                            prop_assert!(terms.is_sent(&facts));
-                            let has_converged = matches!(convergence, Convergence::Converged { .. });
-                            prop_assert!(has_converged, "{convergence:?}");
-                        }
-                        Outcome::RolledBack { by, .. } => {
-                            prop_assert!(terms.is_replaced(&facts));
-                            prop_assert!(!matches!(convergence, Convergence::Waiting(_)));
-                            match by {
-                                By::Gantry => prop_assert!(story.rollbacks == 1 && !swarm_is_faster),
-                                By::Swarm => prop_assert!(story.saw_rollback_by_swarm || story.rollbacks == 1),
-                            }
-                        }
-                        Outcome::RollbackFailed { .. } => {
-                            prop_assert!(story.rollbacks == 1 || story.saw_rollback_by_swarm);
-                        }
-                        Outcome::Failed { .. } => prop_assert!(!may_roll_back && story.rollbacks == 0),
-                        Outcome::Superseded(_) => {
-                            let is_ours = terms.is_sent(&facts) && story.rollbacks == 0;
-                            prop_assert!(!is_ours || story.saw_rollback_by_swarm);
-                        }
-                        Outcome::Started(_) => {
-                            prop_assert!(matches!(convergence, Convergence::Nothing(_)));
-                            prop_assert!(terms.is_sent(&facts) && !story.saw_rollback);
-                        }
-                        Outcome::Removed => prop_assert!(!look.is_there),
-                        Outcome::Unchanged(_) | Outcome::Interrupted => prop_assert!(false, "not its to say"),
-                    }
-                    return Ok(());
-                }
-            }
-            let begins_to_roll_back = machine.is_rolling_back() && !was_rolling_back;
-            if begins_to_roll_back {
-                deadline = terms.timeout.map(|timeout| now + timeout);
-            } else {
-                // Where all run at the deadline, it is waited until it is known whether they stay up.
-                let is_monitored = matches!(convergence, Convergence::Converged { .. });
-                let more = if is_monitored { facts.monitor() } else { Duration::ZERO };
-                prop_assert!(deadline.is_none_or(|deadline| now < deadline + more), "a time limit ends it");
+            let step = watched.look(&look.service(), look.is_there, (&look.tasks, &nodes), now)?;
+            if let Step::Finish(_) = step {
+                return Ok(());
             }
         }
     }
