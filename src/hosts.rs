@@ -1,5 +1,5 @@
 //! How the engine itself talks to registries: which of them it trusts without TLS, and which mirrors it
-//! asks first. Taken from `GET /info` (`RegistryConfig`), so that what the daemon can pull we can check.
+//! asks first. Taken from `GET /info` (`RegistryConfig`), so that what the daemon can pull we can check. Pure.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Image references and digests, as they stand in a service's specification.
+//! Image references and digests, as they stand in a service's specification. Pure.
 //!
 //! The grammar is Docker's (`distribution/reference`). What an updater needs beyond [`oci_client::Reference`]:
 //! the name *as the user wrote it* survives (`nginx:1` stays `nginx:1` and does not become

@@ -1,4 +1,4 @@
-//! Text that must not reach a log, an error or a debug print.
+//! Text that must not reach a log, an error or a debug print. Pure.
 
 use std::fmt;
 

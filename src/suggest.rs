@@ -1,4 +1,4 @@
-//! The known name that somebody probably meant.
+//! The known name that somebody probably meant. Pure.
 
 /// What to do when none is near.
 pub(crate) const UNKNOWN_REMEDY: &str = "gantry --help lists them all";

@@ -1,5 +1,5 @@
 //! The edits that options make to a specification. Each touches its own field and nothing beside it, and one
-//! that is in effect already changes nothing: the same options are applied with every update.
+//! that is in effect already changes nothing: the same options are applied with every update. Pure.
 
 #![allow(
     clippy::unnecessary_wraps,

@@ -1,4 +1,4 @@
-//! The edits of single options that are more than a value at a path.
+//! The edits of single options that are more than a value at a path. Pure.
 
 #![allow(
     clippy::unnecessary_wraps,

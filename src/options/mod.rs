@@ -1,4 +1,4 @@
-//! Options of `docker service update` and `docker service create`: from a text to edits of a specification.
+//! Options of `docker service update` and `docker service create`: from a text to edits of a specification. Pure.
 //!
 //! ```text
 //! text --words--> words --table, value--> Options --apply, edits--> the specification's JSON

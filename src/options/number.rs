@@ -1,4 +1,4 @@
-//! Numbers in Docker's notation: sizes, lengths of time, CPUs, and Go's whole numbers.
+//! Numbers in Docker's notation: sizes, lengths of time, CPUs, and Go's whole numbers. Pure.
 
 /// Nanoseconds per unit of a length of time, the longer names first.
 const TIME_UNITS: &[(&str, u128)] = &[

@@ -1,4 +1,4 @@
-//! The values that are lists of `key=value`: mounts, ports, networks, secrets, configs.
+//! The values that are lists of `key=value`: mounts, ports, networks, secrets, configs. Pure.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! The one table of options: name and short form, kind of value, edit.
+//! The one table of options: name and short form, kind of value, edit. Pure.
 //!
 //! Its order is the order in which edits are made, whatever the order they were written in, as in the docker
 //! CLI: what `-rm` removes before `-add` adds, or the other way round, is told by the order of the two lines.

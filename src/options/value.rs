@@ -1,4 +1,4 @@
-//! The kinds of value that options have: a parser and a description for each.
+//! The kinds of value that options have: a parser and a description for each. Pure.
 //!
 //! A value is parsed into the JSON that will stand in the specification, or into a text that the edit takes
 //! apart.

@@ -1,5 +1,5 @@
 //! From one text to words, as a shell would split it, and nothing else that a shell does: no variable, no
-//! pattern and no command is replaced.
+//! pattern and no command is replaced. Pure.
 
 /// A quote or backslash that has no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

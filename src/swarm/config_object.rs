@@ -1,4 +1,4 @@
-//! A config of the swarm (`docker config`), of which only the labels can be changed.
+//! A config of the swarm (`docker config`), of which only the labels can be changed. Pure.
 
 use std::collections::BTreeMap;
 

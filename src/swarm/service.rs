@@ -1,4 +1,4 @@
-//! A service, as the engine describes it.
+//! A service, as the engine describes it. Pure.
 
 use bytes::Bytes;
 use serde::Deserialize;

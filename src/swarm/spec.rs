@@ -1,4 +1,4 @@
-//! A service's specification: JSON that keeps what it does not know, and the edits made to it.
+//! A service's specification: JSON that keeps what it does not know, and the edits made to it. Pure.
 //!
 //! Typed models of the engine's API lose what they do not know (bollard's drop the container's health
 //! check), and what is lost on the way back changes a running service. So a [`Spec`] is the engine's own

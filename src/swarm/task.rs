@@ -1,4 +1,4 @@
-//! Tasks: what the swarm runs for a service.
+//! Tasks: what the swarm runs for a service. Pure.
 
 use jiff::Timestamp;
 use serde::Deserialize;

@@ -21,52 +21,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("daemon", &["config", "cycle", "heartbeat", "hosts", "image", "ledger", "registry", "swarm", "tls"]),
 ];
 
-/// Files that decide: no I/O, no clock, no environment, no logging.
-const PURE: &[&str] = &[
-    "cycle/course.rs",
-    "cycle/plan.rs",
-    "cycle/quarantine.rs",
-    "cycle/rank.rs",
-    "cycle/report.rs",
-    "cycle/resume.rs",
-    "cycle/rollout/cause.rs",
-    "cycle/rollout/convergence.rs",
-    "cycle/rollout/guard.rs",
-    "cycle/rollout/machine.rs",
-    "cycle/rollout/outcome.rs",
-    "cycle/rollout/pace.rs",
-    "cycle/rollout/plain.rs",
-    "cycle/rollout/progress.rs",
-    "daemon/hooks/output.rs",
-    "daemon/notification/message.rs",
-    "hosts.rs",
-    "image.rs",
-    "ledger/book.rs",
-    "ledger/codec.rs",
-    "ledger/entry.rs",
-    "ledger/lease.rs",
-    "ledger/release.rs",
-    "options/apply.rs",
-    "options/edits.rs",
-    "options/mod.rs",
-    "options/number.rs",
-    "options/syntax.rs",
-    "options/table.rs",
-    "options/value.rs",
-    "options/words.rs",
-    "registry/challenge.rs",
-    "registry/endpoints.rs",
-    "registry/manifest.rs",
-    "registry/rate.rs",
-    "registry/retry.rs",
-    "secret.rs",
-    "swarm/config_object.rs",
-    "suggest.rs",
-    "swarm/service.rs",
-    "swarm/spec.rs",
-    "swarm/task.rs",
-];
-
+/// What a file that decides has nothing of: no I/O, no clock, no environment, no logging. Its first lines say that it is
+/// one: "Pure."
 const IMPURE: &[&str] =
     &["async ", ".await", "Instant::now", "SystemTime", "Timestamp::now", "std::env", "std::fs", "tracing::"];
 
@@ -94,8 +50,38 @@ fn files() -> Vec<(String, String)> {
 
 /// The code of a file without its tests and comments.
 fn code(text: &str) -> String {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    const TEST: &str = "#[cfg(test)]";
+    let mut code = String::new();
+    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    while let Some(line) = lines.next() {
+        if line.trim() != TEST {
+            code.push_str(line);
+            code.push('\n');
+            continue;
+        }
+        // What follows is a line that names another file, or something in braces, of the same indentation.
+        let indentation = &line[..line.len() - TEST.len()];
+        let mut item = lines.by_ref().skip_while(|line| line.trim_start().starts_with("#["));
+        if item.next().is_some_and(|line| !line.ends_with(';')) {
+            let end = format!("{indentation}}}");
+            lines.by_ref().find(|line| *line == end).expect("an item of the tests that ends");
+        }
+    }
+    code
+}
+
+/// Whether the first lines of a file say that it is pure.
+fn is_pure(text: &str) -> bool {
+    let header = text.lines().take_while(|line| line.starts_with("//!"));
+    header.flat_map(str::split_whitespace).any(|word| matches!(word, "Pure." | "Pure:"))
+}
+
+#[test]
+fn the_code_of_a_file_is_all_but_its_tests_and_comments() {
+    let text = "//! Pure.\nmod a;\n#[cfg(test)]\nmod samples;\nmod b;\n    #[cfg(test)]\n    fn of_test() {\n        c();\n    }\n\
+                d(); // e\n/// f\n#[cfg(test)]\n#[allow(x)]\nmod tests {\n    g();\n}\nh();\n";
+    assert_eq!(code(text), "mod a;\nmod b;\nd(); // e\nh();\n");
+    assert!(is_pure(text) && !is_pure("//! Impure.\n") && !is_pure("fn f() {} // Pure.\n"));
 }
 
 #[test]
@@ -122,10 +108,13 @@ fn arrows_point_down_only() {
 
 #[test]
 fn what_decides_has_no_clock_no_environment_no_log_and_does_not_wait() {
-    for name in PURE {
-        let text = code(&fs::read_to_string(source().join(name)).unwrap());
+    let files = files();
+    let pure: Vec<_> = files.iter().filter(|(_, text)| is_pure(text)).collect();
+    assert!(pure.len() > 45, "only {} files say that they are pure", pure.len());
+    for (name, text) in pure {
+        let code = code(text);
         for word in IMPURE {
-            assert!(!text.contains(word), "{name} is meant to be pure and says {word:?}");
+            assert!(!code.contains(word), "{name} is meant to be pure and says {word:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Why an update failed, in words.
+//! Why an update failed, in words. Pure.
 
 use std::fmt;
 use std::time::Duration;

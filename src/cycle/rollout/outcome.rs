@@ -1,4 +1,4 @@
-//! How an update ended.
+//! How an update ended. Pure.
 
 use std::fmt;
 
