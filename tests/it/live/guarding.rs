@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::support::{Line, Run, Service, Stage, wait};
+use super::support::{Line, Run, Service, Stage, listed, wait};
 
 /// The numbers of the lines that have these words.
 fn places(run: &Run, words: &str) -> Vec<usize> {
@@ -42,7 +42,7 @@ fn a_killed_node_pauses_the_rollout_and_its_return_resumes_it() {
 /// The most tasks of these services that are starting on one node now.
 fn most_starting(services: &[Service<'_>]) -> usize {
     let mut by_node: HashMap<String, usize> = HashMap::new();
-    for task in services.iter().flat_map(Service::tasks) {
+    for task in listed("tasks", "service", services) {
         let state = task["Status"]["State"].as_str().unwrap_or_default();
         if task["DesiredState"] == "running"
             && ["assigned", "accepted", "preparing", "ready", "starting"].contains(&state)
@@ -59,12 +59,9 @@ fn no_more_tasks_start_on_one_node_than_the_variable_says() {
     let old = stage.image("web", "1", &[]);
     let services: Vec<_> = (0..6).map(|index| stage.service(&format!("web{index}"), &old, &[])).collect();
     stage.slow_image("web", "2", 2);
-    let mut daemon = stage.gantry().set("GANTRY_UPDATE_MAX_STARTING_PER_NODE", "2").start();
+    let daemon = stage.gantry().set("GANTRY_UPDATE_MAX_STARTING_PER_NODE", "2").start();
     let mut most = 0;
-    while daemon.is_alive() {
-        most = most.max(most_starting(&services));
-    }
-    let run = daemon.end(120);
+    let run = daemon.until_its_end(150, || most = most.max(most_starting(&services)));
     assert_eq!((run.summary(), run.code), ("6 services: 6 updated", Some(0)), "{run}");
     assert_eq!(most, 2, "{run}");
     assert!(run.says(&["paused: ", "of at most 2"]), "{run}");

@@ -100,7 +100,7 @@ fn a_rollback_by_hand_stands_until_the_tag_moves_on() {
     for service in [&command, &option, &older] {
         assert_eq!(run.outcome(service), "updated", "{run}");
     }
-    stage.lab.docker(&["service", "rollback", "--detach", "--quiet", &command.name]);
+    command.roll_back();
     option.update(&["--rollback"]);
     older.update(&["--image", &old.pinned()]);
     for service in [&command, &option, &older] {

@@ -1,11 +1,10 @@
 //! How services are updated: what is changed of them, in which order, and how many at once.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::support::{Service, Stage};
+use super::support::{Service, Stage, listed};
 
 /// Every option of `docker service create`, with a value that the lab can run.
 const EVERY_OPTION: &str = "\
@@ -201,15 +200,14 @@ fn a_start_first_update_leaves_no_moment_without_a_running_task() {
     let stage = Stage::new();
     let service = stage.create("web", &stage.image("web", "1", &[]).name, &["--network", "host"]).running();
     let new = stage.image("web", "2", &["--health", "true", "--health-interval", "1s"]);
-    let daemon = stage.gantry().start();
     let (mut least, mut images) = (usize::MAX, BTreeSet::new());
-    while !daemon.lines().iter().any(|line| line.is_about(&service) && line.message() == "updated") {
+    let run = stage.gantry().start().until_its_end(150, || {
         let running = service.running_images();
         least = least.min(running.len());
         images.extend(running);
         assert!(images.len() <= 2 && least > 0, "{images:?}");
-    }
-    assert_eq!((daemon.end(60).code, least, images.len()), (Some(0), 1, 2));
+    });
+    assert_eq!((run.outcome(&service), run.code, least, images.len()), ("updated", Some(0), 1, 2), "{run}");
     service.runs(&new, 1);
 }
 
@@ -222,18 +220,14 @@ fn no_more_services_are_updated_at_once_than_there_are_workers() {
         names.map(|name| stage.create(name, &old.name, &["--network", "host", "--update-monitor", "1s"]));
     let services = services.map(Service::running);
     let most_at_once = |workers: &str| {
+        let mut most = 0;
         let daemon = stage.gantry().set("GANTRY_UPDATE_NUM_WORKERS", workers).start();
-        let (is_over, mut most) = (AtomicBool::new(false), 0);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let run = daemon.end(120);
-                is_over.store(true, Ordering::Relaxed);
-                assert_eq!(run.summary(), "5 services: 5 updated", "{run}");
-            });
-            while !is_over.load(Ordering::Relaxed) {
-                most = most.max(services.iter().filter(|service| service.state() == "updating").count());
-            }
+        let run = daemon.until_its_end(150, || {
+            let listed = listed("services", "id", &services);
+            let updating = listed.iter().filter(|service| service["UpdateStatus"]["State"] == "updating");
+            most = most.max(updating.count());
         });
+        assert_eq!(run.summary(), "5 services: 5 updated", "{run}");
         most
     };
     stage.image("web", "2", &[]);

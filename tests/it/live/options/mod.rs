@@ -9,7 +9,7 @@ use gantry::options::{Command, Ids, Name, OPTIONS, Options};
 use serde_json::{Value, json};
 
 use self::cases::{CREATE, MALFORMED, RICH, UPDATE, UPDATE_BARE};
-use super::support::{Image, Service, Stage};
+use super::support::{Image, Service, Stage, wait};
 
 mod applied;
 mod cases;
@@ -152,10 +152,11 @@ fn compare(stage: &Stage, template: &Value, kind: &str, old: &Image, cases: &[&s
         let service = post(&twin("cli", case), None);
         let line = format!("update --detach --image {} {} {}", old.name, cases[case], service.name);
         // The orchestrator writes to a new service as well, and the CLI does not try again.
-        let mut done = docker_service(stage, &line);
-        while done.as_ref().is_err_and(|said| said.contains("update out of sequence")) {
-            done = docker_service(stage, &line);
-        }
+        let done = wait("answer but \"out of sequence\"", 60, || {
+            let done = docker_service(stage, &line);
+            let is_overtaken = done.as_ref().is_err_and(|said| said.contains("update out of sequence"));
+            (!is_overtaken).then_some(done)
+        });
         let done = done.map(|_| service.spec());
         service.remove();
         done

@@ -137,6 +137,17 @@ impl Daemon {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Does something again and again until it has ended.
+    #[track_caller]
+    pub(crate) fn until_its_end(mut self, seconds: u64, mut work: impl FnMut()) -> Run {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while self.is_alive() && Instant::now() < deadline {
+            work();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.end(1)
+    }
+
     /// Waits until it has ended.
     #[track_caller]
     pub(crate) fn end(mut self, seconds: u64) -> Run {

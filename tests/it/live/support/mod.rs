@@ -21,7 +21,7 @@ pub(crate) use lab::{Lab, wait};
 pub(crate) use ledger::Said;
 pub(crate) use private::{Account, JUERGEN, PULLER, PrivateRegistry};
 pub(crate) use registry::{Registry, sha256};
-pub(crate) use service::Service;
+pub(crate) use service::{Service, listed};
 pub(crate) use socket_proxy::SocketProxy;
 pub(crate) use stage::{Image, LABEL, Stage};
 pub(crate) use tokens::{Served, TokenServer};

@@ -44,17 +44,13 @@ impl Service<'_> {
 
     /// All its tasks, ended ones included.
     pub(crate) fn tasks(&self) -> Vec<Value> {
-        let filter = format!("%7B%22service%22%3A%5B%22{}%22%5D%7D", self.id);
-        let answer = self.stage.lab.engine(1, "GET", &format!("/tasks?filters={filter}")).unwrap();
-        answer.json().as_array().cloned().unwrap_or_default()
+        listed("tasks", "service", std::slice::from_ref(self))
     }
 
     /// The images of the tasks that run, sorted.
     pub(crate) fn running_images(&self) -> Vec<String> {
         let tasks = self.tasks();
-        let running = tasks
-            .iter()
-            .filter(|task| task["Status"]["State"] == "running" && task["DesiredState"] == "running");
+        let running = tasks.iter().filter(|task| is_running(task));
         let image =
             |task: &Value| task["Spec"]["ContainerSpec"]["Image"].as_str().unwrap_or_default().to_owned();
         let mut images: Vec<String> = running.map(image).collect();
@@ -65,9 +61,7 @@ impl Service<'_> {
     /// The ids of the tasks that run.
     pub(crate) fn running_tasks(&self) -> Vec<String> {
         let tasks = self.tasks();
-        let running = tasks
-            .iter()
-            .filter(|task| task["Status"]["State"] == "running" && task["DesiredState"] == "running");
+        let running = tasks.iter().filter(|task| is_running(task));
         running.map(|task| task["ID"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
@@ -91,9 +85,34 @@ impl Service<'_> {
     }
 
     /// Changes it as a person would: `docker service update`.
+    #[track_caller]
     pub(crate) fn update(&self, options: &[&str]) {
-        let fixed = ["service", "update", "--quiet", "--detach"];
-        self.stage.lab.docker(&[&fixed, options, &[&self.name]].concat());
+        self.command("update", options);
+    }
+
+    /// Takes its last change back as a person would: `docker service rollback`.
+    #[track_caller]
+    pub(crate) fn roll_back(&self) {
+        self.command("rollback", &[]);
+    }
+
+    /// The orchestrator writes to services as well, and the CLI does not try again.
+    #[track_caller]
+    fn command(&self, name: &str, options: &[&str]) {
+        let arguments = [&["service", name, "--quiet", "--detach"], options, &[&self.name]].concat();
+        wait(
+            &format!("answer but \"out of sequence\" to docker {}", arguments.join(" ")),
+            START_SECONDS,
+            || {
+                let output = self.stage.lab.docker_command(1).args(&arguments).output().unwrap();
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(
+                    output.status.success() || said.contains("update out of sequence"),
+                    "{arguments:?}: {said}"
+                );
+                output.status.success().then_some(())
+            },
+        );
     }
 
     /// Removes it.
@@ -107,4 +126,17 @@ impl Service<'_> {
         assert_eq!(self.image(), image.pinned(), "the specification of {}", self.name);
         assert_eq!(self.running_images(), vec![image.pinned(); tasks], "the tasks of {}", self.name);
     }
+}
+
+/// What one answer of the engine says of these services, at one moment: of themselves, or of their tasks.
+pub(crate) fn listed(what: &str, key: &str, services: &[Service<'_>]) -> Vec<Value> {
+    let Some(first) = services.first() else { return Vec::new() };
+    let ids: Vec<&str> = services.iter().map(|service| service.id.as_str()).collect();
+    let filters = format!("%7B%22{key}%22%3A%5B%22{}%22%5D%7D", ids.join("%22%2C%22"));
+    let answer = first.stage.lab.engine(1, "GET", &format!("/{what}?filters={filters}")).unwrap();
+    answer.json().as_array().cloned().unwrap_or_default()
+}
+
+fn is_running(task: &Value) -> bool {
+    task["Status"]["State"] == "running" && task["DesiredState"] == "running"
 }
