@@ -119,7 +119,7 @@ start_node() {
     net_up "node$1" "$(node_ip "$1")" "$LAB_PREFIX-n$1"
     # Networks inside a node come from the test range too (by default, private ranges that may be in use here).
     engine_launch "node$1" "$(release_of "$1")" "$(net_file "node$1")" "$folder" \
-        --storage-driver overlay2 --bip "198.19.$1.1/26" --default-address-pool "base=198.19.$1.128/25,size=26"
+        --storage-driver overlay2 --bip "198.19.$1.1/25" --default-address-pool "base=198.19.$1.128/25,size=26"
 }
 
 # node_ready K: wait for a started node. On a machine that is busy with other things an engine may give up on its
