@@ -49,10 +49,16 @@ impl Absences {
         self.down.contains(name)
     }
 
+    /// Whether the node's engine may have been started anew meanwhile: that changes the node's version, like all that
+    /// [`Self::may_have_been_down`] tells of.
+    pub(super) fn may_have_been_restarted(&self, name: &str) -> bool {
+        self.was_down(name) || self.changed.contains(name)
+    }
+
     /// Whether the node may have been away between two looks: the swarm writes down that a node is away, and that it is
     /// back, and both change the node's version. So do labels, draining it, and a change of leader.
     pub(super) fn may_have_been_down(&self, name: &str) -> bool {
-        self.is_late || self.was_down(name) || self.changed.contains(name)
+        self.is_late || self.may_have_been_restarted(name)
     }
 }
 
@@ -93,9 +99,18 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_was_away_between_two_looks_explains_what_its_engine_found_dead_and_no_other_end() {
-        assert!(!is_blamed(&[(7, true), (9, true)], 255));
-        assert!(is_blamed(&[(7, true), (9, true)], 1));
+    fn a_node_that_was_away_between_two_looks_explains_what_its_engine_found_dead_or_ended_and_nothing_else()
+    {
+        for (code, may_be_the_engine) in [(255, true), (143, true), (137, true), (1, false), (3, false)] {
+            assert_eq!(is_blamed(&[(7, true), (9, true)], code), !may_be_the_engine, "{code}");
+            assert!(is_blamed(&[(7, true), (7, true)], code), "{code}: nothing has happened to the node");
+        }
+        let mut absences = Absences::default();
+        absences.look(&node(7, true));
+        let ended = || Cause::Ended { node: "node1".to_owned() };
+        assert!(ended().with(&absences).blames_image());
+        absences.look(&node(9, true));
+        assert!(!ended().with(&absences).blames_image());
     }
 
     #[test]

@@ -14,6 +14,9 @@ const MAX_WORDS_CHARS: usize = 300;
 /// the engine after a health check failed or a stop took too long.
 const KILLED: i64 = 137;
 
+/// The exit code of a process that ended because it was told to (128 + SIGTERM), where it says so.
+const TERMINATED: i64 = 143;
+
 /// The exit code that an engine gives to containers which it finds dead when it starts (tried on 20.10). Programs may use
 /// it as well.
 const AFTER_POWER_FAILURE: i64 = 255;
@@ -147,10 +150,13 @@ impl Cause {
             Self::TaskFailed { node, exit_code: Some(AFTER_POWER_FAILURE), .. } => {
                 absences.may_have_been_down(node).then_some(node)
             }
-            Self::TaskFailed { node, .. }
+            // What an engine that is restarted makes of its tasks: it tells them to end, and is back before it is missed.
+            Self::TaskFailed { node, exit_code: Some(KILLED | TERMINATED), .. }
             | Self::Ended { node }
-            | Self::Unhealthy { node }
-            | Self::OutOfMemory { node, .. } => absences.was_down(node).then_some(node),
+            | Self::OutOfMemory { node, .. } => absences.may_have_been_restarted(node).then_some(node),
+            Self::TaskFailed { node, .. } | Self::Unhealthy { node } => {
+                absences.was_down(node).then_some(node)
+            }
             _ => None,
         };
         match lost {
@@ -166,13 +172,16 @@ impl Cause {
     /// the same for one that is missing and for a registry that is away for a minute.
     pub fn blames_image(&self) -> bool {
         match self {
-            Self::TaskFailed { error, .. } => !is_about_the_node(error),
+            Self::TaskFailed { error, .. } => has_run(error) || is_about_its_program(error),
             Self::Ended { .. }
             | Self::Unhealthy { .. }
             | Self::OutOfMemory { .. }
             | Self::NotRunning { .. } => true,
-            // Constraints, resources and ports are the service's; the platforms are the image's.
-            Self::NoSuitableNode { reason } => reason.contains("unsupported platform"),
+            // Constraints, resources and ports are the service's; the platforms are the image's. Several reasons are
+            // parted by semicolons.
+            Self::NoSuitableNode { reason } => {
+                reason.contains("unsupported platform") && !reason.contains(';')
+            }
             Self::TimedOut { blames_image, .. } => *blames_image,
             // The swarm also stops an update when a task of it was taken from its node: one that was drained, or came
             // back after its power had failed. A task that failed would have told.
@@ -187,21 +196,30 @@ impl Cause {
     }
 }
 
-/// Whether a task failed for what its node or its service's own settings lack, in words of the engine.
-fn is_about_the_node(error: &str) -> bool {
+/// Whether a task's program has run, in words of the engine: all others are about what kept it from that.
+fn has_run(error: &str) -> bool {
+    error.is_empty() || error.contains("non-zero exit")
+}
+
+/// Whether a task could not be started for what its image says of its program. All else that keeps an engine from starting
+/// a container is the node's or the service's: mounts, volumes, networks and their addresses, ports, devices, logging
+/// drivers, memory, disks, names that cannot be resolved.
+fn is_about_its_program(error: &str) -> bool {
     let error = error.to_ascii_lowercase();
+    let of_the_program = ["no such file or directory", "permission denied", "is a directory", "not found"];
     [
-        "no space left on device",
-        "invalid mount config",
-        "address already in use",
-        "port is already allocated",
-        "cannot allocate memory",
-        "network sandbox",
-        "could not find network",
-        "failed to create endpoint",
+        "exec format error",
+        "executable file not found",
+        "no command specified",
+        "unable to find user",
+        "unable to find group",
+        "no matching entries in passwd file",
+        "no matching entries in group file",
     ]
     .iter()
     .any(|words| error.contains(words))
+        // `exec: "/app": permission denied`, and without quotes from older engines.
+        || (error.contains("exec: ") && of_the_program.iter().any(|words| error.contains(words)))
 }
 
 /// The engine says `No such image` for whatever kept it from pulling.

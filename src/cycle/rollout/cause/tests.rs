@@ -160,6 +160,11 @@ fn an_image_is_blamed_for_what_is_its_fault_and_in_doubt_not() {
     for (cause, is_blamed) in [
         (failed("task: non-zero exit (1)"), true),
         (failed("starting container failed: exec: \"nope\": executable file not found"), true),
+        (failed("starting container failed: exec: \"/app\": permission denied: unknown"), true),
+        (failed("OCI runtime create failed: exec: \"/app\": stat /app: no such file or directory"), true),
+        (failed("failed to create shim task: exec /app: exec format error: unknown"), true),
+        (failed("unable to find user app: no matching entries in passwd file"), true),
+        (failed("No command specified"), true),
         (failed(""), true),
         (Cause::Ended { node: node() }, true),
         (Cause::Unhealthy { node: node() }, true),
@@ -170,9 +175,35 @@ fn an_image_is_blamed_for_what_is_its_fault_and_in_doubt_not() {
         (timed_out(false), false),
         (no_node("no suitable node (unsupported platform on 3 nodes)"), true),
         (no_node("no suitable node (insufficient resources on 3 nodes)"), false),
+        (
+            no_node("no suitable node (insufficient resources on 2 nodes; unsupported platform on 1 node)"),
+            false,
+        ),
         (no_node("no suitable node (host-mode port already in use on 3 nodes)"), false),
         (failed("invalid mount config for type \"bind\": bind source path does not exist: /data"), false),
         (failed("failed to create task: No space left on device"), false),
+        (
+            failed("starting container failed: no available IPv4 addresses on this network's address pools"),
+            false,
+        ),
+        (
+            failed(
+                "failed to initialize logging driver: dial tcp 10.0.0.7:24224: connect: connection refused",
+            ),
+            false,
+        ),
+        (
+            failed(
+                "error while mounting volume '/v': failed to mount local volume: no such file or directory",
+            ),
+            false,
+        ),
+        (
+            failed("OCI runtime create failed: fork/exec /proc/self/exe: resource temporarily unavailable"),
+            false,
+        ),
+        (failed("could not find network a1: network a1 not found"), false),
+        (failed("OCI runtime create failed: mkdir /data: permission denied"), false),
         (
             failed(
                 "driver failed programming external connectivity: Bind for :80 failed: port is already allocated",
