@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 
 use super::Context;
 use super::discover::Candidate;
-use super::plan::needs_answer;
+use super::plan::{may_be_updated, needs_answer};
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
 use crate::registry::{Credentials, Keyring, Lookup, Manifest, Registry, RegistryError};
@@ -20,6 +20,8 @@ pub struct Inspected {
     pub candidate: Candidate,
     /// The answer, or in words why there is none.
     pub answer: Option<Result<Answer, String>>,
+    /// What the nodes pull with, where that is all that was to be found out.
+    pub account: Option<Arc<Credentials>>,
 }
 
 /// What a registry has under a tag.
@@ -59,8 +61,10 @@ pub async fn inspect<S, R: Registry>(
     hosts: &Arc<EngineRegistries>,
     candidates: Vec<Candidate>,
 ) -> Vec<Inspected> {
-    let mut inspected: Vec<Inspected> =
-        candidates.into_iter().map(|candidate| Inspected { candidate, answer: None }).collect();
+    let mut inspected: Vec<Inspected> = candidates
+        .into_iter()
+        .map(|candidate| Inspected { candidate, answer: None, account: None })
+        .collect();
 
     for (group, answer) in ask_all(context, group(context, keyring, hosts, &mut inspected).await).await {
         for member in group.members {
@@ -98,14 +102,18 @@ async fn group<S, R>(
     hosts: &Arc<EngineRegistries>,
     inspected: &mut [Inspected],
 ) -> HashMap<GroupKey, Group> {
-    let questions: Vec<Option<(ImageRef, Wanted, bool)>> =
-        inspected.iter().map(|Inspected { candidate, .. }| question(candidate)).collect();
-    let wanted = questions.iter().flatten().map(|(_, wanted, _)| wanted.clone()).collect();
-    let accounts = find_accounts(context, keyring, wanted).await;
+    let wanted: Vec<Option<(ImageRef, Wanted, bool)>> =
+        inspected.iter().map(|Inspected { candidate, .. }| wanted(candidate)).collect();
+    let accounts = find_accounts(
+        context,
+        keyring,
+        wanted.iter().flatten().map(|(_, wanted, _)| wanted.clone()).collect(),
+    )
+    .await;
 
     let mut groups: HashMap<GroupKey, Group> = HashMap::new();
-    for (index, question) in questions.into_iter().enumerate() {
-        let Some((image, wanted, insecure)) = question else { continue };
+    for (index, wanted) in wanted.into_iter().enumerate() {
+        let Some((image, wanted, insecure)) = wanted else { continue };
         let credentials = match accounts.get(&wanted) {
             Some(Ok(credentials)) => credentials.clone(),
             Some(Err(error)) => {
@@ -115,6 +123,10 @@ async fn group<S, R>(
             // Stopped meanwhile.
             None => continue,
         };
+        if !needs_answer(&inspected[index].candidate) {
+            inspected[index].account = credentials;
+            continue;
+        }
         let key = GroupKey {
             registry: image.registry().to_owned(),
             repository: image.repository().to_owned(),
@@ -142,7 +154,13 @@ async fn group<S, R>(
 /// What is to be asked for a service, in whose name, and whether also without valid TLS; nothing where no
 /// registry is to be asked.
 pub(super) fn question(candidate: &Candidate) -> Option<(ImageRef, Wanted, bool)> {
-    let policy = candidate.policy.as_ref().ok().filter(|_| needs_answer(candidate))?;
+    wanted(candidate).filter(|_| needs_answer(candidate))
+}
+
+/// The image that a service may get, in whose name it is pulled, and whether also without valid TLS; nothing for what is
+/// left alone.
+fn wanted(candidate: &Candidate) -> Option<(ImageRef, Wanted, bool)> {
+    let policy = candidate.policy.as_ref().ok().filter(|_| may_be_updated(candidate))?;
     let image: ImageRef = candidate.image.as_deref()?.parse().ok()?;
     let wanted = (image.registry().to_owned(), policy.auth_config.clone());
     Some((image, wanted, policy.insecure))

@@ -120,20 +120,22 @@ pub enum Start {
 pub fn plan(inspected: &[Inspected], selection: &Arc<Selection>, quarantine: &Quarantine) -> Vec<Planned> {
     inspected
         .iter()
-        .map(|Inspected { candidate, answer }| Planned {
+        .map(|Inspected { candidate, answer, account }| Planned {
             service: candidate.name.clone(),
             image: candidate.image_name(),
-            decision: decide(candidate, answer.as_ref(), selection, quarantine),
+            decision: decide(candidate, answer.as_ref(), account.as_ref(), selection, quarantine),
+            is_left_behind: candidate.unfinished.as_ref().is_some_and(|unfinished| unfinished.is_left_behind),
         })
         .collect()
 }
 
-/// Decides on one service. `answer` is missing when its registry was not asked.
+/// Decides on one service. `answer` is missing when its registry was not asked; the nodes pull with `account` then.
 fn decide(
     candidate: &Candidate,
     answer: Option<&Result<Answer, String>>,
     selection: &Arc<Selection>,
     quarantine: &Quarantine,
+    account: Option<&Arc<Credentials>>,
 ) -> Decision {
     if candidate.is_excluded {
         return Decision::LeftAlone(Reason::Excluded);
@@ -158,7 +160,7 @@ fn decide(
     let mut held = None;
     let (to, platforms, force, credentials) = match answer {
         None if asks_registry(candidate, policy) => return Decision::LeftAlone(Reason::NotAsked),
-        None => (from.unpinned(), None, true, None),
+        None => (from.unpinned(), None, true, account.cloned()),
         Some(Err(cause)) => return Decision::Error(cause.clone()),
         Some(Ok(Answer { digest, manifest, credentials })) => {
             held = quarantine.holds_back(candidate, &from, digest);
@@ -238,9 +240,13 @@ pub fn needs_answer(candidate: &Candidate) -> bool {
     let image = candidate.image.as_deref().and_then(|written| written.parse::<ImageRef>().ok());
     !candidate.is_excluded
         && image.is_some_and(|image| image.tag().is_some())
-        && candidate.policy.as_ref().is_ok_and(|policy| {
-            !policy.excluded && asks_registry(candidate, policy) && start(candidate, policy).is_ok()
-        })
+    may_be_updated(candidate)
+        && candidate.policy.as_ref().is_ok_and(|policy| asks_registry(candidate, policy))
+}
+
+/// Whether this service gets a new image, if there is one.
+pub fn may_be_updated(candidate: &Candidate) -> bool {
+        && candidate.policy.as_ref().is_ok_and(|policy| !policy.excluded && start(candidate, policy).is_ok())
 }
 
 /// Whether this service's registry is asked. Ours always is: a forced update of ourselves would never end.

@@ -72,7 +72,7 @@ fn answer(digit: char, children: Option<&[char]>) -> Answer {
 }
 
 fn decision(candidate: &Candidate, answer: Option<Result<Answer, String>>) -> Decision {
-    let inspected = Inspected { candidate: candidate.clone(), answer };
+    let inspected = Inspected { candidate: candidate.clone(), answer, account: None };
     let mut planned = plan(&[inspected], &Arc::new(config(&[]).services), &no_quarantine());
     assert_eq!(planned.len(), 1, "exactly one decision for each service");
     planned.remove(0).decision
@@ -200,13 +200,22 @@ fn a_registry_that_was_to_be_asked_and_was_not_forces_nothing() {
 #[test]
 fn every_service_gets_its_own_decision_whoever_stands_beside_it() {
     let all = [
-        Inspected { candidate: candidate(&pinned('a')), answer: Some(Ok(answer('a', None))) },
+        Inspected { candidate: candidate(&pinned('a')), answer: Some(Ok(answer('a', None))), account: None },
         Inspected {
             candidate: candidate_with(&pinned('a'), &[("gantry.update.order", "?")], &[]),
             answer: None,
+            account: None,
         },
-        Inspected { candidate: candidate(&pinned('c')), answer: Some(Ok(answer('a', Some(&['b'])))) },
-        Inspected { candidate: candidate(&pinned('b')), answer: Some(Ok(answer('a', Some(&['b'])))) },
+        Inspected {
+            candidate: candidate(&pinned('c')),
+            answer: Some(Ok(answer('a', Some(&['b'])))),
+            account: None,
+        },
+        Inspected {
+            candidate: candidate(&pinned('b')),
+            answer: Some(Ok(answer('a', Some(&['b'])))),
+            account: None,
+        },
     ];
     let selection = Arc::new(config(&[]).services);
     let words = |inspected: &[Inspected]| -> Vec<String> {
@@ -243,6 +252,7 @@ fn update_of(image: &str, variables: &[(&str, &str)]) -> Update {
     let inspected = Inspected {
         candidate: candidate_with(image, &[], &variables),
         answer: Some(Ok(answer('b', Some(&[])))),
+        account: None,
     };
     let selection = Arc::new(config(&variables).services);
     let inspected = match inspected.candidate.policy.as_ref().unwrap().lookup {

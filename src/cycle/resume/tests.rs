@@ -107,7 +107,7 @@ fn decision_of(
         unfinished,
     };
     let answer = Answer { digest: digest(newest), manifest: None, credentials: None };
-    let inspected = Inspected { candidate, answer: Some(Ok(answer)) };
+    let inspected = Inspected { candidate, answer: Some(Ok(answer)), account: None };
     let quarantine = Quarantine {
         is_on: true,
         book,

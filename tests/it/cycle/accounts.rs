@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use gantry::cycle::hub::HubPulls;
 use gantry::registry::HubRate;
 
@@ -48,6 +50,34 @@ async fn each_service_is_looked_up_with_the_login_that_its_label_names() {
         cause.starts_with(r#"label gantry.auth.config="three": expected the name of a login (one, two)"#),
         "{cause}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_registry_is_asked_the_nodes_get_the_account_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = "one registry.test anna p\ntwo registry.test bob p\n";
+    let scene = Scene::new().with("GANTRY_REGISTRY_CONFIGS_FILE", file(&folder, "logins", lines));
+    for (service, login) in [("a", "one"), ("b", "two"), ("c", "three")] {
+        scene
+            .service(service)
+            .label("gantry.auth.config", login)
+            .label("gantry.manifest.cmd", "none")
+            .create();
+    }
+
+    let report = scene.cycle().await;
+
+    assert_eq!(scene.registry.lookups().len(), 0);
+    assert_eq!(report.summary(), "3 services: 2 updated, 1 error");
+    let (service, _, cause) = &report.errors[0];
+    assert!(service == "c" && cause.contains("expected the name of a login"), "{service}: {cause}");
+    let sent = scene.swarm.update_log();
+    let user = |service: &str| {
+        let auth = sent.iter().find(|asked| asked.service == service).unwrap().auth.clone().unwrap();
+        let auth: serde_json::Value = serde_json::from_slice(&URL_SAFE.decode(auth).unwrap()).unwrap();
+        auth["username"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((user("a"), user("b")), ("anna".to_owned(), "bob".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
