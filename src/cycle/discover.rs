@@ -237,7 +237,7 @@ fn candidate<S, R>(
         is_excluded: context.config.services.excluded.contains(&facts.name) || excluded.contains(&service.id),
         is_itself: itself == Some(&facts.name),
         history,
-        rank: Rank::of(facts, policy.as_ref().is_ok_and(|policy| policy.canary)),
+        rank: Rank::of(facts, course, service.status, policy.as_ref().is_ok_and(|policy| policy.canary)),
         policy,
         tasks: service.status,
         unfinished,

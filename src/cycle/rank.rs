@@ -2,14 +2,16 @@
 //!
 //! The first services of a rollout are its canaries: what they show decides whether the others follow. So
 //! those come first that show the most and lose the least. A health check tells a program that works from
-//! one that merely runs; several replicas go on working when one of them does not.
+//! one that merely runs; several replicas go on working when one of them does not. What does not run as it is
+//! would blame the new image for its own trouble.
 
-use crate::swarm::{Facts, Mode};
+use super::course::Course;
+use crate::swarm::{Facts, Mode, ServiceStatus};
 
 /// How early a service's turn comes within its image's rollout, the earliest first.
 ///
-/// Only the specification is looked at. A health check that comes with the image is not known before the
-/// image is pulled, which nothing here does.
+/// Only the specification and the number of tasks that run are looked at. A health check that comes with the image is not
+/// known before the image is pulled, which nothing here does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rank {
     /// Chosen by the label `gantry.rollout.canary`.
@@ -22,19 +24,48 @@ pub enum Rank {
     Replicas,
     /// One task: a bad image may go unnoticed, and where it is noticed the service is down.
     Single,
-    /// No task to watch (no replicas, or a job): it shows nothing, so it comes when the others have shown
-    /// what there is to see, also with the label.
+    /// Not all of its tasks run before the update: if those of the new image do not either, that says little of it.
+    Ailing,
+    /// No task to watch (no replicas, a job, or tasks that have ended): it shows nothing, so it comes when the others have
+    /// shown what there is to see, also with the label.
     NothingToWatch,
+    /// No node takes its tasks. They will start when one does, and nobody will watch then.
+    WithoutNode,
+}
+
+/// What an update shows of its image, the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shows {
+    /// Tasks that run, or do not.
+    Tasks,
+    /// Tasks that may not run for the same reason as before.
+    AilingTasks,
+    /// Nothing.
+    Nothing,
+    /// Nothing as long as anybody looks.
+    NothingYet,
 }
 
 impl Rank {
-    /// The rank of a service with this specification. `is_canary`: its label asks for it.
-    pub fn of(facts: &Facts, is_canary: bool) -> Self {
+    /// The rank of a service with this specification, whose tasks take this course. `is_canary`: its label asks for it.
+    pub fn of(facts: &Facts, course: Course, tasks: Option<ServiceStatus>, is_canary: bool) -> Self {
         let has_several = match facts.mode {
             Mode::Job | Mode::Replicated(0) => return Self::NothingToWatch,
             Mode::Global => true,
             Mode::Replicated(replicas) => replicas > 1,
         };
+        match course {
+            Course::Ended => return Self::NothingToWatch,
+            Course::WithoutNode => return Self::WithoutNode,
+            Course::RunsOn | Course::UnderWay => {}
+        }
+        match tasks {
+            // A global service for which no node is eligible.
+            Some(ServiceStatus { desired: 0, .. }) if facts.mode == Mode::Global => return Self::WithoutNode,
+            // Where tasks may have come to their end, there is nothing ailing about it.
+            Some(tasks) if course == Course::RunsOn && tasks.running < tasks.desired => return Self::Ailing,
+            _ => {}
+        }
         match (is_canary, facts.has_health_check, has_several) {
             (true, _, _) => Self::Canary,
             (false, true, true) => Self::CheckedReplicas,
@@ -44,9 +75,21 @@ impl Rank {
         }
     }
 
+    /// What an update of such a service shows of its image.
+    pub fn shows(self) -> Shows {
+        match self {
+            Self::Ailing => Shows::AilingTasks,
+            Self::NothingToWatch => Shows::Nothing,
+            Self::WithoutNode => Shows::NothingYet,
+            _ => Shows::Tasks,
+        }
+    }
+}
+
+impl Shows {
     /// Whether there will be tasks that show how the image does.
     pub fn has_tasks(self) -> bool {
-        self != Self::NothingToWatch
+        matches!(self, Self::Tasks | Self::AilingTasks)
     }
 }
 
@@ -55,24 +98,47 @@ mod tests {
     use super::*;
 
     fn rank(mode: Mode, has_health_check: bool, is_canary: bool) -> Rank {
-        Rank::of(&Facts { mode, has_health_check, ..Facts::default() }, is_canary)
+        Rank::of(&Facts { mode, has_health_check, ..Facts::default() }, Course::RunsOn, None, is_canary)
     }
 
     #[test]
-    fn the_label_comes_first_then_health_checks_then_several_replicas() {
+    fn the_label_comes_first_then_health_checks_then_several_replicas_then_what_does_not_run() {
+        let of_tasks = |course, running, desired, mode| {
+            let tasks = Some(ServiceStatus { running, desired });
+            Rank::of(&Facts { mode, has_health_check: true, ..Facts::default() }, course, tasks, true)
+        };
         let mut ranks = [
             ("job", rank(Mode::Job, true, true)),
+            ("unplaced", of_tasks(Course::WithoutNode, 0, 1, Mode::Replicated(1))),
+            ("nowhere", of_tasks(Course::RunsOn, 0, 0, Mode::Global)),
+            ("ended", of_tasks(Course::Ended, 0, 1, Mode::Replicated(1))),
+            ("ailing", of_tasks(Course::RunsOn, 1, 2, Mode::Replicated(2))),
+            ("ending", of_tasks(Course::UnderWay, 1, 2, Mode::Replicated(2))),
             ("one", rank(Mode::Replicated(1), false, false)),
             ("one checked", rank(Mode::Replicated(1), true, false)),
             ("three", rank(Mode::Replicated(3), false, false)),
             ("none", rank(Mode::Replicated(0), true, true)),
             ("global", rank(Mode::Global, false, false)),
             ("three checked", rank(Mode::Replicated(3), true, false)),
-            ("canary", rank(Mode::Replicated(1), false, true)),
+            ("canary", of_tasks(Course::RunsOn, 1, 1, Mode::Replicated(1))),
         ];
         ranks.sort_by_key(|(_, rank)| *rank);
         let names = ranks.map(|(name, _)| name);
-        let expected = ["canary", "three checked", "one checked", "three", "global", "one", "job", "none"];
+        let expected = [
+            "ending",
+            "canary",
+            "three checked",
+            "one checked",
+            "three",
+            "global",
+            "one",
+            "ailing",
+            "job",
+            "ended",
+            "none",
+            "unplaced",
+            "nowhere",
+        ];
         assert_eq!(names, expected);
     }
 }

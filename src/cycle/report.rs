@@ -155,6 +155,7 @@ impl Report {
         for stopped in self.stopped.iter().filter(|stopped| stopped.touched < stopped.total) {
             let _ = write!(summary, "; {}", stopped.summary());
         }
+            ("unproved", not_begun(Held::Unproven)),
         if self.is_interrupted {
             summary.push_str("; interrupted");
         }
@@ -199,6 +200,12 @@ impl Report {
     fn services_by_reason(&self) -> Vec<(&Reason, Vec<&str>)> {
         let mut by_words: BTreeMap<String, (&Reason, Vec<&str>)> = BTreeMap::new();
         for (service, reason) in &self.left_alone {
+        let unproven = self.not_begun.iter().filter(|held| held.why == Held::Unproven);
+        let unproven: Vec<&str> = unproven.map(|held| held.service.as_str()).collect();
+        if !unproven.is_empty() {
+            let why = "no node takes their tasks, or they have none, and no other service has shown that the image works";
+            lines.push((Weight::Warning, format!("unproved: {}: {why}", unproven.join(" "))));
+        }
             by_words.entry(reason.to_string()).or_insert((reason, Vec::new())).1.push(service);
         }
         by_words.into_values().collect()

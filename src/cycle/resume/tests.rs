@@ -101,7 +101,7 @@ fn decision_of(
         is_excluded: false,
         is_itself: false,
         history: History::of(service),
-        rank: Rank::of(facts, false),
+        rank: Rank::of(facts, course, service.status, false),
         policy: ServicePolicy::of(&config, &facts.labels),
         tasks: service.status,
         unfinished,

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use super::super::inspect::{Answer, Inspected};
 use super::super::plan::{Decision, Planned, Reason};
 use super::super::quarantine::{Quarantine, Why};
+use super::super::rank::Rank;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::{Verdict, image_name};
 
@@ -20,15 +21,25 @@ pub struct Earlier(HashMap<(String, Digest), Shown>);
 pub struct Shown {
     /// Why it is held back from services that it has broken: for each a cause in words, which may be empty.
     pub causes: Vec<String>,
+    /// How many of these services do not run as they are either: it may be their own fault.
+    pub ailing: usize,
     /// How many services run it.
     pub succeeded: usize,
+}
+
+impl Shown {
+    /// How many failures speak against the image: where it runs elsewhere, those of services that do not run with the older
+    /// one either do not.
+    pub(super) fn failures(&self) -> usize {
+        self.causes.len() - if self.succeeded > 0 { self.ailing } else { 0 }
+    }
 }
 
 impl Earlier {
     /// What these decisions tell, each with what it was made on.
     pub fn of(inspected: &[Inspected], planned: &[Planned], quarantine: &Quarantine) -> Self {
         let mut earlier = Self::default();
-        for (Inspected { candidate, answer }, Planned { image, decision, .. }) in
+        for (Inspected { candidate, answer, .. }, Planned { image, decision, .. }) in
             inspected.iter().zip(planned)
         {
             let Some(image) = image.parse::<ImageRef>().ok().as_ref().and_then(image_name) else { continue };
@@ -39,8 +50,9 @@ impl Earlier {
                     if entry.is_none_or(|entry| {
                         entry.verdict != Verdict::Quarantined || entry.digest != held.digest
                     }) {
-                        let key = (image, held.digest.clone());
-                        earlier.0.entry(key).or_default().causes.push(held.cause.clone());
+                        let shown = earlier.0.entry((image, held.digest.clone())).or_default();
+                        shown.causes.push(held.cause.clone());
+                        shown.ailing += usize::from(candidate.rank == Rank::Ailing);
                     }
                 }
                 Decision::UpToDate

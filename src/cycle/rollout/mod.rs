@@ -104,6 +104,8 @@ pub struct NotBegun {
 pub enum Held {
     /// The rollout of its image was stopped.
     RolloutStopped,
+    /// Nothing would be seen of it, and nothing else has shown that its image works.
+    Unproven,
     /// Gantry was stopped.
     Interrupted,
     /// Another Gantry is rolling out, or the cluster is not fit for it.
@@ -204,7 +206,9 @@ pub async fn roll_out<S: Swarm, R: Registry>(
                 return queue.close(Held::Postponed);
             }
             None if shut.is_some() => return RolledOut { shut, ..queue.close(Held::Postponed) },
-            None => return queue.close(Held::Interrupted),
+            None if context.stop.is_cancelled() => return queue.close(Held::Interrupted),
+            // Nothing is under way that could change it.
+            None => return queue.close(Held::Unproven),
         };
         let Some(Begun { turn, service, from, to, .. }) = under_way.remove(&id) else { continue };
         let finished = ended.unwrap_or_else(|error| {

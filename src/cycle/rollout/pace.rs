@@ -26,15 +26,20 @@
 //! What earlier cycles have shown of an image counts like what this one does, but does not widen it: where
 //! it was stopped or killed in the middle, it begins with a canary again.
 //!
-//! A service without a task to watch proves nothing. It has its turn after the others, takes its place in
-//! the width, and widens it when it was sent, because otherwise an image that only such services have would
-//! crawl. It is not counted as exposed.
+//! A service without a task to watch proves nothing. It has its turn after the others, once one of them has proved the
+//! image, takes its place in the width, and widens it when it was sent, because otherwise an image that only such
+//! services have would crawl. It is not counted as exposed. One whose tasks no node takes, which will start unwatched when
+//! a node does, gets no image that is not proved.
+//!
+//! A service whose tasks did not run before its update fails for its own reasons as likely as for the image's: once
+//! the image is proved, that does not count.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::cause::Cause;
 use super::outcome::Outcome;
 use crate::config::Config;
+use crate::cycle::rank::Shows;
 
 /// The bounds of every rollout.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,8 +113,8 @@ impl Effect {
 pub struct Pace {
     limits: Limits,
     images: Vec<Image>,
-    /// The image of each update, and whether there are tasks to watch.
-    places: Vec<(usize, bool)>,
+    /// The image of each update, and what it shows of it.
+    places: Vec<(usize, Shows)>,
     in_flight: usize,
     turns: u64,
 }
@@ -118,14 +123,19 @@ pub struct Pace {
 #[derive(Debug, Default)]
 struct Image {
     name: String,
-    /// Updates that have not begun, with whether there are tasks to watch.
-    pending: VecDeque<(usize, bool)>,
+    /// Updates that have not begun, with what they show.
+    pending: VecDeque<(usize, Shows)>,
     total: usize,
+    /// Services of it that have, or had, tasks to watch.
+    watchable: usize,
     begun: usize,
     width: usize,
     in_flight: usize,
     /// Those of them that have tasks to watch.
     exposed: usize,
+    /// Updates under way that an earlier run has begun, by number. What earlier cycles have shown is not the whole story
+    /// before these have ended.
+    found: BTreeSet<usize>,
     succeeded: usize,
     failed: usize,
     /// Those of them that the image is to blame for.
@@ -150,21 +160,25 @@ pub struct Stop {
 }
 
 impl Pace {
-    /// Rollouts of these updates: for each the image that its service is sent, and whether there are tasks
-    /// to watch. Within an image, they have their turns in this order.
-    pub fn new(limits: Limits, updates: impl IntoIterator<Item = (String, bool)>) -> Self {
+    /// Rollouts of these updates: for each the image that its service is sent, and what it shows of that. Within an image,
+    /// they have their turns in this order, those that show less after those that show more.
+    pub fn new(limits: Limits, updates: impl IntoIterator<Item = (String, Shows)>) -> Self {
         let mut images: Vec<Image> = Vec::new();
         let mut known = std::collections::HashMap::new();
         let mut places = Vec::new();
-        for (number, (name, has_tasks)) in updates.into_iter().enumerate() {
+        for (number, (name, shows)) in updates.into_iter().enumerate() {
             let index = *known.entry(name.clone()).or_insert_with(|| {
                 let width = limits.initial.min(limits.workers);
                 images.push(Image { name, width, ..Image::default() });
                 images.len() - 1
             });
-            images[index].pending.push_back((number, has_tasks));
+            images[index].pending.push_back((number, shows));
             images[index].total += 1;
-            places.push((index, has_tasks));
+            images[index].watchable += usize::from(shows.has_tasks());
+            places.push((index, shows));
+        }
+        for image in &mut images {
+            image.pending.make_contiguous().sort_by_key(|(_, shows)| *shows);
         }
         Self { limits, images, places, in_flight: 0, turns: 0 }
     }
@@ -185,17 +199,20 @@ impl Pace {
     /// Takes note that this update is under way already, as an earlier run began it: it takes its place whether there
     /// is room or not. To be said before any [begins](Self::begin).
     pub fn found_begun(&mut self, number: usize) {
-        self.images[self.places[number].0].pending.retain(|(pending, _)| *pending != number);
+        let image = &mut self.images[self.places[number].0];
+        image.pending.retain(|(pending, _)| *pending != number);
+        image.found.insert(number);
         self.take_off(number);
     }
 
     /// Takes note of what earlier cycles have shown of this update's image: so many services that it has broken, and so
-    /// many that run it. To be said once of each image, before any [begins](Self::begin). Returns the stop of its
-    /// rollout, if that is the consequence.
+    /// many that run it. To be said once of each image, after all that were [found](Self::found_begun) and before any
+    /// [begins](Self::begin). Returns the stop of its rollout, if that is the consequence.
     pub fn found_earlier(&mut self, number: usize, failed: usize, succeeded: usize) -> Option<Stop> {
         let image = &mut self.images[self.places[number].0];
         image.begun += failed + succeeded;
         image.total += failed + succeeded;
+        image.watchable += failed + succeeded;
         image.failed += failed;
         image.blamed += failed;
         image.succeeded += succeeded;
@@ -203,24 +220,27 @@ impl Pace {
     }
 
     fn take_off(&mut self, number: usize) {
-        let (image, has_tasks) = self.places[number];
+        let (image, shows) = self.places[number];
         let image = &mut self.images[image];
         self.turns += 1;
         self.in_flight += 1;
         image.last_turn = self.turns;
         image.begun += 1;
         image.in_flight += 1;
-        image.exposed += usize::from(has_tasks);
+        image.exposed += usize::from(shows.has_tasks());
     }
 
     /// Takes note of how an update ended. Returns the stop of its rollout, if that is the consequence.
     pub fn end(&mut self, number: usize, effect: Effect) -> Option<Stop> {
-        let (image, has_tasks) = self.places[number];
+        let (image, shows) = self.places[number];
         let image = &mut self.images[image];
         self.in_flight -= 1;
         image.in_flight -= 1;
-        image.exposed -= usize::from(has_tasks);
-        image.follow(effect, &self.limits)
+        image.exposed -= usize::from(shows.has_tasks());
+        image.found.remove(&number);
+        let is_own_trouble =
+            shows == Shows::AilingTasks && image.is_proved() && matches!(effect, Effect::Failure { .. });
+        image.follow(if is_own_trouble { Effect::Setback } else { effect }, &self.limits)
     }
 
     /// Whether this update's rollout was stopped.
@@ -236,12 +256,27 @@ impl Pace {
 
 impl Image {
     fn has_room(&self, limits: &Limits) -> bool {
-        let Some((_, has_tasks)) = self.pending.front() else { return false };
-        let is_unproven = *has_tasks && self.succeeded == 0;
+        let Some((_, shows)) = self.pending.front() else { return false };
+        let is_unproven = shows.has_tasks() && !self.is_proved();
         let exposed = self.exposed + self.failed;
         !self.is_stopped
+            && !is_too_much(self.failed, self.succeeded, limits)
             && self.in_flight < self.width
+            && self.may_show(*shows)
             && (!is_unproven || exposed < limits.min_failures.max(limits.initial))
+    }
+
+    fn is_proved(&self) -> bool {
+        self.succeeded > 0
+    }
+
+    /// Whether a service that shows this may get the image by now.
+    fn may_show(&self, shows: Shows) -> bool {
+        match shows {
+            Shows::Tasks | Shows::AilingTasks => true,
+            Shows::Nothing => self.is_proved() || self.watchable == 0,
+            Shows::NothingYet => self.is_proved(),
+        }
     }
 
     fn follow(&mut self, effect: Effect, limits: &Limits) -> Option<Stop> {
@@ -262,7 +297,7 @@ impl Image {
     }
 
     fn stop_if_too_much(&mut self, limits: &Limits) -> Option<Stop> {
-        if self.is_stopped || !is_too_much(self.failed, self.succeeded, limits) {
+        if self.is_stopped || !self.found.is_empty() || !is_too_much(self.failed, self.succeeded, limits) {
             return None;
         }
         self.is_stopped = true;

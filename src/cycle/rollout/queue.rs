@@ -25,13 +25,16 @@ impl Queue {
     /// These updates, the best canaries first. Says so where what is known from earlier stops an image's rollout.
     pub(super) fn new(limits: Limits, mut updates: Vec<Update>, earlier: Earlier) -> Self {
         updates.sort_by(|a, b| (a.rank, &a.service).cmp(&(b.rank, &b.service)));
-        let mut pace =
-            Pace::new(limits, updates.iter().map(|update| (update.to.to_string(), update.rank.has_tasks())));
+        let places = updates.iter().map(|update| (update.to.to_string(), update.rank.shows()));
+        let mut pace = Pace::new(limits, places);
+        for (turn, _) in updates.iter().enumerate().filter(|(_, update)| update.begun.is_some()) {
+            pace.found_begun(turn);
+        }
         let mut images = HashSet::new();
         for (turn, Update { to, .. }) in updates.iter().enumerate() {
             if images.insert(to.to_string())
                 && let Some(shown) = earlier.of_image(to)
-                && let Some(stop) = pace.found_earlier(turn, shown.causes.len(), shown.succeeded)
+                && let Some(stop) = pace.found_earlier(turn, shown.failures(), shown.succeeded)
             {
                 tell_of_stop(&to.tagged(), &stop);
             }
@@ -47,14 +50,10 @@ impl Queue {
     /// The updates that an earlier run has begun, each with the number of its turn. They wait for nobody: they are
     /// under way, and one that has failed must go back. They count in their image's rollout like all others.
     pub(super) fn under_way(&mut self) -> Vec<(usize, Update)> {
-        let mut begun = Vec::new();
-        for (turn, waiting) in self.waiting.iter_mut().enumerate() {
-            if let Some(update) = waiting.take_if(|update| update.begun.is_some()) {
-                self.pace.found_begun(turn);
-                begun.push((turn, update));
-            }
-        }
-        begun
+        let waiting = self.waiting.iter_mut().enumerate();
+        let begun =
+            waiting.filter_map(|(turn, waiting)| Some((turn, waiting.take_if(|it| it.begun.is_some())?)));
+        begun.collect()
     }
 
     /// The update that is to begin now, and the number of its turn.

@@ -279,6 +279,7 @@ impl Soak {
         for held in &report.not_begun {
             self.count(match held.why {
                 Held::RolloutStopped => "held back",
+                Held::Unproven => "unproved",
                 _ => "postponed",
             });
         }

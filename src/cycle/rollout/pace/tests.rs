@@ -6,8 +6,12 @@ use crate::cycle::rollout::By;
 const LIMITS: Limits = Limits { workers: 50, initial: 1, min_failures: 2, max_failure_ratio: 0.1 };
 const BAD: Effect = Effect::Failure { blames_image: true };
 
-fn image(name: &str, services: usize) -> impl Iterator<Item = (String, bool)> {
-    std::iter::repeat_n((name.to_owned(), true), services)
+fn image(name: &str, services: usize) -> impl Iterator<Item = (String, Shows)> {
+    of(name, services, Shows::Tasks)
+}
+
+fn of(name: &str, services: usize, shows: Shows) -> impl Iterator<Item = (String, Shows)> {
+    std::iter::repeat_n((name.to_owned(), shows), services)
 }
 
 /// Begins all that may.
@@ -124,23 +128,75 @@ fn workers_go_to_the_image_that_has_the_fewest() {
 }
 
 #[test]
-fn services_without_tasks_widen_but_do_not_stand_for_a_success() {
+fn services_that_show_nothing_wait_until_the_image_is_proved() {
     let updates =
-        [false, false, false, true, true, true, true].map(|has_tasks| ("app".to_owned(), has_tasks));
-    let mut pace = Pace::new(LIMITS, updates);
-    assert_eq!(begin(&mut pace), [0]);
-    pace.end(0, Effect::Sent);
+        || of("app", 1, Shows::NothingYet).chain(of("app", 3, Shows::Nothing)).chain(image("app", 1));
+    let mut pace = Pace::new(LIMITS, updates());
+    assert_eq!(begin(&mut pace), [4], "it shows most");
+    pace.end(4, Effect::Success);
     assert_eq!(begin(&mut pace), [1, 2]);
     pace.end(1, Effect::Sent);
-    pace.end(2, Effect::Sent);
-    assert_eq!(begin(&mut pace), [3, 4], "wide enough for four, but a broken image gets two");
-    pace.end(3, Effect::Success);
-    assert_eq!(begin(&mut pace), [5, 6]);
+    assert_eq!(begin(&mut pace), [3, 0]);
+
+    let mut pace = Pace::new(LIMITS, updates());
+    assert_eq!(begin(&mut pace), [4]);
+    assert_eq!(pace.end(4, BAD), None, "one failure stops no rollout");
+    assert!(begin(&mut pace).is_empty(), "and proves nothing");
+
+    let mut pace = Pace::new(LIMITS, updates());
+    assert_eq!(pace.found_earlier(0, 0, 1), None);
+    assert_eq!(begin(&mut pace), [4], "what was shown before is proof, and goes no faster");
+    pace.end(4, BAD);
+    assert_eq!(begin(&mut pace).len(), 1);
+}
+
+#[test]
+fn services_that_no_node_takes_get_no_image_that_nothing_else_shows() {
+    let mut pace = Pace::new(LIMITS, of("app", 400, Shows::NothingYet));
+    assert!(begin(&mut pace).is_empty());
+}
+
+#[test]
+fn services_that_did_not_run_before_do_not_stop_an_image_that_others_prove() {
+    let updates = image("app", 10).chain(of("app", 4, Shows::AilingTasks));
+    let mut pace = Pace::new(LIMITS, updates);
+    let mut stops = 0;
+    loop {
+        let round = begin(&mut pace);
+        if round.is_empty() {
+            break;
+        }
+        for number in round {
+            let effect = if number < 10 { Effect::Success } else { BAD };
+            stops += usize::from(pace.end(number, effect).is_some());
+        }
+    }
+    assert_eq!((stops, pace.stops().count()), (0, 0));
+
+    let mut pace = Pace::new(LIMITS, of("app", 4, Shows::AilingTasks));
+    for number in 0..2 {
+        assert_eq!(begin(&mut pace), [number], "where nothing else shows how it does, they do");
+        assert_eq!(pace.end(number, BAD).is_some(), number == 1);
+    }
+}
+
+#[test]
+fn what_was_begun_before_is_waited_for_before_a_rollout_is_stopped_for_earlier_failures() {
+    let mut pace = Pace::new(LIMITS, image("app", 60));
+    for number in 0..40 {
+        pace.found_begun(number);
+    }
+    assert_eq!(pace.found_earlier(0, 2, 0), None, "two of two have failed, as far as is known");
+    assert!(begin(&mut pace).is_empty());
+    for number in 0..40 {
+        assert_eq!(pace.end(number, Effect::Success), None);
+    }
+    assert!(!begin(&mut pace).is_empty(), "two of 42");
 }
 
 #[test]
 fn an_image_that_only_services_without_tasks_have_does_not_crawl() {
-    let mut pace = Pace::new(LIMITS, std::iter::repeat_n(("app".to_owned(), false), 300));
+    let mut pace = Pace::new(LIMITS, of("app", 300, Shows::Nothing));
     let mut rounds = 0;
     loop {
         let round = begin(&mut pace);
