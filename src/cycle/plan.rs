@@ -189,7 +189,8 @@ fn decide(
         selection: selection.clone(),
         begun: None,
     };
-    if let Some(decision) = resume::decide(candidate, &update, is_newest, held.as_ref()) {
+    let was_offered = |image: &ImageRef| quarantine.was_offered(image);
+    if let Some(decision) = resume::decide(candidate, &update, is_newest, was_offered, held.as_ref()) {
         return decision;
     }
     if let Some(held) = held {

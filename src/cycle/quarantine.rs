@@ -19,7 +19,7 @@ use super::rollout::absences::Absences;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::book::{Book, Change, Present};
 use crate::ledger::entry::{Entry, Subject, Verdict, image_name};
-use crate::swarm::{Facts, Nodes, Service, Task};
+use crate::swarm::{Facts, Nodes, Service, Task, TaskState};
 
 /// What a cycle knows of broken images.
 #[derive(Clone, Debug)]
@@ -94,6 +94,9 @@ impl History {
 
     /// Takes from the service's tasks which digests of this image failed. The latest failure of each tells.
     pub fn take_tasks(&mut self, image: &ImageRef, tasks: &[Task]) {
+        // One that was told to end and has an exit code had run.
+        let has_run =
+            |task: &Task| task.state == TaskState::Running || (!task.has_ended() && task.exit_code.is_some());
         let mut failed: Vec<&Task> = tasks.iter().filter(|task| task.has_ended()).collect();
         failed.sort_by_key(|task| (task.has_failed(), task.created_at));
         for task in failed {
@@ -105,7 +108,13 @@ impl History {
                 let cause = Cause::of_task(task, &Facts::default(), &Nodes::default())
                     .map(|cause| cause.with(&Absences::since_later()));
                 let is_blamed = cause.is_some_and(|cause| cause.blames_image());
-                self.failed.insert(digest.clone(), is_blamed.then(|| task.error.clone()));
+                // What was no fault of the image's, and what went well afterwards, was no reason to go back.
+                let is_over = tasks.iter().any(|later| {
+                    later.image == task.image && later.created_at > task.created_at && has_run(later)
+                });
+                if is_blamed || !is_over {
+                    self.failed.insert(digest.clone(), is_blamed.then(|| task.error.clone()));
+                }
             }
         }
     }
@@ -178,7 +187,7 @@ impl Quarantine {
 
     /// Whether only the tasks of this service can tell what it went back from, or that this was for a failure.
     pub fn needs_tasks(&self, inspected: &Inspected) -> bool {
-        let Inspected { candidate, answer: Some(Ok(answer)) } = inspected else { return false };
+        let Inspected { candidate, answer: Some(Ok(answer)), .. } = inspected else { return false };
         let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
         image.is_some_and(|image| {
             self.is_on
@@ -227,7 +236,8 @@ impl Quarantine {
     /// What is remembered when these updates begin: which digests are offered.
     pub fn offers<'a>(&self, updates: impl Iterator<Item = &'a Update>) -> Vec<Change> {
         let images: BTreeMap<String, &ImageRef> = updates
-            .filter(|update| !update.is_going_back())
+            // What is under way was offered when it was begun, and may be older than what is known by now.
+            .filter(|update| update.begun.is_none())
             .filter_map(|update| Some((image_name(&update.to)?, &update.to)))
             .collect();
         let entries =
@@ -240,6 +250,12 @@ impl Quarantine {
                 .is_none_or(|old| old.digest != entry.digest || old.verdict == Verdict::Released)
         };
         entries.filter(is_new).map(Change::Put).collect()
+    }
+
+    /// Whether an image's digest is one that its services were offered, lately.
+    pub fn was_offered(&self, image: &ImageRef) -> bool {
+        let entry = image_name(image).and_then(|name| self.book.image(&name).cloned());
+        entry.zip(image.digest()).is_some_and(|(entry, digest)| entry.has_had(digest))
     }
 
     /// The entries that have had their time.
@@ -257,7 +273,7 @@ impl Quarantine {
 /// What was looked at, as far as entries may depend on it.
 pub fn present(inspected: &[Inspected]) -> Present {
     let mut present = Present::default();
-    for Inspected { candidate, answer } in inspected {
+    for Inspected { candidate, answer, .. } in inspected {
         let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
         let digest = image.as_ref().and_then(|image| image.digest().cloned());
         // One that does not run it well yet does not have it.

@@ -148,7 +148,7 @@ impl Unfinished {
 /// Decides on a service that has something unfinished. `None`: it is like any other.
 ///
 /// `update` is what would be sent to it, or was; `is_current` tells whether an image has the digest that its tag
-/// stands at, and `held` why that one is not offered to it.
+/// stands at, `was_offered` whether we have offered it, and `held` why what the tag stands at is not offered to it.
 pub(super) fn decide(
     candidate: &Candidate,
     update: &Update,
@@ -164,6 +164,7 @@ pub(super) fn decide(
     }
     if candidate.is_itself && state == UpdateState::Updating {
         // We run, which is what would be watched for, and the others need not wait until Swarm says so.
+    was_offered: impl Fn(&ImageRef) -> bool,
         return None;
     }
     let present = &update.from;
@@ -177,7 +178,10 @@ pub(super) fn decide(
             unfinished.set_back(update, previous, left, held)
         }
         // Where nothing newer is to take its place, it is brought to its end.
-        (UpdateState::Updating | UpdateState::Paused, before) if is_current(present) || held.is_some() => {
+        (UpdateState::Updating | UpdateState::Paused, before)
+            if is_current(present)
+                || (held.is_some() && (unfinished.is_left_behind || was_offered(present))) =>
+        {
             unfinished.sent(update, before, held)
         }
         // Its failure was written down, its rollback not sent.
@@ -191,6 +195,10 @@ pub(super) fn decide(
         }
         // Nobody may have seen how it ended.
         (UpdateState::Completed, before)
+        // A digest that somebody else has chosen instead of the one that is held back.
+        (UpdateState::Paused, _) if held.is_some() => {
+            Some(unfinished.attention(|message| Attention::Paused { message }, held))
+        }
             if is_current(present)
                 && unfinished.is_left_behind
                 && held.is_none_or(|held| held.why != Why::LeftByHand) =>

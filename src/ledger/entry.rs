@@ -81,6 +81,11 @@ impl Entry {
         self.before.iter().any(|short| short == self.digest.short())
     }
 
+    /// Whether its tag has, or had, this digest.
+    pub fn has_had(&self, digest: &Digest) -> bool {
+        self.digest == *digest || self.before.iter().any(|short| short == digest.short())
+    }
+
     /// What an image had before an entry about `digest` replaces this one.
     pub fn before_then(&self, digest: &Digest) -> Vec<String> {
         let mut before = self.before.clone();

@@ -126,6 +126,41 @@ fn a_rollback_on_request_from_what_the_tag_stands_at_is_a_persons_word() {
 }
 
 #[test]
+fn what_went_wrong_before_it_went_well_is_no_reason_to_go_back() {
+    let task = |created: i64, state, error: &str, exit_code| Task {
+        id: String::new(),
+        service_id: "id-web".to_owned(),
+        slot: 1,
+        node_id: "n1".to_owned(),
+        image: app('b').to_string(),
+        force_update: 0,
+        desired: TaskState::Shutdown,
+        state,
+        since: None,
+        message: String::new(),
+        error: error.to_owned(),
+        exit_code,
+        created_at: Timestamp::from_second(created).ok(),
+    };
+    let away = |created| task(created, TaskState::Rejected, "No such image: app:1", None);
+    let crashed = |created| task(created, TaskState::Failed, "task: non-zero exit (3)", Some(3));
+    let ran = |created| task(created, TaskState::Shutdown, "", Some(143));
+    let not_started = |created| task(created, TaskState::Shutdown, "", None);
+    for (tasks, expected) in [
+        (vec![away(1)], None),
+        (vec![away(1), not_started(2)], None),
+        (vec![ran(1), away(2)], None),
+        (vec![away(1), ran(2)], Some(Why::LeftByHand)),
+        (vec![away(1), crashed(2)], Some(Why::BrokeService)),
+        (vec![crashed(1), ran(2)], Some(Why::BrokeService)),
+    ] {
+        let mut history = left('b', Some(RolledBack::OnRequest));
+        history.take_tasks(&app('a'), &tasks);
+        assert_eq!(why(&quarantine(&[]), &history), expected, "{tasks:?}");
+    }
+}
+
+#[test]
 fn an_older_digest_set_by_hand_is_told_from_a_tag_that_has_gone_back_by_what_was_offered_last() {
     let set = left('b', None);
     assert_eq!(why(&quarantine(&[]), &set), None, "nobody knows who made this change");

@@ -240,7 +240,17 @@ fn book(verdict: Verdict) -> Book {
         cause: "it crashed".to_owned(),
     };
     let mut book = Book::default();
-    book.apply(&Change::Put(entry));
+    // Its services were offered `c` before.
+    let offered = |name| Entry {
+        subject: Subject::Image("host:5000/app:1".to_owned()),
+        verdict: Verdict::Offered,
+        digest: digest(name),
+        service_id: String::new(),
+        ..entry.clone()
+    };
+    for entry in [offered('c'), offered('b'), entry.clone()] {
+        book.apply(&Change::Put(entry));
+    }
     book
 }
 
@@ -268,6 +278,10 @@ fn what_the_ledger_knows_tells_our_rollbacks_from_those_of_people() {
         (ordered('c'), plain('a'), PAUSED, Verdict::Quarantined, "watch update a to c"),
         (with_env(ordered('c')), plain('a'), PAUSED, Verdict::Quarantined, "named as paused"),
     ] {
+        // A person has chosen another one instead, of which we know nothing.
+        (ordered('d'), plain('a'), PAUSED, Verdict::Quarantined, "named as paused"),
+        (ordered('d'), plain('a'), UPDATING, Verdict::Quarantined, "left alone: BrokeService"),
+        (ordered('d'), plain('a'), UPDATING, Verdict::LeftByHand, "left alone: LeftByHand"),
         let service = service(&spec, Some(previous.clone()), state);
         let told = decision_with(&service, None, 'b', &[], book(verdict));
         assert_eq!(told, expected, "{spec} {previous} {state:?} {verdict:?}");
