@@ -276,11 +276,11 @@ fn encode_name(name: &str) -> String {
     utf8_percent_encode(name, PLAIN).to_string()
 }
 
-/// A filter that any one of these values passes; no values, no filter.
 /// So many ids are asked for one by one. More of them make an address that proxies refuse, and for tasks a look-up each in the
 /// engine; all services and all tasks of a large swarm take it a tenth of a second.
 const MOST_IDS: usize = 100;
 
+/// A filter that any one of these values passes; no values, no filter.
 fn any_of(key: &str, values: &[String]) -> String {
     let filters: Vec<Filter> =
         values.iter().map(|value| Filter { key: key.to_owned(), value: value.clone() }).collect();
