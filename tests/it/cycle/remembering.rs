@@ -196,17 +196,47 @@ async fn a_rollout_without_failures_writes_the_ledger_twice_and_an_idle_cycle_ne
 
 #[tokio::test(start_paused = true)]
 async fn many_failures_at_once_are_few_writes() {
-    let scene = Scene::new();
+    let scene =
+        Scene::new().with("GANTRY_ROLLOUT_INITIAL_WORKERS", 40).with("GANTRY_ROLLOUT_MIN_FAILURES", 99);
     for index in 0..40 {
-        scene.service(&format!("web-{index:02}")).create();
+        let node = format!("node.hostname==node{}", 1 + index % 3);
+        scene.service(&format!("web-{index:02}")).constraint(&node).monitor(secs(10)).create();
     }
     let bad = scene.registry.release(APP, "bad");
-    scene.swarm.image(&bad).crashes_after(millis(100), 3);
+    for (node, seconds) in [("node1", 1), ("node2", 4), ("node3", 7)] {
+        scene.swarm.image(&bad).on_node(node).crashes_after(secs(seconds), 3);
+    }
     scene.swarm.clear_log();
-    scene.cycle().await;
+    let report = scene.cycle().await;
+    let rolled_back = report.counts().get("rolled back").copied();
+    let remembered = entries(&scene).iter().filter(|(_, text)| text.starts_with("quarantined ")).count();
+    assert_eq!((rolled_back, remembered), (Some(40), 40), "{report:?}");
+    assert!(writes(&scene) <= 6, "{} writes", writes(&scene));
     let mut times = scene.swarm.calls(Call::UpdateConfig);
+    // The lease is given back at once.
     times.pop();
-    assert!(times.windows(2).all(|two| two[1] >= two[0] + secs(2)), "{times:?}");
+    assert!(times.len() > 1 && times.windows(2).all(|two| two[1] >= two[0] + secs(2)), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_the_ledger_that_comes_late_loses_nothing() {
+    const OTHER: &str = "registry.test/other:1";
+    let scene = Scene::new();
+    scene.service("web").create();
+    scene.registry.release(OTHER, "old");
+    scene.service("other").image(&pinned(OTHER, "old")).create();
+    scene.registry.release(APP, "new");
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+    scene.swarm.now(|world| world.roll_back("web"));
+    tokio::time::sleep(secs(60)).await;
+    scene.registry.release(OTHER, "new");
+    // What the service shows is written together with the lease, and by the time of the answer somebody else has looked.
+    scene.swarm.fail(Call::UpdateConfig, None, 1, Fault::AnswersLate(secs(5)));
+    let report = scene.cycle().await;
+    assert_eq!((outcome(&report, "other"), why(&report, "web")), (&Outcome::Updated, Some(Why::LeftByHand)));
+    let is_remembered =
+        |(key, text): &(String, String)| key == "gantry.service.web" && text.starts_with("left-by-hand ");
+    assert!(entries(&scene).iter().any(is_remembered), "{:?}", entries(&scene));
 }
 
 #[tokio::test(start_paused = true)]
