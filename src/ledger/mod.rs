@@ -242,11 +242,9 @@ impl Ledger {
         hold: Hold<'_>,
         also: &[Change],
     ) -> Result<(), SwarmError> {
-        let mut pending = self.state().pending.clone();
-        let written = pending.len();
-        pending.extend_from_slice(also);
+        let pending = self.state().pending.clone();
         let before = read.map(|object| object.labels.clone()).unwrap_or_default();
-        let mut labels = book::change(&before, &pending);
+        let mut labels = book::change(&book::change(&before, &pending), also);
         let surplus = Book::read(&labels).surplus();
         if !surplus.is_empty() {
             let names: Vec<String> = surplus.iter().map(|entry| codec::key(&entry.subject)).collect();
@@ -275,7 +273,12 @@ impl Ledger {
             }
         }
         let mut state = self.state();
-        state.pending.drain(..written);
+        // While the answer was on its way, others may have written some of it, and noted more.
+        for change in pending {
+            if let Some(written) = state.pending.iter().position(|other| *other == change) {
+                state.pending.remove(written);
+            }
+        }
         state.labels = labels;
         Ok(())
     }

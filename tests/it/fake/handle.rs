@@ -146,6 +146,10 @@ impl FakeSwarm {
         if let Some(death) = death {
             death.reached.notify_one();
             std::future::pending::<()>().await;
+            Some(Fault::AnswersLate(time)) => {
+                sleep(time).await;
+                Ok(answer)
+            }
         }
         match fault {
             Some(Fault::CutAfterwards) => Err(SwarmError::Unavailable("connection closed".to_owned())),

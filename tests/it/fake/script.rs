@@ -45,6 +45,8 @@ pub enum Fault {
     Hangs,
     /// It takes longer.
     Takes(Duration),
+    /// It is done at once, and the answer takes longer.
+    AnswersLate(Duration),
     /// It is not done, and from now on nothing is, for so long.
     Away(Duration),
 }
