@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
@@ -16,6 +16,7 @@ use super::rank::Rank;
 use super::resume::Unfinished;
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
+use crate::ledger::LeftBehind;
 use crate::options::{Ids, Name, Options};
 use crate::swarm::{Listing, Mode, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
 
@@ -91,9 +92,9 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
             Err(error) => error,
         };
         let may_pass = is_reached && error.downcast_ref().is_some_and(SwarmError::is_transient);
-        if !may_pass || begun.elapsed() + wait > PATIENCE {
         let is_first = back_off.is_fresh();
         let wait = back_off.wait();
+        if !may_pass || begun.elapsed() + wait > PATIENCE {
             return Err(error);
         }
         if is_first {
@@ -142,17 +143,18 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
 
     let newest = listed.iter().map(|service| service.version).max().unwrap_or_default();
     let itself = context.itself_name();
+    let left_behind = context.ledger.left_behind();
     let ended = tasks_of_ended(context, &listed).await?;
     let course = |service: &Service| {
         Course::listed(service).unwrap_or_else(|| Course::of(service.spec.facts(), tasks_of(&ended, service)))
     };
     let candidates = listed.into_iter().map(|service| {
         let course = course(&service);
-        candidate(context, service, course, &excluded, itself)
+        candidate(context, service, course, &excluded, &left_behind, itself)
     });
     let mut candidates: Vec<Candidate> = candidates.collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
-    complete(&*context.swarm, &mut candidates).await;
+    complete(&*context.swarm, &mut candidates, context.ledger.now()).await;
     warn(&candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, newest, hosts: Arc::new(engine.registries) })
@@ -160,7 +162,7 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
 
 /// Asks for what the list does not tell of unfinished services: their tasks, in one request, and the ids of what
 /// their options name.
-async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate]) {
+async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate], now: Timestamp) {
     let mut unfinished: Vec<(&mut Unfinished, &Options)> = candidates
         .iter_mut()
         .filter(|candidate| !candidate.is_excluded)
@@ -172,9 +174,13 @@ async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate]) {
     let untold: Vec<String> = untold.map(|(unfinished, _)| unfinished.service.id.clone()).collect();
     if !untold.is_empty() {
         match swarm.tasks(&untold).await {
-            Ok(tasks) => unfinished.iter_mut().for_each(|(unfinished, _)| unfinished.take_tasks(&tasks)),
-            // They are left alone then; the next cycle asks again.
-            Err(error) => tracing::warn!(%error, "cannot tell what is being rolled back"),
+            Ok(tasks) => {
+                for (unfinished, _) in &mut unfinished {
+                    unfinished.take_tasks(&tasks, now);
+                }
+            }
+            // What is being rolled back is left alone then; the next cycle asks again.
+            Err(error) => tracing::warn!(%error, "cannot tell what became of unfinished updates"),
         }
     }
     // Each name once, whoever has it in its options.
@@ -222,12 +228,13 @@ fn candidate<S, R>(
     service: Service,
     course: Course,
     excluded: &HashSet<String>,
+    left_behind: &LeftBehind,
     itself: Option<&str>,
 ) -> Candidate {
     let facts = service.spec.facts();
     let policy = ServicePolicy::of(&context.config, &facts.labels);
     let history = History::of(&service);
-    let unfinished = Unfinished::of(&service, context.ledger.left_behind_since()).map(Arc::new);
+    let unfinished = Unfinished::of(&service, left_behind).map(Arc::new);
     Candidate {
         name: facts.name.clone(),
         image: facts.image.clone(),

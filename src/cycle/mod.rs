@@ -47,9 +47,10 @@ pub async fn run<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>) -> Report 
         error = work => error,
         () = context.ledger.keep(&*context.swarm) => None,
     };
-    context.ledger.give_back(&*context.swarm).await;
     report.error = error;
     report.is_interrupted = context.stop.is_cancelled();
+    let left = report.left_behind(context.ledger.left_behind(), context.itself_name());
+    context.ledger.give_back(&*context.swarm, &left).await;
     report
 }
 

@@ -26,6 +26,8 @@ pub struct Planned {
     pub image: String,
     /// What is to happen.
     pub decision: Decision,
+    /// Whether its last change may be one that somebody began and nobody has judged.
+    pub is_left_behind: bool,
 }
 
 /// What is to happen to a service.
@@ -133,9 +135,9 @@ pub fn plan(inspected: &[Inspected], selection: &Arc<Selection>, quarantine: &Qu
 fn decide(
     candidate: &Candidate,
     answer: Option<&Result<Answer, String>>,
+    account: Option<&Arc<Credentials>>,
     selection: &Arc<Selection>,
     quarantine: &Quarantine,
-    account: Option<&Arc<Credentials>>,
 ) -> Decision {
     if candidate.is_excluded {
         return Decision::LeftAlone(Reason::Excluded);
@@ -238,15 +240,15 @@ fn is_current(recorded: Option<&Digest>, answer: &Answer) -> bool {
 
 /// Whether a registry has to be asked before this service can be decided on.
 pub fn needs_answer(candidate: &Candidate) -> bool {
-    let image = candidate.image.as_deref().and_then(|written| written.parse::<ImageRef>().ok());
-    !candidate.is_excluded
-        && image.is_some_and(|image| image.tag().is_some())
     may_be_updated(candidate)
         && candidate.policy.as_ref().is_ok_and(|policy| asks_registry(candidate, policy))
 }
 
 /// Whether this service gets a new image, if there is one.
 pub fn may_be_updated(candidate: &Candidate) -> bool {
+    let image = candidate.image.as_deref().and_then(|written| written.parse::<ImageRef>().ok());
+    !candidate.is_excluded
+        && image.is_some_and(|image| image.tag().is_some())
         && candidate.policy.as_ref().is_ok_and(|policy| !policy.excluded && start(candidate, policy).is_ok())
 }
 

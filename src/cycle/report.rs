@@ -9,6 +9,7 @@ use super::hub::HubPulls;
 use super::plan::{Decision, Planned, Reason, Update};
 use super::resume::Attention;
 use super::rollout::{Finished, Held, NotBegun, Outcome, RolledOut, StoppedRollout};
+use crate::ledger::LeftBehind;
 use crate::ledger::turn::Turn;
 
 /// What one cycle did.
@@ -28,6 +29,8 @@ pub struct Report {
     pub needs_attention: Vec<(String, Attention)>,
     /// How the updates ended.
     pub finished: Vec<Finished>,
+    /// Services that somebody has left behind, and of which nothing could be told.
+    pub unjudged: Vec<String>,
     /// Updates that were not begun, with the reason.
     pub not_begun: Vec<NotBegun>,
     /// Why updates were left to the next cycle: another Gantry was rolling out, or the cluster was not fit for it.
@@ -62,7 +65,10 @@ impl Report {
     pub(super) fn take_decisions(&mut self, planned: Vec<Planned>) -> Vec<Update> {
         let mut updates = Vec::new();
         self.services += planned.len();
-        for Planned { service, image, decision } in planned {
+        for Planned { service, image, decision, is_left_behind } in planned {
+            if is_left_behind && matches!(decision, Decision::Error(_)) {
+                self.unjudged.push(service.clone());
+            }
             match decision {
                 Decision::Update(update) => updates.push(*update),
                 Decision::UpToDate => self.up_to_date += 1,
@@ -94,6 +100,22 @@ impl Report {
         self.not_begun.extend(rolled_out.not_begun);
         self.stopped.extend(rolled_out.stopped);
         self.postponed = self.postponed.take().or_else(|| rolled_out.shut.map(|shut| shut.to_string()));
+    }
+
+    /// What nobody has judged by now: the updates of this cycle, and where it did not come to its end what it had been
+    /// `left`. Ourselves (`itself`) nobody needs to judge: whoever reads this runs.
+    pub(super) fn left_behind(&self, left: LeftBehind, itself: Option<&str>) -> LeftBehind {
+        let is_whole = !self.is_interrupted && self.error.is_none();
+        let mut left = if is_whole { LeftBehind::default() } else { left };
+        left.services.extend(self.unjudged.iter().cloned());
+        for Finished { service, outcome, .. } in &self.finished {
+            if outcome.is_unjudged() && itself != Some(service) {
+                left.services.insert(service.clone());
+            } else {
+                left.services.remove(service);
+            }
+        }
+        left
     }
 
     /// Whether anything failed: a cycle that did makes a one-shot run exit with 1.
@@ -133,6 +155,7 @@ impl Report {
         let not_begun = |why: Held| self.not_begun.iter().filter(|held| held.why == why).count();
         let rest = [
             ("held back", not_begun(Held::RolloutStopped)),
+            ("unproved", not_begun(Held::Unproven)),
             ("not begun", not_begun(Held::Interrupted)),
             ("postponed", not_begun(Held::Postponed)),
             (
@@ -155,7 +178,6 @@ impl Report {
         for stopped in self.stopped.iter().filter(|stopped| stopped.touched < stopped.total) {
             let _ = write!(summary, "; {}", stopped.summary());
         }
-            ("unproved", not_begun(Held::Unproven)),
         if self.is_interrupted {
             summary.push_str("; interrupted");
         }
@@ -177,6 +199,12 @@ impl Report {
             let weight = if has_failed { Weight::Error } else { Weight::Info };
             let names: Vec<&str> = services.iter().map(|finished| finished.service.as_str()).collect();
             lines.push((weight, format!("{name}: {}", names.join(" "))));
+        }
+        let unproven = self.not_begun.iter().filter(|held| held.why == Held::Unproven);
+        let unproven: Vec<&str> = unproven.map(|held| held.service.as_str()).collect();
+        if !unproven.is_empty() {
+            let why = "no node takes their tasks, or they have none, and no other service has shown that the image works";
+            lines.push((Weight::Warning, format!("unproved: {}: {why}", unproven.join(" "))));
         }
         for (reason, services) in self.services_by_reason() {
             let weight = if matches!(reason, Reason::HeldBack(_)) { Weight::Warning } else { Weight::Detail };
@@ -200,12 +228,6 @@ impl Report {
     fn services_by_reason(&self) -> Vec<(&Reason, Vec<&str>)> {
         let mut by_words: BTreeMap<String, (&Reason, Vec<&str>)> = BTreeMap::new();
         for (service, reason) in &self.left_alone {
-        let unproven = self.not_begun.iter().filter(|held| held.why == Held::Unproven);
-        let unproven: Vec<&str> = unproven.map(|held| held.service.as_str()).collect();
-        if !unproven.is_empty() {
-            let why = "no node takes their tasks, or they have none, and no other service has shown that the image works";
-            lines.push((Weight::Warning, format!("unproved: {}: {why}", unproven.join(" "))));
-        }
             by_words.entry(reason.to_string()).or_insert((reason, Vec::new())).1.push(service);
         }
         by_words.into_values().collect()
@@ -348,6 +370,32 @@ mod tests {
         insta::assert_snapshot!(report.summary(), @"1,200 services: 2 rolled back, 1,198 held back; the rollout of app:1 was stopped after 2 of 1,200");
         insta::assert_snapshot!(report.lines()[0].1, @"the rollout of app:1 was stopped after 2 of 1,200 (digest 012301230123): 2 failed: a task was unhealthy on node1; a task ended on node2 with exit code 0: it was unhealthy, or its program was done");
         assert!(report.has_failed());
+    }
+
+    #[test]
+    fn what_nobody_has_judged_is_left_behind_and_what_was_left_until_somebody_has() {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let internal = Outcome::Failed { cause: Cause::Internal { message: "a fault".to_owned() } };
+        let outcomes = || {
+            vec![
+                finished("judged", Outcome::Updated),
+                finished("under way", Outcome::Interrupted),
+                finished("ourselves", Outcome::Interrupted),
+                finished("fault", internal.clone()),
+            ]
+        };
+        let left = LeftBehind { since: Some(7), services: set(&["judged", "left"]) };
+        for (is_interrupted, error, since, names) in [
+            (true, None, Some(7), &["error", "fault", "left", "under way"][..]),
+            (false, Some("away".to_owned()), Some(7), &["error", "fault", "left", "under way"]),
+            (false, None, None, &["error", "fault", "under way"]),
+        ] {
+            let unjudged = vec!["error".to_owned()];
+            let finished = outcomes();
+            let report = Report { error, finished, unjudged, is_interrupted, ..Report::default() };
+            let expected = LeftBehind { since, services: set(names) };
+            assert_eq!(report.left_behind(left.clone(), Some("ourselves")), expected, "{report:?}");
+        }
     }
 
     #[test]

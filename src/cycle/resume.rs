@@ -2,21 +2,26 @@
 //!
 //! Nothing is written down about each. A service tells by itself: its previous specification, with our changes made
 //! to it, is its present one. All of it is in the list of services that every cycle begins with. Only that somebody died
-//! over them, and since when that may matter, is told by the lease.
+//! over them, or was stopped, is told by the ledger.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::course::Course;
 use super::discover::Candidate;
 use super::plan::{Decision, Reason, Start, Turn, Update};
 use super::quarantine::{HeldBack, Why};
 use super::rollout::By;
-use super::rollout::machine::Mark;
+use super::rollout::machine::{Mark, proof_time};
 use crate::image::ImageRef;
+use crate::ledger::LeftBehind;
 use crate::options::Ids;
 use crate::swarm::spec::Edits;
-use crate::swarm::{Mode, Service, Spec, Task, UpdateState};
+use crate::swarm::{Mode, Service, Spec, Task, TaskState, UpdateState};
 
 /// A service whose last update or rollback has not come to a good end, as the list of services shows it.
 #[derive(Clone, Debug)]
@@ -27,8 +32,10 @@ pub struct Unfinished {
     pub failed: Option<Mark>,
     /// The ids of what the options for its updates name.
     pub ids: Ids,
-    /// Whether it was changed while somebody held the lease who has not given it back: nobody may have judged that.
+    /// Whether somebody who died or was stopped may have changed it: nobody may have judged that.
     pub is_left_behind: bool,
+    /// Whether its tasks show that the change was through long ago: what has happened to them since is no part of it.
+    pub has_held: bool,
 }
 
 /// What was begun earlier and is watched to its end now.
@@ -105,10 +112,9 @@ impl fmt::Display for Attention {
 }
 
 impl Unfinished {
-    /// Keeps a service if something is unfinished about it. `left_behind_since` is the version from which on
-    /// [somebody has left something behind](crate::ledger::Ledger::left_behind_since).
-    pub fn of(service: &Service, left_behind_since: Option<u64>) -> Option<Self> {
-        let is_left_behind = left_behind_since.is_some_and(|since| service.version > since);
+    /// Keeps a service if something is unfinished about it.
+    pub fn of(service: &Service, left_behind: &LeftBehind) -> Option<Self> {
+        let is_left_behind = left_behind.has(service);
         let is_unfinished = match service.update.as_ref().map(|status| &status.state) {
             Some(UpdateState::Updating | UpdateState::RollbackStarted) => true,
             // The swarm takes a moment to begin, and never does where there is nothing to start.
@@ -124,16 +130,21 @@ impl Unfinished {
             failed: None,
             ids: Ids::new(),
             is_left_behind,
+            has_held: false,
         })
     }
 
-    /// Whether only its tasks can tell what it went back from, or that this was for a failure.
+    /// Whether only its tasks can tell what it went back from, or that this was for a failure, or how long ago it was that
+    /// somebody left it behind.
     pub fn needs_tasks(&self) -> bool {
-        self.service.update.as_ref().is_some_and(|status| status.state.is_rollback())
+        let state = self.service.update.as_ref().map(|status| &status.state);
+        state.is_some_and(UpdateState::is_rollback)
+            || (self.is_left_behind && state == Some(&UpdateState::Completed))
     }
 
-    /// Takes from its tasks what it went back from.
-    pub fn take_tasks(&mut self, tasks: &[Task]) {
+    /// Takes from its tasks what it went back from, and whether its last change has held. `now` is the engine's clock.
+    pub fn take_tasks(&mut self, tasks: &[Task], now: Timestamp) {
+        self.has_held = has_held(&self.service, tasks, now);
         let present = Mark::of(self.service.spec.facts());
         let ended = tasks.iter().filter(|task| {
             let mark = Mark { image: task.image.clone(), force_update: task.force_update };
@@ -153,6 +164,7 @@ pub(super) fn decide(
     candidate: &Candidate,
     update: &Update,
     is_current: impl Fn(&ImageRef) -> bool,
+    was_offered: impl Fn(&ImageRef) -> bool,
     held: Option<&HeldBack>,
 ) -> Option<Decision> {
     let unfinished = candidate.unfinished.as_deref()?;
@@ -164,7 +176,6 @@ pub(super) fn decide(
     }
     if candidate.is_itself && state == UpdateState::Updating {
         // We run, which is what would be watched for, and the others need not wait until Swarm says so.
-    was_offered: impl Fn(&ImageRef) -> bool,
         return None;
     }
     let present = &update.from;
@@ -184,6 +195,10 @@ pub(super) fn decide(
         {
             unfinished.sent(update, before, held)
         }
+        // A digest that somebody else has chosen instead of the one that is held back.
+        (UpdateState::Paused, _) if held.is_some() => {
+            Some(unfinished.attention(|message| Attention::Paused { message }, held))
+        }
         // Its failure was written down, its rollback not sent.
         (UpdateState::Completed, before)
             if is_current(present)
@@ -195,12 +210,9 @@ pub(super) fn decide(
         }
         // Nobody may have seen how it ended.
         (UpdateState::Completed, before)
-        // A digest that somebody else has chosen instead of the one that is held back.
-        (UpdateState::Paused, _) if held.is_some() => {
-            Some(unfinished.attention(|message| Attention::Paused { message }, held))
-        }
             if is_current(present)
                 && unfinished.is_left_behind
+                && !unfinished.has_held
                 && held.is_none_or(|held| held.why != Why::LeftByHand) =>
         {
             unfinished.sent(update, before, held)
@@ -325,6 +337,28 @@ impl Unfinished {
     fn message(&self) -> String {
         self.service.update.as_ref().map(|status| status.message.clone()).unwrap_or_default()
     }
+}
+
+/// Whether in each place of the service a task of its present specification has lived for so long that the update must have
+/// been through.
+fn has_held(service: &Service, tasks: &[Task], now: Timestamp) -> bool {
+    let facts = service.spec.facts();
+    let (present, proof) = (Mark::of(facts), proof_time(facts));
+    let lived = |task: &Task| {
+        let (begun, ended) = match task.state {
+            TaskState::Running => (task.since?, now),
+            _ => (task.created_at?, task.since?),
+        };
+        Duration::try_from(ended.duration_since(begun)).ok()
+    };
+    let mut places: BTreeMap<(u64, &str), bool> = BTreeMap::new();
+    for task in tasks.iter().filter(|task| task.service_id == service.id && present.is_on(task)) {
+        let node = if facts.mode == Mode::Global { task.node_id.as_str() } else { "" };
+        let has_held = task.state >= TaskState::Running && lived(task).is_some_and(|lived| lived >= proof);
+        *places.entry((task.slot, node)).or_default() |= has_held;
+    }
+    let desired = service.status.map_or(0, |status| status.desired);
+    places.len() as u64 >= desired.max(1) && places.into_values().all(|has_held| has_held)
 }
 
 fn lacks_tasks(service: &Service) -> bool {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::codec;
 use super::entry::{Entry, Subject, Verdict};
 use super::lease::{Lease, Party};
+use super::left_behind::LeftBehind;
 use crate::image::Digest;
 
 /// Most entries that are kept.
@@ -187,6 +188,21 @@ pub fn with_lease(mut labels: Labels, holder: Option<&Party>) -> Labels {
     match holder {
         Some(party) => _ = labels.insert(codec::LEASE.to_owned(), codec::write_party(party)),
         None => _ = labels.remove(codec::LEASE),
+    }
+    labels
+}
+
+/// What the labels name as left behind.
+pub fn left(labels: &Labels) -> LeftBehind {
+    labels.get(codec::LEFT).map(|text| codec::read_left(text)).unwrap_or_default()
+}
+
+/// The labels with this left behind, or nothing.
+pub fn with_left(mut labels: Labels, left: &LeftBehind) -> Labels {
+    if *left == LeftBehind::default() {
+        labels.remove(codec::LEFT);
+    } else {
+        labels.insert(codec::LEFT.to_owned(), codec::write_left(left));
     }
     labels
 }

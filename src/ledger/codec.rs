@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use super::entry::{Entry, Subject, Verdict};
 use super::lease::{Claim, Party};
+use super::left_behind::LeftBehind;
 
 /// The labels about services; the service's name follows.
 const SERVICE: &str = "gantry.service.";
@@ -22,6 +23,9 @@ pub const LEASE: &str = "gantry.lease";
 
 /// The label by which somebody asks whether the holder of the lease is alive.
 pub const CLAIM: &str = "gantry.claim";
+
+/// The label that says what was under way when a Gantry was stopped.
+pub const LEFT: &str = "gantry.left";
 
 /// Longest cause that is written. What the log says may be longer.
 const MAX_CAUSE_CHARS: usize = 160;
@@ -130,6 +134,27 @@ pub fn read_claim(text: &str) -> Claim {
         (Some(by), Some(number)) => Claim { by: by.to_owned(), number },
         _ => Claim { by: text.to_owned(), number: 0 },
     }
+}
+
+/// Writes what is left behind: `since=` and names of services, which the swarm lets have neither a space nor a `=`.
+pub fn write_left(left: &LeftBehind) -> String {
+    let since = left.since.map(|since| format!("since={since}"));
+    let words: Vec<&str> =
+        since.iter().map(String::as_str).chain(left.services.iter().map(String::as_str)).collect();
+    words.join(" ")
+}
+
+/// Reads what is left behind.
+pub fn read_left(text: &str) -> LeftBehind {
+    let mut left = LeftBehind::default();
+    for word in text.split_whitespace() {
+        match word.split_once('=') {
+            Some(("since", version)) => left.since = version.parse().ok(),
+            Some(_) => {}
+            None => _ = left.services.insert(word.to_owned()),
+        }
+    }
+    left
 }
 
 fn add(text: &mut String, key: &str, value: &str) {

@@ -27,8 +27,11 @@ pub mod by_hand;
 pub mod codec;
 pub mod entry;
 pub mod lease;
+mod left_behind;
 pub mod release;
 pub mod turn;
+
+pub use self::left_behind::LeftBehind;
 
 /// What the config says of itself. Its labels say the rest.
 pub const TEXT: &str = "Gantry remembers in the labels of this config which images broke which services, and who is \
@@ -61,8 +64,8 @@ struct State {
     /// What is to be remembered and is not written yet.
     pending: Vec<Change>,
     standing: Standing,
-    /// From which version on another holder has left behind what it had begun, when the lease was taken over.
-    inherited: Option<u64>,
+    /// What others, or we ourselves, have left behind and nobody has judged since.
+    left_behind: LeftBehind,
     is_memory_only: bool,
     last_attempt: Option<Instant>,
     /// The engine's clock, and when it said so.
@@ -104,8 +107,8 @@ enum Hold<'a> {
     AsItIs,
     /// This party holds it, and no question stands.
     By(&'a Party),
-    /// Nobody holds it, if the party of this id did.
-    NotBy(&'a str),
+    /// Nobody holds it, if the party of this id did, who leaves this behind.
+    NotBy(&'a str, &'a LeftBehind),
 }
 
 impl Ledger {
@@ -160,12 +163,13 @@ impl Ledger {
         }
     }
 
-    /// From which version on the swarm may hold what somebody has begun and nobody judges: whoever held the lease before us
-    /// did not give it back, or holds it still and may be dead. `None`: nobody has left anything behind.
-    pub fn left_behind_since(&self) -> Option<u64> {
+    /// What others have begun and nobody may have judged.
+    pub fn left_behind(&self) -> LeftBehind {
         let state = self.state();
         let lease = book::lease(&state.labels).filter(|lease| lease.holder.id != self.id);
-        state.inherited.or_else(|| lease?.holder.since)
+        let holder =
+            LeftBehind { since: lease.and_then(|lease| lease.holder.since), ..LeftBehind::default() };
+        state.left_behind.clone().and(book::left(&state.labels)).and(holder)
     }
 
     /// The engine's host, as the last cycle found it.
@@ -258,10 +262,10 @@ impl Ledger {
         }
         labels = match hold {
             Hold::By(party) => book::with_lease(labels, Some(party)),
-            Hold::NotBy(id) if book::lease(&labels).is_some_and(|lease| lease.holder.id == id) => {
-                book::with_lease(labels, None)
+            Hold::NotBy(id, left) if book::lease(&labels).is_some_and(|lease| lease.holder.id == id) => {
+                book::with_left(book::with_lease(labels, None), left)
             }
-            Hold::AsItIs | Hold::NotBy(_) => labels,
+            Hold::AsItIs | Hold::NotBy(..) => labels,
         };
         if labels != before {
             self.state().last_attempt = Some(Instant::now());
@@ -380,12 +384,16 @@ impl Ledger {
         self.state().standing = Standing::Lost;
     }
 
-    /// Writes what is left to write and gives the lease back.
-    pub async fn give_back<S: Swarm>(&self, swarm: &S) {
+    /// Writes what is left to write and gives the lease back, with what is `left` behind.
+    pub async fn give_back<S: Swarm>(&self, swarm: &S, left: &LeftBehind) {
         {
             let mut state = self.state();
-            state.standing = Standing::Bystander;
-            state.inherited = None;
+            match std::mem::take(&mut state.standing) {
+                Standing::Bystander => {}
+                Standing::Alone | Standing::Holder { .. } => state.left_behind.clone_from(left),
+                // Whoever has taken over has it from the lease.
+                Standing::Lost => state.left_behind = LeftBehind::default(),
+            }
             // Also one that an earlier cycle could not give back.
             let is_ours = book::lease(&state.labels).is_some_and(|lease| lease.holder.id == self.id);
             if state.is_memory_only || (state.pending.is_empty() && !is_ours) {
@@ -396,7 +404,7 @@ impl Ledger {
         for _ in 0..MAX_CONFLICTS {
             let answer = match self.look(swarm).await {
                 Ok(None) if self.state().pending.is_empty() => return,
-                Ok(object) => self.write(swarm, object.as_ref(), Hold::NotBy(&self.id), &[]).await,
+                Ok(object) => self.write(swarm, object.as_ref(), Hold::NotBy(&self.id, left), &[]).await,
                 Err(error) => Err(error),
             };
             match answer {

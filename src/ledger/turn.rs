@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::book::{self, Change};
 use super::lease::{LOOK_INTERVAL, Lease, Party, Step, Waiting};
+use super::left_behind::LeftBehind;
 use super::{Hold, Ledger, MAX_CONFLICTS, Standing, codec, forbidden, is_somebody_else_faster};
 use crate::swarm::{ConfigObject, Swarm, SwarmError, TaskState};
 
@@ -66,6 +67,15 @@ impl Ledger {
                 _ => state.object.clone(),
             }
         };
+        // We could not give it back, and since it was read somebody may have taken it over.
+        if object
+            .as_ref()
+            .and_then(|object| book::lease(&object.labels))
+            .is_some_and(|it| it.holder.id == self.id)
+            && let Ok(seen) = self.look(swarm).await
+        {
+            object = seen;
+        }
         let (service, task) = wish.task.clone().unwrap_or_default();
         let since = Some(wish.since);
         let mut me = Party { id: self.id.clone(), who: wish.who.clone(), service, task, since };
@@ -143,6 +153,13 @@ impl Ledger {
         }
     }
 
+    /// Takes note of what the holder has left behind whom we have taken the lease over from.
+    fn inherit(&self, since: Option<u64>) {
+        let mut state = self.state();
+        state.left_behind =
+            std::mem::take(&mut state.left_behind).and(LeftBehind { since, ..LeftBehind::default() });
+    }
+
     /// One look and what follows from it. `true`: the lease is ours.
     async fn try_once<S: Swarm>(
         &self,
@@ -165,7 +182,7 @@ impl Ledger {
                 // Our write arrived, and only its answer was lost.
                 me.since = lease.and_then(|lease| lease.holder.since);
                 if let Some(inherited) = wait.taking_over.take() {
-                    self.state().inherited = Some(inherited);
+                    self.inherit(Some(inherited));
                     wait.is_outdated = true;
                 }
                 Ok(true)
@@ -181,7 +198,7 @@ impl Ledger {
                 if let Some(lease) = lease {
                     // What it sent after we had looked is not in our plan.
                     wait.is_outdated = true;
-                    self.state().inherited = lease.holder.since;
+                    self.inherit(lease.holder.since);
                     let from = lease.holder.who;
                     tracing::warn!(from, "took over from a Gantry that does not answer any more");
                 }

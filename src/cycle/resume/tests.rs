@@ -86,7 +86,8 @@ fn decision_of(
     let pairs = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let config = Config::load(pairs).unwrap().config;
     let facts = service.spec.facts();
-    let unfinished = Unfinished::of(service, left_behind_since).map(|mut unfinished| {
+    let left_behind = LeftBehind { since: left_behind_since, ..LeftBehind::default() };
+    let unfinished = Unfinished::of(service, &left_behind).map(|mut unfinished| {
         unfinished.failed = failed.map(|digit| Mark { image: pinned(digit), force_update: 0 });
         unfinished.ids = Ids::from([(Name::Network("backend".to_owned()), "n1".to_owned())]);
         Arc::new(unfinished)
@@ -239,7 +240,6 @@ fn book(verdict: Verdict) -> Book {
         before: Vec::new(),
         cause: "it crashed".to_owned(),
     };
-    let mut book = Book::default();
     // Its services were offered `c` before.
     let offered = |name| Entry {
         subject: Subject::Image("host:5000/app:1".to_owned()),
@@ -248,6 +248,7 @@ fn book(verdict: Verdict) -> Book {
         service_id: String::new(),
         ..entry.clone()
     };
+    let mut book = Book::default();
     for entry in [offered('c'), offered('b'), entry.clone()] {
         book.apply(&Change::Put(entry));
     }
@@ -277,11 +278,11 @@ fn what_the_ledger_knows_tells_our_rollbacks_from_those_of_people() {
         // What failed is older than what is in quarantine: nothing newer takes its place.
         (ordered('c'), plain('a'), PAUSED, Verdict::Quarantined, "watch update a to c"),
         (with_env(ordered('c')), plain('a'), PAUSED, Verdict::Quarantined, "named as paused"),
-    ] {
         // A person has chosen another one instead, of which we know nothing.
         (ordered('d'), plain('a'), PAUSED, Verdict::Quarantined, "named as paused"),
         (ordered('d'), plain('a'), UPDATING, Verdict::Quarantined, "left alone: BrokeService"),
         (ordered('d'), plain('a'), UPDATING, Verdict::LeftByHand, "left alone: LeftByHand"),
+    ] {
         let service = service(&spec, Some(previous.clone()), state);
         let told = decision_with(&service, None, 'b', &[], book(verdict));
         assert_eq!(told, expected, "{spec} {previous} {state:?} {verdict:?}");

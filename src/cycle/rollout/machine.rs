@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(in crate::cycle) use self::patience::proof_time;
 use self::patience::{settling_time, stall_limit, stalled};
 use self::reason::{cause_by, task_cause, timed_out};
 pub(super) use self::reason::{failed_task, unready_task};
@@ -76,7 +77,7 @@ impl Mark {
         Self { image: facts.image.clone().unwrap_or_default(), force_update: facts.force_update }
     }
 
-    fn is_on(&self, task: &Task) -> bool {
+    pub(in crate::cycle) fn is_on(&self, task: &Task) -> bool {
         task.image == self.image && task.force_update == self.force_update
     }
 }
@@ -483,10 +484,10 @@ mod reason;
 #[cfg(test)]
 mod any_sequence;
 #[cfg(test)]
-mod over_time;
 mod any_story;
 #[cfg(test)]
+mod over_time;
 #[cfg(test)]
-mod tests;
 mod rules;
 #[cfg(test)]
+mod tests;

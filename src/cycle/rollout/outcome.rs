@@ -55,6 +55,11 @@ impl Outcome {
         matches!(self, Self::RolledBack { .. } | Self::RollbackFailed { .. } | Self::Failed { .. })
     }
 
+    /// Whether it is under way for all that is known: Gantry was stopped, or had a fault of its own.
+    pub fn is_unjudged(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Failed { cause: Cause::Internal { .. } })
+    }
+
     /// Why the update failed, if it did.
     pub fn cause(&self) -> Option<&Cause> {
         match self {

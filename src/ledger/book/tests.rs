@@ -213,3 +213,18 @@ proptest! {
         let _ = (Book::read(&keys).surplus(), lease(&keys));
     }
 }
+
+#[test]
+fn what_is_left_behind_can_be_read_again_and_is_forgotten_without_a_trace() {
+    let labels = Labels::from([("owner".to_owned(), "alice".to_owned())]);
+    let services = BTreeSet::from(["web.1".to_owned(), "shop_api-2".to_owned()]);
+    for (since, written) in [(None, "shop_api-2 web.1"), (Some(7), "since=7 shop_api-2 web.1")] {
+        let behind = LeftBehind { since, services: services.clone() };
+        let with = with_left(labels.clone(), &behind);
+        assert_eq!(left(&with), behind);
+        assert_eq!(with[codec::LEFT], written);
+        assert_eq!(Book::read(&with), Book::default(), "no entry, and no damaged one");
+        assert_eq!(with_left(with, &LeftBehind::default()), labels);
+    }
+    assert_eq!(left(&labels), LeftBehind::default());
+}

@@ -1,4 +1,5 @@
-//! Gantry is killed at every request in turn, and started again: nothing is lost, nothing is done twice.
+//! Gantry is killed, or stopped in good order, at every request in turn, and started again: nothing is lost, nothing is
+//! done twice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,26 +10,29 @@ use gantry::cycle::{self, Itself, Report};
 use gantry::ledger::book::Book;
 use gantry::swarm::{TaskState, UpdateState};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::{APP, Scene, outcome};
 use crate::fake::{digest, millis, pinned, secs};
 
-const OTHER: &str = "registry.test/other:1";
+pub(super) const OTHER: &str = "registry.test/other:1";
 
 /// How long Gantry is dead: not at all, while an update is under way, until all is over.
 const DEAD_FOR: [Duration; 3] = [Duration::ZERO, Duration::from_secs(4), Duration::from_secs(60)];
 
-/// What Gantry runs as: it decides how soon its successor may be sure that it is dead.
+/// What Gantry runs as, and how it ends: that decides how soon its successor may be sure that it is dead.
 #[derive(Clone, Copy, Debug)]
-enum As {
+pub(super) enum As {
     /// The swarm tells that its task has ended: at once.
     Service,
     /// It does not answer: within a minute.
     Process,
+    /// It says so, as it is not killed but told to stop.
+    Stopped,
 }
 
 /// Makes Gantry's own service, or another task of it.
-async fn start_as(scene: &mut Scene, what: As) {
+pub(super) async fn start_as(scene: &mut Scene, what: As) {
     let As::Service = what else { return };
     if let Some(old) = scene.itself.take() {
         scene.swarm.now(|world| world.scale("gantry", 0));
@@ -47,8 +51,11 @@ async fn start_as(scene: &mut Scene, what: As) {
     }
 }
 
-/// Runs a cycle that is killed at this request. `None` when it ended before that.
-async fn die(scene: &Scene, request: usize, is_done: bool) -> Option<()> {
+/// Runs a cycle that is killed, or stopped, at this request. `None` when it ended before that.
+async fn die(scene: &mut Scene, what: As, request: usize, is_done: bool) -> Option<()> {
+    if let As::Stopped = what {
+        return stop(scene, request).await;
+    }
     let reached = scene.swarm.dies_at(request, is_done);
     let context = scene.context();
     tokio::select! {
@@ -57,8 +64,24 @@ async fn die(scene: &Scene, request: usize, is_done: bool) -> Option<()> {
     }
 }
 
+/// Runs a cycle that is told to stop when it has made so many requests. `None` when it ended before that.
+async fn stop(scene: &mut Scene, request: usize) -> Option<()> {
+    let reached = scene.swarm.tells_at(request);
+    let context = scene.context();
+    let report = tokio::select! {
+        report = cycle::run(&context) => report,
+        () = async {
+            reached.notified().await;
+            context.stop.cancel();
+            std::future::pending::<()>().await;
+        } => unreachable!("it waits for ever"),
+    };
+    scene.stop = CancellationToken::new();
+    report.is_interrupted.then_some(())
+}
+
 /// Runs a cycle that is killed when its first update was sent, as a service of the swarm.
-async fn die_after_sending(scene: &mut Scene) {
+pub(super) async fn die_after_sending(scene: &mut Scene) {
     start_as(scene, As::Service).await;
     let context = scene.context();
     tokio::select! {
@@ -119,6 +142,7 @@ async fn at_every_request(scene: impl Fn() -> Scene, names: &[&str], check: impl
         (As::Service, false, &DEAD_FOR[..1]),
         (As::Service, true, &DEAD_FOR[..]),
         (As::Process, true, &DEAD_FOR[..1]),
+        (As::Stopped, true, &DEAD_FOR[..]),
     ];
     for (what, is_done, dead_for) in deaths_of {
         for &dead_for in dead_for {
@@ -126,7 +150,7 @@ async fn at_every_request(scene: impl Fn() -> Scene, names: &[&str], check: impl
                 let mut scene = scene();
                 start_as(&mut scene, what).await;
                 let before = scene.swarm.call_log().len();
-                if die(&scene, request, is_done).await.is_none() {
+                if die(&mut scene, what, request, is_done).await.is_none() {
                     break;
                 }
                 deaths += 1;
@@ -136,7 +160,7 @@ async fn at_every_request(scene: impl Fn() -> Scene, names: &[&str], check: impl
                 let (_, call) = scene.swarm.call_log()[before + request - 1];
                 let done = if is_done { "answering" } else { "doing" };
                 let when = format!(
-                    "{what:?} killed before {done} request {request} ({call:?}), dead for {dead_for:?}"
+                    "{what:?}, ended before {done} request {request} ({call:?}), dead for {dead_for:?}"
                 );
                 nothing_is_hidden(&scene, names, &report, &when);
                 assert_eq!((&report.error, &report.postponed), (&None, &None), "{when}");

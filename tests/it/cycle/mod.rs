@@ -11,6 +11,7 @@ mod pacing;
 mod remembering;
 mod removing;
 mod requests;
+mod taking_over;
 mod taking_turns;
 mod verdicts;
 

@@ -320,3 +320,30 @@ async fn a_clock_that_is_set_back_does_not_keep_a_dead_holder_alive() {
     assert!(begun.elapsed() < secs(60), "{:?}", begun.elapsed());
     assert!(!second.await.unwrap().has_failed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_could_not_be_given_back_is_looked_at_again_before_it_is_believed() {
+    let scene = slow(1, secs(1));
+    let context = scene.context();
+    scene.swarm.fail(Call::UpdateConfig, None, 1, Fault::Error(SwarmError::Unavailable("away".to_owned())));
+    assert_eq!(outcome(&cycle::run(&context).await, "web-0"), &Outcome::Updated);
+    assert!(holder(&scene.swarm).is_some(), "it could not be given back");
+
+    // While registries are slow, another one takes it over.
+    let newer = scene.registry.release(APP, "newer");
+    scene.registry.set_latency(secs(60));
+    scene.swarm.later(secs(30), |world| {
+        let object = world.configs.get("gantry").expect("a ledger").clone();
+        let mut labels = object.labels.clone();
+        labels.insert("gantry.lease".to_owned(), "by=another who=another".to_owned());
+        world.update_config(&object.id, object.version, &labels).expect("the lease");
+    });
+    scene.swarm.clear_log();
+    let begun = Instant::now();
+    let running = tokio::spawn(async move { cycle::run(&context).await });
+    scene.swarm.until("a look at the other image", |_| scene.registry.lookups_of(APP) > 1).await;
+    sleep(secs(75).saturating_sub(begun.elapsed())).await;
+    assert!(scene.swarm.update_log().is_empty(), "it is somebody else's turn");
+    running.abort();
+    assert_ne!(scene.swarm.image_of("web-0"), newer);
+}

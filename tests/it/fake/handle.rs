@@ -102,8 +102,7 @@ impl FakeSwarm {
         });
         sleep(latency).await;
         if let Some(death) = death.as_ref().filter(|death| !death.is_done) {
-            death.reached.notify_one();
-            std::future::pending::<()>().await;
+            death.reach().await;
         }
         match fault {
             Some(Fault::Takes(time)) => sleep(time).await,
@@ -144,14 +143,13 @@ impl FakeSwarm {
             deed(world)
         })?;
         if let Some(death) = death {
-            death.reached.notify_one();
-            std::future::pending::<()>().await;
+            death.reach().await;
+        }
+        match fault {
             Some(Fault::AnswersLate(time)) => {
                 sleep(time).await;
                 Ok(answer)
             }
-        }
-        match fault {
             Some(Fault::CutAfterwards) => Err(SwarmError::Unavailable("connection closed".to_owned())),
             _ => Ok(answer),
         }

@@ -80,6 +80,27 @@ pub struct Death {
     pub is_done: bool,
     /// Told when it is so far.
     pub reached: Arc<Notify>,
+    /// It does not die, but is told to end.
+    pub is_told: bool,
+}
+
+impl Death {
+    pub fn new(request: usize, is_done: bool) -> Self {
+        Self { request, is_done, reached: Arc::default(), is_told: false }
+    }
+
+    /// What is to happen instead when it is told to end.
+    pub fn told(request: usize) -> Self {
+        Self { is_told: true, ..Self::new(request, true) }
+    }
+
+    /// It dies here, or is told to end.
+    pub async fn reach(&self) {
+        self.reached.notify_one();
+        if !self.is_told {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 struct Rule {

@@ -182,10 +182,19 @@ impl FakeSwarm {
     /// Its caller dies at the request of this number from now, the first being 1. The request is still done if
     /// `is_done`. What is returned is told when it is so far; the caller is then to be dropped.
     pub fn dies_at(&self, request: usize, is_done: bool) -> Arc<Notify> {
-        let reached = Arc::new(Notify::new());
+        self.end_with(Death::new(request, is_done))
+    }
+
+    /// What is returned is told at the request of this number from now, the first being 1.
+    pub fn tells_at(&self, request: usize) -> Arc<Notify> {
+        self.end_with(Death::told(request))
+    }
+
+    fn end_with(&self, death: Death) -> Arc<Notify> {
+        let reached = death.reached.clone();
         self.tell(|world| {
-            let request = world.script.calls.len() + request;
-            world.script.death = Some(Death { request, is_done, reached: reached.clone() });
+            let request = world.script.calls.len() + death.request;
+            world.script.death = Some(Death { request, ..death });
         });
         reached
     }

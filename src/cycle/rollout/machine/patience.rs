@@ -12,6 +12,12 @@ pub(super) fn settling_time(facts: &Facts) -> Duration {
     (facts.restart_delay + facts.monitor()) * 2 + Duration::from_secs(10)
 }
 
+/// How long a task of an update has to have lived for it to be sure that the update was through: longer than any part of
+/// it, as far as the service's own settings tell, and by so much that the clocks of two nodes may differ.
+pub(in crate::cycle) fn proof_time(facts: &Facts) -> Duration {
+    settling_time(facts) + facts.longest_step + Duration::from_secs(60)
+}
+
 /// How long an update without a time limit may make no progress at all: no more tasks run than before, and the
 /// slowest of the others does the same for the same reason. Without an end to that, one service that cannot come up
 /// would hold up its image's rollout, and the next cycle, for ever.
