@@ -12,6 +12,7 @@ mod remembering;
 mod removing;
 mod requests;
 mod taking_turns;
+mod telling;
 mod verdicts;
 
 use std::collections::BTreeSet;
