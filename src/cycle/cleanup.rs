@@ -37,6 +37,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How many lines of a remover's output are read.
 const LOG_LINES: usize = 200;
 
+/// How long after a task's end its output may arrive.
+const LOG_DELAY: Duration = Duration::from_secs(2);
+
 /// In how many cycles an image is tried again that could not be removed everywhere.
 const MORE_TRIES: u32 = 3;
 
@@ -216,6 +219,7 @@ async fn remover_spec<S: Swarm, R>(context: &Context<S, R>, image: &str, images:
 /// Collects the removers' reports until every ready node has given one.
 async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cleaned) -> Result<()> {
     let begun = Instant::now();
+    let mut ended = BTreeMap::new();
     loop {
         sleep(LOOK_INTERVAL).await;
         context.beat();
@@ -224,7 +228,7 @@ async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cl
         for task in tasks.iter().filter(|task| task.state >= TaskState::Running) {
             let node = nodes.name(&task.node_id);
             if !cleaned.nodes.contains_key(node)
-                && let Some(removal) = report_of(&*context.swarm, task).await
+                && let Some(removal) = report_of(&*context.swarm, task, &mut ended).await
             {
                 cleaned.nodes.insert(node.to_owned(), removal);
             }
@@ -254,13 +258,27 @@ async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cl
     }
 }
 
-/// What a node's remover has printed; `None`: nothing yet.
-async fn report_of<S: Swarm>(swarm: &S, task: &Task) -> Option<Removal> {
+/// What a node's remover has printed; `None`: nothing yet. `ended` says since when tasks are seen to have ended.
+async fn report_of<S: Swarm>(
+    swarm: &S,
+    task: &Task,
+    ended: &mut BTreeMap<String, Instant>,
+) -> Option<Removal> {
     if task.has_failed() {
         return Some(Removal::failed(&task.error));
     }
     let lines = swarm.task_log(&task.id, LOG_LINES).await.ok()?;
-    lines.iter().find_map(|line| Removal::from_line(line))
+    if let Some(removal) = lines.iter().find_map(|line| Removal::from_line(line)) {
+        return Some(removal);
+    }
+    // Ours stays until it is removed.
+    if task.state != TaskState::Complete
+        || ended.entry(task.id.clone()).or_insert_with(Instant::now).elapsed() < LOG_DELAY
+    {
+        return None;
+    }
+    let why = "the image remover has ended without a report; is that an image of Gantry";
+    Some(Removal::failed(&format!("{why} (GANTRY_CLEANUP_IMAGES_REMOVER)? {}", task.image)))
 }
 
 impl Cleaned {
