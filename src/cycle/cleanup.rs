@@ -128,18 +128,20 @@ async fn everywhere<S: Swarm, R>(
         return Ok(());
     }
 
-    let own = context.itself.as_ref().and_then(|itself| itself.image.as_ref());
+    let itself = services.iter().find(|service| context.itself_name() == Some(service.name()));
+    let facts = itself.map(|service| service.spec.facts());
+    let found = context.itself.as_ref().and_then(|itself| itself.image.as_ref());
+    let own = found.or_else(|| facts.and_then(|facts| facts.image.as_ref()));
     // Our own image is pulled with our own service's login; another one with its registry's.
-    let login = own.filter(|_| context.config.cleanup.remover.is_none()).and_then(|_| {
-        let itself = services.iter().find(|service| context.itself_name() == Some(service.name()))?;
-        ServicePolicy::of(&context.config, &itself.spec.facts().labels).ok()?.auth_config
-    });
+    let login = facts
+        .filter(|_| context.config.cleanup.remover.is_none())
+        .and_then(|facts| ServicePolicy::of(&context.config, &facts.labels).ok()?.auth_config);
     let Some(image) = context.config.cleanup.remover.as_ref().or(own) else {
         let removal = remover::remove(&*context.swarm, &cleaned.images).await;
         cleaned.nodes.insert("this node".to_owned(), removal);
         cleaned.problem = Some(
-            "only this node was cleaned: Gantry does not run as a service, so there is no image to run on the \
-             others (set GANTRY_CLEANUP_IMAGES_REMOVER)"
+            "only this node was cleaned: Gantry knows of no service that it runs as, so there is no image to run on \
+             the others (set GANTRY_SERVICES_SELF if it runs as one, else GANTRY_CLEANUP_IMAGES_REMOVER)"
                 .to_owned(),
         );
         return Ok(());

@@ -80,7 +80,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             if let Some(trigger) = &mut trigger {
                 trigger.forget().await;
             }
-            itself.go_on(&*self.swarm, &self.config.engine, &on_node_name).await;
+            itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
             let (config, report) = self.cycle(&itself, &ledger, leftovers.images(), &mut said).await;
             announce(&report, begun.elapsed());
             self.beating(notifier.tell(&config, &report, &self.stop)).await;
