@@ -142,11 +142,7 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
         stop: stop.clone(),
         heartbeat: heartbeat.clone(),
     };
-    tokio::spawn(async move {
-        if let Err(error) = health::serve(heartbeat).await {
-            tracing::warn!(%error, "health checks are not answered");
-        }
-    });
+    tokio::spawn(health::serve(heartbeat));
     let end = tokio::select! {
         end = daemon.run(|name| node_name.set(name)) => end,
         () = stop_overdue(&stop, STOP_LIMIT) => {

@@ -37,6 +37,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How many lines of a remover's output are read.
 const LOG_LINES: usize = 200;
 
+/// How long after a task's end its output may arrive.
+const LOG_DELAY: Duration = Duration::from_secs(2);
+
 /// In how many cycles an image is tried again that could not be removed everywhere.
 const MORE_TRIES: u32 = 3;
 
@@ -125,18 +128,20 @@ async fn everywhere<S: Swarm, R>(
         return Ok(());
     }
 
-    let own = context.itself.as_ref().and_then(|itself| itself.image.as_ref());
+    let itself = services.iter().find(|service| context.itself_name() == Some(service.name()));
+    let facts = itself.map(|service| service.spec.facts());
+    let found = context.itself.as_ref().and_then(|itself| itself.image.as_ref());
+    let own = found.or_else(|| facts.and_then(|facts| facts.image.as_ref()));
     // Our own image is pulled with our own service's login; another one with its registry's.
-    let login = own.filter(|_| context.config.cleanup.remover.is_none()).and_then(|_| {
-        let itself = services.iter().find(|service| context.itself_name() == Some(service.name()))?;
-        ServicePolicy::of(&context.config, &itself.spec.facts().labels).ok()?.auth_config
-    });
+    let login = facts
+        .filter(|_| context.config.cleanup.remover.is_none())
+        .and_then(|facts| ServicePolicy::of(&context.config, &facts.labels).ok()?.auth_config);
     let Some(image) = context.config.cleanup.remover.as_ref().or(own) else {
         let removal = remover::remove(&*context.swarm, &cleaned.images).await;
         cleaned.nodes.insert("this node".to_owned(), removal);
         cleaned.problem = Some(
-            "only this node was cleaned: Gantry does not run as a service, so there is no image to run on the \
-             others (set GANTRY_CLEANUP_IMAGES_REMOVER)"
+            "only this node was cleaned: Gantry knows of no service that it runs as, so there is no image to run on \
+             the others (set GANTRY_SERVICES_SELF if it runs as one, else GANTRY_CLEANUP_IMAGES_REMOVER)"
                 .to_owned(),
         );
         return Ok(());
@@ -216,6 +221,7 @@ async fn remover_spec<S: Swarm, R>(context: &Context<S, R>, image: &str, images:
 /// Collects the removers' reports until every ready node has given one.
 async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cleaned) -> Result<()> {
     let begun = Instant::now();
+    let mut ended = BTreeMap::new();
     loop {
         sleep(LOOK_INTERVAL).await;
         context.beat();
@@ -224,7 +230,7 @@ async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cl
         for task in tasks.iter().filter(|task| task.state >= TaskState::Running) {
             let node = nodes.name(&task.node_id);
             if !cleaned.nodes.contains_key(node)
-                && let Some(removal) = report_of(&*context.swarm, task).await
+                && let Some(removal) = report_of(&*context.swarm, task, &mut ended).await
             {
                 cleaned.nodes.insert(node.to_owned(), removal);
             }
@@ -254,13 +260,27 @@ async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cl
     }
 }
 
-/// What a node's remover has printed; `None`: nothing yet.
-async fn report_of<S: Swarm>(swarm: &S, task: &Task) -> Option<Removal> {
+/// What a node's remover has printed; `None`: nothing yet. `ended` says since when tasks are seen to have ended.
+async fn report_of<S: Swarm>(
+    swarm: &S,
+    task: &Task,
+    ended: &mut BTreeMap<String, Instant>,
+) -> Option<Removal> {
     if task.has_failed() {
         return Some(Removal::failed(&task.error));
     }
     let lines = swarm.task_log(&task.id, LOG_LINES).await.ok()?;
-    lines.iter().find_map(|line| Removal::from_line(line))
+    if let Some(removal) = lines.iter().find_map(|line| Removal::from_line(line)) {
+        return Some(removal);
+    }
+    // Ours stays until it is removed.
+    if task.state != TaskState::Complete
+        || ended.entry(task.id.clone()).or_insert_with(Instant::now).elapsed() < LOG_DELAY
+    {
+        return None;
+    }
+    let why = "the image remover has ended without a report; is that an image of Gantry";
+    Some(Removal::failed(&format!("{why} (GANTRY_CLEANUP_IMAGES_REMOVER)? {}", task.image)))
 }
 
 impl Cleaned {

@@ -4,17 +4,21 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::config::EngineAddress;
+use crate::config::{Config, EngineAddress};
 use crate::cycle::Itself;
 use crate::swarm::{Service, Swarm, SwarmError};
 
 /// Where the engine's socket is inside a container, unless `DOCKER_HOST` says otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// The search for our own service. It ends with the first answer, whatever it is, and goes on in the next
-/// cycle when the engine did not answer.
+/// The search for our own service. It ends with the first answer that can be relied on, and else goes on in the next
+/// cycle: behind a proxy, the engine that answers may be another one than ours.
 #[derive(Debug, Default)]
 pub struct Search {
+    /// What may be the id of our container, the surest first.
+    ids: Vec<String>,
+    is_connected: bool,
+    is_warned: bool,
     is_over: bool,
     found: Option<Itself>,
 }
@@ -22,7 +26,12 @@ pub struct Search {
 impl Search {
     /// A search that has not begun.
     pub fn new() -> Self {
-        Self::default()
+        Self::by_ids(container_ids())
+    }
+
+    /// The same, for a container with one of these ids.
+    pub fn by_ids(ids: Vec<String>) -> Self {
+        Self { ids, ..Self::default() }
     }
 
     /// What was found so far; nothing when we do not run as a service.
@@ -38,41 +47,65 @@ impl Search {
     }
 
     /// Goes on searching, unless it is over.
-    pub async fn go_on<S: Swarm>(&mut self, swarm: &S, engine: &EngineAddress, on_node_name: &impl Fn(&str)) {
+    pub async fn go_on<S: Swarm>(&mut self, swarm: &S, config: &Config, on_node_name: &impl Fn(&str)) {
         if self.is_over {
             return;
         }
-        // An engine that does not answer is reported by the cycle.
-        if let Ok(view) = swarm.engine().await {
+        if !self.is_connected {
+            // An engine that does not answer is reported by the cycle.
+            let Ok(view) = swarm.engine().await else { return };
             on_node_name(&view.host_name);
             tracing::info!(engine = view.version, host = view.host_name, "connected");
-            match search(swarm, engine).await {
-                Ok(found) => {
-                    self.is_over = true;
-                    self.found = found;
-                }
-                Err(error) => tracing::debug!(%error, "cannot find our own service yet"),
+            self.is_connected = true;
+        }
+        match self.search(swarm, &config.engine).await {
+            Ok(found) => {
+                self.is_over = true;
+                self.found = found;
             }
+            Err(error) => self.say(&error, config),
         }
         if let Some(itself) = &self.found {
             tracing::info!(service = itself.name, "running as a service");
         }
     }
-}
 
-async fn search<S: Swarm>(swarm: &S, engine: &EngineAddress) -> Result<Option<Itself>, SwarmError> {
-    for id in container_ids() {
-        let Some(container) = swarm.container(&id).await? else {
-            continue;
-        };
-        let Some(service_id) = container.labels.get("com.docker.swarm.service.id") else {
-            return Ok(None);
-        };
-        let task = container.labels.get("com.docker.swarm.task.id");
-        let task = task.map(|task| (service_id.clone(), task.clone()));
-        return Ok(swarm.service(service_id).await?.map(|service| describe(&service, engine, task)));
+    async fn search<S: Swarm>(
+        &self,
+        swarm: &S,
+        engine: &EngineAddress,
+    ) -> Result<Option<Itself>, SwarmError> {
+        for id in &self.ids {
+            let Some(container) = swarm.container(id).await? else {
+                continue;
+            };
+            let Some(service_id) = container.labels.get("com.docker.swarm.service.id") else {
+                return Ok(None);
+            };
+            let task = container.labels.get("com.docker.swarm.task.id");
+            let task = task.map(|task| (service_id.clone(), task.clone()));
+            return Ok(swarm.service(service_id).await?.map(|service| describe(&service, engine, task)));
+        }
+        match (engine, self.ids.first()) {
+            // The next request may reach the manager that we run on.
+            (EngineAddress::Tcp { .. }, Some(id)) => {
+                Err(SwarmError::NotFound(format!("our container {id} on the engine that answered")))
+            }
+            _ => Ok(None),
+        }
     }
-    Ok(None)
+
+    /// Says why nothing was found: once as a warning, where it matters and somebody can do something about it.
+    fn say(&mut self, error: &SwarmError, config: &Config) {
+        let is_lasting = matches!(error, SwarmError::NotFound(_) | SwarmError::Forbidden(_));
+        if !is_lasting || config.services.itself.is_some() || std::mem::replace(&mut self.is_warned, true) {
+            tracing::debug!(%error, "cannot find our own service yet");
+            return;
+        }
+        tracing::warn!(
+            "cannot tell which service Gantry is ({error}); if it runs as one, set GANTRY_SERVICES_SELF to its name"
+        );
+    }
 }
 
 fn describe(service: &Service, engine: &EngineAddress, task: Option<(String, String)>) -> Itself {
@@ -111,7 +144,8 @@ fn container_ids() -> Vec<String> {
     let mounts = std::fs::read_to_string(Path::new("/proc/self/mountinfo")).unwrap_or_default();
     let host_name = gethostname::gethostname().to_string_lossy().into_owned();
     let mut ids: Vec<String> = id_in_mounts(&mounts).into_iter().collect();
-    if host_name.len() == 12 && host_name.bytes().all(|b| b.is_ascii_hexdigit()) {
+    let is_id = host_name.len() == 12 && host_name.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_id && !ids.iter().any(|id| id.starts_with(&host_name)) {
         ids.push(host_name);
     }
     ids

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::hooks::{Hook, HookError, When};
 use self::itself::Search;
+use self::notification::Notifier;
 use self::trigger::Trigger;
 use crate::config::{Config, Environment, Loaded};
 use crate::cycle::cleanup::Leftovers;
@@ -68,6 +69,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         let ledger = Arc::new(Ledger::new(&self.config.ledger_name));
         let mut said = BTreeSet::new();
         let mut leftovers = Leftovers::default();
+        let mut notifier = Notifier::new();
         let mut trigger = match self.config.trigger_path.clone() {
             Some(path) => Some(Trigger::new(path).await),
             None => None,
@@ -78,10 +80,10 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             if let Some(trigger) = &mut trigger {
                 trigger.forget().await;
             }
-            itself.go_on(&*self.swarm, &self.config.engine, &on_node_name).await;
+            itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
             let (config, report) = self.cycle(&itself, &ledger, leftovers.images(), &mut said).await;
             announce(&report, begun.elapsed());
-            self.beating(notification::notify(&config.notification, &report, &self.stop)).await;
+            self.beating(notifier.tell(&config, &report, &self.stop)).await;
             if report.cleanup.is_some() {
                 itself.cleaned_up();
             }

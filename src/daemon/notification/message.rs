@@ -40,11 +40,16 @@ enum Kind {
 
 /// Whether this cycle is one to be told of.
 pub(super) fn is_due(condition: NotificationCondition, report: &Report) -> bool {
-    let has_changed = report.finished.iter().any(|one| !matches!(one.outcome, Outcome::Unchanged(_)));
     match condition {
         NotificationCondition::All => true,
-        NotificationCondition::OnChange => has_changed || report.has_failed(),
+        NotificationCondition::OnChange => is_news(report),
     }
+}
+
+/// Whether something happened in this cycle: the services changed, or something failed.
+pub(super) fn is_news(report: &Report) -> bool {
+    let has_changed = report.finished.iter().any(|one| !matches!(one.outcome, Outcome::Unchanged(_)));
+    has_changed || report.has_failed()
 }
 
 impl Message {
@@ -63,6 +68,15 @@ impl Message {
         }
         let kind = if report.has_failed() { Kind::Failure } else { Kind::Success };
         Self { title, body, kind }
+    }
+
+    /// The same, told later than at its cycle's end, which was then.
+    pub(super) fn late(&self, end: &str) -> Self {
+        Self {
+            title: format!("{} (late)", self.title),
+            body: format!("Of the cycle that ended at {end}; it could not be sent then.\n\n{}", self.body),
+            kind: self.kind,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod daemon;
 mod failing;
 mod guarding;
+mod itself;
 mod killed;
 mod looking;
 mod meanwhile;
@@ -13,6 +14,7 @@ mod removing;
 mod requests;
 mod taking_over;
 mod taking_turns;
+mod telling;
 mod verdicts;
 
 use std::collections::BTreeSet;

@@ -1,12 +1,16 @@
 //! The image remover on one node.
 
+use std::time::Duration;
+
+use gantry::cycle::Report;
 use gantry::cycle::cleanup::{Cleaned, Leftovers};
 use gantry::cycle::remover::{Removal, remove};
 use gantry::cycle::rollout::Outcome;
 use gantry::swarm::Swarm;
+use tokio::time::Instant;
 
 use super::{APP, Scene};
-use crate::fake::{FakeSwarm, pinned, secs};
+use crate::fake::{Call, FakeSwarm, millis, pinned, secs};
 
 /// One node with an image that no service needs any more, and an ended task's container of it.
 async fn node_with_an_old_image() -> FakeSwarm {
@@ -77,6 +81,50 @@ fn what_cannot_be_removed_is_not_tried_for_ever() {
         cycles += 1;
     }
     assert_eq!(cycles, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remover_that_reports_nothing_is_no_slow_one() {
+    let other = pinned("registry.test/alpine:1", "other");
+    let scene =
+        Scene::new().with("GANTRY_CLEANUP_IMAGES", true).with("GANTRY_CLEANUP_IMAGES_REMOVER", &other);
+    scene.service("web").create();
+    scene.registry.release(APP, "new");
+    scene.swarm.image(&other).exits_after(millis(100)).logging(&["hello"]);
+    let (report, took) = cleaned_up(&scene).await;
+    assert!(took < secs(10), "{took:?}");
+    let cleaned = report.cleanup.unwrap();
+    assert_eq!(cleaned.nodes.len(), 3, "{cleaned:?}");
+    for removal in cleaned.nodes.values() {
+        let [(_, why)] = &removal.failed[..] else { panic!("{removal:?}") };
+        assert!(why.contains(&other) && why.contains("GANTRY_CLEANUP_IMAGES_REMOVER"), "{why}");
+    }
+    assert_eq!((&cleaned.problem, cleaned.silent.len()), (&None, 0));
+    let mut leftovers = Leftovers::default();
+    leftovers.follow(Some(&cleaned));
+    assert!(leftovers.images().is_empty(), "{leftovers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_of_a_remover_that_has_ended_may_come_a_moment_later() {
+    let other = pinned("registry.test/gantry:2", "other");
+    let scene =
+        Scene::new().with("GANTRY_CLEANUP_IMAGES", true).with("GANTRY_CLEANUP_IMAGES_REMOVER", &other);
+    scene.service("web").create();
+    scene.registry.release(APP, "new");
+    let report = Removal { removed: vec![pinned(APP, "old")], ..Removal::default() }.to_line();
+    scene.swarm.image(&other).exits_after(millis(100)).logging(&[&report]).whose_log_comes_after(millis(600));
+    let (report, _) = cleaned_up(&scene).await;
+    let cleaned = report.cleanup.unwrap();
+    let removed: Vec<usize> = cleaned.nodes.values().map(|removal| removal.removed.len()).collect();
+    assert_eq!(removed, [1, 1, 1], "{cleaned:?}");
+}
+
+/// A cycle, and how long it took from the start of the remover.
+async fn cleaned_up(scene: &Scene) -> (Report, Duration) {
+    let begun = Instant::now();
+    let report = scene.cycle().await;
+    (report, begun.elapsed().saturating_sub(scene.swarm.calls(Call::Create)[0]))
 }
 
 #[tokio::test(start_paused = true)]

@@ -295,6 +295,9 @@ impl Swarm for FakeSwarm {
         self.request(Call::Log, None, |world| {
             let found = world.tasks.get(task);
             let found = found.ok_or_else(|| SwarmError::NotFound(format!("task {task} not found")))?;
+            if world.now < found.since + found.behaviour.log_delay {
+                return Ok(Vec::new());
+            }
             Ok(found.log[found.log.len().saturating_sub(lines)..].to_vec())
         })
         .await

@@ -16,6 +16,8 @@ pub struct Behaviour {
     pub fate: Fate,
     /// What it writes to its log.
     pub log: Vec<String>,
+    /// How long after its task's latest step the log is there.
+    pub log_delay: Duration,
     /// What its health check says.
     pub health: Option<String>,
     /// Why no node fits.

@@ -94,6 +94,11 @@ impl ImageScript {
         self.set(|b| b.log = lines.iter().map(|&line| line.to_owned()).collect())
     }
 
+    /// The log is there so long after the task's latest step only.
+    pub fn whose_log_comes_after(self, delay: Duration) -> Self {
+        self.set(|b| b.log_delay = delay)
+    }
+
     /// What its health check says.
     pub fn whose_health_check_says(self, output: &str) -> Self {
         self.set(|b| b.health = Some(output.to_owned()))

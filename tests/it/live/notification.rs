@@ -138,7 +138,10 @@ fn a_server_that_is_broken_or_away_is_a_warning_without_its_password_and_the_nex
         assert_eq!(secrets.count(), 0, "{run}");
     }
     let requests = broken.requests();
-    assert_eq!(requests.len(), 5, "once each, and nowhere else: {requests:?}");
+    let times = |what: &str| requests.iter().filter(|one| one.path == format!("/notify/{what}-k3y")).count();
+    let tries = ["broken", "page", "endless", "moved", "cut"].map(times);
+    assert!(matches!(tries, [3..=5, 3..=5, 3..=5, 1, 3..=5]), "a few times where it may help: {tries:?}");
+    assert_eq!(requests.len(), tries.iter().sum::<usize>(), "nowhere else: {requests:?}");
     // gantry:p4ssw0rd
     assert!(
         requests.iter().all(|one| one.header("authorization") == "Basic Z2FudHJ5OnA0c3N3MHJk"),

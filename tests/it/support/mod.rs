@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod http;
+pub(crate) mod log;
 pub(crate) mod proxy;
 
 use gantry::image::Digest;
