@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::swarm::{Facts, Mode, RestartCondition, Service, Task, TaskState};
+use crate::swarm::{Facts, Mode, RestartCondition, Service, Task, TaskState, is_about_platforms};
 
 /// What becomes of a service's tasks by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,8 +37,11 @@ impl Course {
     /// The course of a service with these tasks.
     pub fn of(facts: &Facts, tasks: &[Task]) -> Self {
         let under_way = || tasks.iter().filter(|task| task.is_wanted() && task.state <= TaskState::Running);
-        // The scheduler's words: it has tried. A task that was only just made has none.
-        let is_refused = |task: &Task| task.state < TaskState::Assigned && !task.error.is_empty();
+        // The scheduler's words: it has tried. A task that was only just made has none. Another image may have the platform
+        // that this one lacks.
+        let is_refused = |task: &Task| {
+            task.state < TaskState::Assigned && !task.error.is_empty() && !is_about_platforms(&task.error)
+        };
         if facts.mode != Mode::Job && under_way().next().is_some() && under_way().all(is_refused) {
             return Self::WithoutNode;
         }
@@ -127,6 +130,13 @@ mod tests {
             (Any, two, &["1 pending: no suitable node", "2 running"], RunsOn),
             (Any, two, &["1 pending: no suitable node", "2 pending"], RunsOn),
             (Any, two, &["1 pending: no suitable node", "2 pending: no suitable node"], WithoutNode),
+            (Any, two, &["1 pending: no suitable node (unsupported platform on 3 nodes)"], RunsOn),
+            (
+                Any,
+                two,
+                &["1 pending: (insufficient resources on 2 nodes; unsupported platform on 1)"],
+                WithoutNode,
+            ),
             (None, two, &["1 complete", "2 pending: no suitable node"], WithoutNode),
             (Any, Mode::Global, &["0 pending: insufficient resources on 1 node"], WithoutNode),
             (None, Mode::Job, &["1 pending: no suitable node"], RunsOn),

@@ -25,7 +25,7 @@ pub use config_object::ConfigObject;
 pub use node::{Container, LocalImage, ManagerStatus, Node, Nodes};
 pub use service::{Service, ServiceStatus, UpdateState, UpdateStatus};
 pub use spec::{Facts, FailureAction, Mode, Order, RestartCondition, Spec, SpecError, UpdateConfig};
-pub use task::{Task, TaskState};
+pub use task::{Task, TaskState, is_about_platforms};
 
 /// What the engine says of itself (`GET /info`).
 #[derive(Clone, Debug, Default)]

@@ -121,6 +121,12 @@ impl Task {
     }
 }
 
+/// Whether the scheduler finds no node for the platforms of a task's image, and for no other reason: several are parted by
+/// semicolons (swarmkit, `manager/scheduler/pipeline.go`).
+pub fn is_about_platforms(reason: &str) -> bool {
+    reason.contains("unsupported platform") && !reason.contains(';')
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct TaskJson {

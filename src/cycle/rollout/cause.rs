@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::absences::Absences;
 use super::plain;
-use crate::swarm::{Facts, Nodes, Task, TaskState};
+use crate::swarm::{Facts, Nodes, Task, TaskState, is_about_platforms};
 
 /// Longest piece of an engine's words that is passed on.
 const MAX_WORDS_CHARS: usize = 300;
@@ -177,11 +177,8 @@ impl Cause {
             | Self::Unhealthy { .. }
             | Self::OutOfMemory { .. }
             | Self::NotRunning { .. } => true,
-            // Constraints, resources and ports are the service's; the platforms are the image's. Several reasons are
-            // parted by semicolons.
-            Self::NoSuitableNode { reason } => {
-                reason.contains("unsupported platform") && !reason.contains(';')
-            }
+            // Constraints, resources and ports are the service's; the platforms are the image's.
+            Self::NoSuitableNode { reason } => is_about_platforms(reason),
             Self::TimedOut { blames_image, .. } => *blames_image,
             // The swarm also stops an update when a task of it was taken from its node: one that was drained, or came
             // back after its power had failed. A task that failed would have told.
