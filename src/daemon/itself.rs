@@ -15,14 +15,15 @@ const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// cycle when the engine did not answer.
 #[derive(Debug, Default)]
 pub struct Search {
+    container_ids: Vec<String>,
     is_over: bool,
     found: Option<Itself>,
 }
 
 impl Search {
-    /// A search that has not begun.
-    pub fn new() -> Self {
-        Self::default()
+    /// A search that has not begun, for the service of the first container that has one of these ids.
+    pub fn new(container_ids: Vec<String>) -> Self {
+        Self { container_ids, ..Self::default() }
     }
 
     /// What was found so far; nothing when we do not run as a service.
@@ -46,7 +47,7 @@ impl Search {
         if let Ok(view) = swarm.engine().await {
             on_node_name(&view.host_name);
             tracing::info!(engine = view.version, host = view.host_name, "connected");
-            match search(swarm, engine).await {
+            match search(swarm, engine, &self.container_ids).await {
                 Ok(found) => {
                     self.is_over = true;
                     self.found = found;
@@ -60,9 +61,13 @@ impl Search {
     }
 }
 
-async fn search<S: Swarm>(swarm: &S, engine: &EngineAddress) -> Result<Option<Itself>, SwarmError> {
-    for id in container_ids() {
-        let Some(container) = swarm.container(&id).await? else {
+async fn search<S: Swarm>(
+    swarm: &S,
+    engine: &EngineAddress,
+    container_ids: &[String],
+) -> Result<Option<Itself>, SwarmError> {
+    for id in container_ids {
+        let Some(container) = swarm.container(id).await? else {
             continue;
         };
         let Some(service_id) = container.labels.get("com.docker.swarm.service.id") else {
@@ -107,7 +112,7 @@ fn mount_source(spec: &str, target: &str) -> Option<String> {
 
 /// What may be the id of the container that we run in, the surest first: the engine mounts a container's
 /// `hostname` file from a folder with the container's id, and names the host after it by default.
-fn container_ids() -> Vec<String> {
+pub fn container_ids() -> Vec<String> {
     let mounts = std::fs::read_to_string(Path::new("/proc/self/mountinfo")).unwrap_or_default();
     let host_name = gethostname::gethostname().to_string_lossy().into_owned();
     let mut ids: Vec<String> = id_in_mounts(&mounts).into_iter().collect();

@@ -4,6 +4,7 @@ mod accounts;
 mod daemon;
 mod failing;
 mod guarding;
+mod itself;
 mod killed;
 mod looking;
 mod meanwhile;
