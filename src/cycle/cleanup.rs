@@ -248,8 +248,9 @@ async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cl
             cleaned.silent.sort();
             let why: BTreeSet<&str> =
                 tasks.iter().map(|task| task.error.as_str()).filter(|error| !error.is_empty()).collect();
-            let why: Vec<&str> = why.into_iter().collect();
-            anyhow::bail!("no report from {} {}", cleaned.silent.join(", "), why.join("; "));
+            let silent = cleaned.silent.join(", ");
+            let told: Vec<&str> = std::iter::once(silent.as_str()).chain(why).collect();
+            anyhow::bail!("no report from {}", told.join("; "));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Whole cycles over the fake swarm and registry, in paused time: hours of time-outs in milliseconds.
 
 mod accounts;
+mod cleaning;
 mod daemon;
 mod failing;
 mod guarding;
