@@ -117,8 +117,9 @@ async fn everywhere<S: Swarm, R>(
     cleaned: &mut Cleaned,
 ) -> Result<()> {
     let services = context.swarm.services(Listing::Filters(&[])).await.context("cannot list the services")?;
-    let needed: BTreeSet<String> =
-        services.iter().filter_map(|service| service.spec.facts().image.clone()).collect();
+    // A remover that a killed Gantry has left needs nothing: it goes before the new one comes.
+    let others = services.iter().filter(|service| service.name() != REMOVER_NAME);
+    let needed: BTreeSet<String> = others.filter_map(|service| service.spec.facts().image.clone()).collect();
     cleaned.images =
         replaced.iter().filter(|image| !is_needed(image, &needed)).map(ToString::to_string).collect();
     if cleaned.images.is_empty() {

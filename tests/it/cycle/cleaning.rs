@@ -54,10 +54,14 @@ fn nodes(cleaned: &Cleaned) -> Vec<&str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_remover_that_a_killed_gantry_has_left_is_replaced() {
-    let scene = scene();
-    scene.swarm.new_service(REMOVER_NAME).global().create();
+async fn a_remover_that_a_killed_gantry_has_left_is_replaced_and_needs_no_image() {
+    let mut scene = scene();
+    let older = pinned("registry.test/gantry:latest", "older");
+    scene.swarm.new_service(REMOVER_NAME).image(&older).global().create();
+    // Whoever was killed was another Gantry, and its image is of no use any more.
+    scene.itself.as_mut().unwrap().replaced = Some(older.parse().unwrap());
     let cleaned = cleaned(&scene).await;
+    assert_eq!(cleaned.images, [pinned(APP, "old"), older]);
     assert_eq!((nodes(&cleaned), &cleaned.problem), (vec!["node1", "node2", "node3"], &None));
 }
 
