@@ -40,8 +40,8 @@ const LOG_LINES: usize = 200;
 /// In how many cycles an image is tried again that could not be removed everywhere.
 const MORE_TRIES: u32 = 3;
 
-/// Images that a cleaning could not remove everywhere: a container was slow to stop, or a node to answer. The next cycles
-/// try them again.
+/// Images that a cleaning could not remove everywhere: a container was slow to stop, or a node to answer, or its remover
+/// failed. The next cycles try them again.
 #[derive(Debug, Default)]
 pub struct Leftovers(BTreeMap<ImageRef, u32>);
 
@@ -268,9 +268,9 @@ async fn report_of<S: Swarm>(swarm: &S, task: &Task) -> Option<Removal> {
 impl Cleaned {
     /// The images that may be gone soon, and are not everywhere.
     fn unfinished(&self) -> impl Iterator<Item = &String> {
-        let is_in_use = |image: &String| self.nodes.values().any(|removal| removal.in_use.contains(image));
+        let is_left = |image: &String| self.nodes.values().any(|removal| removal.is_worth_another_try(image));
         let is_unknown = !self.silent.is_empty() || self.nodes.is_empty();
-        self.images.iter().filter(move |image| is_unknown || is_in_use(image))
+        self.images.iter().filter(move |image| is_unknown || is_left(image))
     }
 
     fn announce(&self) {

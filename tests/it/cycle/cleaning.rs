@@ -88,7 +88,7 @@ async fn removers_that_find_no_place_are_told_of_in_the_swarm_s_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_remover_that_fails_is_not_waited_for_and_told_with_its_cause() {
+async fn a_remover_that_fails_is_not_waited_for_told_with_its_cause_and_tried_again() {
     let scene = scene();
     scene.swarm.image(&own()).on_node("node2").cannot_be_pulled();
     scene.swarm.image(&own()).on_node("node3").cannot_start("no such mount");
@@ -101,6 +101,7 @@ async fn a_remover_that_fails_is_not_waited_for_and_told_with_its_cause() {
     assert_eq!(failed("node1"), []);
     assert_eq!(failed("node2"), all(format!("No such image: {}", own())));
     assert_eq!(failed("node3"), all("starting container failed: no such mount".to_owned()));
+    assert_eq!(left(&cleaned), [pinned(APP, "old")]);
 }
 
 #[tokio::test(start_paused = true)]
