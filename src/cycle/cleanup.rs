@@ -34,6 +34,13 @@ const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// From one look at the removers to the next.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long an engine that does not answer is asked again to end the remover: managers that elect a leader, or an engine that
+/// is restarted, are back well before.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// From one of these questions to the next.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How many lines of a remover's output are read.
 const LOG_LINES: usize = 200;
 
@@ -148,7 +155,7 @@ async fn everywhere<S: Swarm, R>(
     let auth = credentials.map(|credentials| credentials.registry_auth());
     let id = create(&*context.swarm, &spec, auth.as_ref()).await.context("cannot start the image remover")?;
     let gathered = gather(context, &id, cleaned).await;
-    context.swarm.remove_service(&id).await.context("cannot remove the image remover's service")?;
+    dismiss(context, &id).await.context("cannot remove the image remover's service")?;
     gathered
 }
 
@@ -174,6 +181,23 @@ async fn create<S: Swarm>(swarm: &S, spec: &Spec, auth: Option<&Secret>) -> Resu
             swarm.create_service(spec, auth).await
         }
         created => created,
+    }
+}
+
+/// Ends the remover. An engine that is away for a while is asked again: nobody else would do it before the next cleaning.
+async fn dismiss<S: Swarm, R>(context: &Context<S, R>, id: &str) -> Result<(), SwarmError> {
+    let begun = Instant::now();
+    loop {
+        let answer = context.swarm.remove_service(id).await;
+        let may_pass = answer.as_ref().is_err_and(SwarmError::is_transient);
+        if !may_pass || begun.elapsed() >= PATIENCE {
+            return answer;
+        }
+        context.beat();
+        tokio::select! {
+            () = sleep(RETRY_INTERVAL) => {}
+            () = context.stop.cancelled() => return answer,
+        }
     }
 }
 
@@ -214,14 +238,17 @@ async fn remover_spec<S: Swarm, R>(context: &Context<S, R>, image: &str, images:
     spec.with_options(options, &ids).context("GANTRY_CLEANUP_IMAGES_OPTIONS")
 }
 
-/// Collects the removers' reports until every ready node has given one.
+/// Collects the removers' reports until every ready node has given one. An engine that is away meanwhile is asked again.
 async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cleaned) -> Result<()> {
     let begun = Instant::now();
     loop {
         sleep(LOOK_INTERVAL).await;
         context.beat();
-        let nodes: Nodes = context.swarm.nodes().await?.into_iter().collect();
-        let tasks = context.swarm.tasks(&[id.to_owned()]).await?;
+        let is_last_look = begun.elapsed() >= TIME_LIMIT || context.stop.is_cancelled();
+        let (nodes, tasks) = match look(&*context.swarm, id).await {
+            Err(error) if error.is_transient() && !is_last_look => continue,
+            seen => seen?,
+        };
         for task in tasks.iter().filter(|task| task.state >= TaskState::Running) {
             let node = nodes.name(&task.node_id);
             if !cleaned.nodes.contains_key(node)
@@ -245,7 +272,7 @@ async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cl
         if cleaned.silent.is_empty() {
             return Ok(());
         }
-        if begun.elapsed() >= TIME_LIMIT || context.stop.is_cancelled() {
+        if is_last_look {
             cleaned.silent.sort();
             let why: BTreeSet<&str> =
                 tasks.iter().map(|task| task.error.as_str()).filter(|error| !error.is_empty()).collect();
@@ -254,6 +281,11 @@ async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cl
             anyhow::bail!("no report from {}", told.join("; "));
         }
     }
+}
+
+async fn look<S: Swarm>(swarm: &S, id: &str) -> Result<(Nodes, Vec<Task>), SwarmError> {
+    let nodes = swarm.nodes().await?.into_iter().collect();
+    Ok((nodes, swarm.tasks(&[id.to_owned()]).await?))
 }
 
 /// What a node's remover has printed; `None`: nothing yet.

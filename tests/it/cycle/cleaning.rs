@@ -134,6 +134,17 @@ async fn a_remover_whose_making_was_not_confirmed_goes_with_the_next_cleaning() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_engine_that_is_away_for_a_while_costs_a_cleaning_time_and_nothing_else() {
+    // While it is waited for what the removers say, and when they are to go.
+    for call in [Call::Log, Call::Remove] {
+        let scene = scene();
+        scene.swarm.fail(call, None, 1, Fault::Away(secs(30)));
+        let cleaned = cleaned(&scene).await;
+        assert_eq!((cleaned.nodes.len(), cleaned.problem), (3, None), "{call:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn told_to_stop_it_waits_for_no_remover_and_leaves_none() {
     let scene = scene();
     scene.swarm.image(&own()).logging(&[]);
