@@ -123,6 +123,8 @@ async fn everywhere<S: Swarm, R>(
     replaced: &BTreeSet<&ImageRef>,
     cleaned: &mut Cleaned,
 ) -> Result<()> {
+    // All of them, until it is known which of them somebody needs.
+    cleaned.images = replaced.iter().map(ToString::to_string).collect();
     let services = context.swarm.services(Listing::Filters(&[])).await.context("cannot list the services")?;
     // A remover that a killed Gantry has left needs nothing: it goes before the new one comes.
     let others = services.iter().filter(|service| service.name() != REMOVER_NAME);

@@ -134,6 +134,23 @@ async fn a_remover_whose_making_was_not_confirmed_goes_with_the_next_cleaning() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn images_of_which_it_is_not_known_who_needs_them_are_tried_again() {
+    let mut scene = scene();
+    scene.registry.release(APP, "old");
+    scene.leftovers = [pinned(APP, "older").parse().unwrap()].into();
+    // Who needs them is the last that is asked of services, and this cycle asks as the one before did.
+    scene.cycle().await;
+    let calls = scene.swarm.call_log();
+    let last = calls.iter().rposition(|(_, call)| *call == Call::Services).unwrap();
+    scene.swarm.clear_log();
+    scene.swarm.fail_at(last, Fault::Error(SwarmError::Unavailable("no leader".to_owned())));
+    let cleaned = scene.cycle().await.cleanup.unwrap();
+    let words = "cannot list the services: the engine cannot be used: no leader";
+    assert_eq!((cleaned.problem.as_deref(), left(&cleaned)), (Some(words), vec![pinned(APP, "older")]));
+    assert!(scene.swarm.calls(Call::Create).is_empty(), "nothing is removed that may be needed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_engine_that_is_away_for_a_while_costs_a_cleaning_time_and_nothing_else() {
     // While it is waited for what the removers say, and when they are to go.
     for call in [Call::Log, Call::Remove] {
