@@ -34,6 +34,13 @@ const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// From one look at the removers to the next.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long an engine that does not answer is asked again to end the remover: managers that elect a leader, or an engine that
+/// is restarted, are back well before.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// From one of these questions to the next.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How many lines of a remover's output are read.
 const LOG_LINES: usize = 200;
 
@@ -43,8 +50,8 @@ const LOG_DELAY: Duration = Duration::from_secs(2);
 /// In how many cycles an image is tried again that could not be removed everywhere.
 const MORE_TRIES: u32 = 3;
 
-/// Images that a cleaning could not remove everywhere: a container was slow to stop, or a node to answer. The next cycles
-/// try them again.
+/// Images that a cleaning could not remove everywhere: a container was slow to stop, or a node to answer, or its remover
+/// failed. The next cycles try them again.
 #[derive(Debug, Default)]
 pub struct Leftovers(BTreeMap<ImageRef, u32>);
 
@@ -119,9 +126,12 @@ async fn everywhere<S: Swarm, R>(
     replaced: &BTreeSet<&ImageRef>,
     cleaned: &mut Cleaned,
 ) -> Result<()> {
+    // All of them, until it is known which of them somebody needs.
+    cleaned.images = replaced.iter().map(ToString::to_string).collect();
     let services = context.swarm.services(Listing::Filters(&[])).await.context("cannot list the services")?;
-    let needed: BTreeSet<String> =
-        services.iter().filter_map(|service| service.spec.facts().image.clone()).collect();
+    // A remover that a killed Gantry has left needs nothing: it goes before the new one comes.
+    let others = services.iter().filter(|service| service.name() != REMOVER_NAME);
+    let needed: BTreeSet<String> = others.filter_map(|service| service.spec.facts().image.clone()).collect();
     cleaned.images =
         replaced.iter().filter(|image| !is_needed(image, &needed)).map(ToString::to_string).collect();
     if cleaned.images.is_empty() {
@@ -152,7 +162,7 @@ async fn everywhere<S: Swarm, R>(
     let auth = credentials.map(|credentials| credentials.registry_auth());
     let id = create(&*context.swarm, &spec, auth.as_ref()).await.context("cannot start the image remover")?;
     let gathered = gather(context, &id, cleaned).await;
-    context.swarm.remove_service(&id).await.context("cannot remove the image remover's service")?;
+    dismiss(context, &id).await.context("cannot remove the image remover's service")?;
     gathered
 }
 
@@ -178,6 +188,23 @@ async fn create<S: Swarm>(swarm: &S, spec: &Spec, auth: Option<&Secret>) -> Resu
             swarm.create_service(spec, auth).await
         }
         created => created,
+    }
+}
+
+/// Ends the remover. An engine that is away for a while is asked again: nobody else would do it before the next cleaning.
+async fn dismiss<S: Swarm, R>(context: &Context<S, R>, id: &str) -> Result<(), SwarmError> {
+    let begun = Instant::now();
+    loop {
+        let answer = context.swarm.remove_service(id).await;
+        let may_pass = answer.as_ref().is_err_and(SwarmError::is_transient);
+        if !may_pass || begun.elapsed() >= PATIENCE {
+            return answer;
+        }
+        context.beat();
+        tokio::select! {
+            () = sleep(RETRY_INTERVAL) => {}
+            () = context.stop.cancelled() => return answer,
+        }
     }
 }
 
@@ -218,15 +245,18 @@ async fn remover_spec<S: Swarm, R>(context: &Context<S, R>, image: &str, images:
     spec.with_options(options, &ids).context("GANTRY_CLEANUP_IMAGES_OPTIONS")
 }
 
-/// Collects the removers' reports until every ready node has given one.
+/// Collects the removers' reports until every ready node has given one. An engine that is away meanwhile is asked again.
 async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cleaned) -> Result<()> {
     let begun = Instant::now();
     let mut ended = BTreeMap::new();
     loop {
         sleep(LOOK_INTERVAL).await;
         context.beat();
-        let nodes: Nodes = context.swarm.nodes().await?.into_iter().collect();
-        let tasks = context.swarm.tasks(&[id.to_owned()]).await?;
+        let is_last_look = begun.elapsed() >= TIME_LIMIT || context.stop.is_cancelled();
+        let (nodes, tasks) = match look(&*context.swarm, id).await {
+            Err(error) if error.is_transient() && !is_last_look => continue,
+            seen => seen?,
+        };
         for task in tasks.iter().filter(|task| task.state >= TaskState::Running) {
             let node = nodes.name(&task.node_id);
             if !cleaned.nodes.contains_key(node)
@@ -250,14 +280,20 @@ async fn gather<S: Swarm, R>(context: &Context<S, R>, id: &str, cleaned: &mut Cl
         if cleaned.silent.is_empty() {
             return Ok(());
         }
-        if begun.elapsed() >= TIME_LIMIT || context.stop.is_cancelled() {
+        if is_last_look {
             cleaned.silent.sort();
             let why: BTreeSet<&str> =
                 tasks.iter().map(|task| task.error.as_str()).filter(|error| !error.is_empty()).collect();
-            let why: Vec<&str> = why.into_iter().collect();
-            anyhow::bail!("no report from {} {}", cleaned.silent.join(", "), why.join("; "));
+            let silent = cleaned.silent.join(", ");
+            let told: Vec<&str> = std::iter::once(silent.as_str()).chain(why).collect();
+            anyhow::bail!("no report from {}", told.join("; "));
         }
     }
+}
+
+async fn look<S: Swarm>(swarm: &S, id: &str) -> Result<(Nodes, Vec<Task>), SwarmError> {
+    let nodes = swarm.nodes().await?.into_iter().collect();
+    Ok((nodes, swarm.tasks(&[id.to_owned()]).await?))
 }
 
 /// What a node's remover has printed; `None`: nothing yet. `ended` says since when tasks are seen to have ended.
@@ -286,9 +322,9 @@ async fn report_of<S: Swarm>(
 impl Cleaned {
     /// The images that may be gone soon, and are not everywhere.
     fn unfinished(&self) -> impl Iterator<Item = &String> {
-        let is_in_use = |image: &String| self.nodes.values().any(|removal| removal.in_use.contains(image));
+        let is_left = |image: &String| self.nodes.values().any(|removal| removal.is_worth_another_try(image));
         let is_unknown = !self.silent.is_empty() || self.nodes.is_empty();
-        self.images.iter().filter(move |image| is_unknown || is_in_use(image))
+        self.images.iter().filter(move |image| is_unknown || is_left(image))
     }
 
     fn announce(&self) {

@@ -37,10 +37,19 @@ struct Line {
     gantry_image_removal: Removal,
 }
 
+/// What stands for the images where the remover itself failed.
+const ALL_IMAGES: &str = "all images";
+
 impl Removal {
     /// A removal of nothing, because the remover itself failed.
     pub fn failed(cause: &str) -> Self {
-        Self { failed: vec![("all images".to_owned(), cause.to_owned())], ..Self::default() }
+        Self { failed: vec![(ALL_IMAGES.to_owned(), cause.to_owned())], ..Self::default() }
+    }
+
+    /// Whether another try may remove this image: what uses it may soon end, or the remover itself failed.
+    pub fn is_worth_another_try(&self, image: &str) -> bool {
+        self.in_use.iter().any(|in_use| in_use == image)
+            || self.failed.iter().any(|(what, _)| what == ALL_IMAGES)
     }
 
     /// The line to print, for [`Self::from_line`] to read.

@@ -24,13 +24,8 @@ pub struct Search {
 }
 
 impl Search {
-    /// A search that has not begun.
-    pub fn new() -> Self {
-        Self::by_ids(container_ids())
-    }
-
-    /// The same, for a container with one of these ids.
-    pub fn by_ids(ids: Vec<String>) -> Self {
+    /// A search that has not begun, for the service of the first container that has one of these ids.
+    pub fn new(ids: Vec<String>) -> Self {
         Self { ids, ..Self::default() }
     }
 
@@ -140,7 +135,7 @@ fn mount_source(spec: &str, target: &str) -> Option<String> {
 
 /// What may be the id of the container that we run in, the surest first: the engine mounts a container's
 /// `hostname` file from a folder with the container's id, and names the host after it by default.
-fn container_ids() -> Vec<String> {
+pub fn container_ids() -> Vec<String> {
     let mounts = std::fs::read_to_string(Path::new("/proc/self/mountinfo")).unwrap_or_default();
     let host_name = gethostname::gethostname().to_string_lossy().into_owned();
     let mut ids: Vec<String> = id_in_mounts(&mounts).into_iter().collect();

@@ -65,7 +65,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
     ///
     /// `on_node_name` is told the engine's host name as soon as it is known.
     pub async fn run(&self, on_node_name: impl Fn(&str)) -> End {
-        let mut itself = Search::new();
+        let mut itself = Search::new(itself::container_ids());
         let ledger = Arc::new(Ledger::new(&self.config.ledger_name));
         let mut said = BTreeSet::new();
         let mut leftovers = Leftovers::default();

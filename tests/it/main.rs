@@ -19,5 +19,6 @@ mod live;
 mod proofs;
 mod registry;
 mod soak;
+mod stopping;
 mod support;
 mod wire_engine;

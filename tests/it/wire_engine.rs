@@ -1,9 +1,10 @@
 //! The real client of the engine, against the engine's API over real sockets.
 
 use std::fmt::Debug;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use gantry::config::{EngineAddress, Filter};
 use gantry::secret::Secret;
 use gantry::swarm::engine::Engine;
@@ -34,6 +35,21 @@ impl Wire {
         let front = Front::unix(swarm, &folder.path().join("docker.sock"));
         let engine = Engine::new(front.address());
         Self { swarm: swarm.clone(), front, engine, folder }
+    }
+
+    /// Waits until the engine tells of changes to whoever reads these; nothing may happen before.
+    async fn is_listened_to(&self, mut changes: Pin<&mut impl Stream<Item = Result<(), SwarmError>>>) {
+        let asked = async {
+            while !self.front.seen().iter().any(|seen| seen.path.starts_with("/events")) {
+                sleep(millis(10)).await;
+            }
+            // What the engine does first with the request comes before this is over, as all of it is one thread.
+            sleep(millis(100)).await;
+        };
+        tokio::select! {
+            change = changes.next() => panic!("nothing has happened, and it was told {change:?}"),
+            answer = timeout(secs(20), asked) => answer.expect("a request for events"),
+        }
     }
 
     /// The bodies of the updates that were posted.
@@ -79,11 +95,12 @@ async fn what_the_client_reads_is_what_the_swarm_holds() {
     swarm.until("a crash", |swarm| swarm.tasks_of("web").iter().any(|task| task.exit_code == Some(3))).await;
     sleep(secs(1)).await; // Until the restart delay is over, nothing changes any more.
 
+    let before = swarm.engine().await.unwrap().time;
     let view = engine.engine().await.unwrap();
     let direct = swarm.engine().await.unwrap();
     assert_eq!((view.role, view.node_id, view.host_name), (Role::Manager, direct.node_id, direct.host_name));
     assert_eq!(view.version, direct.version);
-    assert_eq!(view.time.unwrap().as_second(), direct.time.unwrap().as_second());
+    assert!(before <= view.time && view.time <= direct.time, "{:?}", [before, view.time, direct.time]);
     assert_eq!(view.registries, direct.registries);
 
     for filters in [vec![], vec!["name=web"], vec!["label=gantry.enable=true"], vec!["mode=global"]] {
@@ -171,13 +188,13 @@ async fn a_specification_is_posted_to_the_last_byte_with_the_credentials_as_they
 }
 
 #[tokio::test]
-async fn a_thousand_services_are_not_named_one_by_one_in_an_address() {
+async fn hundreds_of_services_are_not_named_one_by_one_in_an_address() {
     let wire = Wire::new();
     let ids: Vec<String> = (0..300).map(|n| wire.swarm.new_service(&format!("s{n}")).create()).collect();
     wire.swarm
         .until("all tasks", |swarm| (0..300).all(|n| !swarm.tasks_of(&format!("s{n}")).is_empty()))
         .await;
-    for asked in [&ids[..1], &ids[..100], &ids[50..250]] {
+    for asked in [&ids[..1], &ids[..100], &ids[50..250], &ids[..]] {
         let services = wire.engine.services(Listing::Ids(asked)).await.unwrap();
         let mut found: Vec<&String> = services.iter().map(|service| &service.id).collect();
         let mut expected: Vec<&String> = asked.iter().collect();
@@ -195,8 +212,8 @@ async fn a_thousand_services_are_not_named_one_by_one_in_an_address() {
 async fn no_path_names_a_version_of_the_api() {
     let wire = Wire::new();
     let id = wire.swarm.new_service("web").create();
-    let changes = wire.engine.changes();
-    let _ = timeout(millis(50), std::pin::pin!(changes).next()).await;
+    let mut changes = pin!(wire.engine.changes());
+    wire.is_listened_to(changes.as_mut()).await;
     wire.engine.engine().await.unwrap();
     wire.engine.services(Listing::Filters(&[])).await.unwrap();
     wire.engine.service(&id).await.unwrap();
@@ -378,19 +395,19 @@ async fn an_engine_is_reached_by_tcp_as_well() {
 async fn changes_wake_and_end_with_the_connection() {
     let wire = Wire::new();
     wire.swarm.new_service("web").create();
-    let mut changes = std::pin::pin!(wire.engine.changes());
-    assert!(timeout(millis(100), changes.next()).await.is_err(), "nothing has happened");
+    let mut changes = pin!(wire.engine.changes());
+    wire.is_listened_to(changes.as_mut()).await;
     wire.swarm.now(|world| world.set_label("web", "a", "b"));
-    assert_eq!(timeout(secs(5), changes.next()).await.unwrap(), Some(Ok(())));
+    assert_eq!(timeout(secs(20), changes.next()).await.unwrap(), Some(Ok(())));
     wire.swarm.node_is_ready("node2", false);
-    assert_eq!(timeout(secs(5), changes.next()).await.unwrap(), Some(Ok(())));
+    assert_eq!(timeout(secs(20), changes.next()).await.unwrap(), Some(Ok(())));
 
     drop(wire.front);
-    let rest = timeout(secs(5), changes.collect::<Vec<_>>()).await.unwrap();
+    let rest = timeout(secs(20), changes.collect::<Vec<_>>()).await.unwrap();
     assert!(
         rest.iter().all(|change| *change == Ok(()) || change.as_ref().is_err_and(SwarmError::is_transient))
     );
-    let mut late = std::pin::pin!(wire.engine.changes());
+    let mut late = pin!(wire.engine.changes());
     assert!(matches!(late.next().await, Some(Err(SwarmError::Unavailable(_)))));
     assert_eq!(late.next().await, None);
     drop(wire.folder);

@@ -44,6 +44,24 @@ async fn an_image_that_runs_is_kept_after_the_time_that_a_stop_may_take() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_image_that_somebody_has_made_a_container_of_by_hand_is_kept_for_it_and_nobody_waits() {
+    for (state, words) in
+        [("exited", "needs it to be started again"), ("created", "uses it"), ("running", "uses it")]
+    {
+        let swarm = node_with_an_old_image().await;
+        let old = pinned(APP, "old");
+        let container = swarm.make_by_hand("node1", &old, state);
+        let begun = tokio::time::Instant::now();
+        let removal = remove(&swarm, std::slice::from_ref(&old)).await;
+        let kept = vec![(old.clone(), format!("container {} {words}", &container[..12]))];
+        assert_eq!(removal, Removal { kept, ..Removal::default() }, "{state}");
+        assert!(begun.elapsed() < secs(1), "{state}: nothing says that it ends soon");
+        assert!(swarm.container(&container).await.unwrap().is_some(), "{state}");
+        assert!(swarm.local_image(&old.replace(":1@", "@")).await.unwrap().is_some(), "{state}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_image_whose_container_is_slow_to_stop_is_removed_by_a_later_cycle() {
     let mut scene = Scene::new().with("GANTRY_CLEANUP_IMAGES", true);
     scene.swarm = FakeSwarm::with_nodes(1);

@@ -1,9 +1,10 @@
 //! What tests say to a fake swarm: images, mishaps, other people's changes; and what they ask it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry::swarm::{ConfigObject, Service, Spec, SwarmError, TaskState, UpdateState};
+use gantry::swarm::{ConfigObject, Container, Service, Spec, SwarmError, TaskState, UpdateState};
 use tokio::sync::Notify;
 
 use super::handle::FakeSwarm;
@@ -227,6 +228,18 @@ impl FakeSwarm {
     /// The id of the node of that name.
     pub fn node(&self, name: &str) -> String {
         self.ask(|world| world.node(name).node.id.clone())
+    }
+
+    /// Somebody makes a container of this image on a node by hand, and it is in this state. Returns its id.
+    pub fn make_by_hand(&self, node: &str, image: &str, state: &str) -> String {
+        self.tell(|world| {
+            let id = world.new_id('c');
+            let node = world.node_mut(node);
+            let image = node.pull(image);
+            let container = Container { id: id.clone(), state: state.to_owned(), labels: BTreeMap::new() };
+            node.containers.insert(id.clone(), (container, image));
+            id
+        })
     }
 
     /// All requests for updates so far, refused ones included.

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::support::http::Request;
@@ -80,43 +82,62 @@ async fn another_repository_or_account_gets_its_own_token_without_being_refused_
     }
 }
 
-#[tokio::test]
-async fn many_at_once_share_one_token_request() {
-    let slow = Server::start_slow(|_| async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        Answer::json(200, r#"{"token":"token-1"}"#)
+/// Ten look-ups at once of a registry whose token server answers only when all of them have met its challenge; with the
+/// number of requests that the token server had.
+async fn ten_at_once(
+    answer: impl Fn() -> Answer + Send + Sync + 'static,
+) -> (Vec<Result<Digest, RegistryError>>, usize) {
+    let (answer, gate) = (Arc::new(answer), Arc::new(Semaphore::new(0)));
+    let open = Arc::clone(&gate);
+    let tokens = Server::start_slow(move |_| {
+        let (answer, gate) = (Arc::clone(&answer), Arc::clone(&gate));
+        async move {
+            let _ = gate.acquire().await;
+            answer()
+        }
     })
     .await;
-    let server = bearer_registry(&slow, Arc::default()).await;
+    let server = bearer_registry(&tokens, Arc::default()).await;
     let (registry, lookup) = (registry(), lookup(&server, "app"));
-    let answers = futures_util::future::join_all((0..10).map(|_| registry.digest(&lookup))).await;
+    let challenged = async {
+        while server.requests().len() < 10 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // The answers to the last ones reach them before this is over, as all of it is one thread.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        open.close();
+    };
+    let lookups = join_all((0..10).map(|_| registry.digest(&lookup)));
+    let (answers, ()) = tokio::join!(lookups, challenged);
+    (answers, tokens.take().len())
+}
+
+#[tokio::test]
+async fn many_at_once_share_one_token_request() {
+    let (answers, asked) = ten_at_once(|| Answer::json(200, r#"{"token":"token-1"}"#)).await;
     assert!(answers.into_iter().all(|answer| answer == Ok(digest())));
-    assert_eq!(slow.take().len(), 1);
+    assert_eq!(asked, 1);
 }
 
 #[tokio::test]
 async fn many_at_once_share_one_refusal() {
-    let slow = Server::start_slow(|_| async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        Answer::json(403, r#"{"errors":[{"code":"DENIED","message":"no"}]}"#)
-    })
-    .await;
-    let server = bearer_registry(&slow, Arc::default()).await;
-    let (registry, lookup) = (registry(), lookup(&server, "app"));
-    let answers = futures_util::future::join_all((0..10).map(|_| registry.digest(&lookup))).await;
+    let refusal = r#"{"errors":[{"code":"DENIED","message":"no"}]}"#;
+    let (answers, asked) = ten_at_once(move || Answer::json(403, refusal)).await;
     assert!(answers.into_iter().all(|answer| matches!(answer, Err(RegistryError::Refused { .. }))));
-    assert_eq!(slow.take().len(), 1);
+    assert_eq!(asked, 1);
 }
 
 #[tokio::test]
 async fn a_token_is_replaced_when_it_expires_without_asking_in_vain() {
-    let tokens = token_server(1, anybody).await;
+    let tokens = token_server(300, anybody).await;
     let server = bearer_registry(&tokens, Arc::default()).await;
     let (registry, lookup) = (registry(), lookup(&server, "app"));
     registry.digest(&lookup).await.unwrap();
     registry.digest(&lookup).await.unwrap();
     assert_eq!((server.take().len(), tokens.take().len()), (3, 1));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(300)).await;
+    tokio::time::resume();
     registry.digest(&lookup).await.unwrap();
     assert_eq!((server.take().len(), tokens.take().len()), (1, 1));
 }

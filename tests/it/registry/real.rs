@@ -26,6 +26,17 @@ impl Drop for RealRegistry {
 
 impl RealRegistry {
     async fn start(htpasswd: Option<&str>) -> Self {
+        // Between the look for a free port and the registry's own start, somebody else may take it.
+        for _ in 0..5 {
+            if let Some(registry) = Self::start_once(htpasswd).await {
+                return registry;
+            }
+        }
+        panic!("five registries in a row have ended at once");
+    }
+
+    /// `None`: it has ended, and whoever may answer there is somebody else.
+    async fn start_once(htpasswd: Option<&str>) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let port = {
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -41,10 +52,14 @@ impl RealRegistry {
             .stderr(Stdio::null())
             .spawn()
             .expect("docker-registry is installed by `make test`");
-        let registry = Self { process, authority, _folder: folder };
+        let mut registry = Self { process, authority, _folder: folder };
         for _ in 0..100 {
-            if tokio::net::TcpStream::connect(&registry.authority).await.is_ok() {
-                return registry;
+            let is_answering = tokio::net::TcpStream::connect(&registry.authority).await.is_ok();
+            if registry.process.try_wait().unwrap().is_some() {
+                return None;
+            }
+            if is_answering {
+                return Some(registry);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

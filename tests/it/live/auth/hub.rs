@@ -2,7 +2,7 @@
 //! certificate within the program's own view of `/etc`; the program itself knows nothing of that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::SeqCst};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
@@ -21,6 +21,13 @@ const OLD: &str = "sha256:111111111111111111111111111111111111111111111111111111
 /// The digest of [`INDEX`].
 fn new_digest() -> String {
     sha256(INDEX.as_bytes())
+}
+
+/// An address of this machine that no other stand-in has, in whichever process: the port is the same for all.
+fn own_address() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let (process, count) = (std::process::id(), COUNT.fetch_add(1, SeqCst));
+    format!("127.{}.{}.{}", 77 + count % 100, process / 256 % 256, process % 256)
 }
 
 /// A stand-in for Docker Hub.
@@ -44,9 +51,7 @@ impl Hub {
         let tls =
             tls.with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap());
 
-        // Its port is fixed, so its address is its own.
-        let id = std::process::id();
-        let address = format!("127.77.{}.{}", id / 256 % 256, id % 256);
+        let address = own_address();
         let left = AtomicI64::new(76);
         let served = Served::at(&format!("{address}:443"), Some(Arc::new(tls.unwrap())), move |request| {
             answer(request, &left)

@@ -68,10 +68,17 @@ impl PrivateRegistry {
             Issuer::NAME,
             certificate.display()
         );
-        Self::start(stage, &auth, Some(Arc::clone(&tokens.issuer)))
+        Self::start(stage, &auth, Some(&tokens.issuer))
     }
 
-    fn start(stage: &Stage, auth: &str, issuer: Option<Arc<Issuer>>) -> Self {
+    fn start(stage: &Stage, auth: &str, issuer: Option<&Arc<Issuer>>) -> Self {
+        // Between the look for a free port and the registry's own start, somebody else may take it.
+        let started = (0..5).find_map(|_| Self::start_once(stage, auth, issuer));
+        started.expect("a registry that does not end at once")
+    }
+
+    /// `None`: it has ended, and whoever may answer there is somebody else.
+    fn start_once(stage: &Stage, auth: &str, issuer: Option<&Arc<Issuer>>) -> Option<Self> {
         let free = std::net::TcpListener::bind((stage.lab.host.as_str(), 0)).unwrap();
         let host = free.local_addr().unwrap().to_string();
         drop(free);
@@ -88,9 +95,13 @@ impl PrivateRegistry {
         command.arg("serve").arg(config).stdin(Stdio::null());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         let process = command.spawn().expect("Debian's package docker-registry");
-        let private = Self { host, process, log, issuer };
-        wait("private registry", 20, || Registry::at(&private.host).is_answering().then_some(()));
-        private
+        let mut private = Self { host, process, log, issuer: issuer.cloned() };
+        let is_up = wait("private registry", 20, || {
+            let is_answering = Registry::at(&private.host).is_answering();
+            let has_ended = private.process.try_wait().unwrap().is_some();
+            (is_answering || has_ended).then_some(!has_ended)
+        });
+        is_up.then_some(private)
     }
 
     /// The name of an image here.
