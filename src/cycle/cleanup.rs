@@ -316,7 +316,7 @@ async fn report_of<S: Swarm>(
         return None;
     }
     let why = "the image remover has ended without a report; is that an image of Gantry";
-    Some(Removal::failed(&format!("{why} (GANTRY_CLEANUP_IMAGES_REMOVER)? {}", task.image)))
+    Some(Removal::none(&format!("{why} (GANTRY_CLEANUP_IMAGES_REMOVER)? {}", task.image)))
 }
 
 impl Cleaned {

@@ -40,10 +40,18 @@ struct Line {
 /// What stands for the images where the remover itself failed.
 const ALL_IMAGES: &str = "all images";
 
+/// What stands for the images where there is no remover.
+const ANY_IMAGE: &str = "any image";
+
 impl Removal {
     /// A removal of nothing, because the remover itself failed.
     pub fn failed(cause: &str) -> Self {
         Self { failed: vec![(ALL_IMAGES.to_owned(), cause.to_owned())], ..Self::default() }
+    }
+
+    /// A removal of nothing, because the remover is none: it would do no better another time.
+    pub fn none(cause: &str) -> Self {
+        Self { failed: vec![(ANY_IMAGE.to_owned(), cause.to_owned())], ..Self::default() }
     }
 
     /// Whether another try may remove this image: what uses it may soon end, or the remover itself failed.
