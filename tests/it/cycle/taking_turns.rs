@@ -331,13 +331,16 @@ async fn a_lease_that_could_not_be_given_back_is_looked_at_again_before_it_is_be
 
     // While registries are slow, another one takes it over.
     let newer = scene.registry.release(APP, "newer");
-    scene.registry.set_latency(secs(60));
+    // For a digest, and for what stands behind it.
+    scene.registry.set_latency(secs(30));
     scene.swarm.later(secs(30), |world| {
         let object = world.configs.get("gantry").expect("a ledger").clone();
         let mut labels = object.labels.clone();
         labels.insert("gantry.lease".to_owned(), "by=another who=another".to_owned());
         world.update_config(&object.id, object.version, &labels).expect("the lease");
     });
+    // And nobody is quick to see it.
+    scene.swarm.later(secs(40), |world| world.script.set_latency(Some(Call::Config), secs(5)));
     scene.swarm.clear_log();
     let begun = Instant::now();
     let running = tokio::spawn(async move { cycle::run(&context).await });

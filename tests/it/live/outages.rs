@@ -139,6 +139,36 @@ fn an_engine_that_is_started_again_during_a_rollout_is_found_again() {
 }
 
 #[test]
+fn an_engine_that_is_restarted_under_new_tasks_does_not_blame_their_image() {
+    let stage = Stage::apart();
+    let old = stage.image("web", "1", &[]);
+    // Programs that end when they are told to, with and without a word.
+    let options = ["--constraint", "node.hostname==node2", "--update-monitor", "30s"];
+    let services: Vec<Service<'_>> =
+        (0..2).map(|index| stage.service(&format!("web{index}"), &old, &options)).collect();
+    let mut daemon = slowly(&stage)
+        .set("GANTRY_UPDATE_NUM_WORKERS", "2")
+        .set("GANTRY_ROLLOUT_INITIAL_WORKERS", "2")
+        .start();
+    daemon.wait_for("2 services: 2 up to date", 60);
+    let new = stage.image("web", "2", &["--cmd", "trap 'exit 143' TERM; while :; do sleep 0.1; done"]);
+    for service in &services {
+        wait("the new task", 60, || (service.running_images().contains(&new.pinned())).then_some(()));
+    }
+    daemon.forget();
+    stage.lab.run(&["stop", "2"]);
+    stage.lab.run(&["start", "2"]);
+    wait("both services on the new image", 180, || {
+        let is_there = |service: &Service<'_>| service.running_images() == [new.pinned()];
+        services.iter().all(is_there).then_some(())
+    });
+    daemon.wait_for("2 services: 2 up to date", 180);
+    let ledger = stage.lab.docker(&["config", "inspect", &stage.ledger()]);
+    assert!(!ledger.contains("quarantined"), "{ledger} {:#?}", daemon.lines());
+    assert!(daemon.is_alive());
+}
+
+#[test]
 fn a_node_that_is_lost_during_its_services_update_is_not_the_images_fault() {
     let stage = Stage::apart();
     let old = stage.image("web", "1", &[]);
