@@ -36,6 +36,10 @@ pub(super) enum Failure {
     Nonsense {
         cause: String,
     },
+    /// Nonsense as well, unless it is TLS where plain HTTP was tried.
+    NotHttp {
+        cause: String,
+    },
 }
 
 impl Failure {
@@ -82,6 +86,7 @@ impl Failure {
                 Self::Unreachable { cause: change(&cause), reached, retry_after }
             }
             Self::Nonsense { cause } => Self::Nonsense { cause: change(&cause) },
+            Self::NotHttp { cause } => Self::NotHttp { cause: change(&cause) },
         }
     }
 
@@ -108,7 +113,7 @@ impl Failure {
             }
             Self::RateLimited { retry_after } => RegistryError::RateLimited { registry, retry_after },
             Self::Unreachable { cause, .. } => RegistryError::Unreachable { registry, cause },
-            Self::Nonsense { cause } => RegistryError::Nonsense { registry, cause },
+            Self::Nonsense { cause } | Self::NotHttp { cause } => RegistryError::Nonsense { registry, cause },
         }
     }
 }

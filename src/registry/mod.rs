@@ -18,6 +18,7 @@ mod limits;
 mod manifest;
 mod names;
 mod outage;
+mod plain;
 mod rate;
 mod retry;
 mod token;

@@ -210,9 +210,15 @@ async fn ten_megabytes_of_headers_are_not_read() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_nonsense() {
+async fn what_is_no_http_is_nonsense_and_may_be_tls_where_that_is_spoken_too() {
     let server = Server::start_raw(b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n".to_vec()).await;
-    assert_nonsense(&error_of(&server).await, "not HTTP");
+    let plain = HttpRegistry::new(Settings {
+        limits: limits(),
+        certificates: "/nonexistent".into(),
+        docker_hub: server.url(""),
+    });
+    assert_nonsense(&plain.digest(&lookup_of("app")).await.unwrap_err(), "not HTTP");
+    assert_unreachable(&error_of(&server).await, ", and without TLS: its answer is not HTTP");
 }
 
 #[tokio::test]
