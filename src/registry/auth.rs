@@ -1,7 +1,6 @@
 //! In whose name, and by which scheme, a registry is asked.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode};
@@ -11,6 +10,7 @@ use super::challenge::{self, Challenge, Challenges};
 use super::credentials::{Account, Credentials};
 use super::endpoints::{Endpoint, Role};
 use super::failure::Failure;
+use super::known::Known;
 use super::token::{Purpose, Tokens, basic};
 use super::transport::{Answer, Request, Transport};
 use crate::secret::Secret;
@@ -53,8 +53,7 @@ impl Authorization {
 /// What is known of how registries want to be asked.
 #[derive(Debug, Default)]
 pub(super) struct Authority {
-    /// By host.
-    challenges: Mutex<HashMap<String, Challenge>>,
+    known: Known,
     tokens: Tokens,
 }
 
@@ -76,22 +75,39 @@ impl Authority {
             };
             transport.ask(&call.endpoint, path, request).await
         };
-        let known = self.known(&call.endpoint.host);
-        let first = self.authorize(transport, call, known.as_ref(), None).await.inspect_err(|_| {
-            // The registry may have another token server by now: it is asked afresh next time.
-            self.forget(&call.endpoint.host);
-        })?;
+        let known = self.known.of(call);
+        let (first, refusal) = match self.authorize(transport, call, known.as_ref(), None).await {
+            Ok(first) => (first, None),
+            Err(failure) => {
+                // The registry may have another token server by now, or for this repository.
+                if let Some(known) = &known {
+                    self.known.forget(call, known);
+                }
+                if failure.is_transient() {
+                    return Err(failure);
+                }
+                (None, Some(failure))
+            }
+        };
         let answer = send(first.as_ref()).await?;
         if answer.status != StatusCode::UNAUTHORIZED || !answer.is_first_hand {
-            return accepted(answer, None);
+            let answer = accepted(answer, None)?;
+            if let Some(known) = known.filter(|_| refusal.is_none()) {
+                self.known.confirm(call, &known);
+            }
+            return Ok(answer);
         }
 
         let challenges = challenges(&answer);
         let Some(challenge) = challenges.best.clone() else { return accepted(answer, Some(&challenges)) };
-        let is_new = known.as_ref() != Some(&challenge);
-        self.remember(&call.endpoint.host, &challenge);
-        if !is_new && first.as_ref().is_some_and(|first| first.is_final) {
-            return accepted(answer, Some(&challenges));
+        self.known.learn(call, &challenge);
+        if known.as_ref() == Some(&challenge) {
+            if let Some(refusal) = refusal {
+                return Err(refusal);
+            }
+            if first.as_ref().is_some_and(|first| first.is_final) {
+                return accepted(answer, Some(&challenges));
+            }
         }
         let rejected = first.and_then(|first| first.token);
         let second = self.authorize(transport, call, Some(&challenge), rejected.as_ref()).await?;
@@ -139,19 +155,6 @@ impl Authority {
                 }))
             }
         }
-    }
-
-    fn known(&self, host: &str) -> Option<Challenge> {
-        self.challenges.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
-    }
-
-    fn remember(&self, host: &str, challenge: &Challenge) {
-        let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
-        challenges.insert(host.to_owned(), challenge.clone());
-    }
-
-    fn forget(&self, host: &str) {
-        self.challenges.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
     }
 }
 

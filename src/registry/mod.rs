@@ -14,6 +14,7 @@ mod clients;
 pub mod credentials;
 mod endpoints;
 mod failure;
+mod known;
 mod limits;
 mod manifest;
 mod names;

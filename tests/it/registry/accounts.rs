@@ -270,6 +270,73 @@ async fn a_token_server_that_moved_is_found_again() {
     assert_eq!(registry.digest(&lookup(&server, "app")).await, Ok(digest()));
 }
 
+/// A token server that knows only the repositories of one team, and answers `refusal` for all others.
+async fn token_server_of(team: &'static str, refusal: u16) -> Server {
+    Server::start(move |request| {
+        if request.query.contains(&format!("scope=repository%3A{team}%2F")) {
+            Answer::json(200, format!(r#"{{"token":"{team}"}}"#))
+        } else {
+            Answer::json(refusal, "{}")
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn each_repository_is_asked_as_it_wants_also_where_a_host_has_several_token_servers() {
+    // How often the registry and its token servers are asked. A refusal in vain is one of a repository that was
+    // never asked for before.
+    let (first, other_server, same_server, again) = ((2, 1), (2, 2), (1, 1), (1, 0));
+    let me = || Some(password("me", "1"));
+    for (refusal, credentials) in [(401, None), (403, None), (404, None), (401, me()), (403, me())] {
+        for (order, requests) in [
+            (["a/1", "a/2", "b/1"], [first, same_server, other_server]),
+            (["b/1", "a/1", "a/2"], [first, other_server, same_server]),
+        ] {
+            let [of_a, of_b] = [token_server_of("a", refusal).await, token_server_of("b", refusal).await];
+            let [a, b] = [&of_a, &of_b].map(|team| format!(r#"Bearer realm="{}""#, team.url("/token")));
+            let server = Server::start(move |request| {
+                let (token, challenge) =
+                    if request.path.starts_with("/v2/a/") { ("Bearer a", &a) } else { ("Bearer b", &b) };
+                match request.header("authorization") {
+                    sent if sent == token => known(),
+                    _ => Answer::json(401, "{}").with("www-authenticate", challenge),
+                }
+            })
+            .await;
+            let registry = registry();
+            for (image, requests) in order.into_iter().zip(requests).chain(order.map(|image| (image, again)))
+            {
+                let lookup = Lookup { credentials: credentials.clone(), ..lookup(&server, image) };
+                assert_eq!(registry.digest(&lookup).await, Ok(digest()), "{refusal} {image}");
+                let asked = (server.take().len(), of_a.take().len() + of_b.take().len());
+                assert_eq!(asked, requests, "{refusal} {order:?} {image}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_servers_refusal_stands_where_the_registry_sends_us_there_again() {
+    let tokens = token_server_of("a", 403).await;
+    let challenge = format!(r#"Bearer realm="{}""#, tokens.url("/token"));
+    let server = Server::start(move |request| match request.header("authorization") {
+        "" => Answer::json(401, "{}").with("www-authenticate", &challenge),
+        _ => known(),
+    })
+    .await;
+    let registry = registry();
+    assert_eq!(registry.digest(&lookup(&server, "a/1")).await, Ok(digest()));
+    assert_eq!((server.take().len(), tokens.take().len()), (2, 1));
+    for _ in 0..2 {
+        let error = registry.digest(&lookup(&server, "b/1")).await.unwrap_err().to_string();
+        assert!(error.contains("its token server 127.0.0.1: 403 Forbidden"), "{error}");
+        assert_eq!((server.take().len(), tokens.take().len()), (1, 1));
+    }
+    assert_eq!(registry.digest(&lookup(&server, "a/1")).await, Ok(digest()));
+    assert_eq!((server.take().len(), tokens.take().len()), (1, 0));
+}
+
 #[tokio::test]
 async fn nonsense_from_a_token_server_is_named() {
     for (answer, realm, word) in [
