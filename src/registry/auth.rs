@@ -6,10 +6,11 @@ use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode};
 
 use super::Lookup;
+use super::admission::{Admissions, Learnt};
 use super::challenge::{self, Challenge, Challenges};
 use super::credentials::{Account, Credentials};
 use super::endpoints::{Endpoint, Role};
-use super::failure::Failure;
+use super::failure::{About, Failure};
 use super::known::Known;
 use super::token::{Purpose, Tokens, basic};
 use super::transport::{Answer, Request, Transport};
@@ -50,15 +51,31 @@ impl Authorization {
     }
 }
 
-/// What is known of how registries want to be asked.
+/// An answer that was not refused.
+struct Accepted {
+    answer: Answer,
+    /// Whether it shows that the account's password, or token, is right now.
+    is_login: bool,
+}
+
+impl Accepted {
+    fn with(authorization: Option<&Authorization>, answer: Answer) -> Self {
+        let is_login = answer.sent.is_some() && authorization.is_some_and(|sent| sent.is_final);
+        Self { answer, is_login }
+    }
+}
+
+/// What is known of how registries want to be asked, and of those who ask.
 #[derive(Debug, Default)]
 pub(super) struct Authority {
     known: Known,
     tokens: Tokens,
+    /// By host and account.
+    admissions: Admissions<(String, Arc<Credentials>)>,
 }
 
 impl Authority {
-    /// Asks once; and once more where the registry turns out to want something else than it was given.
+    /// Asks, unless the registry does not let the account in.
     pub(super) async fn ask(
         &self,
         transport: &Transport,
@@ -67,6 +84,29 @@ impl Authority {
         path: &str,
         accept: &str,
     ) -> Result<Answer, Failure> {
+        let asking = self.try_to_ask(transport, call, method, path, accept);
+        let Some(credentials) = &call.credentials else { return Ok(asking.await?.answer) };
+        let turn = self.admissions.turn((call.endpoint.host.clone(), Arc::clone(credentials))).await?;
+        let result = asking.await;
+        let learnt = match &result {
+            Ok(Accepted { is_login: true, .. }) => Learnt::LetIn,
+            Ok(_) => Learnt::NotNeeded,
+            Err(failure @ Failure::Refused { about: About::Account, .. }) => Learnt::Refused(failure),
+            Err(_) => Learnt::Nothing,
+        };
+        turn.ends(&learnt, transport.limits.outage_hold);
+        Ok(result?.answer)
+    }
+
+    /// Asks once; and once more where the registry turns out to want something else than it was given.
+    async fn try_to_ask(
+        &self,
+        transport: &Transport,
+        call: &Call,
+        method: &Method,
+        path: &str,
+        accept: &str,
+    ) -> Result<Accepted, Failure> {
         let send = async |authorization: Option<&Authorization>| {
             let request = |url| Request {
                 accept: Some(accept.to_owned()),
@@ -91,32 +131,29 @@ impl Authority {
         };
         let answer = send(first.as_ref()).await?;
         if answer.status != StatusCode::UNAUTHORIZED || !answer.is_first_hand {
-            let answer = accepted(answer, None)?;
+            let answer = accepted(answer)?;
             if let Some(known) = known.filter(|_| refusal.is_none()) {
                 self.known.confirm(call, &known);
             }
-            return Ok(answer);
+            return Ok(Accepted::with(first.as_ref(), answer));
         }
 
-        let challenges = challenges(&answer);
-        let Some(challenge) = challenges.best.clone() else { return accepted(answer, Some(&challenges)) };
+        let Some(challenge) = challenges(&answer).best else { return Err(refused(&answer)) };
         self.known.learn(call, &challenge);
         if known.as_ref() == Some(&challenge) {
             if let Some(refusal) = refusal {
                 return Err(refusal);
             }
             if first.as_ref().is_some_and(|first| first.is_final) {
-                return accepted(answer, Some(&challenges));
+                return Err(refused(&answer));
             }
         }
         let rejected = first.and_then(|first| first.token);
         let second = self.authorize(transport, call, Some(&challenge), rejected.as_ref()).await?;
         if second.is_none() {
-            return accepted(answer, Some(&challenges));
+            return Err(refused(&answer));
         }
-        let answer = send(second.as_ref()).await?;
-        let challenges = self::challenges(&answer);
-        accepted(answer, Some(&challenges))
+        Ok(Accepted::with(second.as_ref(), accepted(send(second.as_ref()).await?)?))
     }
 
     /// What to send to a registry that asks for `challenge`; nothing where we have nothing for it.
@@ -167,24 +204,27 @@ fn challenges(answer: &Answer) -> Challenges {
     challenge::parse(headers.filter_map(|header| header.to_str().ok()))
 }
 
-/// An answer that was not refused; `challenges` are what came with a 401.
-fn accepted(answer: Answer, challenges: Option<&Challenges>) -> Result<Answer, Failure> {
+/// An answer, unless it is a refusal.
+fn accepted(answer: Answer) -> Result<Answer, Failure> {
     let answer = answer.unless_busy()?;
     match answer.status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !answer.is_first_hand => {
-            Err(Failure::nonsense(format!("it redirects to a server that answers {}", answer.explained())))
-        }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let said = challenges.and_then(|challenges| challenges.words.as_deref());
-            let said = said.map_or_else(String::new, |said| format!(" ({})", answer.without_sent(said)));
-            let is_about_the_image = answer.status == StatusCode::FORBIDDEN
-                || !matches!(
-                    challenges.and_then(|challenges| challenges.best.as_ref()),
-                    Some(Challenge::Basic)
-                );
-            let cause = format!("{}{said}", answer.explained());
-            Err(Failure::Refused { cause, may_not_exist: is_about_the_image })
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused(&answer)),
         _ => Ok(answer),
     }
+}
+
+fn refused(answer: &Answer) -> Failure {
+    if !answer.is_first_hand {
+        return Failure::nonsense(format!("it redirects to a server that answers {}", answer.explained()));
+    }
+    let challenges = challenges(answer);
+    let wants_password =
+        answer.status == StatusCode::UNAUTHORIZED && challenges.best == Some(Challenge::Basic);
+    let about = match (wants_password, &answer.sent) {
+        (true, Some(_)) => About::Account,
+        (true, None) => About::Other,
+        (false, _) => About::Image,
+    };
+    let said = challenges.words.map_or_else(String::new, |said| format!(" ({})", answer.without_sent(&said)));
+    Failure::Refused { cause: format!("{}{said}", answer.explained()), about }
 }

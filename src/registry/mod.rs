@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
 
+mod admission;
 mod auth;
 mod challenge;
 mod client;

@@ -10,7 +10,7 @@ use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::clients::Clients;
 use super::endpoints::{Endpoint, Scheme};
-use super::failure::{Failure, Reached};
+use super::failure::{About, Failure, Reached};
 use super::limits::Limits;
 use super::plain::{Causes, PlainHosts};
 use super::{plain, retry};
@@ -249,7 +249,7 @@ impl Transport {
         if let Some(authorization) = request.authorization.as_ref().filter(|_| is_first_hand) {
             let mut value = HeaderValue::from_str(authorization.reveal()).map_err(|_| Failure::Refused {
                 cause: "the token cannot be sent: it is no plain text".to_owned(),
-                may_not_exist: false,
+                about: About::Other,
             })?;
             value.set_sensitive(true);
             builder = builder.header(AUTHORIZATION, value);
