@@ -1,16 +1,17 @@
 //! In whose name, and by which scheme, a registry is asked.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode};
 
 use super::Lookup;
+use super::admission::{Admissions, Learnt};
 use super::challenge::{self, Challenge, Challenges};
 use super::credentials::{Account, Credentials};
 use super::endpoints::{Endpoint, Role};
-use super::failure::Failure;
+use super::failure::{About, Failure};
+use super::known::Known;
 use super::token::{Purpose, Tokens, basic};
 use super::transport::{Answer, Request, Transport};
 use crate::secret::Secret;
@@ -50,16 +51,31 @@ impl Authorization {
     }
 }
 
-/// What is known of how registries want to be asked.
+/// An answer that was not refused.
+struct Accepted {
+    answer: Answer,
+    /// Whether it shows that the account's password, or token, is right now.
+    is_login: bool,
+}
+
+impl Accepted {
+    fn with(authorization: Option<&Authorization>, answer: Answer) -> Self {
+        let is_login = answer.sent.is_some() && authorization.is_some_and(|sent| sent.is_final);
+        Self { answer, is_login }
+    }
+}
+
+/// What is known of how registries want to be asked, and of those who ask.
 #[derive(Debug, Default)]
 pub(super) struct Authority {
-    /// By host.
-    challenges: Mutex<HashMap<String, Challenge>>,
+    known: Known,
     tokens: Tokens,
+    /// By host and account.
+    admissions: Admissions<(String, Arc<Credentials>)>,
 }
 
 impl Authority {
-    /// Asks once; and once more where the registry turns out to want something else than it was given.
+    /// Asks, unless the registry does not let the account in.
     pub(super) async fn ask(
         &self,
         transport: &Transport,
@@ -68,6 +84,29 @@ impl Authority {
         path: &str,
         accept: &str,
     ) -> Result<Answer, Failure> {
+        let asking = self.try_to_ask(transport, call, method, path, accept);
+        let Some(credentials) = &call.credentials else { return Ok(asking.await?.answer) };
+        let turn = self.admissions.turn((call.endpoint.host.clone(), Arc::clone(credentials))).await?;
+        let result = asking.await;
+        let learnt = match &result {
+            Ok(Accepted { is_login: true, .. }) => Learnt::LetIn,
+            Ok(_) => Learnt::NotNeeded,
+            Err(failure @ Failure::Refused { about: About::Account, .. }) => Learnt::Refused(failure),
+            Err(_) => Learnt::Nothing,
+        };
+        turn.ends(&learnt, transport.limits.outage_hold);
+        Ok(result?.answer)
+    }
+
+    /// Asks once; and once more where the registry turns out to want something else than it was given.
+    async fn try_to_ask(
+        &self,
+        transport: &Transport,
+        call: &Call,
+        method: &Method,
+        path: &str,
+        accept: &str,
+    ) -> Result<Accepted, Failure> {
         let send = async |authorization: Option<&Authorization>| {
             let request = |url| Request {
                 accept: Some(accept.to_owned()),
@@ -76,31 +115,45 @@ impl Authority {
             };
             transport.ask(&call.endpoint, path, request).await
         };
-        let known = self.known(&call.endpoint.host);
-        let first = self.authorize(transport, call, known.as_ref(), None).await.inspect_err(|_| {
-            // The registry may have another token server by now: it is asked afresh next time.
-            self.forget(&call.endpoint.host);
-        })?;
+        let known = self.known.of(call);
+        let (first, refusal) = match self.authorize(transport, call, known.as_ref(), None).await {
+            Ok(first) => (first, None),
+            Err(failure) => {
+                // The registry may have another token server by now, or for this repository.
+                if let Some(known) = &known {
+                    self.known.forget(call, known);
+                }
+                if failure.is_transient() {
+                    return Err(failure);
+                }
+                (None, Some(failure))
+            }
+        };
         let answer = send(first.as_ref()).await?;
         if answer.status != StatusCode::UNAUTHORIZED || !answer.is_first_hand {
-            return accepted(answer, None);
+            let answer = accepted(answer)?;
+            if let Some(known) = known.filter(|_| refusal.is_none()) {
+                self.known.confirm(call, &known);
+            }
+            return Ok(Accepted::with(first.as_ref(), answer));
         }
 
-        let challenges = challenges(&answer);
-        let Some(challenge) = challenges.best.clone() else { return accepted(answer, Some(&challenges)) };
-        let is_new = known.as_ref() != Some(&challenge);
-        self.remember(&call.endpoint.host, &challenge);
-        if !is_new && first.as_ref().is_some_and(|first| first.is_final) {
-            return accepted(answer, Some(&challenges));
+        let Some(challenge) = challenges(&answer).best else { return Err(refused(&answer)) };
+        self.known.learn(call, &challenge);
+        if known.as_ref() == Some(&challenge) {
+            if let Some(refusal) = refusal {
+                return Err(refusal);
+            }
+            if first.as_ref().is_some_and(|first| first.is_final) {
+                return Err(refused(&answer));
+            }
         }
         let rejected = first.and_then(|first| first.token);
         let second = self.authorize(transport, call, Some(&challenge), rejected.as_ref()).await?;
         if second.is_none() {
-            return accepted(answer, Some(&challenges));
+            return Err(refused(&answer));
         }
-        let answer = send(second.as_ref()).await?;
-        let challenges = self::challenges(&answer);
-        accepted(answer, Some(&challenges))
+        Ok(Accepted::with(second.as_ref(), accepted(send(second.as_ref()).await?)?))
     }
 
     /// What to send to a registry that asks for `challenge`; nothing where we have nothing for it.
@@ -140,19 +193,6 @@ impl Authority {
             }
         }
     }
-
-    fn known(&self, host: &str) -> Option<Challenge> {
-        self.challenges.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
-    }
-
-    fn remember(&self, host: &str, challenge: &Challenge) {
-        let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
-        challenges.insert(host.to_owned(), challenge.clone());
-    }
-
-    fn forget(&self, host: &str) {
-        self.challenges.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
-    }
 }
 
 fn bearer(token: &Secret) -> Secret {
@@ -164,24 +204,27 @@ fn challenges(answer: &Answer) -> Challenges {
     challenge::parse(headers.filter_map(|header| header.to_str().ok()))
 }
 
-/// An answer that was not refused; `challenges` are what came with a 401.
-fn accepted(answer: Answer, challenges: Option<&Challenges>) -> Result<Answer, Failure> {
+/// An answer, unless it is a refusal.
+fn accepted(answer: Answer) -> Result<Answer, Failure> {
     let answer = answer.unless_busy()?;
     match answer.status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !answer.is_first_hand => {
-            Err(Failure::nonsense(format!("it redirects to a server that answers {}", answer.explained())))
-        }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let said = challenges.and_then(|challenges| challenges.words.as_deref());
-            let said = said.map_or_else(String::new, |said| format!(" ({})", answer.without_sent(said)));
-            let is_about_the_image = answer.status == StatusCode::FORBIDDEN
-                || !matches!(
-                    challenges.and_then(|challenges| challenges.best.as_ref()),
-                    Some(Challenge::Basic)
-                );
-            let cause = format!("{}{said}", answer.explained());
-            Err(Failure::Refused { cause, may_not_exist: is_about_the_image })
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused(&answer)),
         _ => Ok(answer),
     }
+}
+
+fn refused(answer: &Answer) -> Failure {
+    if !answer.is_first_hand {
+        return Failure::nonsense(format!("it redirects to a server that answers {}", answer.explained()));
+    }
+    let challenges = challenges(answer);
+    let wants_password =
+        answer.status == StatusCode::UNAUTHORIZED && challenges.best == Some(Challenge::Basic);
+    let about = match (wants_password, &answer.sent) {
+        (true, Some(_)) => About::Account,
+        (true, None) => About::Other,
+        (false, _) => About::Image,
+    };
+    let said = challenges.words.map_or_else(String::new, |said| format!(" ({})", answer.without_sent(&said)));
+    Failure::Refused { cause: format!("{}{said}", answer.explained()), about }
 }

@@ -19,7 +19,7 @@ use super::failure::{Failure, Reached};
 use super::limits::Limits;
 use super::manifest::{Read, accepted, digest_of, is_content_of, platform, read};
 use super::names::Names;
-use super::outage::Outages;
+use super::outage::{Cost, Outages};
 use super::transport::{Answer, Transport};
 use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError, retry};
 use crate::image::{DOCKER_HUB, Digest, ImageRefError};
@@ -115,14 +115,15 @@ impl HttpRegistry {
     /// Asks one server until it answers, or it is not worth it any more.
     async fn ask(&self, call: &Call, method: &Method, path: &str, accept: &str) -> Result<Answer, Failure> {
         let key = Asked { host: call.endpoint.host.clone(), credentials: call.credentials.clone() };
-        if let Some(failure) = self.outages().current(&key, Instant::now()) {
+        let cost = Cost::of(method);
+        if let Some(failure) = self.outages().current(&key, cost, Instant::now()) {
             return Err(failure);
         }
         let mut attempt = 1;
         loop {
             let failure = match self.authority.ask(&self.transport, call, method, path, accept).await {
                 Ok(answer) => {
-                    self.outages().answered(&key);
+                    self.outages().answered(&key, cost);
                     return Ok(answer);
                 }
                 Err(failure) => failure.told(call.credentials.as_deref()),
@@ -131,7 +132,7 @@ impl HttpRegistry {
                 .then(|| retry::wait(attempt, failure.retry_after(), self.limits()))
                 .flatten();
             let Some(wait) = wait else {
-                self.outages().gave_up(key, &failure, Instant::now(), self.limits());
+                self.outages().gave_up(key, cost, &failure, Instant::now(), self.limits());
                 return Err(failure);
             };
             tracing::debug!(?failure, host = call.endpoint.host, ?wait, "asking again");

@@ -15,6 +15,17 @@ pub(super) enum Reached {
     Server,
 }
 
+/// What a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// The account itself: its name, password or token.
+    Account,
+    /// The image, which may not exist: registries do not tell strangers.
+    Image,
+    /// Something else, or it cannot be told.
+    Other,
+}
+
 /// What came of an attempt that brought no answer. Its words are a stranger's as they came, until
 /// [`Failure::told`] has made them fit to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +33,7 @@ pub(super) enum Failure {
     NotFound,
     Refused {
         cause: String,
-        /// Registries do not tell strangers whether an image exists.
-        may_not_exist: bool,
+        about: About,
     },
     RateLimited {
         retry_after: Option<Duration>,
@@ -34,6 +44,10 @@ pub(super) enum Failure {
         retry_after: Option<Duration>,
     },
     Nonsense {
+        cause: String,
+    },
+    /// Nonsense as well, unless it is TLS where plain HTTP was tried.
+    NotHttp {
         cause: String,
     },
 }
@@ -60,7 +74,7 @@ impl Failure {
     pub(super) fn of_token_server(self, name: &str) -> Self {
         let of = |cause: &str| format!("its token server {name}: {cause}");
         match self {
-            Self::NotFound => Self::Refused { cause: of("404 Not Found"), may_not_exist: false },
+            Self::NotFound => Self::Refused { cause: of("404 Not Found"), about: About::Other },
             other => other.reworded(of),
         }
     }
@@ -77,11 +91,12 @@ impl Failure {
     fn reworded(self, change: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::NotFound | Self::RateLimited { .. } => self,
-            Self::Refused { cause, may_not_exist } => Self::Refused { cause: change(&cause), may_not_exist },
+            Self::Refused { cause, about } => Self::Refused { cause: change(&cause), about },
             Self::Unreachable { cause, reached, retry_after } => {
                 Self::Unreachable { cause: change(&cause), reached, retry_after }
             }
             Self::Nonsense { cause } => Self::Nonsense { cause: change(&cause) },
+            Self::NotHttp { cause } => Self::NotHttp { cause: change(&cause) },
         }
     }
 
@@ -91,7 +106,7 @@ impl Failure {
         let image = lookup.image.tagged();
         match self {
             Self::NotFound => RegistryError::NotFound { image, registry },
-            Self::Refused { cause, may_not_exist } => {
+            Self::Refused { cause, about } => {
                 let who = lookup.credentials.as_ref().map_or_else(
                     || "without credentials".to_owned(),
                     |credentials| {
@@ -99,7 +114,7 @@ impl Failure {
                         format!("with credentials {}from {}", user.unwrap_or_default(), credentials.source)
                     },
                 );
-                let hint = if may_not_exist {
+                let hint = if about == About::Image {
                     "; it may be private, misspelt, or a local image (which needs gantry.manifest.cmd=none)"
                 } else {
                     ""
@@ -108,7 +123,7 @@ impl Failure {
             }
             Self::RateLimited { retry_after } => RegistryError::RateLimited { registry, retry_after },
             Self::Unreachable { cause, .. } => RegistryError::Unreachable { registry, cause },
-            Self::Nonsense { cause } => RegistryError::Nonsense { registry, cause },
+            Self::Nonsense { cause } | Self::NotHttp { cause } => RegistryError::Nonsense { registry, cause },
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::challenge::Bearer;
 use super::credentials::{Account, Credentials};
 use super::endpoints::Endpoint;
-use super::failure::Failure;
+use super::failure::{About, Failure};
 use super::transport::{Answer, Request, Transport};
 use crate::secret::Secret;
 
@@ -154,7 +154,7 @@ async fn ask(
     };
     if realm.scheme() != "https" && !endpoint.allows_plain_http() {
         let cause = "it speaks plain HTTP, over which no password is sent".to_owned();
-        return Err(Failure::Refused { cause, may_not_exist: false });
+        return Err(Failure::Refused { cause, about: About::Other });
     }
     let answer = match &credentials.account {
         Account::Password { username, password } => {
@@ -171,8 +171,9 @@ async fn ask(
             let form = Secret::new(form.query().unwrap_or_default());
             let answer = transport.send(endpoint, &Request::form(realm.clone(), form)).await?;
             match answer.status {
-                // Token servers without OAuth2 take the token as a password.
-                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNAUTHORIZED => {
+                // Token servers without OAuth2 take the token as a password. One that says 401 has refused it, and
+                // would count a second try as one more failed login.
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
                     transport.send(endpoint, &by_name(username, token)).await?
                 }
                 _ => answer,
@@ -198,7 +199,12 @@ fn answered(answer: Answer, who: Who) -> Result<Answer, Failure> {
     match answer.status {
         StatusCode::OK => Ok(answer),
         status if status.is_client_error() => {
-            Err(Failure::Refused { cause: answer.explained(), may_not_exist: who == Who::Nobody })
+            let about = match who {
+                Who::Nobody => About::Image,
+                Who::Account if status == StatusCode::UNAUTHORIZED => About::Account,
+                Who::Account => About::Other,
+            };
+            Err(Failure::Refused { cause: answer.explained(), about })
         }
         _ => Err(Failure::nonsense(answer.explained())),
     }

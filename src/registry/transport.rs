@@ -1,9 +1,7 @@
 //! One request and its answer: schemes, certificates, redirects, time-outs, sizes. Knows nothing of
 //! accounts or manifests.
 
-use std::collections::HashMap;
 use std::error::Error as _;
-use std::sync::{Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
@@ -12,9 +10,10 @@ use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::clients::Clients;
 use super::endpoints::{Endpoint, Scheme};
-use super::failure::{Failure, Reached};
+use super::failure::{About, Failure, Reached};
 use super::limits::Limits;
-use super::retry;
+use super::plain::{Causes, PlainHosts};
+use super::{plain, retry};
 use crate::hosts::is_loopback;
 use crate::secret::Secret;
 
@@ -137,48 +136,67 @@ fn said(body: &[u8]) -> Option<String> {
 pub(super) struct Transport {
     pub limits: Limits,
     clients: Clients,
-    /// The scheme by which an insecure registry last answered.
-    schemes: Mutex<HashMap<String, Scheme>>,
+    plain: PlainHosts,
 }
 
 impl Transport {
     pub(super) fn new(limits: Limits, clients: Clients) -> Self {
-        Self { limits, clients, schemes: Mutex::default() }
+        Self { limits, clients, plain: PlainHosts::default() }
     }
 
-    /// Asks an endpoint for something below its `/v2/`, by the scheme that it speaks: the one that worked
-    /// last, and the other where that finds nobody.
+    /// Asks an endpoint for something below its `/v2/`, by the scheme that it speaks: with TLS, and where that
+    /// finds nobody and it may be, without; the other way round where it is known to have none.
     pub(super) async fn ask(
         &self,
         endpoint: &Endpoint,
         path: &str,
         request: impl Fn(Url) -> Request,
     ) -> Result<Answer, Failure> {
-        let preferred = self.schemes().get(&endpoint.host).copied();
-        let mut causes: Vec<String> = Vec::new();
-        for scheme in endpoint.order(preferred) {
+        let host = &endpoint.host;
+        let is_known_plain = self.plain.knows(host);
+        let order = endpoint.order(is_known_plain.then_some(Scheme::Http));
+        let has_choice = order.len() > 1;
+        let mut causes = Causes::default();
+        for scheme in order {
             let url = endpoint
                 .url(*scheme, path)
                 .ok_or_else(|| Failure::nonsense("its name and the image's make no web address"))?;
-            match self.send(endpoint, &request(url)).await {
+            let is_plain = has_choice && *scheme == Scheme::Http;
+            let result = if is_plain && !is_known_plain {
+                self.try_plain(endpoint, &request(url)).await
+            } else {
+                self.send(endpoint, &request(url)).await
+            };
+            if is_plain && let Some(cause) = plain::nobody(&result) {
+                causes.add(*scheme, cause);
+                continue;
+            }
+            match result {
                 Err(Failure::Unreachable { cause, reached: Reached::Nothing, .. }) => {
-                    if !causes.contains(&cause) {
-                        causes.push(cause);
-                    }
+                    causes.add(*scheme, cause);
                 }
                 result => {
-                    if endpoint.order(None).len() > 1 && preferred != Some(*scheme) {
-                        self.schemes().insert(endpoint.host.clone(), *scheme);
-                    }
+                    self.plain.note(host, is_plain && result.as_ref().is_ok_and(plain::is_a_registrys));
                     return result;
                 }
             }
         }
-        let mut cause = causes.join(", and without TLS: ");
-        if is_loopback(&endpoint.host) {
+        self.plain.note(host, false);
+        let mut cause = causes.told();
+        if is_loopback(host) {
             cause.push_str(" (inside a container this address is the container itself, not the node)");
         }
         Err(Failure::Unreachable { cause, reached: Reached::Nothing, retry_after: None })
+    }
+
+    /// Sends a request without TLS to a server that may well have TLS: what is secret only once it has answered
+    /// as a registry without.
+    async fn try_plain(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer, Failure> {
+        if request.authorization.is_none() {
+            return self.send(endpoint, request).await;
+        }
+        let answer = self.send(endpoint, &Request { authorization: None, ..request.clone() }).await?;
+        if plain::is_a_registrys(&answer) { self.send(endpoint, request).await } else { Ok(answer) }
     }
 
     /// Sends one request and follows where it is sent, with the certificates and within the trust of
@@ -231,7 +249,7 @@ impl Transport {
         if let Some(authorization) = request.authorization.as_ref().filter(|_| is_first_hand) {
             let mut value = HeaderValue::from_str(authorization.reveal()).map_err(|_| Failure::Refused {
                 cause: "the token cannot be sent: it is no plain text".to_owned(),
-                may_not_exist: false,
+                about: About::Other,
             })?;
             value.set_sensitive(true);
             builder = builder.header(AUTHORIZATION, value);
@@ -274,11 +292,14 @@ impl Transport {
     fn trouble(&self, error: reqwest::Error) -> Failure {
         let error = error.without_url();
         let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
-        let mut is_not_http = error.is_builder();
+        let (mut is_http, mut is_nonsense) = (true, error.is_builder());
         let mut cause = error.to_string();
         let mut source = error.source();
         while let Some(inner) = source {
-            is_not_http |= inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+            if let Some(inner) = inner.downcast_ref::<hyper::Error>() {
+                is_nonsense |= inner.is_parse_too_large();
+                is_http &= !inner.is_parse();
+            }
             cause = inner.to_string();
             source = inner.source();
         }
@@ -287,15 +308,12 @@ impl Transport {
             (true, false) => format!("no answer within {:?}", self.limits.request),
             _ => cause,
         };
-        if is_not_http && !is_connect {
-            return Failure::nonsense(format!("its answer is not HTTP as it should be ({cause})"));
+        if !is_connect && (is_nonsense || !is_http) {
+            let cause = format!("its answer is not HTTP as it should be ({cause})");
+            return if is_nonsense { Failure::nonsense(cause) } else { Failure::NotHttp { cause } };
         }
         let reached = if is_connect { Reached::Nothing } else { Reached::Connection };
         Failure::Unreachable { cause, reached, retry_after: None }
-    }
-
-    fn schemes(&self) -> std::sync::MutexGuard<'_, HashMap<String, Scheme>> {
-        self.schemes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

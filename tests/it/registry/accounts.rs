@@ -268,6 +268,150 @@ async fn a_wrong_password_is_refused_without_trying_it_over_and_over() {
     }
 }
 
+/// As many look-ups as images, one after the other or all at once; their causes, each once.
+async fn causes_of(
+    registry: &HttpRegistry,
+    server: &Server,
+    credentials: &Arc<Credentials>,
+    at_once: bool,
+) -> Vec<String> {
+    let ask = async |image: &str| {
+        let lookup = Lookup { credentials: Some(Arc::clone(credentials)), ..lookup(server, image) };
+        match registry.digest(&lookup).await.unwrap_err() {
+            RegistryError::Refused { cause, .. } => cause,
+            other => panic!("{other}"),
+        }
+    };
+    let mut causes = Vec::new();
+    if at_once {
+        causes = futures_util::future::join_all(["a", "b", "c", "d", "e"].map(ask)).await;
+    } else {
+        for image in ["a", "b", "c", "d", "e"] {
+            causes.push(ask(image).await);
+        }
+    }
+    assert_eq!(causes.len(), 5);
+    causes.dedup();
+    causes
+}
+
+/// How often somebody tried to log in with a password or an identity token, since this was last asked.
+fn logins(server: &Server) -> usize {
+    let requests = server.requests();
+    server.take();
+    let is_login = |request: &&Request| {
+        request.header("authorization").starts_with("Basic ") || request.method.as_str() == "POST"
+    };
+    requests.iter().filter(is_login).count()
+}
+
+/// A registry that lets in `me` with the password `right` only: by itself, or by a token server; and who checks it.
+async fn doors() -> [(Server, Server); 2] {
+    let tokens = token_server(300, |request| request.header("authorization") == basic("me:right")).await;
+    let basic = basic_registry().await;
+    [(bearer_registry(&tokens, Arc::default()).await, tokens), (basic.clone(), basic)]
+}
+
+#[tokio::test]
+async fn a_refused_password_is_tried_once_for_all_images() {
+    for at_once in [false, true] {
+        for (server, door) in doors().await {
+            let (registry, wrong) = (registry(), password("me", "wrong"));
+            let causes = causes_of(&registry, &server, &wrong, at_once).await;
+            assert!(causes.len() == 1 && causes[0].contains("401 Unauthorized"), "{causes:?}");
+            assert_eq!(logins(&door), 1, "{at_once}");
+
+            let right = Lookup { credentials: Some(password("me", "right")), ..lookup(&server, "a") };
+            assert_eq!(registry.digest(&right).await, Ok(digest()));
+            assert_eq!(logins(&door), 1);
+
+            server.take();
+            assert_eq!(causes_of(&registry, &server, &wrong, at_once).await, causes);
+            assert_eq!((logins(&door), server.take().len()), (0, 0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_password_is_tried_again_after_a_while() {
+    let hold = Duration::from_millis(100);
+    for (server, door) in doors().await {
+        let registry = registry_with(Limits { outage_hold: hold, ..limits() });
+        let wrong = Lookup { credentials: Some(password("me", "wrong")), ..lookup(&server, "a") };
+        for _ in 0..2 {
+            registry.digest(&wrong).await.unwrap_err();
+            assert_eq!(logins(&door), 1);
+            tokio::time::sleep(hold).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_runs_out_is_tried_twice_at_most() {
+    let is_valid = Arc::new(AtomicUsize::new(1));
+    let valid = Arc::clone(&is_valid);
+    let server = Server::start(move |request| match request.header("authorization") {
+        "" => Answer::json(401, "{}").with("www-authenticate", "Basic realm=\"r\""),
+        _ if valid.load(SeqCst) == 1 => known(),
+        _ => Answer::json(401, "{}").with("www-authenticate", "Basic realm=\"r\""),
+    })
+    .await;
+    let (registry, me) = (registry(), password("me", "secret"));
+    let lookup = Lookup { credentials: Some(Arc::clone(&me)), ..lookup(&server, "a") };
+    assert_eq!(registry.digest(&lookup).await, Ok(digest()));
+    server.take();
+    is_valid.store(0, SeqCst);
+    causes_of(&registry, &server, &me, false).await;
+    assert_eq!(logins(&server), 2);
+}
+
+#[tokio::test]
+async fn one_image_that_an_account_may_not_have_does_not_cost_it_the_others() {
+    // Some servers say 401 where they mean 403, to accounts that they know.
+    for (status, images) in [
+        (403, ["secret", "a", "secret", "secret", "b", "c"]),
+        (401, ["a", "secret", "b", "c", "secret", "d"]),
+    ] {
+        let tokens = Server::start(move |request| {
+            if request.query.contains("secret") {
+                Answer::json(status, "{}")
+            } else {
+                Answer::json(200, r#"{"token":"token-1"}"#)
+            }
+        })
+        .await;
+        let basic = Server::start(move |request| {
+            let challenge = ("www-authenticate", r#"Basic realm="r""#);
+            match request.header("authorization") {
+                "" => Answer::json(401, "{}").with(challenge.0, challenge.1),
+                _ if request.path.contains("secret") => {
+                    Answer::json(status, "{}").with(challenge.0, challenge.1)
+                }
+                _ => known(),
+            }
+        })
+        .await;
+        for server in [basic, bearer_registry(&tokens, Arc::default()).await] {
+            let registry = registry();
+            for image in images {
+                let lookup = Lookup { credentials: Some(password("me", "right")), ..lookup(&server, image) };
+                let answer = registry.digest(&lookup).await;
+                assert_eq!(answer.is_ok(), image != "secret", "{status} {image}: {answer:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_identity_token_that_is_refused_is_not_tried_as_a_password() {
+    let tokens = Server::start(|_| Answer::json(401, r#"{"details":"it has expired"}"#)).await;
+    let server = bearer_registry(&tokens, Arc::default()).await;
+    let token = account(Account::IdentityToken { username: "me".to_owned(), token: Secret::new("old") });
+    let causes = causes_of(&registry(), &server, &token, true).await;
+    assert!(causes.len() == 1 && causes[0].contains("it has expired"), "{causes:?}");
+    assert_eq!(tokens.take(), ["POST /token"]);
+}
+
 #[tokio::test]
 async fn a_token_server_that_moved_is_found_again() {
     let answers = Arc::new(Mutex::new(String::new()));
@@ -289,6 +433,73 @@ async fn a_token_server_that_moved_is_found_again() {
     let tokens = token_server(300, anybody).await;
     *answers.lock().unwrap() = challenge_of(&tokens);
     assert_eq!(registry.digest(&lookup(&server, "app")).await, Ok(digest()));
+}
+
+/// A token server that knows only the repositories of one team, and answers `refusal` for all others.
+async fn token_server_of(team: &'static str, refusal: u16) -> Server {
+    Server::start(move |request| {
+        if request.query.contains(&format!("scope=repository%3A{team}%2F")) {
+            Answer::json(200, format!(r#"{{"token":"{team}"}}"#))
+        } else {
+            Answer::json(refusal, "{}")
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn each_repository_is_asked_as_it_wants_also_where_a_host_has_several_token_servers() {
+    // How often the registry and its token servers are asked. A refusal in vain is one of a repository that was
+    // never asked for before.
+    let (first, other_server, same_server, again) = ((2, 1), (2, 2), (1, 1), (1, 0));
+    let me = || Some(password("me", "1"));
+    for (refusal, credentials) in [(401, None), (403, None), (404, None), (401, me()), (403, me())] {
+        for (order, requests) in [
+            (["a/1", "a/2", "b/1"], [first, same_server, other_server]),
+            (["b/1", "a/1", "a/2"], [first, other_server, same_server]),
+        ] {
+            let [of_a, of_b] = [token_server_of("a", refusal).await, token_server_of("b", refusal).await];
+            let [a, b] = [&of_a, &of_b].map(|team| format!(r#"Bearer realm="{}""#, team.url("/token")));
+            let server = Server::start(move |request| {
+                let (token, challenge) =
+                    if request.path.starts_with("/v2/a/") { ("Bearer a", &a) } else { ("Bearer b", &b) };
+                match request.header("authorization") {
+                    sent if sent == token => known(),
+                    _ => Answer::json(401, "{}").with("www-authenticate", challenge),
+                }
+            })
+            .await;
+            let registry = registry();
+            for (image, requests) in order.into_iter().zip(requests).chain(order.map(|image| (image, again)))
+            {
+                let lookup = Lookup { credentials: credentials.clone(), ..lookup(&server, image) };
+                assert_eq!(registry.digest(&lookup).await, Ok(digest()), "{refusal} {image}");
+                let asked = (server.take().len(), of_a.take().len() + of_b.take().len());
+                assert_eq!(asked, requests, "{refusal} {order:?} {image}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_servers_refusal_stands_where_the_registry_sends_us_there_again() {
+    let tokens = token_server_of("a", 403).await;
+    let challenge = format!(r#"Bearer realm="{}""#, tokens.url("/token"));
+    let server = Server::start(move |request| match request.header("authorization") {
+        "" => Answer::json(401, "{}").with("www-authenticate", &challenge),
+        _ => known(),
+    })
+    .await;
+    let registry = registry();
+    assert_eq!(registry.digest(&lookup(&server, "a/1")).await, Ok(digest()));
+    assert_eq!((server.take().len(), tokens.take().len()), (2, 1));
+    for _ in 0..2 {
+        let error = registry.digest(&lookup(&server, "b/1")).await.unwrap_err().to_string();
+        assert!(error.contains("its token server 127.0.0.1: 403 Forbidden"), "{error}");
+        assert_eq!((server.take().len(), tokens.take().len()), (1, 1));
+    }
+    assert_eq!(registry.digest(&lookup(&server, "a/1")).await, Ok(digest()));
+    assert_eq!((server.take().len(), tokens.take().len()), (1, 0));
 }
 
 #[tokio::test]

@@ -80,6 +80,32 @@ async fn a_registry_that_limits_our_rate_is_left_alone_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_limit_on_what_counts_as_a_pull_does_not_end_what_does_not() {
+    let server = Server::start(|request| match request.method.as_str() {
+        "GET" => Answer::new(429, "").with("retry-after", "3600"),
+        _ => known(),
+    })
+    .await;
+    let registry = registry();
+    for (image, requests) in [("a", 2), ("b", 1), ("c", 1)] {
+        assert_eq!(registry.digest(&lookup(&server, image)).await, Ok(digest()));
+        let error = registry.manifest(&lookup(&server, image), &digest()).await.unwrap_err();
+        assert!(matches!(error, RegistryError::RateLimited { retry_after: Some(_), .. }), "{error}");
+        assert_eq!(server.take().len(), requests, "{image}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_on_what_does_not_even_count_ends_everything() {
+    let server = Server::start(|_| Answer::new(429, "").with("retry-after", "3600")).await;
+    let registry = registry();
+    registry.digest(&lookup(&server, "a")).await.unwrap_err();
+    let error = registry.manifest(&lookup(&server, "a"), &digest()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::RateLimited { .. }), "{error}");
+    assert_eq!(server.take().len(), 1);
+}
+
+#[tokio::test]
 async fn a_hanging_registry_costs_its_time_out_and_soon_nothing_at_all() {
     let server = Server::start_slow(|_| std::future::pending()).await;
     let registry = registry_with(Limits { request: Duration::from_millis(300), ..limits() });
@@ -208,9 +234,15 @@ async fn ten_megabytes_of_headers_are_not_read() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_nonsense() {
+async fn what_is_no_http_is_nonsense_and_may_be_tls_where_that_is_spoken_too() {
     let server = Server::start_raw(b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n".to_vec()).await;
-    assert_nonsense(&error_of(&server).await, "not HTTP");
+    let plain = HttpRegistry::new(Settings {
+        limits: limits(),
+        certificates: "/nonexistent".into(),
+        docker_hub: server.url(""),
+    });
+    assert_nonsense(&plain.digest(&lookup_of("app")).await.unwrap_err(), "not HTTP");
+    assert_unreachable(&error_of(&server).await, ", and without TLS: its answer is not HTTP");
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! Which registries are trusted how: as the engine's own configuration says.
 
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use gantry::hosts::IndexConfig;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::*;
+use crate::support::http::{Request, Wire};
 
 /// A certificate authority, a server's certificate for 127.0.0.1 by it, and a client's with its key.
 pub(crate) struct Pki {
@@ -103,6 +106,157 @@ async fn plain_http_is_spoken_with_an_insecure_registry_and_tried_first_from_the
         let connections = server.connections();
         assert_eq!(registry.digest(&lookup).await, Ok(digest()), "{image}");
         assert_eq!((server.take().len(), server.connections()), (1, connections));
+    }
+}
+
+/// A registry that wants a password, and makes a new connection for every request.
+fn known_to_me(request: &Request) -> Answer {
+    let answer = match request.header("authorization") {
+        "" => Answer::new(401, "").with("www-authenticate", "Basic realm=\"r\""),
+        _ => known(),
+    };
+    answer.with("connection", "close")
+}
+
+/// Which requests came without TLS, and what they said of who asks.
+fn without_tls(server: &Server) -> Vec<String> {
+    let requests = server.requests().into_iter().filter(|request| !request.has_tls);
+    requests.map(|request| request.header("authorization").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_registry_whose_tls_fails_for_a_moment_is_never_sent_the_password_in_clear_text() {
+    // What servers with TLS say to who speaks without: most a 400, some that one should, and some nothing.
+    for (said, is_retried) in [(400, true), (0, true), (301, false)] {
+        for asked_before in [true, false] {
+            let failing = Arc::new(AtomicUsize::new(0));
+            let fails = Arc::clone(&failing);
+            let wire = move |begun| match begun {
+                Wire::Tls if fails.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() => {
+                    Wire::Closed
+                }
+                begun => begun,
+            };
+            let own = Arc::new(Mutex::new(String::new()));
+            let to = Arc::clone(&own);
+            let answer = move |request: &Request| match said {
+                _ if request.has_tls => known_to_me(request),
+                0 => Answer::Cut,
+                _ => Answer::new(said, "").with("location", &to.lock().unwrap()),
+            };
+            let server = Server::start_on_either_wire(pki().server, wire, answer).await;
+            *own.lock().unwrap() = server.url("/v2/app/manifests/latest");
+            let lookup = Lookup { credentials: Some(password("me", "secret")), ..lookup(&server, "app") };
+            let registry = registry();
+            if asked_before {
+                assert_eq!(registry.digest(&lookup).await, Ok(digest()));
+            }
+
+            failing.store(1, SeqCst);
+            let answer = registry.digest(&lookup).await;
+            assert!(answer.is_ok() || !is_retried, "{said}: {answer:?}");
+            assert_eq!(failing.load(SeqCst), 0);
+            for _ in 0..2 {
+                assert_eq!(registry.digest(&lookup).await, Ok(digest()), "{said}");
+            }
+            assert_eq!(without_tls(&server), [""], "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_gets_tls_at_its_old_port_is_followed_and_back_again() {
+    for says_so in [true, false] {
+        let has_tls = Arc::new(AtomicBool::new(false));
+        let (now, then) = (Arc::clone(&has_tls), Arc::clone(&has_tls));
+        let wire = move |begun| match (now.load(SeqCst), begun) {
+            (true, Wire::Plain) if says_so => Wire::Plain,
+            (true, _) => Wire::Tls,
+            (false, _) => Wire::Plain,
+        };
+        let answer = move |request: &Request| {
+            if request.has_tls == then.load(SeqCst) { known_to_me(request) } else { Answer::new(400, "") }
+        };
+        let server = Server::start_on_either_wire(pki().server, wire, answer).await;
+        let lookup = Lookup { credentials: Some(password("me", "secret")), ..lookup(&server, "app") };
+        let registry = registry();
+        for moved_to_tls in [false, true, false, true] {
+            has_tls.store(moved_to_tls, SeqCst);
+            assert_eq!(registry.digest(&lookup).await, Ok(digest()), "{says_so} {moved_to_tls}");
+            server.take();
+            let connections = server.connections();
+            assert_eq!(registry.digest(&lookup).await, Ok(digest()), "{says_so} {moved_to_tls}");
+            assert_eq!(server.requests()[0].has_tls, moved_to_tls);
+            assert_eq!((server.take().len(), server.connections()), (1, connections + 1));
+        }
+    }
+}
+
+/// A server that closes whatever begins with TLS, and makes a new connection for every request; with how they began.
+async fn without_any_tls(
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> (Server, impl Fn() -> Vec<Wire>) {
+    let begun: Arc<Mutex<Vec<Wire>>> = Arc::default();
+    let seen = Arc::clone(&begun);
+    let wire = move |begun| {
+        seen.lock().unwrap().push(begun);
+        if begun == Wire::Tls { Wire::Closed } else { Wire::Plain }
+    };
+    let answer = move |request: &Request| answer(request).with("connection", "close");
+    let server = Server::start_on_either_wire(pki().server, wire, answer).await;
+    (server, move || std::mem::take(&mut *begun.lock().unwrap()))
+}
+
+#[tokio::test]
+async fn where_neither_finds_anybody_both_causes_are_named_whichever_was_tried_first() {
+    let speaks = Arc::new(AtomicBool::new(true));
+    let still = Arc::clone(&speaks);
+    let answer = move |_: &Request| if still.load(SeqCst) { known() } else { Answer::new(400, "") };
+    let (server, begun) = without_any_tls(answer).await;
+    let (registry, lookup) = (registry_with(Limits { attempts: 1, ..limits() }), lookup(&server, "app"));
+    assert_eq!(registry.digest(&lookup).await, Ok(digest()));
+    assert_eq!(begun(), [Wire::Tls, Wire::Plain]);
+
+    speaks.store(false, SeqCst);
+    for order in [[Wire::Plain, Wire::Tls], [Wire::Tls, Wire::Plain]] {
+        let error = registry.digest(&lookup).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(", and without TLS: it answers 400 Bad Request (inside"), "{error}");
+        assert_eq!(begun(), order);
+    }
+    speaks.store(true, SeqCst);
+    assert_eq!(registry.digest(&lookup).await, Ok(digest()));
+}
+
+#[tokio::test]
+async fn plain_http_is_remembered_only_after_what_only_a_registry_says() {
+    let version = ("docker-distribution-api-version", "registry/2.0");
+    let challenge = ("www-authenticate", "Basic realm=\"r\"");
+    let page = ("content-type", "text/html; charset=utf-8");
+    let nothing = ("x", "");
+    for (status, header, is_a_registrys) in [
+        (200, nothing, true),
+        (200, page, false),
+        (401, challenge, true),
+        (401, nothing, false),
+        (403, challenge, false),
+        (404, nothing, false),
+        (404, version, true),
+        (400, version, true),
+        (500, version, true),
+        (503, nothing, false),
+    ] {
+        let answer = move |_: &Request| {
+            let digest = if status == 200 { DIGEST } else { "" };
+            Answer::new(status, "").with(header.0, header.1).with("docker-content-digest", digest)
+        };
+        let (server, begun) = without_any_tls(answer).await;
+        let (registry, lookup) = (registry_with(Limits { attempts: 1, ..limits() }), lookup(&server, "app"));
+        let _ = registry.digest(&lookup).await;
+        begun();
+        let _ = registry.digest(&lookup).await;
+        assert_eq!(begun()[0] == Wire::Plain, is_a_registrys, "{status} {header:?}");
     }
 }
 

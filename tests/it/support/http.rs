@@ -28,6 +28,8 @@ pub(crate) struct Request {
     pub query: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// Whether it came over TLS.
+    pub has_tls: bool,
 }
 
 impl Request {
@@ -90,6 +92,15 @@ impl Answer {
     }
 }
 
+/// How a server takes a connection, whatever the client begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Tls,
+    Plain,
+    /// It is closed without a word.
+    Closed,
+}
+
 /// A server, on a free port of 127.0.0.1 as a rule. It ends with the test's runtime.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
@@ -134,6 +145,20 @@ impl Server {
         Self::serve(address, answer, tls.map(TlsAcceptor::from)).await
     }
 
+    /// A server that can do with and without TLS on one port. `wire` says of each connection how it is taken, told
+    /// how the client begins.
+    pub(crate) async fn start_on_either_wire<A>(
+        config: Arc<rustls::ServerConfig>,
+        wire: impl Fn(Wire) -> Wire + Send + Sync + 'static,
+        answer: A,
+    ) -> Self
+    where
+        A: Fn(&Request) -> Answer + Send + Sync + 'static,
+    {
+        let answer = move |request| std::future::ready(answer(&request));
+        Self::serve_by("127.0.0.1:0", answer, Some(TlsAcceptor::from(config)), wire).await
+    }
+
     /// A server that reads what comes and answers `bytes`, whatever that is.
     pub(crate) async fn start_raw(bytes: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -158,6 +183,20 @@ impl Server {
         A: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
+        let wire = if tls.is_some() { Wire::Tls } else { Wire::Plain };
+        Self::serve_by(address, answer, tls, move |_| wire).await
+    }
+
+    async fn serve_by<A, F>(
+        address: &str,
+        answer: A,
+        tls: Option<TlsAcceptor>,
+        wire: impl Fn(Wire) -> Wire + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
         let listener = TcpListener::bind(address).await.unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let server = Self {
@@ -166,21 +205,26 @@ impl Server {
             requests: Arc::default(),
             connections: Arc::default(),
         };
-        let (requests, answer) = (Arc::clone(&server.requests), Arc::new(answer));
+        let (requests, answer, wire) = (Arc::clone(&server.requests), Arc::new(answer), Arc::new(wire));
         let connections = Arc::clone(&server.connections);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 connections.fetch_add(1, SeqCst);
                 let (requests, answer) = (Arc::clone(&requests), Arc::clone(&answer));
-                let tls = tls.clone();
+                let (tls, wire) = (tls.clone(), Arc::clone(&wire));
                 tokio::spawn(async move {
-                    match tls {
-                        None => connection(stream, requests, answer).await,
-                        Some(tls) => {
+                    let mut first = [0];
+                    let _ = stream.peek(&mut first).await;
+                    // The type of a TLS handshake record.
+                    let begun = if first == [22] { Wire::Tls } else { Wire::Plain };
+                    match (wire(begun), tls) {
+                        (Wire::Plain, _) => connection(stream, false, requests, answer).await,
+                        (Wire::Tls, Some(tls)) => {
                             if let Ok(stream) = tls.accept(stream).await {
-                                connection(stream, requests, answer).await;
+                                connection(stream, true, requests, answer).await;
                             }
                         }
+                        (Wire::Tls, None) | (Wire::Closed, _) => {}
                     }
                 });
             }
@@ -217,6 +261,7 @@ impl Server {
 
 async fn connection<A, F>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    has_tls: bool,
     requests: Arc<Mutex<Vec<Request>>>,
     answer: Arc<A>,
 ) where
@@ -234,6 +279,7 @@ async fn connection<A, F>(
                 query: parts.uri.query().unwrap_or_default().to_owned(),
                 headers: parts.headers,
                 body,
+                has_tls,
             };
             requests.lock().unwrap().push(request.clone());
             match answer(request).await {
