@@ -6,6 +6,13 @@ use std::time::Duration;
 use gantry::swarm::{FailureAction, Spec};
 use serde_json::{Value, json};
 
+/// How long new tasks are monitored where the specification does not say. The engine's own default, written down here
+/// once more: what the program takes for it must not agree with itself.
+const MONITOR: Duration = Duration::from_secs(5);
+
+/// The wait before a task is started again where the specification does not say; the engine's own default, too.
+const RESTART_DELAY: Duration = Duration::from_secs(5);
+
 /// How many tasks, and which ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -108,7 +115,8 @@ impl Plan {
             rollback: config(value.get("RollbackConfig")),
             restarts: Restarts {
                 condition: text("/TaskTemplate/RestartPolicy/Condition").unwrap_or("any").to_owned(),
-                delay: facts.restart_delay,
+                delay: number("/TaskTemplate/RestartPolicy/Delay")
+                    .map_or(RESTART_DELAY, Duration::from_nanos),
                 max_attempts: number("/TaskTemplate/RestartPolicy/MaxAttempts").unwrap_or(0),
             },
             constraints: list("/TaskTemplate/Placement/Constraints")
@@ -116,7 +124,7 @@ impl Plan {
                 .iter()
                 .filter_map(|constraint| constraint.as_str().map(str::to_owned))
                 .collect(),
-            max_per_node: facts.max_replicas_per_node,
+            max_per_node: number("/TaskTemplate/Placement/MaxReplicas").unwrap_or(0),
             host_ports: list("/EndpointSpec/Ports")
                 .unwrap_or_default()
                 .iter()
@@ -176,7 +184,7 @@ fn config(value: Option<&Value>) -> Config {
     Config {
         parallelism: value["Parallelism"].as_u64().and_then(|n| n.try_into().ok()).unwrap_or(0),
         delay: nanos("Delay").unwrap_or_default(),
-        monitor: nanos("Monitor").unwrap_or(gantry::swarm::spec::DEFAULT_MONITOR),
+        monitor: nanos("Monitor").unwrap_or(MONITOR),
         max_failure_ratio: value["MaxFailureRatio"].as_f64().unwrap_or(0.0),
         action: match value["FailureAction"].as_str() {
             Some("continue") => FailureAction::Continue,
