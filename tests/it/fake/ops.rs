@@ -126,7 +126,7 @@ impl World {
         name: &str,
         version: u64,
         goal: &Goal,
-        auth: Option<String>,
+        account: Option<String>,
     ) -> Result<(), SwarmError> {
         let (Goal::To(spec) | Goal::Back(spec)) = goal;
         let service = self.find(name).ok_or_else(|| not_found(name))?;
@@ -134,7 +134,8 @@ impl World {
         if spec.facts().name != service.plan.name() {
             return Err(unimplemented("renaming services is not supported"));
         }
-        let plan = Plan::of(spec);
+        let kept = || service.plan.account().map(str::to_owned);
+        let plan = Plan::of(spec, account.or_else(kept));
         if plan.mode() != service.plan.mode() {
             return Err(unimplemented("service mode change is not allowed"));
         }
@@ -153,6 +154,7 @@ impl World {
                 service.previous = Some(std::mem::replace(&mut service.plan, plan));
                 service.status = None;
             }
+            // The previous account comes back as well: what is sent along counts for nothing.
             Goal::Back(_) => {
                 let service = self.service_mut(&id);
                 let previous = service.previous.take().unwrap_or_else(|| plan.clone());
@@ -166,7 +168,6 @@ impl World {
             }
         }
         let service = self.service_mut(&id);
-        service.auth = auth.or(service.auth.take());
         service.attempts.clear();
         if service.plan.shape.is_job() {
             service.iteration += 1;

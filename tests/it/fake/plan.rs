@@ -3,8 +3,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gantry::swarm::{FailureAction, Spec};
+use gantry::swarm::{FailureAction, Spec, TaskState};
 use serde_json::{Value, json};
+
+use super::world::FakeTask;
 
 /// How long new tasks are monitored where the specification does not say. The engine's own default, written down here
 /// once more: what the program takes for it must not agree with itself.
@@ -60,6 +62,9 @@ pub struct Template {
     pub endpoint: Value,
     pub image: String,
     pub force_update: u64,
+    /// What nodes get the image with (`X-Registry-Auth`). The engine keeps it here, and shows it to nobody.
+    pub account: Option<String>,
+    pub host_ports: Vec<u64>,
     text: OnceLock<String>,
 }
 
@@ -71,6 +76,7 @@ impl Template {
 }
 
 impl PartialEq for Template {
+    /// But for the account.
     fn eq(&self, other: &Self) -> bool {
         self.json == other.json && self.endpoint == other.endpoint
     }
@@ -88,7 +94,6 @@ pub struct Plan {
     pub restarts: Restarts,
     pub constraints: Vec<String>,
     pub max_per_node: u64,
-    pub host_ports: Vec<u64>,
 }
 
 /// `RestartPolicy`.
@@ -101,7 +106,7 @@ pub struct Restarts {
 }
 
 impl Plan {
-    pub fn of(spec: &Spec) -> Arc<Self> {
+    pub fn of(spec: &Spec, account: Option<String>) -> Arc<Self> {
         let value: Value = serde_json::from_str(spec.json()).expect("a Spec is JSON");
         let template = value.get("TaskTemplate").cloned().unwrap_or_else(|| json!({}));
         let endpoint = value.get("EndpointSpec").cloned().unwrap_or(Value::Null);
@@ -125,15 +130,16 @@ impl Plan {
                 .filter_map(|constraint| constraint.as_str().map(str::to_owned))
                 .collect(),
             max_per_node: number("/TaskTemplate/Placement/MaxReplicas").unwrap_or(0),
-            host_ports: list("/EndpointSpec/Ports")
-                .unwrap_or_default()
-                .iter()
-                .filter(|port| port["PublishMode"] == "host")
-                .filter_map(|port| port["PublishedPort"].as_u64().or_else(|| port["TargetPort"].as_u64()))
-                .collect(),
             template: Arc::new(Template {
                 image: facts.image.clone().unwrap_or_default(),
                 force_update: facts.force_update,
+                account,
+                host_ports: list("/EndpointSpec/Ports")
+                    .unwrap_or_default()
+                    .iter()
+                    .filter(|port| port["PublishMode"] == "host")
+                    .filter_map(|port| port["PublishedPort"].as_u64().or_else(|| port["TargetPort"].as_u64()))
+                    .collect(),
                 json: template,
                 endpoint,
                 text: OnceLock::new(),
@@ -153,12 +159,23 @@ impl Plan {
 
     /// Whether both are the same specification, as the updater compares them.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.spec.json() == other.spec.json() || self.value == other.value
+        self.account() == other.account()
+            && (self.spec.json() == other.spec.json() || self.value == other.value)
     }
 
-    /// Whether a task of this template would be replaced.
-    pub fn is_dirty(&self, template: &Arc<Template>) -> bool {
-        !Arc::ptr_eq(&self.template, template) && self.template != *template
+    /// The account that goes with it.
+    pub fn account(&self) -> Option<&str> {
+        self.template.account.as_deref()
+    }
+
+    /// Whether the updater would replace this task. Another account alone is no reason where the task has its image.
+    pub fn is_dirty(&self, task: &FakeTask) -> bool {
+        if Arc::ptr_eq(&self.template, &task.template) {
+            return false;
+        }
+        let has_image = task.desired <= TaskState::Running
+            && (TaskState::Ready..=TaskState::Running).contains(&task.state);
+        self.template != task.template || !(has_image || self.account() == task.template.account.as_deref())
     }
 }
 

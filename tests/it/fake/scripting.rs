@@ -74,6 +74,11 @@ impl ImageScript {
         self.set(|b| b.pull_error = Some(error))
     }
 
+    /// Nodes get it with this account only (`X-Registry-Auth`).
+    pub fn needs_account(self, auth: &str) -> Self {
+        self.set(|b| b.account = Some(auth.to_owned()))
+    }
+
     /// A node that does not have it takes so long to get it.
     pub fn takes_to_pull(self, pull: Duration) -> Self {
         self.set(|b| b.pull = pull)
@@ -277,8 +282,8 @@ impl FakeSwarm {
         tasks.into_iter().map(|task| task.image).collect()
     }
 
-    /// The registry credentials that the service was last sent.
+    /// The registry credentials that go with the service's specification.
     pub fn auth_of(&self, name: &str) -> Option<String> {
-        self.ask(|world| world.find(name).and_then(|service| service.auth.clone()))
+        self.ask(|world| world.find(name).and_then(|service| service.plan.account().map(str::to_owned)))
     }
 }

@@ -86,9 +86,12 @@ impl World {
         let node = self.tasks[id].node.clone();
         let image = self.tasks[id].template.image.clone();
         let behaviour = self.images.behaviour(&image, Some(&self.node(&node).node.name.clone()), Takes::One);
-        let pull = if self.node(&node).image(&image).is_some() { Duration::ZERO } else { behaviour.pull };
+        let mut pull = if self.node(&node).image(&image).is_some() { Duration::ZERO } else { behaviour.pull };
         if let Some(task) = self.tasks.get_mut(id) {
             task.behaviour = behaviour;
+            if task.is_refused() {
+                pull = Duration::ZERO;
+            }
         }
         self.set_state(id, TaskState::Preparing, "preparing");
         self.march_after(id, self.timing.prepare + pull);
@@ -97,8 +100,7 @@ impl World {
     pub(super) fn prepared(&mut self, id: &str) {
         let task = &self.tasks[id];
         let (image, node) = (task.template.image.clone(), task.node.clone());
-        let has_it = self.node(&node).image(&image).is_some();
-        if let (Some(error), false) = (task.behaviour.pull_error.clone(), has_it) {
+        if let (Some(error), None) = (task.pull_error(), self.node(&node).image(&image)) {
             return self.end(id, TaskState::Rejected, "preparing", &error, None);
         }
         let service = task.service.clone();
@@ -303,6 +305,7 @@ impl World {
     fn choose(&self, service: &str, plan: &Plan, wanted: &str) -> Result<String, String> {
         let (mut taken, mut full, mut unfit, mut away) = (0, 0, 0, 0);
         let mut best: Option<((usize, usize), &FakeNode)> = None;
+        let host_ports = &plan.template.host_ports;
         let places =
             || self.tasks.values().filter(|t| (TaskState::Assigned..=TaskState::Running).contains(&t.state));
         for node in self.nodes.iter().filter(|node| wanted.is_empty() || node.node.id == wanted) {
@@ -313,11 +316,10 @@ impl World {
                     && !task.is_final()
             });
             let own = own.count();
-            let has_port = !plan.host_ports.is_empty()
+            let has_port = !host_ports.is_empty()
                 && places().any(|task| {
-                    let theirs = self.services.get(&task.service).map(|service| &service.plan.host_ports);
-                    task.node == node.node.id
-                        && theirs.is_some_and(|ports| ports.iter().any(|port| plan.host_ports.contains(port)))
+                    let theirs = &task.template.host_ports;
+                    task.node == node.node.id && theirs.iter().any(|port| host_ports.contains(port))
                 });
             if !node.node.is_ready || !node.node.is_active {
                 away += 1;
@@ -363,6 +365,19 @@ impl World {
 
     pub(super) fn is_up(&self, node: &str) -> bool {
         self.node(node).node.is_ready
+    }
+}
+
+impl FakeTask {
+    /// What keeps a node that does not have the image from getting it. The engine does not say that it is the account.
+    fn pull_error(&self) -> Option<String> {
+        let refused = self.is_refused().then(|| format!("No such image: {}", self.template.image));
+        self.behaviour.pull_error.clone().or(refused)
+    }
+
+    /// Whether the account that came with its specification is not the one that its image needs.
+    fn is_refused(&self) -> bool {
+        self.behaviour.account.is_some() && self.behaviour.account != self.template.account
     }
 }
 

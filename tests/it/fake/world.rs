@@ -65,8 +65,6 @@ pub struct FakeService {
     pub plan: Arc<Plan>,
     pub previous: Option<Arc<Plan>>,
     pub status: Option<Status>,
-    /// The registry credentials that it was last sent.
-    pub auth: Option<String>,
     /// Its tasks' ids, oldest first.
     pub tasks: Vec<String>,
     /// How often a job was run.
@@ -371,10 +369,10 @@ impl World {
         }
     }
 
-    pub(super) fn add_service(&mut self, spec: &Spec, auth: Option<String>) -> String {
+    pub(super) fn add_service(&mut self, spec: &Spec, account: Option<String>) -> String {
         let id = self.new_id('s');
         let version = self.write();
-        let plan = Plan::of(spec);
+        let plan = Plan::of(spec, account);
         self.names.insert(plan.name().to_owned(), id.clone());
         let name = json!({"name": plan.name()});
         let service = FakeService {
@@ -385,7 +383,6 @@ impl World {
             plan,
             previous: None,
             status: None,
-            auth,
             tasks: Vec::new(),
             iteration: 0,
             updater: None,
