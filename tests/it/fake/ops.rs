@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::plan::Plan;
 use super::script::Asked;
-use super::world::{FakeService, FakeTask, Status, World};
+use super::world::{Due, FakeService, FakeTask, Status, World};
 
 /// Which spec a service is to have.
 #[derive(Clone, Debug)]
@@ -56,7 +56,10 @@ impl World {
     /// Tasks of services, which must all exist.
     pub fn list_tasks(&self, services: &[String]) -> Result<Vec<&FakeTask>, SwarmError> {
         if services.is_empty() {
-            return Ok(self.services.keys().flat_map(|id| self.tasks_of(id)).collect());
+            let of_removed = self.tasks.values().filter(|task| !self.services.contains_key(&task.service));
+            let mut of_removed: Vec<&FakeTask> = of_removed.collect();
+            of_removed.sort_by(|a, b| a.id.cmp(&b.id));
+            return Ok(self.services.keys().flat_map(|id| self.tasks_of(id)).chain(of_removed).collect());
         }
         let mut tasks = Vec::new();
         for service in services {
@@ -85,9 +88,11 @@ impl World {
         let service = self.services.remove(&id).expect("it was found");
         self.names.remove(service.plan.name());
         self.write();
+        // They are there until they have ended.
         for task in &service.tasks {
-            self.forget(task);
+            self.shut_down(task, TaskState::Remove);
         }
+        self.after(self.timing.reap, Due::Reap { service: id.clone() });
         let name = serde_json::json!({"name": service.plan.name()});
         self.event("service", "remove", &id, name);
         self.retry_pending();
