@@ -26,7 +26,15 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn new(rule: &str) -> Self {
-        let home = support::Stage::new();
+        Self::with(rule, support::Stage::new())
+    }
+
+    /// On a lab of its own, whose nodes are `node1` (the manager), `node2` and `node3`.
+    pub(crate) fn apart(rule: &str) -> Self {
+        Self::with(rule, support::Stage::apart())
+    }
+
+    fn with(rule: &str, home: support::Stage) -> Self {
         // Service names have at most 63 characters, and the number tells two runs apart.
         let prefix = format!("fk-{}-{}", &rule.replace('_', "-")[..rule.len().min(36)], std::process::id());
         let engine = Engine::new(EngineAddress::Unix(home.lab.socket(1)));
@@ -62,6 +70,11 @@ impl Live {
     }
 }
 
+/// `node3` is called 3 by the lab.
+fn number(node: &str) -> &str {
+    node.trim_start_matches("node")
+}
+
 fn command(text: &str) -> Vec<String> {
     vec!["--cmd".to_owned(), text.to_owned()]
 }
@@ -93,6 +106,19 @@ impl Stage for Live {
             "username": PULLER.user, "password": password, "serveraddress": self.private().host,
         });
         Secret::new(URL_SAFE.encode(account.to_string()))
+    }
+
+    fn lose(&self, node: &str) {
+        self.home.lab.run(&["stop", number(node), "--kill"]);
+    }
+
+    fn restore(&self, node: &str) {
+        self.home.lab.run(&["start", number(node)]);
+    }
+
+    fn drain(&self, node: &str, is_drained: bool) {
+        let availability = if is_drained { "drain" } else { "active" };
+        self.home.lab.docker(&["node", "update", "--availability", availability, node]);
     }
 }
 

@@ -16,6 +16,7 @@ mod accounts;
 mod configs;
 #[cfg(feature = "live")]
 mod live;
+mod nodes;
 mod paused;
 mod requests;
 mod tasks;
@@ -53,11 +54,18 @@ pub(crate) trait Stage: Sync {
     fn name(&self, name: &str) -> String;
     /// The account with which nodes get [`Kind::Private`], or another one.
     fn account(&self, is_right: bool) -> Secret;
+    /// The power of a node fails; the swarm misses it a while later.
+    fn lose(&self, node: &str);
+    /// A node that was lost has power again.
+    fn restore(&self, node: &str);
+    /// A node hands its tasks over and takes no more, or takes them again.
+    fn drain(&self, node: &str, is_drained: bool);
 }
 
-/// Each rule becomes a test per stage.
+/// Each rule becomes a test per stage; `apart`: on a stage that no other rule stands on.
 macro_rules! rules {
-    ($($rule:ident),+ $(,)?) => {
+    ($($rule:ident),+ $(,)?) => { rules! { new: $($rule),+ } };
+    ($stage:ident: $($rule:ident),+ $(,)?) => {
         mod fake {
             $(#[tokio::test(start_paused = true)]
             async fn $rule() {
@@ -68,7 +76,7 @@ macro_rules! rules {
         mod live {
             $(#[tokio::test]
             async fn $rule() {
-                super::$rule(&crate::contract::live::Live::new(stringify!($rule))).await;
+                super::$rule(&crate::contract::live::Live::$stage(stringify!($rule))).await;
             })+
         }
     };

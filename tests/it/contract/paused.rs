@@ -58,4 +58,16 @@ impl Stage for Paused {
     fn account(&self, is_right: bool) -> Secret {
         Secret::new(if is_right { "right" } else { "wrong" })
     }
+
+    fn lose(&self, node: &str) {
+        self.0.node_loses_power(node);
+    }
+
+    fn restore(&self, node: &str) {
+        self.0.node_has_power_again(node);
+    }
+
+    fn drain(&self, node: &str, is_drained: bool) {
+        self.0.node_is_active(node, !is_drained);
+    }
 }

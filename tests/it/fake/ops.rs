@@ -208,63 +208,6 @@ impl World {
         self.try_update(name, version, &Goal::Back(spec), None).expect("there is a previous specification");
     }
 
-    /// The swarm loses a node, or hears from it again.
-    pub fn set_ready(&mut self, node: &str, is_ready: bool) {
-        let node = self.node_mut(node);
-        node.node.is_ready = is_ready;
-        node.node.is_down = !is_ready;
-        node.node.version += 1;
-        let id = node.node.id.clone();
-        self.node_changed(&id);
-        if !is_ready {
-            return;
-        }
-        let resumed: Vec<String> = self
-            .tasks
-            .values()
-            .filter(|task| task.node == id && !task.is_final() && task.state != TaskState::Running)
-            .chain(self.tasks.values().filter(|task| task.node == id && !task.is_wanted()))
-            .map(|task| task.id.clone())
-            .collect();
-        for task in resumed {
-            self.march_after(&task, self.timing.stop);
-        }
-    }
-
-    /// A node takes tasks, or is drained.
-    pub fn set_active(&mut self, node: &str, is_active: bool) {
-        let node = self.node_mut(node);
-        node.node.is_active = is_active;
-        node.node.version += 1;
-        let id = node.node.id.clone();
-        self.node_changed(&id);
-    }
-
-    fn node_changed(&mut self, id: &str) {
-        self.write();
-        self.event("node", "update", id, serde_json::json!({"name": self.node(id).node.name}));
-        let node = &self.node(id).node;
-        let takes_tasks = node.is_ready && node.is_active;
-        let mut on_it: Vec<String> = self
-            .tasks
-            .values()
-            .filter(|task| task.node == id && task.is_wanted())
-            .map(|t| t.id.clone())
-            .collect();
-        on_it.sort();
-        for task in on_it {
-            let shape = self.services[&self.tasks[&task].service].plan.shape;
-            if !takes_tasks && !shape.is_global() {
-                self.restart(&task);
-            }
-        }
-        let everyone: Vec<String> = self.services.keys().cloned().collect();
-        for service in everyone {
-            self.wake_orchestrator(&service);
-        }
-        self.retry_pending();
-    }
-
     /// A service as the engine shows it.
     pub fn look(&self, name: &str) -> Option<Service> {
         self.services.get(name).map(|service| self.show(service, false))

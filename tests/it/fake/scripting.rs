@@ -205,9 +205,19 @@ impl FakeSwarm {
         self.tell(|world| world.script.set_latency(Some(call), latency));
     }
 
-    /// Nodes that the swarm has lost, or hears from again.
+    /// Nodes that the swarm does not hear from, though they work on, or hears from again.
     pub fn node_is_ready(&self, node: &str, is_ready: bool) {
         self.tell(|world| world.set_ready(node, is_ready));
+    }
+
+    /// The power of a node fails: what ran there is dead, and the swarm misses it a while later.
+    pub fn node_loses_power(&self, node: &str) {
+        self.tell(|world| world.cut_power(node));
+    }
+
+    /// A node has power again.
+    pub fn node_has_power_again(&self, node: &str) {
+        self.tell(|world| world.restore_power(node));
     }
 
     /// Nodes that take tasks, or are drained.

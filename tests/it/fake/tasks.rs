@@ -33,6 +33,7 @@ impl World {
             exit_code: None,
             container: None,
             log: Vec::new(),
+            is_dead: false,
             behaviour: Behaviour::default(),
             gate: None,
             step: 0,
@@ -54,8 +55,11 @@ impl World {
     /// The next step of a task's way.
     pub(super) fn march(&mut self, id: &str, step: u64) {
         let Some(task) = self.tasks.get(id).filter(|task| task.step == step) else { return };
-        if !task.node.is_empty() && task.state >= TaskState::Assigned && !self.is_up(&task.node) {
+        if !task.node.is_empty() && task.state >= TaskState::Assigned && !self.is_at_work(&task.node) {
             return; // Resumed when the node comes back.
+        }
+        if task.is_dead {
+            return self.found_dead(id);
         }
         if !task.is_wanted() {
             return self.stopped(id);
@@ -80,6 +84,14 @@ impl World {
         }
         let exit_code = task.container.as_ref().map(|_| 0);
         self.end(id, TaskState::Shutdown, "shutdown", "", exit_code);
+    }
+
+    /// The engine of a node whose power failed finds the task's container when it starts.
+    fn found_dead(&mut self, id: &str) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.is_dead = false;
+        }
+        self.end(id, TaskState::Failed, "started", "task: non-zero exit (255)", Some(255));
     }
 
     fn prepare(&mut self, id: &str) {
@@ -365,6 +377,11 @@ impl World {
 
     pub(super) fn is_up(&self, node: &str) -> bool {
         self.node(node).node.is_ready
+    }
+
+    /// Whether the node does anything, and the swarm learns of it.
+    fn is_at_work(&self, node: &str) -> bool {
+        self.node(node).has_power && self.is_up(node)
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Timing {
     pub stop: Duration,
     /// How long a task of a job runs.
     pub job: Duration,
+    /// From a node's last word to the moment at which the swarm calls it down.
+    pub miss: Duration,
     /// From too many remembered tasks to their removal.
     pub reap: Duration,
 }
@@ -51,6 +53,7 @@ impl Default for Timing {
             start: ms(200),
             stop: ms(150),
             job: ms(100),
+            miss: ms(15_000),
             reap: ms(250),
         }
     }
@@ -109,6 +112,8 @@ pub struct FakeTask {
     pub exit_code: Option<i64>,
     pub container: Option<String>,
     pub log: Vec<String>,
+    /// Its container died with its node, which has not found that yet.
+    pub is_dead: bool,
     pub(super) behaviour: Behaviour,
     /// What it may be waiting for before it starts.
     pub(super) gate: Option<Gate>,
