@@ -10,7 +10,7 @@ use gantry::secret::Secret;
 use gantry::swarm::SwarmError;
 
 use super::{APP, Scene, outcome};
-use crate::fake::{Call, Fault, World, millis, pinned};
+use crate::fake::{Call, Fault, Timing, World, millis, pinned, secs};
 
 const HUB_APP: &str = "team/app:1";
 
@@ -258,11 +258,25 @@ async fn an_account_that_is_sent_without_an_answer_is_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_account_that_does_not_help_is_sent_once() {
+    // With a word of an update in the new account, and without: see below.
+    for orchestrate in [millis(10), secs(1)] {
+        let scene = changed_since();
+        scene.swarm.image(&pinned(APP, "old")).needs_account("of somebody else");
+        scene.swarm.set_timing(Timing { orchestrate, ..Timing::default() });
+        let report = scene.cycle().await;
+        let outcome = outcome(&report, "web");
+        let lacks_image = |why: &Cause| matches!(why, Cause::ImageNotFound { .. });
+        assert!(matches!(outcome, Outcome::RollbackFailed { why, .. } if lacks_image(why)), "{outcome}");
+        assert_eq!(asked(&scene), [SENT, TAKEN_BACK, SENT]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_has_the_time_it_takes_to_pull_with_the_account_that_it_was_given() {
     let scene = changed_since();
-    scene.swarm.image(&pinned(APP, "old")).needs_account("of somebody else");
+    scene.swarm.image(&pinned(APP, "old")).needs_account(&today()).takes_to_pull(secs(120));
+    // The swarm starts a task again before it sees an update in the new account: there is no word of one.
+    scene.swarm.set_timing(Timing { orchestrate: secs(1), ..Timing::default() });
     let report = scene.cycle().await;
-    let outcome = outcome(&report, "web");
-    let lacks_image = |why: &Cause| matches!(why, Cause::ImageNotFound { .. });
-    assert!(matches!(outcome, Outcome::RollbackFailed { why, .. } if lacks_image(why)), "{outcome}");
-    assert_eq!(asked(&scene), [SENT, TAKEN_BACK, SENT]);
+    is_restored(&scene, outcome(&report, "web"));
 }
