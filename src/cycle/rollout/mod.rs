@@ -20,7 +20,7 @@ use self::queue::Queue;
 use self::send::{Sent, TakenBack};
 use self::watch::LookOut;
 use super::Context;
-use super::plan::Update;
+use super::plan::{Start, Update};
 use crate::image::ImageRef;
 use crate::ledger::Permission;
 use crate::registry::Registry;
@@ -152,15 +152,21 @@ impl Begun {
 /// of stopped rollouts and those that the [`guard`] held up for too long, or as soon as Gantry is stopped.
 pub async fn roll_out<S: Swarm, R: Registry>(
     context: &Arc<Context<S, R>>,
-    updates: Vec<Update>,
+    mut updates: Vec<Update>,
     earlier: Earlier,
 ) -> RolledOut {
-    let mut queue = Queue::new(Limits::of(&context.config), updates, earlier);
-    if queue.is_empty() {
+    if updates.is_empty() {
         return RolledOut::default();
     }
     let look_out = LookOut::new();
     let cluster = Cluster::first_look(context).await;
+    if cluster.has_lost_node() {
+        // The swarm counts the task of a lost node as one that runs: whether there is another, only the tasks tell.
+        for update in updates.iter_mut().filter(|update| update.start == Start::Replaced) {
+            update.start = Start::WithoutNode;
+        }
+    }
+    let mut queue = Queue::new(Limits::of(&context.config), updates, earlier);
     let mut workers: JoinSet<Finished> = JoinSet::new();
     let mut under_way: HashMap<tokio::task::Id, Begun> = HashMap::new();
     let begin = |workers: &mut JoinSet<Finished>, turn: usize, update: Update| {

@@ -270,3 +270,20 @@ fn while_all_nodes_are_drained_services_get_the_image_and_run_it_when_the_nodes_
         (everywhere == vec![new.pinned(); stage.lab.nodes] && one == [new.pinned()]).then_some(())
     });
 }
+
+#[test]
+fn a_service_whose_node_is_lost_gets_the_image_and_is_not_waited_for() {
+    let stage = Stage::apart();
+    let old = stage.image("web", "1", &[]);
+    let service = stage.service("web", &old, &["--constraint", "node.hostname==node3"]);
+    stage.lab.run(&["stop", "3", "--kill"]);
+    // The lost task says that it runs, and another one waits.
+    without_a_node(&service);
+    let new = stage.image("web", "2", &[]);
+    let run = stage.cycle();
+    assert_eq!((run.code, run.summary()), (Some(0), "1 service: 1 started"), "{run}");
+    stage.lab.run(&["start", "3"]);
+    wait("the new image on the node that is back", END_SECONDS, || {
+        (service.running_images() == [new.pinned()]).then_some(())
+    });
+}
