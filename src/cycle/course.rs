@@ -24,7 +24,8 @@ pub enum Course {
 }
 
 impl Course {
-    /// The course of a service, as far as a listing tells; `None`: it takes its tasks to tell.
+    /// The course of a service, as far as a listing tells; `None`: it takes its tasks to tell. The listing counts the task
+    /// of a node that is lost as one that runs (a contract rule).
     pub fn listed(service: &Service) -> Option<Self> {
         let (ends, status) = (comes_to_an_end(service.spec.facts()), service.status.unwrap_or_default());
         match status.running {

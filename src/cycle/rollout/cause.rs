@@ -14,8 +14,8 @@ const MAX_WORDS_CHARS: usize = 300;
 /// the engine after a health check failed or a stop took too long.
 const KILLED: i64 = 137;
 
-/// The exit code that an engine gives to containers which it finds dead when it starts (tried on 20.10). Programs may use
-/// it as well.
+/// The exit code that an engine gives to containers which it finds dead when it starts, told to end meanwhile or not (a
+/// contract rule). Programs may use it as well.
 const AFTER_POWER_FAILURE: i64 = 255;
 
 /// Why an update, or a rollback, failed.
