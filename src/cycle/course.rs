@@ -24,7 +24,8 @@ pub enum Course {
 }
 
 impl Course {
-    /// The course of a service, as far as a listing tells; `None`: it takes its tasks to tell.
+    /// The course of a service, as far as a listing tells; `None`: it takes its tasks to tell. The listing counts the task
+    /// of a node that is lost as one that runs (a contract rule).
     pub fn listed(service: &Service) -> Option<Self> {
         let (ends, status) = (comes_to_an_end(service.spec.facts()), service.status.unwrap_or_default());
         match status.running {
@@ -34,14 +35,14 @@ impl Course {
         }
     }
 
+    /// Whether none of a service's tasks has a node, or is about to have one.
+    pub fn lacks_node(tasks: &[&Task]) -> bool {
+        tasks.iter().filter(|task| is_under_way(task)).all(|task| is_refused(task))
+    }
+
     /// The course of a service with these tasks.
     pub fn of(facts: &Facts, tasks: &[Task]) -> Self {
-        let under_way = || tasks.iter().filter(|task| task.is_wanted() && task.state <= TaskState::Running);
-        // The scheduler's words: it has tried. A task that was only just made has none. Another image may have the platform
-        // that this one lacks.
-        let is_refused = |task: &Task| {
-            task.state < TaskState::Assigned && !task.error.is_empty() && !is_about_platforms(&task.error)
-        };
+        let under_way = || tasks.iter().filter(|task| is_under_way(task));
         if facts.mode != Mode::Job && under_way().next().is_some() && under_way().all(is_refused) {
             return Self::WithoutNode;
         }
@@ -70,6 +71,16 @@ impl Course {
         };
         if last.into_values().any(|task| is_done(&task)) { Self::Ended } else { Self::UnderWay }
     }
+}
+
+fn is_under_way(task: &Task) -> bool {
+    task.is_wanted() && task.state <= TaskState::Running
+}
+
+/// Whether the scheduler says that it finds no node. A task that was only just made has no such words. Another image may
+/// have the platform that this one lacks.
+fn is_refused(task: &Task) -> bool {
+    task.state < TaskState::Assigned && !task.error.is_empty() && !is_about_platforms(&task.error)
 }
 
 /// Whether a service's tasks may come to an end and stay there.

@@ -107,7 +107,8 @@ pub struct Update {
 pub enum Start {
     /// New tasks in place of those that run.
     Replaced,
-    /// Tasks for which there is no node, as there was none for those before: there is nothing to wait for.
+    /// Tasks for which there is no node, as there was none for those before: there is nothing to wait for. Looked at again
+    /// before it is sent.
     WithoutNode,
     /// Tasks that had ended, once more: that is allowed, and there is nothing to wait for.
     Again,

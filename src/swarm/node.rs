@@ -53,6 +53,13 @@ impl Nodes {
         self.0.get(id).is_some_and(|node| node.is_ready && node.is_active)
     }
 
+    /// Those that are down. One that left and came back as another node is listed twice, and the former one is down for
+    /// ever: it is not meant.
+    pub fn lost(&self) -> impl Iterator<Item = &Node> {
+        let is_back = |name: &str| self.iter().any(|node| node.is_ready && node.name == name);
+        self.iter().filter(move |node| node.is_down && !is_back(&node.name))
+    }
+
     /// All nodes, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Node> {
         self.0.values()

@@ -154,6 +154,9 @@ async fn what_lies_on_the_engines_own_node_is_read_and_removed() {
 
     engine.remove_service("web").await.unwrap();
     engine.remove_service("web").await.unwrap();
+    while engine.container(&found[0].id).await.unwrap().is_some() {
+        sleep(millis(10)).await;
+    }
     engine.remove_image(&image).await.unwrap();
     engine.remove_image(&image).await.unwrap();
     engine.remove_container(&found[0].id).await.unwrap();

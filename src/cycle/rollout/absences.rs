@@ -25,13 +25,8 @@ impl Absences {
 
     /// Takes a look.
     pub(super) fn look(&mut self, nodes: &Nodes) {
-        // One that left and came back as another node is listed twice, and the former one is down for ever.
-        let ready: BTreeSet<&str> =
-            nodes.iter().filter(|node| node.is_ready).map(|node| node.name.as_str()).collect();
+        self.down.extend(nodes.lost().map(|node| node.name.clone()));
         for node in nodes.iter() {
-            if node.is_down && !ready.contains(node.name.as_str()) {
-                self.down.insert(node.name.clone());
-            }
             match self.first.get(&node.id) {
                 Some(version) if *version == node.version => {}
                 Some(_) => {

@@ -17,8 +17,8 @@ const KILLED: i64 = 137;
 /// The exit code of a process that ended because it was told to (128 + SIGTERM), where it says so.
 const TERMINATED: i64 = 143;
 
-/// The exit code that an engine gives to containers which it finds dead when it starts (tried on 20.10). Programs may use
-/// it as well.
+/// The exit code that an engine gives to containers which it finds dead when it starts, told to end meanwhile or not (a
+/// contract rule). Programs may use it as well.
 const AFTER_POWER_FAILURE: i64 = 255;
 
 /// Why an update, or a rollback, failed.

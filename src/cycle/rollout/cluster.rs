@@ -33,6 +33,7 @@ pub(super) struct Cluster {
     /// What tasks were made of at the last look, where they are counted: pairs of service and image.
     placed: Mutex<HashSet<(String, String)>>,
     is_asked_for: AtomicBool,
+    has_lost_node: AtomicBool,
     looked: Notify,
 }
 
@@ -46,6 +47,7 @@ impl Cluster {
             counts_tasks: limit.is_some(),
             placed: Mutex::default(),
             is_asked_for: AtomicBool::new(true),
+            has_lost_node: AtomicBool::new(false),
             looked: Notify::new(),
         };
         tokio::select! {
@@ -67,6 +69,11 @@ impl Cluster {
         let placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
         let unseen = under_way.filter(|(id, image)| !placed.contains(&((*id).to_owned(), image.clone())));
         self.guard().may_begin(unseen.count())
+    }
+
+    /// Whether a node was down at the last look.
+    pub(super) fn has_lost_node(&self) -> bool {
+        self.has_lost_node.load(Ordering::Relaxed)
     }
 
     /// Why it is not worth while to wait any longer, if so.
@@ -108,6 +115,7 @@ impl Cluster {
             Ok(Ok((nodes, took, tasks))) => {
                 let busiest = self.counts_tasks.then(|| busiest(&tasks, &nodes));
                 self.take_tasks(&tasks);
+                self.has_lost_node.store(nodes.lost().next().is_some(), Ordering::Relaxed);
                 Sight::Answer { nodes, took, busiest }
             }
             Ok(Err(error)) => Sight::Silence { words: super::cause::words(&error.to_string()) },

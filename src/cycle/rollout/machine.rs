@@ -26,13 +26,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::ends::Ends;
 pub(in crate::cycle) use self::patience::proof_time;
 use self::patience::{settling_time, stall_limit, stalled};
 use self::reason::{cause_by, task_cause, timed_out};
 pub(super) use self::reason::{failed_task, unready_task};
 use super::absences::Absences;
 use super::cause::Cause;
-use super::convergence::{Convergence, Waiting, judge, present_tasks};
+use super::convergence::{Convergence, Waiting, judge};
 use super::outcome::{By, Outcome};
 use crate::swarm::{Facts, Nodes, Service, Task, UpdateState};
 
@@ -144,6 +145,8 @@ struct Watch {
     waiting: Waiting,
     /// Since when it has been the same, with tasks that do not all run.
     still: Option<Instant>,
+    /// Which ends of tasks count.
+    ends: Ends,
 }
 
 /// What watching tasks has shown.
@@ -201,7 +204,7 @@ impl Machine {
     /// became of its tasks before does not count.
     pub fn account_renewed(&mut self, now: Instant) {
         if let State::RollingBack { since, watch, .. } = &mut self.state {
-            (*since, *watch) = (now, Watch::default());
+            (*since, *watch) = (now, Watch { ends: Ends::AfterNextLook, ..Watch::default() });
         }
     }
 
@@ -398,6 +401,7 @@ impl Watch {
         let is_under_way = matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted));
         let idle_since = if is_under_way { None } else { Some(self.idle.unwrap_or(now)) };
         self.idle = idle_since;
+        self.ends.look(service, seen);
 
         match judge(service, seen.tasks, seen.nodes) {
             Convergence::Nothing(why) => Watched::Nothing(why),
@@ -421,7 +425,7 @@ impl Watch {
                     // updater never comes to an end when a node goes down that had just got a task.
                     self.has_held_for(facts.monitor() + settling_time(facts), now)
                 } else {
-                    has_held || (is_over && !has_a_task_ended(service, seen))
+                    has_held || (is_over && !self.ends.is_any(service, seen))
                 };
                 if is_steady { Watched::Steady } else { Watched::NotYet }
             }
@@ -433,7 +437,7 @@ impl Watch {
                 match idle_since {
                     Some(since)
                         if now.duration_since(since) >= settling_time(facts)
-                            && has_a_task_ended(service, seen) =>
+                            && self.ends.is_any(service, seen) =>
                     {
                         Watched::Unsteady
                     }
@@ -468,16 +472,12 @@ impl Watch {
     }
 }
 
-/// Whether a task of the present specification has come to an end by itself.
-fn has_a_task_ended(service: &Service, seen: &Seen<'_>) -> bool {
-    present_tasks(service, seen.tasks).any(Task::has_ended)
-}
-
 fn superseded(facts: &Facts) -> Outcome {
     let image = facts.image.as_deref().unwrap_or("no image");
     Outcome::Superseded(format!("somebody changed it to {image}"))
 }
 
+mod ends;
 mod patience;
 mod reason;
 

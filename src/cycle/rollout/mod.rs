@@ -37,6 +37,7 @@ mod last_words;
 pub mod machine;
 mod outcome;
 pub mod pace;
+mod placing;
 mod plain;
 mod progress;
 mod queue;
@@ -154,15 +155,16 @@ impl Begun {
 /// of stopped rollouts and those that the [`guard`] held up for too long, or as soon as Gantry is stopped.
 pub async fn roll_out<S: Swarm, R: Registry>(
     context: &Arc<Context<S, R>>,
-    updates: Vec<Update>,
+    mut updates: Vec<Update>,
     earlier: Earlier,
 ) -> RolledOut {
-    let mut queue = Queue::new(Limits::of(&context.config), updates, earlier);
-    if queue.is_empty() {
+    if updates.is_empty() {
         return RolledOut::default();
     }
     let look_out = LookOut::new();
     let cluster = Cluster::first_look(context).await;
+    placing::find_unplaced(context, &cluster, &mut updates).await;
+    let mut queue = Queue::new(Limits::of(&context.config), updates, earlier);
     let mut workers: JoinSet<Finished> = JoinSet::new();
     let mut under_way: HashMap<tokio::task::Id, Begun> = HashMap::new();
     let begin = |workers: &mut JoinSet<Finished>, turn: usize, update: Update| {

@@ -42,11 +42,6 @@ impl Queue {
         Self { pace, waiting: updates.into_iter().map(Some).collect(), finished: Vec::new(), earlier }
     }
 
-    /// Whether there is nothing to do at all.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// The updates that an earlier run has begun, each with the number of its turn. They wait for nobody: they are
     /// under way, and one that has failed must go back. They count in their image's rollout like all others.
     pub(super) fn under_way(&mut self) -> Vec<(usize, Update)> {

@@ -5,15 +5,18 @@
 
 use std::time::Duration;
 
+use gantry::secret::Secret;
 use gantry::swarm::spec::Edits;
 use gantry::swarm::{Change, Listing, Service, Spec, Swarm, SwarmError, Task, TaskState, UpdateState};
 use tokio::time::{Instant, sleep};
 
 use crate::fake::{FakeSwarm, ServiceBuilder};
 
+mod accounts;
 mod configs;
 #[cfg(feature = "live")]
 mod live;
+mod nodes;
 mod paused;
 mod requests;
 mod tasks;
@@ -34,6 +37,8 @@ pub(crate) enum Kind {
     Unknown,
     /// It names a program that it does not hold.
     CannotStart,
+    /// Runs, and nodes get it with one account only: [`Stage::account`].
+    Private,
 }
 
 /// Where a rule is tried.
@@ -47,11 +52,20 @@ pub(crate) trait Stage: Sync {
     fn kind(&self, image: &str) -> Option<Kind>;
     /// A name that no other rule uses.
     fn name(&self, name: &str) -> String;
+    /// The account with which nodes get [`Kind::Private`], or another one.
+    fn account(&self, is_right: bool) -> Secret;
+    /// The power of a node fails; the swarm misses it a while later.
+    fn lose(&self, node: &str);
+    /// A node that was lost has power again.
+    fn restore(&self, node: &str);
+    /// A node hands its tasks over and takes no more, or takes them again.
+    fn drain(&self, node: &str, is_drained: bool);
 }
 
-/// Each rule becomes a test per stage.
+/// Each rule becomes a test per stage; `apart`: on a stage that no other rule stands on.
 macro_rules! rules {
-    ($($rule:ident),+ $(,)?) => {
+    ($($rule:ident),+ $(,)?) => { rules! { new: $($rule),+ } };
+    ($stage:ident: $($rule:ident),+ $(,)?) => {
         mod fake {
             $(#[tokio::test(start_paused = true)]
             async fn $rule() {
@@ -62,7 +76,7 @@ macro_rules! rules {
         mod live {
             $(#[tokio::test]
             async fn $rule() {
-                super::$rule(&crate::contract::live::Live::new(stringify!($rule))).await;
+                super::$rule(&crate::contract::live::Live::$stage(stringify!($rule))).await;
             })+
         }
     };
@@ -93,7 +107,16 @@ pub(crate) fn plain<S: Stage>(stage: &S, name: &str) -> ServiceBuilder {
 impl<'a, S: Stage> Subject<'a, S> {
     /// Creates the service.
     pub(crate) async fn new(stage: &'a S, builder: ServiceBuilder) -> Self {
-        let id = stage.swarm().create_service(&builder.spec(), None).await.unwrap();
+        Self::with_account(stage, builder, None).await
+    }
+
+    /// The same, with what its nodes are to pull with.
+    pub(crate) async fn with_account(
+        stage: &'a S,
+        builder: ServiceBuilder,
+        account: Option<&Secret>,
+    ) -> Self {
+        let id = stage.swarm().create_service(&builder.spec(), account).await.unwrap();
         Self { stage, id }
     }
 
@@ -144,20 +167,34 @@ impl<'a, S: Stage> Subject<'a, S> {
     /// Posts what becomes of the present specification. The orchestrator writes too, so more than once if
     /// need be.
     pub(crate) async fn post(&self, change: impl Fn(&Spec) -> Spec) {
-        self.update(|service| (change(&service.spec), false)).await.unwrap();
+        self.update(|service| (change(&service.spec), false), None).await.unwrap();
+    }
+
+    /// Posts the present specification with another account.
+    pub(crate) async fn send_account(&self, account: &Secret) {
+        self.update(|service| (service.spec.clone(), false), Some(account)).await.unwrap();
     }
 
     /// `rollback=previous`.
     pub(crate) async fn roll_back(&self) -> Result<(), SwarmError> {
-        self.update(|service| (service.spec.clone(), true)).await
+        self.roll_back_with(None).await
     }
 
-    async fn update(&self, change: impl Fn(&Service) -> (Spec, bool)) -> Result<(), SwarmError> {
+    /// The same, with an account sent along.
+    pub(crate) async fn roll_back_with(&self, account: Option<&Secret>) -> Result<(), SwarmError> {
+        self.update(|service| (service.spec.clone(), true), account).await
+    }
+
+    async fn update(
+        &self,
+        change: impl Fn(&Service) -> (Spec, bool),
+        account: Option<&Secret>,
+    ) -> Result<(), SwarmError> {
         loop {
             let service = self.see().await;
             let (spec, is_rollback) = change(&service);
             let change = if is_rollback { Change::Back(&spec) } else { Change::To(&spec) };
-            match self.stage.swarm().update_service(&self.id, service.version, change, None).await {
+            match self.stage.swarm().update_service(&self.id, service.version, change, account).await {
                 Err(SwarmError::Conflict) => {}
                 answer => return answer.map(|_| ()),
             }

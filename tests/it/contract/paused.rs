@@ -1,5 +1,7 @@
 //! The fake as a stage.
 
+use gantry::secret::Secret;
+
 use super::{Kind, Stage};
 use crate::fake::{FakeSwarm, millis, pinned, secs};
 
@@ -14,6 +16,7 @@ impl Paused {
         swarm.image(&stage.image(Kind::Exits)).exits_after(secs(1));
         swarm.image(&stage.image(Kind::Sick)).turns_unhealthy_and_completes_after(millis(1200));
         swarm.image(&stage.image(Kind::Unknown)).cannot_be_pulled();
+        swarm.image(&stage.image(Kind::Private)).needs_account(stage.account(true).reveal());
         swarm.image(&stage.image(Kind::CannotStart)).cannot_start(
             "failed to create shim task: OCI runtime create failed: runc create failed: unable to start \
              container process: exec: \"/nonexistent\": stat /nonexistent: no such file or directory: unknown",
@@ -43,11 +46,28 @@ impl Stage for Paused {
             Kind::Sick,
             Kind::Unknown,
             Kind::CannotStart,
+            Kind::Private,
         ];
         kinds.into_iter().find(|kind| self.image(*kind) == image)
     }
 
     fn name(&self, name: &str) -> String {
         format!("fk-{name}")
+    }
+
+    fn account(&self, is_right: bool) -> Secret {
+        Secret::new(if is_right { "right" } else { "wrong" })
+    }
+
+    fn lose(&self, node: &str) {
+        self.0.node_loses_power(node);
+    }
+
+    fn restore(&self, node: &str) {
+        self.0.node_has_power_again(node);
+    }
+
+    fn drain(&self, node: &str, is_drained: bool) {
+        self.0.node_is_active(node, !is_drained);
     }
 }

@@ -1,6 +1,6 @@
 //! What becomes of tasks.
 
-use gantry::swarm::{Mode, Swarm, SwarmError, TaskState, UpdateState};
+use gantry::swarm::{Mode, Swarm, SwarmError, Task, TaskState, UpdateState};
 use serde_json::json;
 
 use super::updates::edited;
@@ -18,6 +18,7 @@ rules! {
     a_job_runs_again_with_every_update_and_has_no_status,
     a_task_leaves_its_last_words,
     tasks_of_a_removed_service_cannot_be_listed,
+    tasks_of_a_removed_service_are_among_all_tasks_until_they_have_ended,
 }
 
 async fn a_task_that_fails_is_started_again_after_the_delay<S: Stage>(stage: &S) {
@@ -176,4 +177,28 @@ async fn tasks_of_a_removed_service_cannot_be_listed<S: Stage>(stage: &S) {
     assert!(swarm.service(&web.id).await.unwrap().is_none());
     let change = gantry::swarm::Change::To(&service.spec);
     assert_eq!(swarm.update_service(&web.id, service.version, change, None).await.unwrap_err(), expected);
+}
+
+async fn tasks_of_a_removed_service_are_among_all_tasks_until_they_have_ended<S: Stage>(stage: &S) {
+    let swarm = stage.swarm();
+    let web = Subject::running(stage, plain(stage, "web").replicas(2)).await;
+    let left = async || -> Vec<Task> {
+        let all = swarm.tasks(&[]).await.unwrap().into_iter();
+        all.filter(|task| task.service_id == web.id).collect()
+    };
+    swarm.remove_service(&web.id).await.unwrap();
+    let tasks = left().await;
+    assert_eq!(tasks.len(), 2, "{tasks:#?}");
+    assert!(tasks.iter().all(|task| task.image == stage.image(Kind::Good(1))), "{tasks:#?}");
+    let began = tokio::time::Instant::now();
+    loop {
+        let tasks = left().await;
+        let is_ending = |task: &Task| task.desired == TaskState::Remove || task.state == TaskState::Running;
+        assert!(tasks.iter().all(is_ending), "{tasks:#?}");
+        if tasks.is_empty() {
+            break;
+        }
+        assert!(began.elapsed() < super::PATIENCE, "{tasks:#?}");
+        tokio::time::sleep(millis(10)).await;
+    }
 }

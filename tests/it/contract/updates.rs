@@ -27,6 +27,7 @@ rules! {
     a_rollback_by_hand_takes_the_whole_specification_back,
     a_global_service_is_updated_node_by_node,
     a_forced_update_replaces_tasks_of_the_same_image,
+    what_a_specification_does_not_say_takes_five_seconds,
 }
 
 fn step(state: UpdateState, images: &str) -> (UpdateState, String) {
@@ -276,6 +277,36 @@ async fn a_forced_update_replaces_tasks_of_the_same_image<S: Stage>(stage: &S) {
         web.tasks().await.into_iter().filter(|task| task.state == TaskState::Running).collect();
     assert_eq!((running.len(), running[0].force_update), (1, 1));
     assert_ne!(running[0].id, before[0].id);
+}
+
+async fn what_a_specification_does_not_say_takes_five_seconds<S: Stage>(stage: &S) {
+    let bare = plain(stage, "web").edit(|spec| {
+        spec.as_object_mut().unwrap().remove("UpdateConfig");
+        spec["TaskTemplate"].as_object_mut().unwrap().remove("RestartPolicy");
+    });
+    let web = Subject::running(stage, bare).await;
+    let service = web.see().await;
+    let facts = service.spec.facts();
+    assert_eq!((facts.monitor(), facts.restart_delay, facts.update), (secs(5), secs(5), None));
+
+    web.send(Kind::Good(2)).await;
+    web.until("it runs", async |web| web.running_images().await == [stage.image(Kind::Good(2))]).await;
+    let runs = tokio::time::Instant::now();
+    web.history(Completed).await;
+    // The machine may be busy.
+    assert!((millis(4_800)..secs(8)).contains(&runs.elapsed()), "monitored for {:?}", runs.elapsed());
+
+    web.send(Kind::Crashes).await;
+    web.history(Paused).await;
+    let failed = async |web: &Subject<'_, S>| {
+        let tasks = web.tasks().await.into_iter().filter(|task| task.exit_code == Some(3));
+        tasks.map(|task| task.since.unwrap()).collect::<Vec<_>>()
+    };
+    web.until("another failure", async |web| failed(web).await.len() >= 2).await;
+    let failed = failed(&web).await;
+    // The delay, and the second that it runs.
+    let between = failed[1].duration_since(failed[0]).as_millis();
+    assert!((5_900..9_000).contains(&between), "{between} ms");
 }
 
 /// The specification with any change.

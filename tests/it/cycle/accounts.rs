@@ -5,10 +5,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use gantry::cycle::hub::HubPulls;
+use gantry::cycle::rollout::{By, Cause, Outcome};
 use gantry::registry::HubRate;
+use gantry::registry::credentials::{Account, Credentials};
+use gantry::secret::Secret;
+use gantry::swarm::SwarmError;
 
-use super::{APP, Scene};
-use crate::fake::pinned;
+use super::{APP, Scene, outcome};
+use crate::fake::{Call, Fault, Timing, World, millis, pinned, secs};
 
 const HUB_APP: &str = "team/app:1";
 
@@ -166,4 +170,143 @@ async fn a_docker_hub_that_does_not_say_what_it_allows_changes_nothing() {
     // It is not asked again after the cycle.
     assert_eq!(scene.registry.hub_questions().len(), 1);
     assert!(!report.has_failed());
+}
+
+/// What Gantry sends with its update, and the account with which nodes get the old image by now.
+fn today() -> String {
+    let account = Account::Password { username: "anna".to_owned(), password: Secret::new("today") };
+    let (source, server) = (String::new(), "registry.test".to_owned());
+    Credentials { source, server, account }.registry_auth().reveal().to_owned()
+}
+
+/// Nodes do not have what they do not run.
+fn lose_images(world: &mut World) {
+    world.nodes.iter_mut().for_each(|node| node.images.clear());
+}
+
+/// A service `web` whose account was changed since it was made, and whose update fails. By the time it is taken back, no
+/// node has its old image any more.
+fn changed_since() -> Scene {
+    let scene = Scene::new().with("GANTRY_REGISTRY_HOST", "registry.test");
+    let scene = scene.with("GANTRY_REGISTRY_USER", "anna").with("GANTRY_REGISTRY_PASSWORD", "today");
+    scene.service("web").order("stop-first").auth("yesterday").create();
+    scene.swarm.image(&pinned(APP, "old")).needs_account(&today());
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(300), 3);
+    scene.swarm.now(lose_images);
+    scene
+}
+
+/// Each update that was asked for: whether it was a rollback, whether it brought an account, and whether it was done.
+fn asked(scene: &Scene) -> Vec<(bool, bool, Result<(), SwarmError>)> {
+    let log = scene.swarm.update_log().into_iter();
+    log.map(|asked| (asked.is_rollback, asked.auth == Some(today()), asked.answer)).collect()
+}
+
+const SENT: (bool, bool, Result<(), SwarmError>) = (false, true, Ok(()));
+const TAKEN_BACK: (bool, bool, Result<(), SwarmError>) = (true, true, Ok(()));
+
+#[track_caller]
+fn is_restored(scene: &Scene, outcome: &Outcome) {
+    assert!(
+        matches!(outcome, Outcome::RolledBack { by: By::Gantry, cause: Cause::TaskFailed { .. } }),
+        "{outcome}"
+    );
+    assert_eq!(scene.swarm.running_images("web"), [pinned(APP, "old"), pinned(APP, "old")]);
+    assert_eq!(scene.swarm.auth_of("web"), Some(today()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_rollback_brings_back_is_given_the_account_of_today_where_a_node_lacks_its_image() {
+    let scene = changed_since();
+    let report = scene.cycle().await;
+    is_restored(&scene, outcome(&report, "web"));
+    assert_eq!(asked(&scene), [SENT, TAKEN_BACK, SENT]);
+    assert!(scene.swarm.update_log()[2].spec.is_same_as(&scene.service("web").order("stop-first").spec()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_swarm_rolls_back_by_itself_is_given_the_account_of_today_as_well() {
+    let scene = changed_since();
+    scene
+        .swarm
+        .now(|world| world.change("web", |spec| spec["UpdateConfig"]["FailureAction"] = "rollback".into()));
+    let report = scene.cycle().await;
+    let outcome = outcome(&report, "web");
+    assert!(matches!(outcome, Outcome::RolledBack { by: By::Swarm, .. }), "{outcome}");
+    assert_eq!(asked(&scene), [SENT, SENT]);
+    assert_eq!(scene.swarm.running_images("web"), [pinned(APP, "old"), pinned(APP, "old")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_restored_by_an_update_of_its_own_has_its_account_at_once() {
+    let scene = changed_since().with("GANTRY_ROLLBACK_OPTIONS", "--label-add rolled=back");
+    let report = scene.cycle().await;
+    is_restored(&scene, outcome(&report, "web"));
+    assert_eq!(asked(&scene), [SENT, SENT]);
+}
+
+/// Somebody does this right before the account is sent.
+fn before_renewal(scene: &Scene, action: impl FnOnce(&mut World) + Send + 'static) {
+    for _ in 0..2 {
+        scene.swarm.before(Call::Update, "web", |_| ());
+    }
+    scene.swarm.before(Call::Update, "web", action);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_is_sent_again_where_somebody_was_faster_and_their_change_stays() {
+    let scene = changed_since();
+    before_renewal(&scene, |world| world.set_label("web", "a", "b"));
+    let report = scene.cycle().await;
+    is_restored(&scene, outcome(&report, "web"));
+    assert_eq!(asked(&scene), [SENT, TAKEN_BACK, (false, true, Err(SwarmError::Conflict)), SENT]);
+    assert_eq!(scene.swarm.spec("web").facts().labels.get("a").map(String::as_str), Some("b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_is_not_sent_to_what_somebody_has_changed_meanwhile() {
+    let scene = changed_since();
+    let theirs = pinned(APP, "theirs");
+    let image = theirs.clone();
+    before_renewal(&scene, move |world| world.set_image("web", &image));
+    scene.cycle().await;
+    assert_eq!(asked(&scene), [SENT, TAKEN_BACK, (false, true, Err(SwarmError::Conflict))]);
+    assert_eq!(scene.swarm.image_of("web"), theirs);
+    assert_eq!(scene.swarm.auth_of("web").as_deref(), Some("yesterday"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_sent_without_an_answer_is_sent_again() {
+    let scene = changed_since();
+    scene.swarm.fail(Call::Update, Some("web"), 2, Fault::Takes(Duration::ZERO));
+    scene.swarm.fail(Call::Update, Some("web"), 1, Fault::CutAfterwards);
+    let report = scene.cycle().await;
+    is_restored(&scene, outcome(&report, "web"));
+    assert_eq!(asked(&scene), [SENT, TAKEN_BACK, SENT, SENT]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_does_not_help_is_sent_once() {
+    // With a word of an update in the new account, and without: see below.
+    for orchestrate in [millis(10), secs(1)] {
+        let scene = changed_since();
+        scene.swarm.image(&pinned(APP, "old")).needs_account("of somebody else");
+        scene.swarm.set_timing(Timing { orchestrate, ..Timing::default() });
+        let report = scene.cycle().await;
+        let outcome = outcome(&report, "web");
+        let lacks_image = |why: &Cause| matches!(why, Cause::ImageNotFound { .. });
+        assert!(matches!(outcome, Outcome::RollbackFailed { why, .. } if lacks_image(why)), "{outcome}");
+        assert_eq!(asked(&scene), [SENT, TAKEN_BACK, SENT]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_has_the_time_it_takes_to_pull_with_the_account_that_it_was_given() {
+    let scene = changed_since();
+    scene.swarm.image(&pinned(APP, "old")).needs_account(&today()).takes_to_pull(secs(120));
+    // The swarm starts a task again before it sees an update in the new account: there is no word of one.
+    scene.swarm.set_timing(Timing { orchestrate: secs(1), ..Timing::default() });
+    let report = scene.cycle().await;
+    is_restored(&scene, outcome(&report, "web"));
 }

@@ -191,6 +191,28 @@ async fn a_global_service_is_updated_on_every_node_that_is_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_whose_only_node_is_lost_or_drained_gets_the_image_and_is_not_waited_for() {
+    let changes: [fn(&crate::fake::FakeSwarm); 3] = [
+        |swarm| swarm.node_is_ready("node3", false),
+        |swarm| swarm.node_loses_power("node3"),
+        |swarm| swarm.node_is_active("node3", false),
+    ];
+    for change in changes {
+        let scene = Scene::new();
+        scene.service("only-there").constraint("node.hostname==node3").create();
+        scene.service("anywhere").create();
+        change(&scene.swarm);
+        tokio::time::sleep(crate::fake::secs(30)).await;
+        let new = scene.registry.release(APP, "new");
+        let report = scene.cycle().await;
+        let without_node = Outcome::Started("no node takes its tasks, as before".to_owned());
+        assert_eq!(outcome(&report, "only-there"), &without_node);
+        assert_eq!(outcome(&report, "anywhere"), &Outcome::Updated);
+        assert_eq!(scene.swarm.image_of("only-there"), new);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_order_is_start_first_where_the_service_says_nothing_and_nothing_forbids_it() {
     let scene = Scene::new();
     let plain =

@@ -209,49 +209,57 @@ async fn services_that_were_down_before_do_not_blame_a_good_image() {
     assert!(sent(&scene, &new).ends_with(&["c".to_owned()]));
 }
 
-/// Ten services for a node that is down, and three others.
-async fn with_a_node_down(others: usize) -> Scene {
+/// Ten services for a node that is down, or goes down when they run, and so many others.
+async fn with_a_node_down(others: usize, is_lost_later: bool) -> Scene {
     let scene = Scene::new();
-    scene.swarm.node_is_ready("node3", false);
+    scene.swarm.node_is_ready("node3", is_lost_later);
     for index in 0..10 {
         let service = scene.service(&format!("a{index}")).replicas(1).constraint("node.hostname==node3");
         service.label("gantry.rollout.canary", "true").deploy();
     }
     for index in 0..others {
-        scene.service(&format!("b{index}")).replicas(1).create();
+        let service = scene.service(&format!("b{index}")).replicas(1);
+        service.constraint("node.hostname!=node3").create();
     }
+    tokio::time::sleep(secs(30)).await;
+    scene.swarm.node_is_ready("node3", false);
     tokio::time::sleep(secs(30)).await;
     scene
 }
 
 #[tokio::test(start_paused = true)]
 async fn services_that_no_node_takes_get_an_image_only_once_others_have_proved_it() {
-    let scene = with_a_node_down(3).await;
-    let bad = scene.registry.release(APP, "bad");
-    scene.swarm.image(&bad).crashes_after(millis(300), 3);
-    let report = scene.cycle().await;
-    assert_eq!(sent(&scene, &bad), ["b0", "b1"], "{report:?}");
+    for is_lost_later in [false, true] {
+        let scene = with_a_node_down(3, is_lost_later).await;
+        let bad = scene.registry.release(APP, "bad");
+        scene.swarm.image(&bad).crashes_after(millis(300), 3);
+        let report = scene.cycle().await;
+        assert_eq!(sent(&scene, &bad), ["b0", "b1"], "{report:?}");
 
-    let good = scene.registry.release(APP, "good");
-    let report = scene.cycle().await;
-    assert_eq!(sent(&scene, &good).len(), 13, "{report:?}");
-    assert_eq!(sent(&scene, &good)[..3], ["b0", "b1", "b2"], "{report:?}");
+        let good = scene.registry.release(APP, "good");
+        let report = scene.cycle().await;
+        assert_eq!(sent(&scene, &good).len(), 13, "{report:?}");
+        assert_eq!(sent(&scene, &good)[..3], ["b0", "b1", "b2"], "{report:?}");
+        assert_eq!(report.counts().get("started"), Some(&10), "{report:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn services_that_no_node_takes_are_updated_when_one_does_and_somebody_looks() {
-    let scene = with_a_node_down(0).await;
-    let bad = scene.registry.release(APP, "bad");
-    scene.swarm.image(&bad).crashes_after(millis(300), 3);
-    for _ in 0..2 {
+    for is_lost_later in [false, true] {
+        let scene = with_a_node_down(0, is_lost_later).await;
+        let bad = scene.registry.release(APP, "bad");
+        scene.swarm.image(&bad).crashes_after(millis(300), 3);
+        for _ in 0..2 {
+            let report = scene.cycle().await;
+            assert_eq!(sent(&scene, &bad), [""; 0], "{report:?}");
+            assert_eq!(report.summary(), "10 services: 10 unproved");
+            assert!(report.not_begun.iter().all(|held| held.why == Held::Unproven) && !report.has_failed());
+        }
+        scene.swarm.node_is_ready("node3", true);
+        tokio::time::sleep(secs(30)).await;
         let report = scene.cycle().await;
-        assert_eq!(sent(&scene, &bad), [""; 0], "{report:?}");
-        assert_eq!(report.summary(), "10 services: 10 unproved");
-        assert!(report.not_begun.iter().all(|held| held.why == Held::Unproven) && !report.has_failed());
+        assert_eq!(sent(&scene, &bad), ["a0", "a1"], "{report:?}");
+        assert_eq!(scene.swarm.running_images("a0"), [pinned(APP, "old")]);
     }
-    scene.swarm.node_is_ready("node3", true);
-    tokio::time::sleep(secs(30)).await;
-    let report = scene.cycle().await;
-    assert_eq!(sent(&scene, &bad), ["a0", "a1"], "{report:?}");
-    assert_eq!(scene.swarm.running_images("a0"), [pinned(APP, "old")]);
 }

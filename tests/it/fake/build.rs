@@ -209,6 +209,7 @@ impl World {
         let mut behaviour = self.images.behaviour(&image, Some(&node), Takes::None);
         behaviour.fate = super::image::Fate::Runs;
         behaviour.pull_error = None;
+        behaviour.account = None;
         if let Some(task) = self.tasks.get_mut(id) {
             task.behaviour = behaviour;
         }

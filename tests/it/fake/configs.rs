@@ -15,7 +15,9 @@ impl World {
         labels: &BTreeMap<String, String>,
         data: &str,
     ) -> Result<String, SwarmError> {
-        if self.configs.contains_key(name) {
+        // Two names are the same to the swarm that differ in capital letters only. Whoever looks for one finds that one
+        // alone.
+        if self.configs.keys().any(|known| known.eq_ignore_ascii_case(name)) {
             let text = format!("rpc error: code = AlreadyExists desc = config {name} already exists");
             return Err(SwarmError::NameTaken(text));
         }

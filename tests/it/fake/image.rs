@@ -9,6 +9,8 @@ pub struct Behaviour {
     pub pull: Duration,
     /// What keeps nodes from getting it.
     pub pull_error: Option<String>,
+    /// The account with which nodes get it; `None`: they need none.
+    pub account: Option<String>,
     /// How long a task is `starting`, on top of the swarm's own time.
     pub start: Duration,
     /// How long it takes to end when told to.

@@ -16,6 +16,7 @@
 #![allow(clippy::expect_used, reason = "a test that says what cannot be ends there")]
 #![allow(unreachable_pub, reason = "what is `pub` here is what tests may use")]
 
+mod absence;
 mod build;
 mod configs;
 mod front;

@@ -9,6 +9,9 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Debug)]
 pub struct FakeNode {
     pub node: Node,
+    pub has_power: bool,
+    /// How often its power has failed.
+    pub outages: u64,
     /// Tasks that were put here and have not ended.
     pub load: usize,
     pub images: Vec<LocalImage>,
@@ -28,6 +31,8 @@ impl FakeNode {
                 is_active: true,
                 manager: (number == 1).then_some(ManagerStatus { is_leader: true, is_reachable: true }),
             },
+            has_power: true,
+            outages: 0,
             load: 0,
             images: Vec::new(),
             containers: BTreeMap::new(),

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::plan::Plan;
 use super::script::Asked;
-use super::world::{FakeService, FakeTask, Status, World};
+use super::world::{Due, FakeService, FakeTask, Status, World};
 
 /// Which spec a service is to have.
 #[derive(Clone, Debug)]
@@ -56,7 +56,10 @@ impl World {
     /// Tasks of services, which must all exist.
     pub fn list_tasks(&self, services: &[String]) -> Result<Vec<&FakeTask>, SwarmError> {
         if services.is_empty() {
-            return Ok(self.services.keys().flat_map(|id| self.tasks_of(id)).collect());
+            let of_removed = self.tasks.values().filter(|task| !self.services.contains_key(&task.service));
+            let mut of_removed: Vec<&FakeTask> = of_removed.collect();
+            of_removed.sort_by(|a, b| a.id.cmp(&b.id));
+            return Ok(self.services.keys().flat_map(|id| self.tasks_of(id)).chain(of_removed).collect());
         }
         let mut tasks = Vec::new();
         for service in services {
@@ -85,9 +88,11 @@ impl World {
         let service = self.services.remove(&id).expect("it was found");
         self.names.remove(service.plan.name());
         self.write();
+        // They are there until they have ended.
         for task in &service.tasks {
-            self.forget(task);
+            self.shut_down(task, TaskState::Remove);
         }
+        self.after(self.timing.reap, Due::Reap { service: id.clone() });
         let name = serde_json::json!({"name": service.plan.name()});
         self.event("service", "remove", &id, name);
         self.retry_pending();
@@ -126,7 +131,7 @@ impl World {
         name: &str,
         version: u64,
         goal: &Goal,
-        auth: Option<String>,
+        account: Option<String>,
     ) -> Result<(), SwarmError> {
         let (Goal::To(spec) | Goal::Back(spec)) = goal;
         let service = self.find(name).ok_or_else(|| not_found(name))?;
@@ -134,7 +139,8 @@ impl World {
         if spec.facts().name != service.plan.name() {
             return Err(unimplemented("renaming services is not supported"));
         }
-        let plan = Plan::of(spec);
+        let kept = || service.plan.account().map(str::to_owned);
+        let plan = Plan::of(spec, account.or_else(kept));
         if plan.mode() != service.plan.mode() {
             return Err(unimplemented("service mode change is not allowed"));
         }
@@ -153,6 +159,7 @@ impl World {
                 service.previous = Some(std::mem::replace(&mut service.plan, plan));
                 service.status = None;
             }
+            // The previous account comes back as well: what is sent along counts for nothing.
             Goal::Back(_) => {
                 let service = self.service_mut(&id);
                 let previous = service.previous.take().unwrap_or_else(|| plan.clone());
@@ -166,7 +173,6 @@ impl World {
             }
         }
         let service = self.service_mut(&id);
-        service.auth = auth.or(service.auth.take());
         service.attempts.clear();
         if service.plan.shape.is_job() {
             service.iteration += 1;
@@ -200,63 +206,6 @@ impl World {
         let service = self.find(name).unwrap_or_else(|| panic!("there is a service {name}"));
         let (spec, version) = (service.plan.spec.clone(), service.version);
         self.try_update(name, version, &Goal::Back(spec), None).expect("there is a previous specification");
-    }
-
-    /// The swarm loses a node, or hears from it again.
-    pub fn set_ready(&mut self, node: &str, is_ready: bool) {
-        let node = self.node_mut(node);
-        node.node.is_ready = is_ready;
-        node.node.is_down = !is_ready;
-        node.node.version += 1;
-        let id = node.node.id.clone();
-        self.node_changed(&id);
-        if !is_ready {
-            return;
-        }
-        let resumed: Vec<String> = self
-            .tasks
-            .values()
-            .filter(|task| task.node == id && !task.is_final() && task.state != TaskState::Running)
-            .chain(self.tasks.values().filter(|task| task.node == id && !task.is_wanted()))
-            .map(|task| task.id.clone())
-            .collect();
-        for task in resumed {
-            self.march_after(&task, self.timing.stop);
-        }
-    }
-
-    /// A node takes tasks, or is drained.
-    pub fn set_active(&mut self, node: &str, is_active: bool) {
-        let node = self.node_mut(node);
-        node.node.is_active = is_active;
-        node.node.version += 1;
-        let id = node.node.id.clone();
-        self.node_changed(&id);
-    }
-
-    fn node_changed(&mut self, id: &str) {
-        self.write();
-        self.event("node", "update", id, serde_json::json!({"name": self.node(id).node.name}));
-        let node = &self.node(id).node;
-        let takes_tasks = node.is_ready && node.is_active;
-        let mut on_it: Vec<String> = self
-            .tasks
-            .values()
-            .filter(|task| task.node == id && task.is_wanted())
-            .map(|t| t.id.clone())
-            .collect();
-        on_it.sort();
-        for task in on_it {
-            let shape = self.services[&self.tasks[&task].service].plan.shape;
-            if !takes_tasks && !shape.is_global() {
-                self.restart(&task);
-            }
-        }
-        let everyone: Vec<String> = self.services.keys().cloned().collect();
-        for service in everyone {
-            self.wake_orchestrator(&service);
-        }
-        self.retry_pending();
     }
 
     /// A service as the engine shows it.

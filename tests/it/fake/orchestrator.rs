@@ -124,6 +124,7 @@ impl World {
     pub(super) fn task_changed(&mut self, id: &str) {
         let task = self.tasks[id].clone();
         if !self.services.contains_key(&task.service) {
+            self.after(self.timing.reap, Due::Reap { service: task.service });
             return;
         }
         if !task.is_final() {
@@ -177,10 +178,16 @@ impl World {
 
     /// Forgets tasks: removed ones once they have ended, and the oldest of a slot.
     pub(super) fn reap(&mut self, id: &str) {
-        let Some(service) = self.services.get(id) else { return };
-        let is_global = service.plan.shape.is_global();
         let may_go =
             |task: &FakeTask| task.is_final() || (!task.is_wanted() && task.state < TaskState::Assigned);
+        let Some(service) = self.services.get(id) else {
+            let of_removed = self.tasks.values().filter(|task| task.service == id && may_go(task));
+            for task in of_removed.map(|task| task.id.clone()).collect::<Vec<_>>() {
+                self.forget(&task);
+            }
+            return;
+        };
+        let is_global = service.plan.shape.is_global();
         let mut gone: Vec<String> = self
             .tasks_of(id)
             .filter(|task| task.desired == TaskState::Remove && may_go(task))

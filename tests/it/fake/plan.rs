@@ -3,8 +3,17 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gantry::swarm::{FailureAction, Spec};
+use gantry::swarm::{FailureAction, Spec, TaskState};
 use serde_json::{Value, json};
+
+use super::world::FakeTask;
+
+/// How long new tasks are monitored where the specification does not say. The engine's own default, written down here
+/// once more: what the program takes for it must not agree with itself.
+const MONITOR: Duration = Duration::from_secs(5);
+
+/// The wait before a task is started again where the specification does not say; the engine's own default, too.
+const RESTART_DELAY: Duration = Duration::from_secs(5);
 
 /// How many tasks, and which ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +62,9 @@ pub struct Template {
     pub endpoint: Value,
     pub image: String,
     pub force_update: u64,
+    /// What nodes get the image with (`X-Registry-Auth`). The engine keeps it here, and shows it to nobody.
+    pub account: Option<String>,
+    pub host_ports: Vec<u64>,
     text: OnceLock<String>,
 }
 
@@ -64,6 +76,7 @@ impl Template {
 }
 
 impl PartialEq for Template {
+    /// But for the account.
     fn eq(&self, other: &Self) -> bool {
         self.json == other.json && self.endpoint == other.endpoint
     }
@@ -81,7 +94,6 @@ pub struct Plan {
     pub restarts: Restarts,
     pub constraints: Vec<String>,
     pub max_per_node: u64,
-    pub host_ports: Vec<u64>,
 }
 
 /// `RestartPolicy`.
@@ -94,7 +106,7 @@ pub struct Restarts {
 }
 
 impl Plan {
-    pub fn of(spec: &Spec) -> Arc<Self> {
+    pub fn of(spec: &Spec, account: Option<String>) -> Arc<Self> {
         let value: Value = serde_json::from_str(spec.json()).expect("a Spec is JSON");
         let template = value.get("TaskTemplate").cloned().unwrap_or_else(|| json!({}));
         let endpoint = value.get("EndpointSpec").cloned().unwrap_or(Value::Null);
@@ -108,7 +120,8 @@ impl Plan {
             rollback: config(value.get("RollbackConfig")),
             restarts: Restarts {
                 condition: text("/TaskTemplate/RestartPolicy/Condition").unwrap_or("any").to_owned(),
-                delay: facts.restart_delay,
+                delay: number("/TaskTemplate/RestartPolicy/Delay")
+                    .map_or(RESTART_DELAY, Duration::from_nanos),
                 max_attempts: number("/TaskTemplate/RestartPolicy/MaxAttempts").unwrap_or(0),
             },
             constraints: list("/TaskTemplate/Placement/Constraints")
@@ -116,16 +129,17 @@ impl Plan {
                 .iter()
                 .filter_map(|constraint| constraint.as_str().map(str::to_owned))
                 .collect(),
-            max_per_node: facts.max_replicas_per_node,
-            host_ports: list("/EndpointSpec/Ports")
-                .unwrap_or_default()
-                .iter()
-                .filter(|port| port["PublishMode"] == "host")
-                .filter_map(|port| port["PublishedPort"].as_u64().or_else(|| port["TargetPort"].as_u64()))
-                .collect(),
+            max_per_node: number("/TaskTemplate/Placement/MaxReplicas").unwrap_or(0),
             template: Arc::new(Template {
                 image: facts.image.clone().unwrap_or_default(),
                 force_update: facts.force_update,
+                account,
+                host_ports: list("/EndpointSpec/Ports")
+                    .unwrap_or_default()
+                    .iter()
+                    .filter(|port| port["PublishMode"] == "host")
+                    .filter_map(|port| port["PublishedPort"].as_u64().or_else(|| port["TargetPort"].as_u64()))
+                    .collect(),
                 json: template,
                 endpoint,
                 text: OnceLock::new(),
@@ -145,12 +159,23 @@ impl Plan {
 
     /// Whether both are the same specification, as the updater compares them.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.spec.json() == other.spec.json() || self.value == other.value
+        self.account() == other.account()
+            && (self.spec.json() == other.spec.json() || self.value == other.value)
     }
 
-    /// Whether a task of this template would be replaced.
-    pub fn is_dirty(&self, template: &Arc<Template>) -> bool {
-        !Arc::ptr_eq(&self.template, template) && self.template != *template
+    /// The account that goes with it.
+    pub fn account(&self) -> Option<&str> {
+        self.template.account.as_deref()
+    }
+
+    /// Whether the updater would replace this task. Another account alone is no reason where the task has its image.
+    pub fn is_dirty(&self, task: &FakeTask) -> bool {
+        if Arc::ptr_eq(&self.template, &task.template) {
+            return false;
+        }
+        let has_image = task.desired <= TaskState::Running
+            && (TaskState::Ready..=TaskState::Running).contains(&task.state);
+        self.template != task.template || !(has_image || self.account() == task.template.account.as_deref())
     }
 }
 
@@ -176,7 +201,7 @@ fn config(value: Option<&Value>) -> Config {
     Config {
         parallelism: value["Parallelism"].as_u64().and_then(|n| n.try_into().ok()).unwrap_or(0),
         delay: nanos("Delay").unwrap_or_default(),
-        monitor: nanos("Monitor").unwrap_or(gantry::swarm::spec::DEFAULT_MONITOR),
+        monitor: nanos("Monitor").unwrap_or(MONITOR),
         max_failure_ratio: value["MaxFailureRatio"].as_f64().unwrap_or(0.0),
         action: match value["FailureAction"].as_str() {
             Some("continue") => FailureAction::Continue,

@@ -75,6 +75,11 @@ impl ImageScript {
         self.set(|b| b.pull_error = Some(error))
     }
 
+    /// Nodes get it with this account only (`X-Registry-Auth`).
+    pub fn needs_account(self, auth: &str) -> Self {
+        self.set(|b| b.account = Some(auth.to_owned()))
+    }
+
     /// A node that does not have it takes so long to get it.
     pub fn takes_to_pull(self, pull: Duration) -> Self {
         self.set(|b| b.pull = pull)
@@ -215,9 +220,19 @@ impl FakeSwarm {
         self.tell(|world| world.script.set_latency(Some(call), latency));
     }
 
-    /// Nodes that the swarm has lost, or hears from again.
+    /// Nodes that the swarm does not hear from, though they work on, or hears from again.
     pub fn node_is_ready(&self, node: &str, is_ready: bool) {
         self.tell(|world| world.set_ready(node, is_ready));
+    }
+
+    /// The power of a node fails: what ran there is dead, and the swarm misses it a while later.
+    pub fn node_loses_power(&self, node: &str) {
+        self.tell(|world| world.cut_power(node));
+    }
+
+    /// A node has power again.
+    pub fn node_has_power_again(&self, node: &str) {
+        self.tell(|world| world.restore_power(node));
     }
 
     /// Nodes that take tasks, or are drained.
@@ -304,8 +319,8 @@ impl FakeSwarm {
         tasks.into_iter().map(|task| task.image).collect()
     }
 
-    /// The registry credentials that the service was last sent.
+    /// The registry credentials that go with the service's specification.
     pub fn auth_of(&self, name: &str) -> Option<String> {
-        self.ask(|world| world.find(name).and_then(|service| service.auth.clone()))
+        self.ask(|world| world.find(name).and_then(|service| service.plan.account().map(str::to_owned)))
     }
 }

@@ -33,6 +33,7 @@ impl World {
             exit_code: None,
             container: None,
             log: Vec::new(),
+            is_dead: false,
             behaviour: Behaviour::default(),
             gate: None,
             step: 0,
@@ -54,8 +55,11 @@ impl World {
     /// The next step of a task's way.
     pub(super) fn march(&mut self, id: &str, step: u64) {
         let Some(task) = self.tasks.get(id).filter(|task| task.step == step) else { return };
-        if !task.node.is_empty() && task.state >= TaskState::Assigned && !self.is_up(&task.node) {
+        if !task.node.is_empty() && task.state >= TaskState::Assigned && !self.is_at_work(&task.node) {
             return; // Resumed when the node comes back.
+        }
+        if task.is_dead {
+            return self.found_dead(id);
         }
         if !task.is_wanted() {
             return self.stopped(id);
@@ -82,13 +86,24 @@ impl World {
         self.end(id, TaskState::Shutdown, "shutdown", "", exit_code);
     }
 
+    /// The engine of a node whose power failed finds the task's container when it starts.
+    fn found_dead(&mut self, id: &str) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.is_dead = false;
+        }
+        self.end(id, TaskState::Failed, "started", "task: non-zero exit (255)", Some(255));
+    }
+
     fn prepare(&mut self, id: &str) {
         let node = self.tasks[id].node.clone();
         let image = self.tasks[id].template.image.clone();
         let behaviour = self.images.behaviour(&image, Some(&self.node(&node).node.name.clone()), Takes::One);
-        let pull = if self.node(&node).image(&image).is_some() { Duration::ZERO } else { behaviour.pull };
+        let mut pull = if self.node(&node).image(&image).is_some() { Duration::ZERO } else { behaviour.pull };
         if let Some(task) = self.tasks.get_mut(id) {
             task.behaviour = behaviour;
+            if task.is_refused() {
+                pull = Duration::ZERO;
+            }
         }
         self.set_state(id, TaskState::Preparing, "preparing");
         self.march_after(id, self.timing.prepare + pull);
@@ -97,8 +112,7 @@ impl World {
     pub(super) fn prepared(&mut self, id: &str) {
         let task = &self.tasks[id];
         let (image, node) = (task.template.image.clone(), task.node.clone());
-        let has_it = self.node(&node).image(&image).is_some();
-        if let (Some(error), false) = (task.behaviour.pull_error.clone(), has_it) {
+        if let (Some(error), None) = (task.pull_error(), self.node(&node).image(&image)) {
             return self.end(id, TaskState::Rejected, "preparing", &error, None);
         }
         let service = task.service.clone();
@@ -303,6 +317,7 @@ impl World {
     fn choose(&self, service: &str, plan: &Plan, wanted: &str) -> Result<String, String> {
         let (mut taken, mut full, mut unfit, mut away) = (0, 0, 0, 0);
         let mut best: Option<((usize, usize), &FakeNode)> = None;
+        let host_ports = &plan.template.host_ports;
         let places =
             || self.tasks.values().filter(|t| (TaskState::Assigned..=TaskState::Running).contains(&t.state));
         for node in self.nodes.iter().filter(|node| wanted.is_empty() || node.node.id == wanted) {
@@ -313,11 +328,10 @@ impl World {
                     && !task.is_final()
             });
             let own = own.count();
-            let has_port = !plan.host_ports.is_empty()
+            let has_port = !host_ports.is_empty()
                 && places().any(|task| {
-                    let theirs = self.services.get(&task.service).map(|service| &service.plan.host_ports);
-                    task.node == node.node.id
-                        && theirs.is_some_and(|ports| ports.iter().any(|port| plan.host_ports.contains(port)))
+                    let theirs = &task.template.host_ports;
+                    task.node == node.node.id && theirs.iter().any(|port| host_ports.contains(port))
                 });
             if !node.node.is_ready || !node.node.is_active {
                 away += 1;
@@ -363,6 +377,24 @@ impl World {
 
     pub(super) fn is_up(&self, node: &str) -> bool {
         self.node(node).node.is_ready
+    }
+
+    /// Whether the node does anything, and the swarm learns of it.
+    fn is_at_work(&self, node: &str) -> bool {
+        self.node(node).has_power && self.is_up(node)
+    }
+}
+
+impl FakeTask {
+    /// What keeps a node that does not have the image from getting it. The engine does not say that it is the account.
+    fn pull_error(&self) -> Option<String> {
+        let refused = self.is_refused().then(|| format!("No such image: {}", self.template.image));
+        self.behaviour.pull_error.clone().or(refused)
+    }
+
+    /// Whether the account that came with its specification is not the one that its image needs.
+    fn is_refused(&self) -> bool {
+        self.behaviour.account.is_some() && self.behaviour.account != self.template.account
     }
 }
 

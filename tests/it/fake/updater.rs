@@ -68,7 +68,7 @@ impl World {
         }
         let present = self.slots(id);
         let is_dirty = |slot: &Slot| match present.get(slot).map(Vec::as_slice) {
-            Some([task]) => plan.is_dirty(&self.tasks[task].template),
+            Some([task]) => plan.is_dirty(&self.tasks[task]),
             Some([_, _, ..]) => true,
             _ => false,
         };
@@ -144,7 +144,7 @@ impl World {
     /// What a worker does with a slot.
     fn replace(&mut self, id: &str, slot: &Slot, updater: &mut Updater) -> Worker {
         let present: Vec<String> = self.slots(id).remove(slot).unwrap_or_default();
-        let is_clean = |task: &&String| !updater.goal.is_dirty(&self.tasks[*task].template);
+        let is_clean = |task: &&String| !updater.goal.is_dirty(&self.tasks[*task]);
         let is_started = |task: &&String| self.tasks[*task].desired == TaskState::Running;
         let clean: Vec<&String> = present.iter().filter(is_clean).collect();
         let existing = clean.iter().copied().find(is_started).or_else(|| clean.last().copied()).cloned();

@@ -36,6 +36,8 @@ pub struct Timing {
     pub stop: Duration,
     /// How long a task of a job runs.
     pub job: Duration,
+    /// From a node's last word to the moment at which the swarm calls it down.
+    pub miss: Duration,
     /// From too many remembered tasks to their removal.
     pub reap: Duration,
 }
@@ -51,6 +53,7 @@ impl Default for Timing {
             start: ms(200),
             stop: ms(150),
             job: ms(100),
+            miss: ms(15_000),
             reap: ms(250),
         }
     }
@@ -65,8 +68,6 @@ pub struct FakeService {
     pub plan: Arc<Plan>,
     pub previous: Option<Arc<Plan>>,
     pub status: Option<Status>,
-    /// The registry credentials that it was last sent.
-    pub auth: Option<String>,
     /// Its tasks' ids, oldest first.
     pub tasks: Vec<String>,
     /// How often a job was run.
@@ -111,6 +112,8 @@ pub struct FakeTask {
     pub exit_code: Option<i64>,
     pub container: Option<String>,
     pub log: Vec<String>,
+    /// Its container died with its node, which has not found that yet.
+    pub is_dead: bool,
     pub(super) behaviour: Behaviour,
     /// What it may be waiting for before it starts.
     pub(super) gate: Option<Gate>,
@@ -371,10 +374,10 @@ impl World {
         }
     }
 
-    pub(super) fn add_service(&mut self, spec: &Spec, auth: Option<String>) -> String {
+    pub(super) fn add_service(&mut self, spec: &Spec, account: Option<String>) -> String {
         let id = self.new_id('s');
         let version = self.write();
-        let plan = Plan::of(spec);
+        let plan = Plan::of(spec, account);
         self.names.insert(plan.name().to_owned(), id.clone());
         let name = json!({"name": plan.name()});
         let service = FakeService {
@@ -385,7 +388,6 @@ impl World {
             plan,
             previous: None,
             status: None,
-            auth,
             tasks: Vec::new(),
             iteration: 0,
             updater: None,

@@ -276,3 +276,24 @@ fn while_all_nodes_are_drained_services_keep_their_image_and_are_updated_when_th
     global.runs(&new, stage.lab.nodes);
     single.runs(&new, 1);
 }
+
+#[test]
+fn a_service_whose_node_is_lost_is_updated_when_that_is_back() {
+    let stage = Stage::apart();
+    let old = stage.image("web", "1", &[]);
+    let service = stage.service("web", &old, &["--constraint", "node.hostname==node3"]);
+    stage.lab.run(&["stop", "3", "--kill"]);
+    // The lost task says that it runs, and another one waits.
+    without_a_node(&service);
+    let new = stage.image("web", "2", &[]);
+    let run = stage.cycle();
+    assert_eq!((run.code, run.summary()), (Some(0), "1 service: 1 unproved"), "{run}");
+    assert_eq!(service.image(), old.pinned());
+    stage.lab.run(&["start", "3"]);
+    wait("the old image on the node that is back", END_SECONDS, || {
+        (service.running_images() == [old.pinned()]).then_some(())
+    });
+    let run = stage.cycle();
+    assert_eq!((run.code, run.summary()), (Some(0), "1 service: 1 updated"), "{run}");
+    service.runs(&new, 1);
+}

@@ -237,28 +237,48 @@ fn a_paused_rollback_is_a_failed_one() {
     assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
 }
 
+fn look(machine: &mut Machine, now: Instant, view: &View) -> Step {
+    machine.step(&Seen { service: Some(&view.service()), tasks: &view.tasks, nodes: &nodes() }, now)
+}
+
+/// A machine whose rollback has failed, and whose service is given another account a minute after the start.
+fn renewed(start: Instant) -> Machine {
+    let mut machine = machine(None, true, start);
+    let after = |second| start + Duration::from_secs(second);
+    assert_eq!(look(&mut machine, after(1), &view(NEW, Some("paused"), crashed(NEW))), Step::RollBack);
+    machine.rollback_sent(By::Gantry, start);
+    let ended = view(OLD, Some("rollback_completed"), crashed(OLD));
+    assert_eq!(look(&mut machine, after(2), &ended), Step::Wait);
+    let step = look(&mut machine, after(59), &ended);
+    assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
+    machine.account_renewed(after(60));
+    machine
+}
+
 #[test]
 fn a_failed_rollback_is_judged_again_when_its_service_was_given_another_account() {
     let start = Instant::now();
-    let mut machine = machine(None, true, start);
-    let look = |machine: &mut Machine, second, view: &View| {
-        let seen = Seen { service: Some(&view.service()), tasks: &view.tasks, nodes: &nodes() };
-        machine.step(&seen, start + Duration::from_secs(second))
-    };
-    assert_eq!(look(&mut machine, 1, &view(NEW, Some("paused"), crashed(NEW))), Step::RollBack);
-    machine.rollback_sent(By::Gantry, start);
-    let ended = view(OLD, Some("rollback_completed"), crashed(OLD));
-    assert_eq!(look(&mut machine, 2, &ended), Step::Wait);
-    let step = look(&mut machine, 60, &ended);
-    assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
-
-    machine.account_renewed(start + Duration::from_secs(61));
+    let (mut machine, after) = (renewed(start), |second| start + Duration::from_secs(second));
     // The swarm says nothing of a change of the account alone.
-    assert_eq!(look(&mut machine, 61, &view(OLD, None, crashed(OLD))), Step::Wait);
+    assert_eq!(look(&mut machine, after(61), &view(OLD, None, crashed(OLD))), Step::Wait);
     let runs = view(OLD, None, both(crashed(OLD), running(OLD)));
-    assert_eq!(look(&mut machine, 62, &runs), Step::Wait);
-    let step = look(&mut machine, 70, &runs);
+    assert_eq!(look(&mut machine, after(62), &runs), Step::Wait);
+    let step = look(&mut machine, after(70), &runs);
     assert_finish(&step, |outcome| matches!(outcome, Outcome::RolledBack { by: By::Gantry, .. }));
+}
+
+#[test]
+fn how_tasks_ended_that_had_another_account_does_not_count_however_long_the_next_ones_pull() {
+    let start = Instant::now();
+    let (mut machine, after) = (renewed(start), |second| start + Duration::from_secs(second));
+    let pulls = vec![task("pulls", OLD, 1, TaskState::Preparing, TaskState::Running)];
+    let pulls = view(OLD, None, both(crashed(OLD), pulls));
+    for second in [61, 120, 600] {
+        assert_eq!(look(&mut machine, after(second), &pulls), Step::Wait, "{second} s");
+    }
+    let fails = vec![task("pulls", OLD, 1, TaskState::Failed, TaskState::Shutdown)];
+    let step = look(&mut machine, after(601), &view(OLD, None, both(crashed(OLD), fails)));
+    assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
 }
 
 #[test]

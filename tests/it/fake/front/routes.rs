@@ -143,9 +143,8 @@ async fn tasks(swarm: &FakeSwarm, target: &Target) -> Result<String, SwarmError>
     let only_current = of("_up-to-date").iter().any(|value| value == "true");
     let deed = |world: &mut World| {
         let found = world.list_tasks(&of("service"))?.into_iter().filter(|task| {
-            let is_current = || {
-                world.services.get(&task.service).is_some_and(|owner| !owner.plan.is_dirty(&task.template))
-            };
+            let is_current =
+                || world.services.get(&task.service).is_some_and(|owner| !owner.plan.is_dirty(task));
             (ids.is_empty() || ids.contains(&task.id))
                 && (nodes.is_empty() || nodes.contains(&task.node))
                 && (wanted.is_empty() || wanted.iter().any(|state| state == task.desired.name()))
