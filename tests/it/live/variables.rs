@@ -240,28 +240,3 @@ fn an_engine_behind_tls_is_spoken_to_with_the_certificates_of_the_folder_and_wit
     assert_eq!((run.code, run.outcome(&service)), (Some(0), "updated"), "{run}");
     service.runs(&new, 1);
 }
-
-#[test]
-fn a_login_in_variables_that_has_a_name_is_the_one_of_services_that_say_it() {
-    let stage = Stage::new();
-    let image = stage.image("web", "1", &[]);
-    let labelled = |name: &str, login: &str| {
-        let mut spec = idle(&image.name);
-        spec["Labels"]["gantry.auth.config"] = login.into();
-        stage.post(name, spec)
-    };
-    let (ours, other) = (labelled("ours", "ours"), labelled("other", "another"));
-    let run = stage
-        .gantry()
-        .set("GANTRY_REGISTRY_CONFIG", "ours")
-        .set("GANTRY_REGISTRY_HOST", &stage.lab.registry)
-        .set("GANTRY_REGISTRY_USER", "anna")
-        .set("GANTRY_REGISTRY_PASSWORD", "secret")
-        .run();
-    assert_eq!((run.code, run.summary()), (Some(1), "2 services: 1 started, 1 error"), "{run}");
-    assert!(
-        run.says(&[&other.name, "gantry.auth.config=\"another\"", "the name of a login (ours)"]),
-        "{run}"
-    );
-    assert_eq!((ours.image(), other.image()), (image.pinned(), image.name.clone()));
-}

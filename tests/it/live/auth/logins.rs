@@ -66,6 +66,26 @@ fn each_part_of_a_login_may_be_in_a_file_and_one_that_cannot_be_read_is_named() 
     reached_all_nodes(&run, &service, &new);
 }
 
+#[test]
+fn a_login_in_variables_that_has_a_name_is_for_the_services_that_say_it_and_no_others() {
+    let stage = Stage::new();
+    let private = PrivateRegistry::with_passwords(&stage);
+    let old = private.push(&stage, "app", "1");
+    let service = on_all_nodes(&stage, "app", &old, &JUERGEN, Some("ours"));
+    let unnamed = without_tasks(&stage, "unnamed", &old.name, None);
+    let other = without_tasks(&stage, "other", &old.name, Some("another"));
+    let new = private.push(&stage, "app", "2");
+
+    let gantry =
+        stage.gantry().set("GANTRY_REGISTRY_CONFIG", "ours").set("GANTRY_REGISTRY_HOST", &private.host);
+    let gantry = gantry.set("GANTRY_REGISTRY_USER", JUERGEN.user);
+    let run = gantry.set("GANTRY_REGISTRY_PASSWORD", JUERGEN.password).run();
+
+    fails_with(&run, &unnamed, &["refuses access", "without credentials"]);
+    fails_with(&run, &other, &["gantry.auth.config=\"another\"", "the name of a login (ours)"]);
+    reached_all_nodes(&run, &service, &new);
+}
+
 /// With a file of logins.
 fn with_lines(stage: &Stage, lines: &str) -> Gantry {
     let file = stage.write("logins", lines);
