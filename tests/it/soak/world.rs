@@ -86,6 +86,11 @@ impl Soak {
         &self.scene.swarm
     }
 
+    /// How often this has happened.
+    pub(super) fn times(&self, what: &str) -> usize {
+        self.tally.get(what).copied().unwrap_or_default()
+    }
+
     fn count(&mut self, what: &str) {
         *self.tally.entry(what.to_owned()).or_default() += 1;
     }
