@@ -30,11 +30,12 @@
 //! | [`daemon`] | when to run a cycle and when to stop; who we are; hooks, trigger, notification, health checks |
 //! | [`cycle`] | the pipeline above, one file a stage |
 //! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next, [`cycle::rollout::guard`] whether the cluster is fit for it |
-//! | [`cycle::rank`] | who gets a new image first |
+//! | [`cycle::rank`] | who gets a new image first, and what each shows of it |
 //! | [`cycle::course`] | what a service's tasks are up to before it is updated |
-//! | [`cycle::resume`] | what an earlier run has left under way, told by the services alone |
+//! | [`cycle::resume`] | what an earlier run has left under way, told by the services, and by the ledger that somebody was stopped or died over them ([`ledger::LeftBehind`]) |
 //! | [`cycle::quarantine`] | what is not offered to whom, and why |
 //! | [`cycle::cleanup`], [`cycle::remover`] | which images go, and the job on each node that removes them |
+//! | [`cycle::hub`] | what Docker Hub still allows |
 //! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram); [`ledger::by_hand`] is `gantry quarantine` and `gantry release` |
 //! | [`swarm`] | the trait [`swarm::Swarm`], what is read of services, tasks and nodes; [`swarm::spec`] edits |
 //! | [`swarm::engine`] | the only code that talks to Docker |
@@ -42,19 +43,20 @@
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
 //! | [`image`], [`hosts`], [`secret`] | words that all of the above use |
 //! | [`telemetry`] | how a log line looks |
+//! | [`heartbeat`], [`tls`] | whether the work goes on; the one provider of cryptography |
 //!
 //! # Invariants
 //!
 //! Most of them are tests.
 //!
-//! - Arrows point down only: `main` -> [`daemon`] -> [`cycle`] -> [`ledger`] -> {[`swarm`], [`registry`]} -> [`image`].
-//!   [`config`] is read by all. `swarm` and `registry` do not know each other.
-//! - The pure files (`plan`, `report`, `machine`, `convergence`, `cause`, `spec`, ...) have no async, no
-//!   clock, no environment and no logging. Time is a parameter.
+//! - Arrows point down only: `main` -> [`daemon`] -> [`cycle`] -> {[`ledger`], [`registry`]}, `ledger` -> [`swarm`], and all
+//!   of them to [`image`]. [`config`] is read by most. `registry` knows neither `ledger` nor `swarm`.
+//! - The pure files have no async, no clock, no environment and no logging. Time is a parameter. Their first lines say
+//!   "Pure.", and what says so is checked.
 //! - A specification is never sent back through a typed model. It is the engine's text, read through
 //!   [`swarm::Facts`] and changed through [`swarm::spec::Edits`]; everything else survives.
 //! - Every write names the version that was read. On a conflict the service is read again and decided on
-//!   again ([`cycle::plan::Update::turn`]); somebody else's change is never overwritten.
+//!   again ([`cycle::plan::Update::dispatch`]); somebody else's change is never overwritten.
 //! - No exit code and no `UpdateStatus` alone is believed: an update is `Updated` when the service carries
 //!   the image and its tasks ran through the monitor period.
 //! - An update is rolled back at most once, never after the swarm did, and only while the service still

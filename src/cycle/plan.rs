@@ -260,7 +260,7 @@ fn asks_registry(candidate: &Candidate, policy: &ServicePolicy) -> bool {
 
 /// What is sent to a service, now that its turn has come and it was read again.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Turn {
+pub enum Dispatch {
     /// These changes, to what the options make of its specification.
     Send(Edits),
     /// It has the new image by now.
@@ -276,22 +276,22 @@ pub enum Turn {
 impl Update {
     /// Decides again on what is there now. `course` is what becomes of its tasks, and `optioned` its specification
     /// with the options applied.
-    pub fn turn(&self, service: &Service, course: Course, optioned: &Facts) -> Turn {
+    pub fn dispatch(&self, service: &Service, course: Course, optioned: &Facts) -> Dispatch {
         let facts = service.spec.facts();
         if !self.selection.still_selects(&facts.labels) {
-            return Turn::NotOurs;
+            return Dispatch::NotOurs;
         }
         let present = facts.image.clone().unwrap_or_default();
         if present == self.to.to_string() && !self.force {
-            return Turn::AlreadyThere;
+            return Dispatch::AlreadyThere;
         }
         if present != self.from.to_string() && present != self.written_from() {
-            return Turn::ChangedTo(present);
+            return Dispatch::ChangedTo(present);
         }
         if let Some(why) = self.not_now(service, course) {
-            return Turn::NotNow(why);
+            return Dispatch::NotNow(why);
         }
-        Turn::Send(Edits {
+        Dispatch::Send(Edits {
             image: Some(self.to.to_string()),
             platforms: self
                 .platforms

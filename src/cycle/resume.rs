@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::course::Course;
 use super::discover::Candidate;
-use super::plan::{Decision, Reason, Start, Turn, Update};
+use super::plan::{Decision, Dispatch, Reason, Start, Update};
 use super::quarantine::{HeldBack, Why};
 use super::rollout::By;
 use super::rollout::machine::{Mark, proof_time};
@@ -316,7 +316,9 @@ impl Unfinished {
         let Ok(optioned) = previous.with_options(&update.policy.update_options, &self.ids) else {
             return false;
         };
-        let Turn::Send(edits) = sent.turn(&before, Course::RunsOn, optioned.facts()) else { return false };
+        let Dispatch::Send(edits) = sent.dispatch(&before, Course::RunsOn, optioned.facts()) else {
+            return false;
+        };
         // The platforms were those of the new image then; nobody remembers them now.
         let edits = Edits { platforms: Some(self.service.spec.platforms()), ..edits };
         optioned.edited(&edits).is_ok_and(|spec| spec.is_same_as(&self.service.spec))

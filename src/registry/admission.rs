@@ -103,18 +103,18 @@ impl<K> Default for Admissions<K> {
 
 impl<K: Hash + Eq> Admissions<K> {
     /// Waits until `key` may be tried; the refusal where it may not.
-    pub(super) async fn turn(&self, key: K) -> Result<Turn, Failure> {
+    pub(super) async fn enter(&self, key: K) -> Result<Entrance, Failure> {
         let account = self.account(key);
         let known = account.standing().known(Instant::now());
         if let Some(known) = known {
-            return known.map(|()| Turn { account, _alone: None });
+            return known.map(|()| Entrance { account, _alone: None });
         }
         let alone = Arc::clone(&account.alone).lock_owned().await;
         // Who was first has learnt something, as a rule.
         let known = account.standing().known(Instant::now());
         match known {
-            Some(known) => known.map(|()| Turn { account, _alone: None }),
-            None => Ok(Turn { account, _alone: Some(alone) }),
+            Some(known) => known.map(|()| Entrance { account, _alone: None }),
+            None => Ok(Entrance { account, _alone: Some(alone) }),
         }
     }
 
@@ -132,12 +132,12 @@ impl<K: Hash + Eq> Admissions<K> {
 
 /// Leave to try an account, once. Dropped, it has learnt nothing.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Entrance {
     account: Arc<Account>,
     _alone: Option<OwnedMutexGuard<()>>,
 }
 
-impl Turn {
+impl Entrance {
     /// What came of it counts for `hold`.
     pub(super) fn ends(self, learnt: &Learnt<'_>, hold: Duration) {
         self.account.standing().learn(learnt, Instant::now(), hold);
@@ -209,15 +209,15 @@ mod tests {
         let admissions = Admissions::default();
         let size = || admissions.0.lock().unwrap().len();
         let refused = refusal("401");
-        admissions.turn(0).await.unwrap().ends(&Learnt::Refused(&refused), HOLD);
-        let under_way = admissions.turn(1).await.unwrap();
+        admissions.enter(0).await.unwrap().ends(&Learnt::Refused(&refused), HOLD);
+        let under_way = admissions.enter(1).await.unwrap();
         for key in 2..PRUNE_AT {
-            drop(admissions.turn(key).await.unwrap());
+            drop(admissions.enter(key).await.unwrap());
         }
         assert_eq!(size(), PRUNE_AT);
-        drop(admissions.turn(PRUNE_AT).await.unwrap());
+        drop(admissions.enter(PRUNE_AT).await.unwrap());
         assert_eq!(size(), 3);
-        assert_eq!(admissions.turn(0).await.unwrap_err(), refused);
+        assert_eq!(admissions.enter(0).await.unwrap_err(), refused);
         drop(under_way);
     }
 }

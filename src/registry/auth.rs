@@ -86,7 +86,7 @@ impl Authority {
     ) -> Result<Answer, Failure> {
         let asking = self.try_to_ask(transport, call, method, path, accept);
         let Some(credentials) = &call.credentials else { return Ok(asking.await?.answer) };
-        let turn = self.admissions.turn((call.endpoint.host.clone(), Arc::clone(credentials))).await?;
+        let entrance = self.admissions.enter((call.endpoint.host.clone(), Arc::clone(credentials))).await?;
         let result = asking.await;
         let learnt = match &result {
             Ok(Accepted { is_login: true, .. }) => Learnt::LetIn,
@@ -94,7 +94,7 @@ impl Authority {
             Err(failure @ Failure::Refused { about: About::Account, .. }) => Learnt::Refused(failure),
             Err(_) => Learnt::Nothing,
         };
-        turn.ends(&learnt, transport.limits.outage_hold);
+        entrance.ends(&learnt, transport.limits.outage_hold);
         Ok(result?.answer)
     }
 

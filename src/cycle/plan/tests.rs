@@ -281,39 +281,43 @@ fn service(image: &str, edit: impl FnOnce(&mut Value)) -> Service {
 }
 
 /// The turn of an update without options.
-fn turn(update: &Update, service: &Service) -> Turn {
-    update.turn(service, Course::RunsOn, service.spec.facts())
+fn dispatch(update: &Update, service: &Service) -> Dispatch {
+    update.dispatch(service, Course::RunsOn, service.spec.facts())
 }
 
 #[test]
 fn when_its_turn_comes_a_service_is_decided_on_again() {
     let unchanged = |_: &mut Value| {};
-    let send = |turn: Turn| matches!(turn, Turn::Send(_));
+    let send = |dispatch: Dispatch| matches!(dispatch, Dispatch::Send(_));
     let update = update();
-    assert!(send(turn(&update, &service(&pinned('a'), unchanged))));
-    assert!(send(turn(&update, &service(&pinned('a'), |spec| spec["Labels"]["owner"] = "alice".into()))));
-    assert!(send(turn(
+    assert!(send(dispatch(&update, &service(&pinned('a'), unchanged))));
+    assert!(send(dispatch(&update, &service(&pinned('a'), |spec| spec["Labels"]["owner"] = "alice".into()))));
+    assert!(send(dispatch(
         &update,
         &service(&pinned('a'), |spec| {
             spec["Mode"] = json!({ "Replicated": { "Replicas": 9 } });
         })
     )));
     // Somebody was faster.
-    assert_eq!(turn(&update, &service(&pinned('b'), unchanged)), Turn::AlreadyThere);
+    assert_eq!(dispatch(&update, &service(&pinned('b'), unchanged)), Dispatch::AlreadyThere);
     // Another digest of the same tag, another tag, another name, no digest any more, no image at all.
     for image in [&pinned('c'), "host:5000/team/app:2", "other", "host:5000/team/app:1"] {
-        assert_eq!(turn(&update, &service(image, unchanged)), Turn::ChangedTo(image.to_owned()), "{image}");
+        assert_eq!(
+            dispatch(&update, &service(image, unchanged)),
+            Dispatch::ChangedTo(image.to_owned()),
+            "{image}"
+        );
     }
     let no_image = service("", |spec| spec["TaskTemplate"] = json!({}));
-    assert_eq!(turn(&update, &no_image), Turn::ChangedTo(String::new()));
+    assert_eq!(dispatch(&update, &no_image), Dispatch::ChangedTo(String::new()));
     // Taken out, by the filter's label or the excluding one; whatever its image is by now.
     for image in [pinned('a'), pinned('b'), pinned('c')] {
         let out = service(&image, |spec| spec["Labels"] = json!({}));
-        assert_eq!(turn(&update, &out), Turn::NotOurs);
+        assert_eq!(dispatch(&update, &out), Dispatch::NotOurs);
         let off = service(&image, |spec| spec["Labels"]["gantry.enable"] = "false".into());
-        assert_eq!(turn(&update, &off), Turn::NotOurs);
+        assert_eq!(dispatch(&update, &off), Dispatch::NotOurs);
         let excluded = service(&image, |spec| spec["Labels"]["gantry.services.excluded"] = "true".into());
-        assert_eq!(turn(&update, &excluded), Turn::NotOurs);
+        assert_eq!(dispatch(&update, &excluded), Dispatch::NotOurs);
     }
 }
 
@@ -363,9 +367,9 @@ fn what_has_ended_or_was_started_since_it_was_planned_is_left_for_the_next_cycle
     let no_replicas = service(&pinned('a'), |spec| spec["Mode"] = json!({ "Replicated": { "Replicas": 0 } }));
     let replicas = |start, service: &Service, course| {
         let update = Update { start, ..update() };
-        match update.turn(service, course, service.spec.facts()) {
-            Turn::Send(edits) => Ok(edits.replicas),
-            Turn::NotNow(why) => Err(why),
+        match update.dispatch(service, course, service.spec.facts()) {
+            Dispatch::Send(edits) => Ok(edits.replicas),
+            Dispatch::NotNow(why) => Err(why),
             other => panic!("{other:?}"),
         }
     };
@@ -395,13 +399,13 @@ fn filters_that_only_the_engine_understands_are_taken_to_hold() {
     let mut update = update();
     update.selection = Arc::new(config(&filters).services);
     let with_x = service(&pinned('a'), |spec| spec["Labels"] = json!({ "x": "" }));
-    assert!(matches!(turn(&update, &with_x), Turn::Send(_)));
+    assert!(matches!(dispatch(&update, &with_x), Dispatch::Send(_)));
 }
 
 #[test]
 fn a_name_without_a_tag_may_stand_so_in_the_specification() {
-    let edits = |update: &Update, image: &str| match turn(update, &service(image, |_| {})) {
-        Turn::Send(edits) => edits.image,
+    let edits = |update: &Update, image: &str| match dispatch(update, &service(image, |_| {})) {
+        Dispatch::Send(edits) => edits.image,
         other => panic!("{other:?}"),
     };
     let update = update_of("nginx", &[]);
@@ -409,8 +413,8 @@ fn a_name_without_a_tag_may_stand_so_in_the_specification() {
     assert_eq!(edits(&update, "nginx"), expected);
     assert_eq!(edits(&update, "nginx:latest"), expected);
     assert_eq!(
-        turn(&update, &service("nginx:1", |_| {})),
-        Turn::ChangedTo("nginx:1".to_owned()),
+        dispatch(&update, &service("nginx:1", |_| {})),
+        Dispatch::ChangedTo("nginx:1".to_owned()),
         "another tag is another image"
     );
 }
@@ -424,15 +428,17 @@ fn what_is_forced_counts_on_from_what_is_there_now() {
                 spec["TaskTemplate"]["ForceUpdate"] = counter.into();
             }
         });
-        match turn(&update, &service) {
-            Turn::Send(edits) => (edits.image.unwrap(), edits.force_update, edits.platforms),
+        match dispatch(&update, &service) {
+            Dispatch::Send(edits) => (edits.image.unwrap(), edits.force_update, edits.platforms),
             other => panic!("{other:?}"),
         }
     };
     assert_eq!(forced(None), ("local:1".to_owned(), Some(1), None));
     assert_eq!(forced(Some(41)), ("local:1".to_owned(), Some(42), None));
     // Not forced: the counter stays what it is.
-    let Turn::Send(edits) = turn(&super::tests::update(), &service(&pinned('a'), |_| {})) else { panic!() };
+    let Dispatch::Send(edits) = dispatch(&super::tests::update(), &service(&pinned('a'), |_| {})) else {
+        panic!()
+    };
     assert_eq!(edits.force_update, None);
     assert_eq!(edits.platforms, Some(vec![("linux".to_owned(), "arm64".to_owned())]));
 }

@@ -11,7 +11,7 @@ use super::outcome::{By, Outcome};
 use crate::cycle::Context;
 use crate::cycle::back_off::BackOff;
 use crate::cycle::course::{Course, comes_to_an_end};
-use crate::cycle::plan::{Start, Turn, Update};
+use crate::cycle::plan::{Dispatch, Start, Update};
 use crate::ledger::Permission;
 use crate::options::{Ids, Options};
 use crate::swarm::spec::Edits;
@@ -171,19 +171,20 @@ async fn deliver<S: Swarm, R>(context: &Context<S, R>, update: &Update) -> Resul
         };
         attempts.answered();
         let optioned = service.spec.with_options(options, &ids);
-        let edits = match update.turn(&service, course, optioned.as_ref().unwrap_or(&service.spec).facts()) {
-            Turn::Send(edits) => edits,
-            Turn::AlreadyThere => {
-                return Err(Outcome::Unchanged("it has the new image already".to_owned()));
-            }
-            Turn::ChangedTo(image) => {
-                return Err(Outcome::Superseded(format!("somebody changed it to {image}")));
-            }
-            Turn::NotOurs => {
-                return Err(Outcome::Unchanged("it was taken out meanwhile".to_owned()));
-            }
-            Turn::NotNow(why) => return Err(Outcome::Unchanged(why.to_owned())),
-        };
+        let edits =
+            match update.dispatch(&service, course, optioned.as_ref().unwrap_or(&service.spec).facts()) {
+                Dispatch::Send(edits) => edits,
+                Dispatch::AlreadyThere => {
+                    return Err(Outcome::Unchanged("it has the new image already".to_owned()));
+                }
+                Dispatch::ChangedTo(image) => {
+                    return Err(Outcome::Superseded(format!("somebody changed it to {image}")));
+                }
+                Dispatch::NotOurs => {
+                    return Err(Outcome::Unchanged("it was taken out meanwhile".to_owned()));
+                }
+                Dispatch::NotNow(why) => return Err(Outcome::Unchanged(why.to_owned())),
+            };
         let spec = optioned
             .and_then(|spec| spec.edited(&edits))
             .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
