@@ -232,7 +232,9 @@ fn a_service_that_no_node_suits_gets_the_image_once_another_has_proved_it_and_is
     assert_eq!((run.code, run.summary()), (Some(0), "2 services: 2 unproved"), "{run}");
     assert_eq!([&pending, &global].map(Service::image), [old.pinned(), old.pinned()]);
 
-    let running = stage.service("running", &old, &[]);
+    // The tag stands at the new image by now.
+    let options = ["--network", "host", "--no-resolve-image", "--update-monitor", "1s"];
+    let running = stage.create("running", &old.pinned(), &options).running();
     let run = stage.cycle();
     assert_eq!((run.code, run.summary()), (Some(0), "3 services: 2 started, 1 updated"), "{run}");
     running.runs(&new, 1);
