@@ -207,16 +207,21 @@ async fn tasks_of_ended<S: Swarm, R>(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let asked = match context.swarm.tasks(&ids).await {
-        // One of them was removed since.
-        Err(SwarmError::NotFound(_)) => context.swarm.tasks(&[]).await,
-        asked => asked,
-    };
+    let asked = tasks_of_any(&*context.swarm, &ids).await;
     let mut tasks: HashMap<String, Vec<Task>> = HashMap::new();
     for task in asked.context("cannot list the tasks of services that may have ended")? {
         tasks.entry(task.service_id.clone()).or_default().push(task);
     }
     Ok(tasks)
+}
+
+/// The tasks of these services, whether or not all of them are still there: the engine refuses to list those of one that
+/// was removed since.
+pub(super) async fn tasks_of_any<S: Swarm>(swarm: &S, ids: &[String]) -> Result<Vec<Task>, SwarmError> {
+    match swarm.tasks(ids).await {
+        Err(SwarmError::NotFound(_)) => swarm.tasks(&[]).await,
+        answer => answer,
+    }
 }
 
 fn tasks_of<'a>(tasks: &'a HashMap<String, Vec<Task>>, service: &Service) -> &'a [Task] {

@@ -3,6 +3,7 @@
 use super::cluster::Cluster;
 use crate::cycle::Context;
 use crate::cycle::course::Course;
+use crate::cycle::discover::tasks_of_any;
 use crate::cycle::plan::{Start, Update};
 use crate::cycle::rank::Rank;
 use crate::swarm::{Swarm, Task};
@@ -19,7 +20,7 @@ pub(super) async fn find_unplaced<S: Swarm, R>(
     if !cluster.has_lost_node() || ids.is_empty() {
         return;
     }
-    let tasks = match context.swarm.tasks(&ids).await {
+    let tasks = match tasks_of_any(&*context.swarm, &ids).await {
         Ok(tasks) => tasks,
         Err(error) => {
             tracing::warn!(%error, "a node is down, and which services it has left without one cannot be told");
