@@ -173,7 +173,7 @@ async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate], now: Timest
     let untold = unfinished.iter().filter(|(unfinished, _)| unfinished.needs_tasks());
     let untold: Vec<String> = untold.map(|(unfinished, _)| unfinished.service.id.clone()).collect();
     if !untold.is_empty() {
-        match swarm.tasks(&untold).await {
+        match tasks_of_any(swarm, &untold).await {
             Ok(tasks) => {
                 for (unfinished, _) in &mut unfinished {
                     unfinished.take_tasks(&tasks, now);

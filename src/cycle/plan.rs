@@ -310,11 +310,6 @@ impl Update {
         })
     }
 
-    /// Whether it is a rollback under way, and nothing is offered.
-    pub fn is_going_back(&self) -> bool {
-        matches!(self.begun.as_deref(), Some(Begun::Rollback { .. }))
-    }
-
     /// Why this would now start or stop what it was not planned to.
     fn not_now(&self, service: &Service, course: Course) -> Option<&'static str> {
         match (self.start, course) {

@@ -254,7 +254,7 @@ impl Quarantine {
 
     /// Whether an image's digest is one that its services were offered, lately.
     pub fn was_offered(&self, image: &ImageRef) -> bool {
-        let entry = image_name(image).and_then(|name| self.book.image(&name).cloned());
+        let entry = image_name(image).and_then(|name| self.book.image(&name));
         entry.zip(image.digest()).is_some_and(|(entry, digest)| entry.has_had(digest))
     }
 

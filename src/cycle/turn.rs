@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
+use super::discover::tasks_of_any;
 use super::inspect::Inspected;
 use super::plan::{Decision, Planned, Update};
 use super::quarantine::{self, Quarantine};
@@ -71,7 +72,7 @@ pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &
         return;
     }
     let ids: Vec<String> = asked.iter().map(|inspected| inspected.candidate.id.clone()).collect();
-    match context.swarm.tasks(&ids).await {
+    match tasks_of_any(&*context.swarm, &ids).await {
         Ok(tasks) => {
             for Inspected { candidate, .. } in &mut asked {
                 let Some(Ok(image)) = candidate.image.as_deref().map(str::parse::<ImageRef>) else {
