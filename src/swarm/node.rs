@@ -53,10 +53,10 @@ impl Nodes {
         self.0.get(id).is_some_and(|node| node.is_ready && node.is_active)
     }
 
-    /// Those that are down. One that left and came back as another node is listed twice, and the former one is down for
-    /// ever: it is not meant.
+    /// The nodes that are down. A host that left the swarm and joined again is listed as two nodes of one name. The former
+    /// one is down for ever, and left out.
     pub fn lost(&self) -> impl Iterator<Item = &Node> {
-        let is_back = |name: &str| self.iter().any(|node| node.is_ready && node.name == name);
+        let is_back = |name: &str| self.iter().any(|node| !node.is_down && node.name == name);
         self.iter().filter(move |node| node.is_down && !is_back(&node.name))
     }
 

@@ -10,11 +10,13 @@
 //! Only the beginning of updates is guarded: what runs is watched on. While it is shut, each reason is told once, and
 //! its end once.
 //!
-//! A cluster is compared with itself as it was when the rollout began: a node that was down already is no reason.
+//! A cluster is compared with itself during the rollout. A node that is down at the first look is no reason, until the
+//! swarm has heard from it. After a change of leader the nodes are unknown for a while: neither ready nor down. An unknown
+//! node is no reason either. It was not down before, as nodes that are down stay down, so it is one when it goes down.
 //! That the managers can lose no further vote is one at any time, where there are enough of them for a spare vote
 //! (three and more): the next loss would end all control.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -126,8 +128,8 @@ pub struct Guard {
     limit: Option<usize>,
     /// How long it may stay shut.
     patience: Duration,
-    /// The nodes that were ready when the rollout began: names by id.
-    ready: Option<BTreeMap<String, String>>,
+    /// The nodes that were not down at one look or another: names by id.
+    known: BTreeMap<String, String>,
     usual: Option<Duration>,
     looks: usize,
     recent: VecDeque<Duration>,
@@ -151,7 +153,7 @@ impl Guard {
         Self {
             limit,
             patience,
-            ready: None,
+            known: BTreeMap::new(),
             usual: None,
             looks: 0,
             recent: VecDeque::with_capacity(SAMPLES),
@@ -207,14 +209,13 @@ impl Guard {
             Sight::Answer { nodes, took, busiest } => (nodes, *took, busiest),
             Sight::Silence { words } => return vec![Shut::Silence { words: words.clone() }],
         };
-        let ready = self.ready.get_or_insert_with(|| {
-            let ready = nodes.iter().filter(|node| node.is_ready);
-            ready.map(|node| (node.id.clone(), node.name.clone())).collect()
-        });
+        let present = nodes.iter().filter(|node| !node.is_down);
+        self.known.extend(present.map(|node| (node.id.clone(), node.name.clone())));
         let mut reasons = Vec::new();
         reasons.extend(lost_votes(nodes));
-        // One that somebody has removed from the swarm is not down.
-        let down = ready.iter().filter(|(id, _)| nodes.iter().any(|node| node.id == **id && !node.is_ready));
+        // A node that is not listed was removed from the swarm.
+        let lost: BTreeSet<&str> = nodes.lost().map(|node| node.id.as_str()).collect();
+        let down = self.known.iter().filter(|(id, _)| lost.contains(id.as_str()));
         reasons.extend(down.map(|(_, name)| Shut::NodeDown { node: name.clone() }));
         reasons.extend(self.slowness(took));
         self.busiest = busiest.clone().unwrap_or_default();

@@ -116,6 +116,12 @@ impl Stage for Live {
         self.home.lab.run(&["start", number(node)]);
     }
 
+    /// The only manager is killed, and leads again when it is back.
+    fn change_leader(&self) {
+        self.home.lab.run(&["stop", "1", "--kill"]);
+        self.home.lab.run(&["start", "1"]);
+    }
+
     fn drain(&self, node: &str, is_drained: bool) {
         let availability = if is_drained { "drain" } else { "active" };
         self.home.lab.docker(&["node", "update", "--availability", availability, node]);

@@ -58,6 +58,8 @@ pub(crate) trait Stage: Sync {
     fn lose(&self, node: &str);
     /// A node that was lost has power again.
     fn restore(&self, node: &str);
+    /// The managers get another leader.
+    fn change_leader(&self);
     /// A node hands its tasks over and takes no more, or takes them again.
     fn drain(&self, node: &str, is_drained: bool);
 }

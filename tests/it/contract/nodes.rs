@@ -12,6 +12,8 @@ rules! { apart:
     what_ran_when_the_power_failed_is_found_dead_with_exit_code_255,
     a_global_service_has_no_task_for_a_node_that_is_away_and_one_again_when_it_is_back,
     a_drained_node_hands_its_tasks_over_and_keeps_none,
+    after_a_change_of_leader_a_node_is_unknown_and_keeps_its_tasks,
+    a_node_that_is_down_stays_down_over_a_change_of_leader,
 }
 
 const LOST: &str = "node3";
@@ -167,4 +169,56 @@ async fn a_drained_node_hands_its_tasks_over_and_keeps_none<S: Stage>(stage: &S)
     all.until("a task on each node", async |all| counted(all).await == (3, 3)).await;
     // What was handed over stays where it is.
     web.stays(secs(2), "none comes back", async |web| there(web, &before).await.len() == 1).await;
+}
+
+async fn after_a_change_of_leader_a_node_is_unknown_and_keeps_its_tasks<S: Stage>(stage: &S) {
+    let before = node(stage).await;
+    let there_only = |name| plain(stage, name).constraint("node.hostname==node3");
+    let web = Subject::running(stage, there_only("web")).await;
+    let all = plain(stage, "all").global().constraint("node.hostname!=node1");
+    let all = Subject::running(stage, all).await;
+    all.until("a task on each node", async |all| counted(all).await == (2, 2)).await;
+    stage.change_leader();
+    let unknown = until(stage, "it is unknown", |node| !node.is_ready).await;
+    assert!(!unknown.is_down && unknown.is_active && unknown.version > before.version, "{unknown:?}");
+    for (service, count) in [(&web, 1), (&all, 2)] {
+        let tasks = there(service, &before).await;
+        let [task] = &tasks[..] else { panic!("{tasks:#?}") };
+        assert_eq!((task.state, task.desired), (TaskState::Running, TaskState::Running));
+        assert_eq!(counted(service).await, (count, count));
+    }
+    // It gets no new task.
+    let late = Subject::new(stage, there_only("late")).await;
+    late.until("no node for it", async |late| {
+        let tasks = late.tasks().await;
+        tasks.len() == 1
+            && tasks[0].state == TaskState::Pending
+            && tasks[0].error.contains("not available for new tasks")
+    })
+    .await;
+    assert!(!node(stage).await.is_ready);
+
+    let back = until(stage, "it has reported", |node| node.is_ready).await;
+    assert!(!back.is_down && back.version > unknown.version, "{unknown:?} {back:?}");
+    for service in [&web, &late] {
+        service.until("it runs", async |service| counted(service).await == (1, 1)).await;
+    }
+}
+
+async fn a_node_that_is_down_stays_down_over_a_change_of_leader<S: Stage>(stage: &S) {
+    stage.lose(LOST);
+    until(stage, "it is missed", |node| node.is_down).await;
+    stage.change_leader();
+    // Until the others have reported, and longer than a node is unknown.
+    let began = Instant::now();
+    let mut have_reported = false;
+    while !have_reported || began.elapsed() < secs(20) {
+        assert!(node(stage).await.is_down);
+        let nodes = stage.swarm().nodes().await.unwrap();
+        have_reported = nodes.iter().filter(|node| node.is_ready).count() == 2;
+        assert!(began.elapsed() < PATIENCE, "{nodes:?}");
+        sleep(LOOK_INTERVAL).await;
+    }
+    stage.restore(LOST);
+    until(stage, "it is back", |node| node.is_ready).await;
 }

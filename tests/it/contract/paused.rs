@@ -67,6 +67,10 @@ impl Stage for Paused {
         self.0.node_has_power_again(node);
     }
 
+    fn change_leader(&self) {
+        self.0.leader_changes();
+    }
+
     fn drain(&self, node: &str, is_drained: bool) {
         self.0.node_is_active(node, !is_drained);
     }

@@ -40,6 +40,14 @@ async fn a_node_that_goes_down_pauses_the_rollout_until_it_is_back() {
     pauses(thirty(), down, |world| world.set_ready("node3", true), secs(3)).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_begins_after_an_election_pauses_for_a_later_loss() {
+    let scene = thirty();
+    scene.swarm.leader_changes();
+    let down = |world: &mut World| world.set_ready("node3", false);
+    pauses(scene, down, |world| world.set_ready("node3", true), secs(3)).await;
+}
+
 fn manager(world: &mut World, node: usize, is_leader: bool, is_reachable: bool) {
     world.nodes[node].node.manager = Some(ManagerStatus { is_leader, is_reachable });
 }

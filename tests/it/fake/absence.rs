@@ -1,4 +1,4 @@
-//! Nodes that go away and come back, and nodes that are drained.
+//! Nodes that go away and come back, nodes after a change of leader, and nodes that are drained.
 
 use gantry::swarm::TaskState;
 
@@ -18,22 +18,65 @@ impl World {
         }
     }
 
+    /// The swarm does not know of a node whether it is there: neither ready nor down. Its tasks stay, and it gets no new ones.
+    pub fn set_unknown(&mut self, node: &str) {
+        let node = self.node_mut(node);
+        (node.node.is_ready, node.node.is_down) = (false, false);
+        node.node.version += 1;
+        let id = node.node.id.clone();
+        self.node_changed(&id);
+    }
+
+    /// The managers elect a leader, which knows of no node whether it is there, but for its own. What was down stays
+    /// down. The others report a while later; a node without power is missed then.
+    pub fn elect(&mut self) {
+        let known: Vec<(String, bool)> = self
+            .nodes
+            .iter()
+            .filter(|node| !node.node.is_down)
+            .map(|node| (node.node.id.clone(), node.node.manager.is_some_and(|manager| manager.is_leader)))
+            .collect();
+        for (id, is_leader) in known {
+            self.set_unknown(&id);
+            let report = move |world: &mut Self| {
+                let node = world.node(&id);
+                if node.has_power && !node.node.is_ready && !node.node.is_down {
+                    world.set_ready(&id, true);
+                }
+            };
+            let wait = if is_leader { self.timing.dispatch } else { self.timing.report };
+            self.after(wait, Due::Script(Box::new(report)));
+        }
+        let unheard: Vec<String> =
+            self.nodes.iter().filter(|node| !node.has_power).map(|node| node.node.id.clone()).collect();
+        for id in unheard {
+            self.miss(&id);
+        }
+    }
+
+    /// A while after a node's last word the swarm calls it down.
+    fn miss(&mut self, node: &str) {
+        let node = self.node(node);
+        let (id, outages) = (node.node.id.clone(), node.outages);
+        let miss = move |world: &mut Self| {
+            let node = world.node(&id);
+            if !node.has_power && node.outages == outages && !node.node.is_down {
+                world.set_ready(&id, false);
+            }
+        };
+        self.after(self.timing.miss, Due::Script(Box::new(miss)));
+    }
+
     /// The power of a node fails: what ran there is dead. The swarm misses it a while later.
     pub fn cut_power(&mut self, node: &str) {
         let node = self.node_mut(node);
         node.has_power = false;
         node.outages += 1;
-        let (id, outages) = (node.node.id.clone(), node.outages);
+        let id = node.node.id.clone();
         for task in self.tasks.values_mut().filter(|task| task.node == id) {
             task.is_dead = (TaskState::Starting..=TaskState::Running).contains(&task.state);
         }
-        let miss = move |world: &mut Self| {
-            let node = world.node(&id);
-            if !node.has_power && node.outages == outages {
-                world.set_ready(&id, false);
-            }
-        };
-        self.after(self.timing.miss, Due::Script(Box::new(miss)));
+        self.miss(&id);
     }
 
     /// A node has power again.
@@ -70,7 +113,7 @@ impl World {
         self.write();
         self.event("node", "update", id, serde_json::json!({"name": self.node(id).node.name}));
         let node = &self.node(id).node;
-        let takes_tasks = node.is_ready && node.is_active;
+        let keeps_tasks = !node.is_down && node.is_active;
         let mut on_it: Vec<String> = self
             .tasks
             .values()
@@ -80,7 +123,7 @@ impl World {
         on_it.sort();
         for task in on_it {
             let shape = self.services[&self.tasks[&task].service].plan.shape;
-            if !takes_tasks && !shape.is_global() {
+            if !keeps_tasks && !shape.is_global() {
                 self.restart(&task);
             }
         }

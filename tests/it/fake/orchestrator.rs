@@ -61,7 +61,7 @@ impl World {
         let (mut present, mut missing) = (Vec::new(), Vec::new());
         for node in &self.nodes {
             let slot = Slot(0, node.node.id.clone());
-            let is_eligible = node.node.is_ready && node.node.is_active && node.fits(&constraints);
+            let is_eligible = !node.node.is_down && node.node.is_active && node.fits(&constraints);
             match slots.contains_key(&slot) {
                 true if is_eligible => present.push(slot),
                 false if is_eligible => missing.push(node.node.id.clone()),
@@ -111,7 +111,7 @@ impl World {
         let missing: Vec<String> = self
             .nodes
             .iter()
-            .filter(|node| node.node.is_ready && node.node.is_active && node.fits(&constraints))
+            .filter(|node| !node.node.is_down && node.node.is_active && node.fits(&constraints))
             .filter(|node| !present.iter().any(|task| task.node == node.node.id))
             .map(|node| node.node.id.clone())
             .collect();

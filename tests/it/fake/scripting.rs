@@ -225,6 +225,11 @@ impl FakeSwarm {
         self.tell(|world| world.set_ready(node, is_ready));
     }
 
+    /// The managers elect a leader: it knows of the nodes whether they are there when they have reported.
+    pub fn leader_changes(&self) {
+        self.tell(World::elect);
+    }
+
     /// The power of a node fails: what ran there is dead, and the swarm misses it a while later.
     pub fn node_loses_power(&self, node: &str) {
         self.tell(|world| world.cut_power(node));

@@ -375,13 +375,14 @@ impl World {
         self.nodes.iter_mut().find(is_it).expect("a node of the swarm")
     }
 
+    /// Whether the swarm has not given the node up.
     pub(super) fn is_up(&self, node: &str) -> bool {
-        self.node(node).node.is_ready
+        !self.node(node).node.is_down
     }
 
     /// Whether the node does anything, and the swarm learns of it.
     fn is_at_work(&self, node: &str) -> bool {
-        self.node(node).has_power && self.is_up(node)
+        self.node(node).has_power && self.node(node).node.is_ready
     }
 }
 

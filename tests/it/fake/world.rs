@@ -38,6 +38,8 @@ pub struct Timing {
     pub job: Duration,
     /// From a node's last word to the moment at which the swarm calls it down.
     pub miss: Duration,
+    /// From a change of leader to the moment at which the nodes report to the new one.
+    pub report: Duration,
     /// From too many remembered tasks to their removal.
     pub reap: Duration,
 }
@@ -54,6 +56,7 @@ impl Default for Timing {
             stop: ms(150),
             job: ms(100),
             miss: ms(15_000),
+            report: ms(5_000),
             reap: ms(250),
         }
     }

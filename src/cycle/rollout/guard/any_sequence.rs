@@ -5,11 +5,19 @@ use proptest::prelude::*;
 use super::*;
 use crate::swarm::{ManagerStatus, Node};
 
+/// What the swarm hears from a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Ready,
+    Unknown,
+    Down,
+}
+
 /// A cluster of managers and workers, with what may be wrong with it.
 #[derive(Clone, Debug)]
 struct Shown {
-    /// For each node, whether it is there, is ready, and its vote counts.
-    nodes: Vec<(bool, bool, bool)>,
+    /// For each node, whether it is there, what the swarm hears from it, and whether its vote counts.
+    nodes: Vec<(bool, Heard, bool)>,
     has_leader: bool,
     millis: u64,
     starting: usize,
@@ -18,7 +26,8 @@ struct Shown {
 
 fn shown(managers: usize) -> impl Strategy<Value = Shown> {
     let odds = |percent: f64| prop::bool::weighted(percent);
-    let node = (odds(0.95), odds(0.8), odds(0.8));
+    let heard = prop_oneof![6 => Just(Heard::Ready), 2 => Just(Heard::Unknown), 2 => Just(Heard::Down)];
+    let node = (odds(0.95), heard, odds(0.8));
     let nodes = prop::collection::vec(node, managers + 2);
     let millis = prop_oneof![4 => 0..50_u64, 1 => 0..20_000_u64];
     (nodes, odds(0.9), millis, 0..6_usize, odds(0.1)).prop_map(
@@ -35,12 +44,12 @@ fn shown(managers: usize) -> impl Strategy<Value = Shown> {
 impl Shown {
     fn nodes(&self, managers: usize) -> Nodes {
         let there = self.nodes.iter().enumerate().filter(|(_, (is_there, ..))| *is_there);
-        let node = |(number, (_, is_ready, is_reachable)): (usize, &(bool, bool, bool))| Node {
+        let node = |(number, (_, heard, is_reachable)): (usize, &(bool, Heard, bool))| Node {
             id: format!("n{number}"),
             name: format!("node{number}"),
             version: 1,
-            is_ready: *is_ready,
-            is_down: !*is_ready,
+            is_ready: *heard == Heard::Ready,
+            is_down: *heard == Heard::Down,
             is_active: true,
             manager: (number < managers).then_some(ManagerStatus {
                 is_leader: number == 0 && self.has_leader,
@@ -71,7 +80,7 @@ proptest! {
     fn it_is_shut_while_there_is_a_reason_and_says_each_once((managers, limit, looks) in scenes()) {
         let mut now = Instant::now();
         let mut guard = Guard::new(limit, Duration::from_secs(60));
-        let (mut ready, mut told, mut since): (Option<Vec<String>>, Vec<Shut>, _) = (None, Vec::new(), now);
+        let (mut known, mut told, mut since): (Vec<String>, Vec<Shut>, _) = (Vec::new(), Vec::new(), now);
         for look in looks {
             now += Duration::from_secs(2);
             let was_shut = !guard.may_begin(0);
@@ -83,10 +92,8 @@ proptest! {
             if look.is_silent {
                 prop_assert!(is_shut);
             } else {
-                let names = ready.get_or_insert_with(|| {
-                    nodes.iter().filter(|node| node.is_ready).map(|node| node.id.clone()).collect()
-                });
-                let is_down = nodes.iter().any(|node| !node.is_ready && names.contains(&node.id));
+                known.extend(nodes.iter().filter(|node| !node.is_down).map(|node| node.id.clone()));
+                let is_down = nodes.iter().any(|node| node.is_down && known.contains(&node.id));
                 let votes: Vec<_> = nodes.iter().filter_map(|node| node.manager).collect();
                 let alive = votes.iter().filter(|vote| vote.is_reachable).count();
                 let is_headless = !votes.is_empty() && !votes.iter().any(|vote| vote.is_leader);
@@ -129,7 +136,7 @@ proptest! {
     fn a_cluster_that_stays_as_it_was_never_shuts_it(
         managers in prop_oneof![Just(1_usize), Just(2), Just(3), Just(5)], look in shown(1), count in 1..20_usize
     ) {
-        let nodes: Vec<(bool, bool, bool)> =
+        let nodes: Vec<(bool, Heard, bool)> =
             (0..managers + 2).map(|n| (true, look.nodes[n.min(2)].1, true)).collect();
         let look = Shown { nodes, has_leader: true, is_silent: false, ..look };
         let mut guard = Guard::new(None, Duration::from_secs(60));

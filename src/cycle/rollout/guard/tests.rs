@@ -53,8 +53,59 @@ fn a_node_that_goes_down_shuts_it_and_one_that_was_down_before_does_not() {
     let then = now + Duration::from_secs(7);
     assert_eq!(told(guard.look(&sight(&samples::nodes(), 1), then)), ["resumed after 7: node2 is down"]);
     assert!(guard.may_begin(0));
-    // The third one is a gift: when it goes again, all is as it was.
-    assert!(guard.look(&sight(&two, 1), now).is_empty());
+    // The swarm has heard from the third one since.
+    assert_eq!(told(guard.look(&sight(&two, 1), then)), ["paused: node3 is down"]);
+}
+
+/// The same nodes after a change of leader: these are unknown, neither ready nor down.
+fn after_election(nodes: &Nodes, unknown: &[&str]) -> Nodes {
+    let forget = |node: &Node| {
+        let is_unknown = unknown.contains(&node.id.as_str());
+        Node { is_ready: node.is_ready && !is_unknown, is_down: node.is_down && !is_unknown, ..node.clone() }
+    };
+    nodes.iter().map(forget).collect()
+}
+
+#[test]
+fn an_unknown_node_is_not_down() {
+    let now = Instant::now();
+    let mut guard = Guard::new(None, PATIENCE);
+    assert!(guard.look(&sight(&samples::nodes(), 1), now).is_empty());
+    let unknown = after_election(&samples::nodes(), &["n1", "n2", "n3"]);
+    assert!(guard.look(&sight(&unknown, 1), now).is_empty() && guard.may_begin(0));
+    // The swarm has not heard from the second one in time.
+    let one_down = after_election(&samples::nodes_without(3, &["n2"]), &["n3"]);
+    assert_eq!(told(guard.look(&sight(&one_down, 1), now)), ["paused: node2 is down"]);
+    assert_eq!(guard.look(&sight(&unknown, 1), now).len(), 1, "nothing is down any more");
+}
+
+#[test]
+fn a_guard_that_begins_after_an_election_sees_later_losses() {
+    let now = Instant::now();
+    let down_before = samples::nodes_without(3, &["n3"]);
+    let blind = after_election(&down_before, &["n1", "n2"]);
+    for has_reported in [true, false] {
+        let mut guard = Guard::new(None, PATIENCE);
+        assert!(guard.look(&sight(&blind, 1), now).is_empty() && guard.may_begin(0));
+        if has_reported {
+            assert!(guard.look(&sight(&down_before, 1), now).is_empty() && guard.may_begin(0));
+        }
+        let lost = samples::nodes_without(3, &["n2", "n3"]);
+        assert_eq!(told(guard.look(&sight(&lost, 1), now)), ["paused: node2 is down"], "{has_reported}");
+    }
+}
+
+#[test]
+fn a_host_that_joined_again_as_another_node_is_not_down() {
+    let now = Instant::now();
+    let mut guard = Guard::new(None, PATIENCE);
+    assert!(guard.look(&sight(&samples::nodes(), 1), now).is_empty());
+    let former = samples::nodes_without(3, &["n3"]);
+    for is_ready in [false, true] {
+        let again = Node { id: "n4".to_owned(), is_ready, is_down: false, ..node(3, true, None) };
+        let both: Nodes = former.iter().cloned().chain([again]).collect();
+        assert!(guard.look(&sight(&both, 1), now).is_empty(), "{is_ready}");
+    }
 }
 
 #[test]
@@ -193,7 +244,9 @@ fn what_stays_shut_is_given_up_and_told_by_its_first_reason() {
     let mut guard = Guard::new(None, PATIENCE);
     guard.look(&sight(&managers(3, 0), 1), now);
     let mut nodes = managers(3, 1);
-    nodes = nodes.iter().cloned().map(|node| Node { is_ready: node.id != "n3", ..node }).collect();
+    let is_up = |node: &Node| node.id != "n3";
+    let lose = |node: Node| Node { is_ready: is_up(&node), is_down: !is_up(&node), ..node };
+    nodes = nodes.iter().cloned().map(lose).collect();
     let news = told(guard.look(&sight(&nodes, 1), now));
     assert_eq!(news.len(), 2, "{news:?}");
     assert_eq!(guard.given_up(now + PATIENCE - Duration::from_secs(1)), None);

@@ -108,6 +108,11 @@ pub(super) fn task(world: &World, task: &FakeTask) -> String {
 }
 
 pub(super) fn node(node: &FakeNode) -> Value {
+    let state = match (node.node.is_ready, node.node.is_down) {
+        (true, _) => "ready",
+        (false, true) => "down",
+        (false, false) => "unknown",
+    };
     let mut shown = json!({
         "ID": node.node.id,
         "Version": {"Index": node.node.version},
@@ -122,7 +127,7 @@ pub(super) fn node(node: &FakeNode) -> Value {
             "Resources": {"NanoCPUs": 2_000_000_000, "MemoryBytes": 25_276_502_016_u64},
             "Engine": {"EngineVersion": "28.5.2"},
         },
-        "Status": {"State": if node.node.is_ready { "ready" } else { "down" }, "Addr": "198.18.0.11"},
+        "Status": {"State": state, "Addr": "198.18.0.11"},
     });
     if let Some(manager) = node.node.manager {
         let reachability = if manager.is_reachable { "reachable" } else { "unreachable" };
