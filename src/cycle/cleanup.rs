@@ -98,7 +98,9 @@ pub async fn clean_up<S: Swarm, R>(
     }
     let updated = finished
         .iter()
-        .filter(|finished| matches!(finished.outcome, Outcome::Updated | Outcome::Started(_)))
+        .filter(|finished| {
+            matches!(finished.outcome, Outcome::Updated | Outcome::UpdatedBut(_) | Outcome::Started(_))
+        })
         .filter(|finished| finished.from != finished.to)
         .map(|finished| &finished.from);
     // An image that broke a service is not offered again, so it is of no use on the nodes that pulled it.

@@ -53,6 +53,12 @@ impl Nodes {
         self.0.get(id).is_some_and(|node| node.is_ready && node.is_active)
     }
 
+    /// Whether the node is paused or drained: the swarm gives it no new tasks, and leaves a global service's task on a
+    /// paused node alone.
+    pub fn is_set_aside(&self, id: &str) -> bool {
+        self.0.get(id).is_some_and(|node| !node.is_active)
+    }
+
     /// The nodes that are down. A host that left the swarm and joined again is listed as two nodes of one name. The former
     /// one is down for ever, and left out.
     pub fn lost(&self) -> impl Iterator<Item = &Node> {

@@ -40,6 +40,8 @@ pub struct Facts {
     pub mode: Mode,
     /// The service's update configuration, if it says anything.
     pub update: Option<UpdateConfig>,
+    /// Which part of the tasks of an update may fail, from 0 to 1.
+    pub max_failure_ratio: f64,
     /// The monitor period of its rollback configuration.
     pub rollback_monitor: Option<Duration>,
     /// Whether its placement lists platforms.
@@ -209,20 +211,6 @@ impl Spec {
         let mut json: Value = serde_json::from_slice(&self.json)?;
         options.apply(&mut json, ids)?;
         Self::from_json(&json.to_string())
-    }
-
-    /// The platforms of its placement, as (operating system, architecture).
-    pub fn platforms(&self) -> Vec<(String, String)> {
-        let json: Value = serde_json::from_slice(&self.json).unwrap_or_default();
-        let listed = json.pointer("/TaskTemplate/Placement/Platforms").and_then(Value::as_array);
-        let text = |platform: &Value, key: &str| {
-            platform.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        listed
-            .into_iter()
-            .flatten()
-            .map(|platform| (text(platform, "OS"), text(platform, "Architecture")))
-            .collect()
     }
 
     /// Whether both mean the same, however they are written.
@@ -408,6 +396,7 @@ struct UpdateConfigJson {
     failure_action: String,
     monitor: Option<u64>,
     delay: u64,
+    max_failure_ratio: f64,
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     order: String,
 }
@@ -456,6 +445,7 @@ impl From<SpecJson> for Facts {
         Self {
             name: json.name,
             labels: json.labels,
+            max_failure_ratio: json.update_config.as_ref().map_or(0.0, |config| config.max_failure_ratio),
             image: template.container_spec.map(|container| container.image),
             force_update: template.force_update,
             mode,
@@ -496,5 +486,7 @@ impl Facts {
     }
 }
 
+mod label;
+mod platforms;
 #[cfg(test)]
 mod tests;

@@ -89,7 +89,7 @@ impl Effect {
     pub fn of(outcome: &Outcome) -> Self {
         match (outcome, outcome.cause()) {
             (_, Some(cause)) => Self::of_cause(cause),
-            (Outcome::Updated, None) => Self::Success,
+            (Outcome::Updated | Outcome::UpdatedBut(_), None) => Self::Success,
             (Outcome::Started(_), None) => Self::Sent,
             (_, None) => Self::Nothing,
         }

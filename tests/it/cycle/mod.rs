@@ -6,6 +6,7 @@ mod cleaning;
 mod daemon;
 mod failing;
 mod guarding;
+mod harmless;
 mod itself;
 mod killed;
 mod looking;

@@ -26,6 +26,11 @@ pub struct Behaviour {
     pub unschedulable: Option<String>,
 }
 
+/// What a task does that runs for so long and ends with this exit code.
+pub fn ends_after(after: Duration, exit_code: i64) -> Behaviour {
+    Behaviour { fate: Fate::Ends { after, exit_code }, ..Behaviour::default() }
+}
+
 /// How a task of an image ends.
 #[derive(Clone, Debug, Default)]
 pub enum Fate {

@@ -12,6 +12,8 @@ pub struct FakeNode {
     pub has_power: bool,
     /// How often its power has failed.
     pub outages: u64,
+    /// It takes no new tasks and keeps those that it has; a drained node hands them over.
+    pub is_paused: bool,
     /// Tasks that were put here and have not ended.
     pub load: usize,
     pub images: Vec<LocalImage>,
@@ -33,6 +35,7 @@ impl FakeNode {
             },
             has_power: true,
             outages: 0,
+            is_paused: false,
             load: 0,
             images: Vec::new(),
             containers: BTreeMap::new(),

@@ -245,6 +245,11 @@ impl FakeSwarm {
         self.tell(|world| world.set_active(node, is_active));
     }
 
+    /// Nodes that are paused, or take tasks again.
+    pub fn node_is_paused(&self, node: &str, is_paused: bool) {
+        self.tell(|world| world.set_paused(node, is_paused));
+    }
+
     /// The id of the node of that name.
     pub fn node(&self, name: &str) -> String {
         self.ask(|world| world.node(name).node.id.clone())
