@@ -41,7 +41,7 @@
 //! | [`swarm::engine`] | the only code that talks to Docker |
 //! | [`options`] | options of `docker service update` and `create`, as edits of a specification |
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
-//! | [`image`], [`hosts`], [`secret`] | words that all of the above use |
+//! | [`image`], [`hosts`], [`proxy`], [`secret`], [`words`] | words that all of the above use |
 //! | [`telemetry`] | how a log line looks |
 //! | [`heartbeat`], [`tls`] | whether the work goes on; the one provider of cryptography |
 //!
@@ -86,9 +86,11 @@ pub mod hosts;
 pub mod image;
 pub mod ledger;
 pub mod options;
+pub mod proxy;
 pub mod registry;
 pub mod secret;
 mod suggest;
 pub mod swarm;
 pub mod telemetry;
 pub mod tls;
+pub mod words;

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::{EngineAddress, Filter};
 use crate::options::Options;
+use crate::proxy::Proxies;
 use crate::secret::Secret;
 
 /// Everything that a run of Gantry was told: environment and defaults, checked. What one service's labels
@@ -51,6 +52,8 @@ pub struct Config {
     pub images_to_remove: Vec<String>,
     /// Who is told of a cycle's end.
     pub notification: Notification,
+    /// The proxies for registries and the notification.
+    pub proxies: Proxies,
 }
 
 /// What is logged, and how.

@@ -27,6 +27,7 @@ mod notification;
 mod options;
 mod outages;
 mod pacing;
+mod registries;
 mod remembering;
 mod selection;
 mod starting;
