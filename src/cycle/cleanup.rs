@@ -98,7 +98,9 @@ pub async fn clean_up<S: Swarm, R>(
     }
     let updated = finished
         .iter()
-        .filter(|finished| matches!(finished.outcome, Outcome::Updated | Outcome::Started(_)))
+        .filter(|finished| {
+            matches!(finished.outcome, Outcome::Updated | Outcome::UpdatedBut(_) | Outcome::Started(_))
+        })
         .filter(|finished| finished.from != finished.to)
         .map(|finished| &finished.from);
     // An image that broke a service is not offered again, so it is of no use on the nodes that pulled it.
@@ -158,7 +160,7 @@ async fn everywhere<S: Swarm, R>(
     };
     let spec = remover_spec(context, image, &cleaned.images).await?;
     let reference: ImageRef = image.parse().context("the image remover's image")?;
-    let credentials = keyring.find(reference.registry(), login.as_deref()).await?;
+    let credentials = keyring.find(reference.registry(), login.as_deref()).await?.credentials;
     let auth = credentials.map(|credentials| credentials.registry_auth());
     let id = create(&*context.swarm, &spec, auth.as_ref()).await.context("cannot start the image remover")?;
     let gathered = gather(context, &id, cleaned).await;

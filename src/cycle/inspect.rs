@@ -11,6 +11,7 @@ use super::discover::Candidate;
 use super::plan::{may_be_updated, needs_answer};
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
+use crate::registry::credentials::Found;
 use crate::registry::{Credentials, Keyring, Lookup, Manifest, Registry, RegistryError};
 
 /// A service and what its registry answered; nothing where it was not to be asked.
@@ -83,7 +84,7 @@ async fn find_accounts<S, R>(
     context: &Context<S, R>,
     keyring: &Keyring,
     wanted: HashSet<Wanted>,
-) -> HashMap<Wanted, Result<Option<Arc<Credentials>>, String>> {
+) -> HashMap<Wanted, Result<Found, String>> {
     stream::iter(wanted)
         .map(|wanted| async {
             let found = keyring.find(&wanted.0, wanted.1.as_deref()).await;
@@ -114,8 +115,8 @@ async fn group<S, R>(
     let mut groups: HashMap<GroupKey, Group> = HashMap::new();
     for (index, wanted) in wanted.into_iter().enumerate() {
         let Some((image, wanted, insecure)) = wanted else { continue };
-        let credentials = match accounts.get(&wanted) {
-            Some(Ok(credentials)) => credentials.clone(),
+        let Found { credentials, missing } = match accounts.get(&wanted) {
+            Some(Ok(found)) => found.clone(),
             Some(Err(error)) => {
                 inspected[index].answer = Some(Err(error.clone()));
                 continue;
@@ -136,7 +137,7 @@ async fn group<S, R>(
         };
         let recorded = image.digest().cloned();
         let group = groups.entry(key).or_insert_with(|| Group {
-            lookup: Lookup { image, credentials, hosts: hosts.clone(), insecure },
+            lookup: Lookup { image, credentials, missing, hosts: hosts.clone(), insecure },
             recorded: Vec::new(),
             has_unpinned: false,
             members: Vec::new(),

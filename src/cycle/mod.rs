@@ -19,7 +19,6 @@ pub mod course;
 pub mod discover;
 pub mod hub;
 pub mod inspect;
-pub mod order;
 pub mod plan;
 pub mod quarantine;
 pub mod rank;
@@ -66,6 +65,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
     context.beat();
     let found = discover::discover(context).await?;
     let keyring = Keyring::open(&context.credential_sources())?;
+
     let hub = hub::before(context, &keyring, found.itself.iter().chain(&found.others)).await;
     let selection = Arc::new(context.config.services.clone());
 

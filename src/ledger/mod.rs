@@ -28,7 +28,6 @@ pub mod codec;
 pub mod entry;
 pub mod lease;
 mod left_behind;
-pub mod orders;
 pub mod release;
 pub mod turn;
 
