@@ -16,6 +16,10 @@ const PREFIX: &str = "gantry.";
 /// The label by which swarm-cronjob knows its services (its documentation, `docs/usage/docker-labels.md`).
 const CRONJOB: &str = "swarm.cronjob.enable";
 
+/// The label in which `docker stack deploy` leaves the image as the stack file has it (Docker's client,
+/// `cli/compose/convert`).
+const STACK_IMAGE: &str = "com.docker.stack.image";
+
 /// The label by which our examples filter. It has a meaning only in a filter, but is nobody's slip.
 const OPT_IN: &str = "gantry.enable";
 
@@ -48,6 +52,9 @@ pub struct ServicePolicy {
     pub canary: bool,
     /// Whether swarm-cronjob starts its tasks, and nobody else should (label `swarm.cronjob.enable`).
     pub cronjob: bool,
+    /// Whether its stack file names a digest (label `com.docker.stack.image`): a person or a bot moves that, and the next
+    /// `docker stack deploy` takes back whatever else was set.
+    pub stack_pin: bool,
     /// What somebody should look at: unknown `gantry.*` labels, labels that are not in effect yet.
     pub warnings: Vec<String>,
 }
@@ -82,9 +89,16 @@ impl ServicePolicy {
                 .map_or_else(|| config.rollback.options.clone(), |own| own.0),
             canary: own.rollout_canary.unwrap_or(false),
             cronjob: labels.get(CRONJOB).is_some_and(|value| value.trim().eq_ignore_ascii_case("true")),
+            stack_pin: labels.get(STACK_IMAGE).is_some_and(|image| names_digest(image)),
             warnings,
         })
     }
+}
+
+/// Whether an image is written with its digest.
+fn names_digest(image: &str) -> bool {
+    let digest = image.trim().split_once("@sha256:").map(|(_, digits)| digits);
+    digest.is_some_and(|digits| digits.len() == 64 && digits.chars().all(|c| c.is_ascii_hexdigit()))
 }
 
 /// Whether the label `gantry.services.excluded` has a meaning by itself: while the default filter is there, and no other.

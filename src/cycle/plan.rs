@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{LookupMethod, Selection, ServicePolicy, UpdateOrder};
+use crate::config::{LookupMethod, Selection, ServicePolicy};
 use crate::image::{Digest, ImageRef};
 use crate::registry::{Credentials, Platform};
-use crate::swarm::spec::Edits;
-use crate::swarm::{Facts, Mode, Order, Service};
+use crate::swarm::spec::{Edits, OrderChange};
+use crate::swarm::{Mode, Service};
 
 use super::course::Course;
 use super::discover::Candidate;
@@ -57,6 +57,8 @@ pub enum Reason {
     Excluded,
     /// Its image is given by digest alone: there is no tag that could move.
     PinnedByDigest,
+    /// Its stack file names a digest.
+    PinnedByStackFile,
     /// It is a job, and jobs are not to be updated.
     Job,
     /// Its tasks have ended, and are not to be run again.
@@ -100,6 +102,8 @@ pub struct Update {
     pub selection: Arc<Selection>,
     /// It is under way already: it is watched, and nothing is sent.
     pub begun: Option<Arc<Begun>>,
+    /// How the old and the new task ran into each other when it was tried start-first: it is not tried so again.
+    pub collision: Option<String>,
 }
 
 /// What an update starts.
@@ -145,6 +149,7 @@ fn decide(
     }
     let policy = match &candidate.policy {
         Ok(policy) if policy.excluded => return Decision::LeftAlone(Reason::Excluded),
+        Ok(policy) if policy.stack_pin => return Decision::LeftAlone(Reason::PinnedByStackFile),
         Ok(policy) => policy,
         Err(mistakes) => return Decision::Error(mistakes.to_string()),
     };
@@ -191,6 +196,7 @@ fn decide(
         policy: policy.clone(),
         selection: selection.clone(),
         begun: None,
+        collision: None,
     };
     let was_offered = |image: &ImageRef| quarantine.was_offered(image);
     if let Some(decision) = resume::decide(candidate, &update, is_newest, was_offered, held.as_ref()) {
@@ -250,7 +256,10 @@ pub fn may_be_updated(candidate: &Candidate) -> bool {
     let image = candidate.image.as_deref().and_then(|written| written.parse::<ImageRef>().ok());
     !candidate.is_excluded
         && image.is_some_and(|image| image.tag().is_some())
-        && candidate.policy.as_ref().is_ok_and(|policy| !policy.excluded && start(candidate, policy).is_ok())
+        && candidate
+            .policy
+            .as_ref()
+            .is_ok_and(|policy| !policy.excluded && !policy.stack_pin && start(candidate, policy).is_ok())
 }
 
 /// Whether this service's registry is asked. Ours always is: a forced update of ourselves would never end.
@@ -274,9 +283,13 @@ pub enum Dispatch {
 }
 
 impl Update {
-    /// Decides again on what is there now. `course` is what becomes of its tasks, and `optioned` its specification
-    /// with the options applied.
-    pub fn dispatch(&self, service: &Service, course: Course, optioned: &Facts) -> Dispatch {
+    /// Whether new tasks take the place of old ones.
+    pub fn replaces_tasks(&self) -> bool {
+        matches!(self.start, Start::Replaced | Start::WithoutNode)
+    }
+
+    /// Decides again on what is there now. `course` is what becomes of its tasks, and `order` how its order changes.
+    pub fn dispatch(&self, service: &Service, course: Course, order: Option<OrderChange>) -> Dispatch {
         let facts = service.spec.facts();
         if !self.selection.still_selects(&facts.labels) {
             return Dispatch::NotOurs;
@@ -297,14 +310,7 @@ impl Update {
                 .platforms
                 .as_ref()
                 .map(|platforms| platforms.iter().map(|p| (p.os.clone(), p.architecture.clone())).collect()),
-            // Where no new task takes the place of an old one, there is no order.
-            order: if self.policy.update_options.has("update-order")
-                || matches!(self.start, Start::Again | Start::LeftToCronjob { .. })
-            {
-                None
-            } else {
-                order(self.policy.order, optioned)
-            },
+            order,
             force_update: self.force.then(|| facts.force_update + 1),
             replicas: matches!(self.start, Start::LeftToCronjob { .. }).then_some(0),
         })
@@ -335,31 +341,13 @@ impl Update {
     }
 }
 
-/// The order to set; `None`: leave it as it is.
-fn order(wanted: UpdateOrder, facts: &Facts) -> Option<Order> {
-    if facts.mode == Mode::Job {
-        // A job has no old tasks, and no update configuration either.
-        return None;
-    }
-    let own = facts.update.and_then(|update| update.order);
-    match wanted {
-        UpdateOrder::Keep => None,
-        UpdateOrder::StartFirst => Some(Order::StartFirst),
-        UpdateOrder::StopFirst => Some(Order::StopFirst),
-        UpdateOrder::Auto => {
-            // Two tasks of a slot side by side need a second port of the node, or room for one more replica.
-            let is_forbidden = facts.has_host_ports || facts.max_replicas_per_node > 0;
-            (own.is_none() && !is_forbidden).then_some(Order::StartFirst)
-        }
-    }
-}
-
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HeldBack(held) => return held.fmt(f),
             Self::Excluded => "excluded",
             Self::PinnedByDigest => "pinned by digest without a tag, so there is nothing newer to look for",
+            Self::PinnedByStackFile => "pinned by digest in its stack file",
             Self::Job => "a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)",
             Self::Ended => {
                 "its tasks have ended, and an update would run them again (gantry.update.jobs=true allows it)"

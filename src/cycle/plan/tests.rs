@@ -56,6 +56,8 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
         policy: ServicePolicy::of(&config(variables), &labels(own)),
         tasks: None,
         unfinished: None,
+        order: None,
+        may_collide: false,
     }
 }
 
@@ -127,12 +129,19 @@ fn what_is_not_ours_is_left_alone_and_no_registry_is_asked_for_it() {
     let by_name = Candidate { is_excluded: true, ..candidate(&pinned('a')) };
     let by_label = |value| candidate_with(&pinned('a'), &[("gantry.services.excluded", value)], &[]);
     let untagged = format!("host:5000/team/app@{}", digest('a'));
+    let by_stack_file = |image: &str| candidate_with(&pinned('a'), &[("com.docker.stack.image", image)], &[]);
     for (candidate, expected) in [
         (by_name.clone(), "left alone: Excluded"),
         (by_label("true"), "left alone: Excluded"),
         (by_label("True"), "left alone: Excluded"),
         (candidate(&untagged), "left alone: PinnedByDigest"),
         (plugin, "left alone: NoContainer"),
+        (by_stack_file(&pinned('a')), "left alone: PinnedByStackFile"),
+        // The person who has set another image by hand will see it taken back by the next deploy.
+        (by_stack_file(&pinned('c')), "left alone: PinnedByStackFile"),
+        (by_stack_file(&pinned('c').replace(":1@", ":2@")), "left alone: PinnedByStackFile"),
+        (by_stack_file(&untagged), "left alone: PinnedByStackFile"),
+        (by_stack_file(&format!(" {} ", pinned('a'))), "left alone: PinnedByStackFile"),
         (job(&[]), "left alone: Job"),
         (job(&[("gantry.update.jobs", "false")]), "left alone: Job"),
         // Excluded first: what is wrong with a service that is not ours is nobody's business here.
@@ -144,7 +153,8 @@ fn what_is_not_ours_is_left_alone_and_no_registry_is_asked_for_it() {
             assert_eq!(word(&decision(&candidate, answer)), expected, "{candidate:?}");
         }
     }
-    for candidate in [by_label("false"), job(&[("gantry.update.jobs", "true")])] {
+    let tag_only = ["host:5000/team/app:1", "host:5000/team/app", "", "app:1@sha256:12"].map(by_stack_file);
+    for candidate in [by_label("false"), job(&[("gantry.update.jobs", "true")])].into_iter().chain(tag_only) {
         assert!(needs_answer(&candidate), "{candidate:?}");
         assert_eq!(
             word(&decision(&candidate, Some(Ok(answer('b', None))))),
@@ -282,7 +292,7 @@ fn service(image: &str, edit: impl FnOnce(&mut Value)) -> Service {
 
 /// The turn of an update without options.
 fn dispatch(update: &Update, service: &Service) -> Dispatch {
-    update.dispatch(service, Course::RunsOn, service.spec.facts())
+    update.dispatch(service, Course::RunsOn, None)
 }
 
 #[test]
@@ -367,7 +377,7 @@ fn what_has_ended_or_was_started_since_it_was_planned_is_left_for_the_next_cycle
     let no_replicas = service(&pinned('a'), |spec| spec["Mode"] = json!({ "Replicated": { "Replicas": 0 } }));
     let replicas = |start, service: &Service, course| {
         let update = Update { start, ..update() };
-        match update.dispatch(service, course, service.spec.facts()) {
+        match update.dispatch(service, course, None) {
             Dispatch::Send(edits) => Ok(edits.replicas),
             Dispatch::NotNow(why) => Err(why),
             other => panic!("{other:?}"),
@@ -444,45 +454,11 @@ fn what_is_forced_counts_on_from_what_is_there_now() {
 }
 
 #[test]
-fn the_order_is_start_first_where_nobody_says_anything_and_nothing_forbids_it() {
-    let silent = Facts::default();
-    let says = |order| {
-        let update = crate::swarm::UpdateConfig {
-            order,
-            failure_action: crate::swarm::FailureAction::Pause,
-            monitor: std::time::Duration::from_secs(5),
-        };
-        Facts { update: Some(update), ..Facts::default() }
-    };
-    let host_port = Facts { has_host_ports: true, ..Facts::default() };
-    let one_per_node = Facts { max_replicas_per_node: 1, ..Facts::default() };
-    let job = Facts { mode: Mode::Job, ..Facts::default() };
-    let global = Facts { mode: Mode::Global, ..Facts::default() };
-    let (start, stop) = (Some(Order::StartFirst), Some(Order::StopFirst));
-    for (what, facts, auto) in [
-        ("silent", &silent, start),
-        ("silent and global", &global, start),
-        ("a configuration without an order", &says(None), start),
-        ("says start-first", &says(start), None),
-        ("says stop-first", &says(stop), None),
-        ("a port of the node's own", &host_port, None),
-        ("one task per node", &one_per_node, None),
-    ] {
-        assert_eq!(order(UpdateOrder::Auto, facts), auto, "auto, {what}");
-        assert_eq!(order(UpdateOrder::Keep, facts), None, "keep, {what}");
-        assert_eq!(order(UpdateOrder::StartFirst, facts), start, "start-first, {what}");
-        assert_eq!(order(UpdateOrder::StopFirst, facts), stop, "stop-first, {what}");
-    }
-    for wanted in [UpdateOrder::Auto, UpdateOrder::Keep, UpdateOrder::StartFirst, UpdateOrder::StopFirst] {
-        assert_eq!(order(wanted, &job), None, "a job, {wanted:?}");
-    }
-}
-
-#[test]
 fn the_reasons_read_as_parts_of_a_sentence() {
     for (reason, words) in [
         (Reason::Excluded, "excluded"),
         (Reason::PinnedByDigest, "pinned by digest without a tag, so there is nothing newer to look for"),
+        (Reason::PinnedByStackFile, "pinned by digest in its stack file"),
         (Reason::Job, "a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)"),
         (Reason::NoContainer, "runs no container"),
         (Reason::NotAsked, "Gantry was stopped before its registry was asked"),

@@ -69,6 +69,23 @@ async fn a_pin_by_digest_alone_is_left_alone_and_said_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_digest_in_the_stack_file_is_left_to_its_person() {
+    const LABEL: &str = "com.docker.stack.image";
+    let scene = Scene::new();
+    scene.service("pinned").label(LABEL, &pinned(APP, "old")).create();
+    scene.service("followed").label(LABEL, APP).create();
+    scene.registry.release(APP, "new");
+    for _ in 0..2 {
+        let report = scene.cycle().await;
+        let (service, reason) = &report.left_alone[0];
+        assert_eq!((service.as_str(), report.left_alone.len()), ("pinned", 1));
+        assert_eq!(reason.to_string(), "pinned by digest in its stack file");
+    }
+    assert_eq!(scene.swarm.image_of("pinned"), pinned(APP, "old"));
+    assert_eq!(scene.swarm.image_of("followed"), pinned(APP, "new"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_wrong_with_one_service_concerns_no_other() {
     let scene = Scene::new();
     scene.service("web").create();
@@ -210,27 +227,6 @@ async fn a_service_whose_only_node_is_lost_or_drained_gets_the_image_and_is_not_
         assert_eq!(outcome(&report, "anywhere"), &Outcome::Updated);
         assert_eq!(scene.swarm.image_of("only-there"), new);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_order_is_start_first_where_the_service_says_nothing_and_nothing_forbids_it() {
-    let scene = Scene::new();
-    let plain =
-        |name: &str| scene.swarm.new_service(name).label("gantry.enable", "true").image(&pinned(APP, "old"));
-    plain("silent").create();
-    plain("stop-first").order("stop-first").create();
-    plain("host-port").host_port(80).create();
-    plain("one-per-node").max_per_node(1).create();
-    scene.registry.release(APP, "new");
-    scene.cycle().await;
-    let order = |name: &str| {
-        let order = scene.swarm.spec(name).facts().update.and_then(|update| update.order);
-        order.map(gantry::swarm::Order::name)
-    };
-    assert_eq!(order("silent"), Some("start-first"));
-    assert_eq!(order("stop-first"), Some("stop-first"));
-    assert_eq!(order("host-port"), None);
-    assert_eq!(order("one-per-node"), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,6 +58,22 @@ fn a_pin_by_digest_without_a_tag_is_left_alone_and_that_is_said() {
 }
 
 #[test]
+fn a_digest_in_the_stack_file_is_left_to_its_person() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    // What `docker stack deploy` leaves on the service.
+    let label = |image: &str| format!("com.docker.stack.image={image}");
+    let pinned = stage.service("pinned", &old, &["--label", &label(&old.pinned())]);
+    let followed = stage.service("followed", &old, &["--label", &label(&old.name)]);
+    let version = pinned.version();
+    let new = stage.image("web", "2", &[]);
+    let run = stage.cycle();
+    assert_eq!((run.code, run.outcome(&followed)), (Some(0), "updated"), "{run}");
+    assert_eq!((pinned.version(), followed.image()), (version, new.pinned()), "{run}");
+    assert!(run.says(&["left alone", &pinned.name, "pinned by digest in its stack file"]), "{run}");
+}
+
+#[test]
 fn jobs_are_left_alone_unless_they_are_allowed() {
     let stage = Stage::new();
     let old = stage.image("job", "1", &["--cmd", "true"]);
