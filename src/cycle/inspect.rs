@@ -3,16 +3,22 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use tokio::time::sleep;
 
 use super::Context;
 use super::discover::Candidate;
 use super::plan::{may_be_updated, needs_answer};
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
-use crate::registry::credentials::Found;
+use crate::ledger::entry::{Entry, image_name};
 use crate::registry::{Credentials, Keyring, Lookup, Manifest, Registry, RegistryError};
+
+/// How often a registry is asked again whose tag has gone back to an older digest, and how long after the answer before.
+const MORE_QUESTIONS: usize = 3;
+const QUESTION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A service and what its registry answered; nothing where it was not to be asked.
 #[derive(Clone, Debug)]
@@ -34,6 +40,8 @@ pub struct Answer {
     pub manifest: Option<Arc<Manifest>>,
     /// Whose name it was asked in; the nodes pull with the same.
     pub credentials: Option<Arc<Credentials>>,
+    /// Whether the registry has answered with another digest a moment later: some of its servers know a newer one.
+    pub by_turns: bool,
 }
 
 /// Services that one question answers.
@@ -44,6 +52,8 @@ struct Group {
     /// Whether one of its services has no digest yet.
     has_unpinned: bool,
     members: Vec<usize>,
+    /// What is remembered of the digests that the tag had before.
+    offered: Option<Entry>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -84,7 +94,7 @@ async fn find_accounts<S, R>(
     context: &Context<S, R>,
     keyring: &Keyring,
     wanted: HashSet<Wanted>,
-) -> HashMap<Wanted, Result<Found, String>> {
+) -> HashMap<Wanted, Result<Option<Arc<Credentials>>, String>> {
     stream::iter(wanted)
         .map(|wanted| async {
             let found = keyring.find(&wanted.0, wanted.1.as_deref()).await;
@@ -112,11 +122,12 @@ async fn group<S, R>(
     )
     .await;
 
+    let book = context.ledger.book();
     let mut groups: HashMap<GroupKey, Group> = HashMap::new();
     for (index, wanted) in wanted.into_iter().enumerate() {
         let Some((image, wanted, insecure)) = wanted else { continue };
-        let Found { credentials, missing } = match accounts.get(&wanted) {
-            Some(Ok(found)) => found.clone(),
+        let credentials = match accounts.get(&wanted) {
+            Some(Ok(credentials)) => credentials.clone(),
             Some(Err(error)) => {
                 inspected[index].answer = Some(Err(error.clone()));
                 continue;
@@ -137,10 +148,11 @@ async fn group<S, R>(
         };
         let recorded = image.digest().cloned();
         let group = groups.entry(key).or_insert_with(|| Group {
-            lookup: Lookup { image, credentials, missing, hosts: hosts.clone(), insecure },
+            lookup: Lookup { image: image.clone(), credentials, hosts: hosts.clone(), insecure },
             recorded: Vec::new(),
             has_unpinned: false,
             members: Vec::new(),
+            offered: image_name(&image).and_then(|name| book.image(&name).cloned()),
         });
         group.members.push(index);
         match recorded {
@@ -194,5 +206,19 @@ async fn ask<R: Registry>(registry: &R, group: &Group) -> Result<Answer, Registr
     let digest = registry.digest(&group.lookup).await?;
     let is_needed = group.has_unpinned || group.recorded.iter().any(|recorded| *recorded != digest);
     let manifest = if is_needed { Some(registry.manifest(&group.lookup, &digest).await?) } else { None };
-    Ok(Answer { digest, manifest, credentials: group.lookup.credentials.clone() })
+    let is_behind = group.offered.as_ref().is_some_and(|offered| offered.is_behind(&digest));
+    let by_turns = is_behind && is_by_turns(registry, group, &digest).await;
+    Ok(Answer { digest, manifest, credentials: group.lookup.credentials.clone(), by_turns })
+}
+
+/// Whether the registry answers with another digest when it is asked again: of several servers, or of a cache and what is
+/// behind it, one may know of the older digest only.
+async fn is_by_turns<R: Registry>(registry: &R, group: &Group, digest: &Digest) -> bool {
+    for _ in 0..MORE_QUESTIONS {
+        sleep(QUESTION_INTERVAL).await;
+        if registry.digest(&group.lookup).await.is_ok_and(|other| other != *digest) {
+            return true;
+        }
+    }
+    false
 }

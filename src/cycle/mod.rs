@@ -17,8 +17,10 @@ pub mod cleanup;
 mod context;
 pub mod course;
 pub mod discover;
+pub mod gone_back;
 pub mod hub;
 pub mod inspect;
+pub mod order;
 pub mod plan;
 pub mod quarantine;
 pub mod rank;
@@ -65,10 +67,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
     context.beat();
     let found = discover::discover(context).await?;
     let keyring = Keyring::open(&context.credential_sources())?;
-
     let hub = hub::before(context, &keyring, found.itself.iter().chain(&found.others)).await;
-    let selection = Arc::new(context.config.services.clone());
-
     // Ourselves first, to the end: the others are looked at by the newest Gantry.
     for candidates in [found.itself, found.others] {
         if context.stop.is_cancelled() {
@@ -77,9 +76,11 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         let mut inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
         turn::ask_tasks(context, &mut inspected).await;
         let quarantine = context.quarantine();
-        let planned = plan::plan(&inspected, &selection, &quarantine);
+        let tags = gone_back::look(context, &inspected, &quarantine);
+        let selection = Arc::new(context.config.services.clone());
+        let planned = tags.hold(plan::plan(&inspected, &selection, &quarantine));
         let earlier = Earlier::of(&inspected, &planned, &quarantine);
-        let turn = turn::take(context, &inspected, &planned, found.newest).await;
+        let turn = turn::take(context, &inspected, &planned, &tags, found.newest).await;
         drop(inspected);
         match turn {
             Turn::Ours => {}

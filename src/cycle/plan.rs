@@ -11,6 +11,7 @@ use crate::swarm::{Mode, Service};
 
 use super::course::Course;
 use super::discover::Candidate;
+use super::gone_back::Doubt;
 use super::inspect::{Answer, Inspected};
 use super::quarantine::{HeldBack, Quarantine};
 use super::rank::Rank;
@@ -71,6 +72,8 @@ pub enum Reason {
     NotAsked,
     /// What its tag stands at has broken it or others, or a person has moved it away from that.
     HeldBack(Box<HeldBack>),
+    /// Its tag has gone back to a digest that services had before, and may not stay there.
+    GoneBack(Doubt),
     /// Something is being restored at the moment, and nobody can tell what failed.
     RollingBack,
 }
@@ -170,7 +173,7 @@ fn decide(
         None if asks_registry(candidate, policy) => return Decision::LeftAlone(Reason::NotAsked),
         None => (from.unpinned(), None, true, account.cloned()),
         Some(Err(cause)) => return Decision::Error(cause.clone()),
-        Some(Ok(Answer { digest, manifest, credentials })) => {
+        Some(Ok(Answer { digest, manifest, credentials, .. })) => {
             held = quarantine.holds_back(candidate, &from, digest);
             let platforms = manifest.as_ref().map(|manifest| manifest.platforms.clone());
             let platforms = platforms.filter(|platforms| !platforms.is_empty());
@@ -345,6 +348,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HeldBack(held) => return held.fmt(f),
+            Self::GoneBack(doubt) => return doubt.fmt(f),
             Self::Excluded => "excluded",
             Self::PinnedByDigest => "pinned by digest without a tag, so there is nothing newer to look for",
             Self::PinnedByStackFile => "pinned by digest in its stack file",

@@ -5,7 +5,7 @@
 //! specification. A rollback by the swarm leaves no previous specification, but a failed task with it. A failed task
 //! also tells a rollback for its sake from a person's word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::discover::Candidate;
 use super::inspect::Inspected;
+use super::order::overlaps;
 use super::plan::{Decision, Planned, Reason, Update};
 use super::rollout::Cause;
 use super::rollout::absences::Absences;
@@ -93,7 +94,8 @@ impl History {
     }
 
     /// Takes from the service's tasks which digests of this image failed. The latest failure of each tells.
-    pub fn take_tasks(&mut self, image: &ImageRef, tasks: &[Task]) {
+    /// With `may_collide`, one that failed while the old task of its place was still there says nothing of its image.
+    pub fn take_tasks(&mut self, image: &ImageRef, tasks: &[Task], may_collide: bool) {
         // One that was told to end and has an exit code had run.
         let has_run =
             |task: &Task| task.state == TaskState::Running || (!task.has_ended() && task.exit_code.is_some());
@@ -107,7 +109,8 @@ impl History {
                 // Which nodes were down meanwhile is not known any more: in doubt it was not the image.
                 let cause = Cause::of_task(task, &Facts::default(), &Nodes::default())
                     .map(|cause| cause.with(&Absences::since_later()));
-                let is_blamed = cause.is_some_and(|cause| cause.blames_image());
+                let is_blamed = cause.is_some_and(|cause| cause.blames_image())
+                    && !(may_collide && overlaps(task, tasks));
                 // What was no fault of the image's, and what went well afterwards, was no reason to go back.
                 let is_over = tasks.iter().any(|later| {
                     later.image == task.image && later.created_at > task.created_at && has_run(later)
@@ -222,6 +225,8 @@ impl Quarantine {
             at: self.now,
             node: self.node.clone(),
             before: Vec::new(),
+            had: Vec::new(),
+            flips: 0,
             cause: cause.to_owned(),
         }
     }
@@ -235,13 +240,18 @@ impl Quarantine {
 
     /// What is remembered when these updates begin: which digests are offered.
     pub fn offers<'a>(&self, updates: impl Iterator<Item = &'a Update>) -> Vec<Change> {
-        let images: BTreeMap<String, &ImageRef> = updates
-            // What is under way was offered when it was begun, and may be older than what is known by now.
-            .filter(|update| update.begun.is_none())
-            .filter_map(|update| Some((image_name(&update.to)?, &update.to)))
-            .collect();
-        let entries =
-            images.into_values().filter_map(|image| self.entry_of_image(image, Verdict::Offered, ""));
+        let mut images: BTreeMap<String, (&ImageRef, BTreeSet<String>)> = BTreeMap::new();
+        // What is under way was offered when it was begun, and may be older than what is known by now.
+        for update in updates.filter(|update| update.begun.is_none()) {
+            if let Some(name) = image_name(&update.to) {
+                let (_, had) = images.entry(name).or_insert_with(|| (&update.to, BTreeSet::new()));
+                had.extend(update.from.digest().map(|digest| digest.short().to_owned()));
+            }
+        }
+        let entries = images.into_values().filter_map(|(image, had)| {
+            let entry = self.entry_of_image(image, Verdict::Offered, "")?;
+            Some(Entry { had: had.into_iter().collect(), ..entry })
+        });
         // The time of an offer that is remembered already is not worth a write.
         let is_new = |entry: &Entry| {
             let Subject::Image(name) = &entry.subject else { return true };

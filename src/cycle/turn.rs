@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Context;
 use super::discover::tasks_of_any;
+use super::gone_back::Tags;
 use super::inspect::Inspected;
 use super::plan::{Decision, Planned, Update};
 use super::quarantine::{self, Quarantine};
@@ -12,6 +13,7 @@ use super::rollout::{Cause, StoppedRollout};
 use crate::image::ImageRef;
 use crate::ledger::book::Change;
 use crate::ledger::entry::{Verdict, image_name};
+use crate::ledger::orders::OrderNote;
 use crate::ledger::turn::{Turn, Wish};
 use crate::swarm::{Listing, Swarm};
 
@@ -80,7 +82,7 @@ pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &
                 };
                 let own: Vec<_> =
                     tasks.iter().filter(|task| task.service_id == candidate.id).cloned().collect();
-                candidate.history.take_tasks(&image, &own);
+                candidate.history.take_tasks(&image, &own, candidate.may_collide);
             }
         }
         Err(error) => {
@@ -89,17 +91,29 @@ pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &
     }
 }
 
+/// The notes on orders that services do not have any more: those that they have now are their users'.
+fn outdated_orders<S, R>(context: &Context<S, R>, inspected: &[Inspected]) -> impl Iterator<Item = Change> {
+    let orders = context.ledger.book().orders;
+    inspected.iter().filter_map(move |Inspected { candidate, .. }| {
+        let note = orders.of(&candidate.id);
+        let kept = note.of_present(candidate.order);
+        (kept != note).then(|| Change::Order(candidate.id.clone(), kept))
+    })
+}
+
 /// Remembers what only services showed so far, and takes the lease if there is something to update. `since` is the latest
 /// version of any service that was listed.
 pub(super) async fn take<S: Swarm, R>(
     context: &Arc<Context<S, R>>,
     inspected: &[Inspected],
     planned: &[Planned],
+    tags: &Tags,
     since: u64,
 ) -> Turn {
     // A ledger that is full would forget something else for it, and write in every cycle.
     let room = context.ledger.book().room();
     quarantine::news(planned).take(room).for_each(|change| context.ledger.note(change));
+    outdated_orders(context, inspected).for_each(|change| context.ledger.note(change));
     let updates = || {
         planned.iter().filter_map(|planned| match &planned.decision {
             Decision::Update(update) => Some(&**update),
@@ -111,26 +125,45 @@ pub(super) async fn take<S: Swarm, R>(
     }
     let quarantine = context.quarantine();
     let mut present = quarantine::present(inspected);
-    let unseen = quarantine.unseen(&present);
+    // What broke a service is not forgotten for a tag that may come back to it.
+    present.tags.retain(|name, _| !tags.doubts(name));
+    let mut unseen = quarantine.unseen(&present);
+    // The engine finds a service by the beginning of its id as well.
+    let is_seen = |key: &&String| present.services.keys().any(|id| id.starts_with(*key));
+    unseen.extend(quarantine.book.orders.keys().filter(|key| !is_seen(key)).cloned());
     if !unseen.is_empty()
         && let Ok(found) = context.swarm.services(Listing::Ids(&unseen)).await
     {
-        let is_gone = |id: &String| found.iter().all(|service| service.id != *id);
+        let is_gone = |id: &String| found.iter().all(|service| !service.id.starts_with(id));
         present.gone = unseen.into_iter().filter(is_gone).collect();
     }
-    let mut changes = quarantine.outdated(&present);
+    let forgotten = |id: &String| Change::Order(id.clone(), OrderNote::default());
+    let mut changes: Vec<Change> = present.gone.iter().map(forgotten).collect();
+    changes.retain(|change| quarantine.book.is_changed_by(change));
+    changes.extend(quarantine.outdated(&present));
     changes.extend(quarantine.offers(updates()));
+    let wish =
+        Wish { changes, patience: context.config.interval.unwrap_or(PATIENCE), ..wish(context, since) };
+    context.ledger.take(&*context.swarm, &wish, || context.beat()).await
+}
+
+/// Takes the lease for a cleaning, or waits for it for so long.
+pub(super) async fn lease<S: Swarm, R>(context: &Context<S, R>, since: u64, patience: Duration) -> Turn {
+    let wish = Wish { patience, ..wish(context, since) };
+    context.ledger.take(&*context.swarm, &wish, || context.beat()).await
+}
+
+fn wish<S, R>(context: &Context<S, R>, since: u64) -> Wish {
     let who = context.itself_name().map_or_else(
         || format!("{}/{}", context.ledger.node(), std::process::id()),
         |name| format!("{name}@{}", context.ledger.node()),
     );
-    let wish = Wish {
+    Wish {
         who,
         since,
         task: context.itself.as_ref().and_then(|itself| itself.task.clone()),
-        changes,
-        patience: context.config.interval.unwrap_or(PATIENCE),
+        changes: Vec::new(),
+        patience: PATIENCE,
         stop: context.stop.clone(),
-    };
-    context.ledger.take(&*context.swarm, &wish, || context.beat()).await
+    }
 }

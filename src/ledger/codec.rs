@@ -18,6 +18,9 @@ const SERVICE: &str = "gantry.service.";
 /// The labels about images; the image's name follows.
 const IMAGE: &str = "gantry.image.";
 
+/// The labels about where tags stand; the image's name follows.
+const TAG: &str = "gantry.tag.";
+
 /// The label that says who is rolling out.
 pub const LEASE: &str = "gantry.lease";
 
@@ -27,6 +30,9 @@ pub const CLAIM: &str = "gantry.claim";
 /// The label that says what was under way when a Gantry was stopped.
 pub const LEFT: &str = "gantry.left";
 
+/// The label with the notes on update orders.
+pub const ORDERS: &str = "gantry.orders";
+
 /// Longest cause that is written. What the log says may be longer.
 const MAX_CAUSE_CHARS: usize = 160;
 
@@ -35,13 +41,16 @@ pub fn key(subject: &Subject) -> String {
     match subject {
         Subject::Service(name) => format!("{SERVICE}{name}"),
         Subject::Image(name) => format!("{IMAGE}{name}"),
+        Subject::Tag(name) => format!("{TAG}{name}"),
     }
 }
 
 /// What a label's key says that it is about; nothing for a label that is no entry.
 pub fn subject(key: &str) -> Option<Subject> {
     let service = key.strip_prefix(SERVICE).map(|name| Subject::Service(name.to_owned()));
-    service.or_else(|| key.strip_prefix(IMAGE).map(|name| Subject::Image(name.to_owned())))
+    let image = || key.strip_prefix(IMAGE).map(|name| Subject::Image(name.to_owned()));
+    let tag = || key.strip_prefix(TAG).map(|name| Subject::Tag(name.to_owned()));
+    service.or_else(image).or_else(tag)
 }
 
 /// Writes an entry.
@@ -51,6 +60,7 @@ pub fn write(entry: &Entry) -> String {
         Verdict::LeftByHand => "left-by-hand",
         Verdict::Released => "released",
         Verdict::Excused => "excused",
+        Verdict::GoneBack => "gone-back",
         Verdict::Offered => "offered",
     };
     let mut text = verdict.to_owned();
@@ -62,6 +72,10 @@ pub fn write(entry: &Entry) -> String {
     let _ = write!(text, " at={:.0}", entry.at);
     add(&mut text, "node", &one_word(&entry.node));
     add(&mut text, "before", &entry.before.join(","));
+    add(&mut text, "had", &entry.had.join(","));
+    if entry.flips > 0 {
+        add(&mut text, "flips", &entry.flips.to_string());
+    }
     let cause = entry.cause.replace(char::is_control, " ");
     add(&mut text, "cause", &cause.trim().chars().take(MAX_CAUSE_CHARS).collect::<String>());
     text
@@ -75,13 +89,14 @@ pub fn read(subject: &Subject, text: &str) -> Option<Entry> {
         "left-by-hand" => Verdict::LeftByHand,
         "released" => Verdict::Released,
         "excused" => Verdict::Excused,
+        "gone-back" => Verdict::GoneBack,
         "offered" => Verdict::Offered,
         _ => return None,
     };
     let words = Words::of(rest);
     let image = match subject {
         Subject::Service(_) => words.get("image")?.to_owned(),
-        Subject::Image(name) => name.clone(),
+        Subject::Image(name) | Subject::Tag(name) => name.clone(),
     };
     Some(Entry {
         subject: subject.clone(),
@@ -90,14 +105,13 @@ pub fn read(subject: &Subject, text: &str) -> Option<Entry> {
         digest: words.get("digest")?.parse().ok()?,
         service_id: match subject {
             Subject::Service(_) => words.get("service")?.to_owned(),
-            Subject::Image(_) => String::new(),
+            Subject::Image(_) | Subject::Tag(_) => String::new(),
         },
         at: words.get("at")?.parse().ok()?,
         node: words.get("node").unwrap_or_default().to_owned(),
-        before: words
-            .get("before")
-            .map(|list| list.split(',').map(str::to_owned).collect())
-            .unwrap_or_default(),
+        before: words.list("before"),
+        had: words.list("had"),
+        flips: words.get("flips").and_then(|flips| flips.parse().ok()).unwrap_or_default(),
         cause: words.cause.to_owned(),
     })
 }
@@ -179,6 +193,10 @@ impl<'a> Words<'a> {
         Self { words: text.split_whitespace().filter_map(|word| word.split_once('=')).collect(), cause }
     }
 
+    fn list(&self, key: &str) -> Vec<String> {
+        self.get(key).map(|list| list.split(',').map(str::to_owned).collect()).unwrap_or_default()
+    }
+
     fn get(&self, key: &str) -> Option<&'a str> {
         self.words.iter().find(|(word, _)| *word == key).map(|(_, value)| *value)
     }
@@ -200,6 +218,8 @@ mod tests {
             at: "2026-01-02T03:04:05Z".parse().unwrap(),
             node: "node1".to_owned(),
             before: Vec::new(),
+            had: Vec::new(),
+            flips: 0,
             cause: "a task failed on node2: task: non-zero exit (1)".to_owned(),
         }
     }
@@ -222,7 +242,17 @@ mod tests {
             format!("{} = {}", key(&image.subject), write(&image)),
             @"gantry.image.r.test/app:1 = offered digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef at=2026-01-02T03:04:05Z node=node1 before=0123456789ab,ba9876543210"
         );
-        assert_eq!(read(&image.subject, &write(&image)), Some(image));
+        assert_eq!(read(&image.subject, &write(&image)), Some(image.clone()));
+        let tag = Entry {
+            subject: Subject::Tag("r.test/app:1".to_owned()),
+            verdict: Verdict::GoneBack,
+            before: Vec::new(),
+            had: vec!["0123456789ab".to_owned()],
+            flips: 2,
+            ..image
+        };
+        assert_eq!(subject(&key(&tag.subject)).as_ref(), Some(&tag.subject));
+        assert_eq!(read(&tag.subject, &write(&tag)), Some(tag));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum Subject {
     Service(String),
     /// All services with this image, by [`image_name`].
     Image(String),
+    /// Where the tag of an image stands, by [`image_name`].
+    Tag(String),
 }
 
 /// What is remembered of a digest.
@@ -27,6 +29,8 @@ pub enum Verdict {
     /// The service was rolled back from it for something that the image is not to blame for, so that what the service
     /// shows of this is no person's word.
     Excused,
+    /// The tag has gone back to it, and stands there since. Services follow when it has stood there for a while.
+    GoneBack,
     /// It was offered to the image's services. Whoever has an older one of the same tag afterwards was moved by
     /// hand, unless the tag itself has gone back.
     Offered,
@@ -51,6 +55,10 @@ pub struct Entry {
     pub node: String,
     /// Digests that the tag had before, newest first, in their short form. Only for images.
     pub before: Vec<String>,
+    /// Digests that services had when this one was offered to them, in their short form. Only for images.
+    pub had: Vec<String>,
+    /// How often the tag has gone back before, lately. Only for tags.
+    pub flips: u32,
     /// Why, in words; may be empty.
     pub cause: String,
 }
@@ -65,7 +73,7 @@ impl Entry {
             && match self.verdict {
                 Verdict::Quarantined => !self.has_expired(now, duration),
                 Verdict::LeftByHand => true,
-                Verdict::Released | Verdict::Excused | Verdict::Offered => false,
+                Verdict::Released | Verdict::Excused | Verdict::GoneBack | Verdict::Offered => false,
             }
     }
 
@@ -79,6 +87,20 @@ impl Entry {
     /// Whether the digest is one that its tag has gone back to.
     pub fn has_gone_back(&self) -> bool {
         self.before.iter().any(|short| short == self.digest.short())
+    }
+
+    /// Whether its tag, or one of its services, had this digest before.
+    pub fn is_behind(&self, digest: &Digest) -> bool {
+        let short = digest.short();
+        self.digest != *digest && self.before.iter().chain(&self.had).any(|had| had == short)
+    }
+
+    /// What services had before an entry that names these replaces this one.
+    pub fn had_then(&self, had: &[String]) -> Vec<String> {
+        let mut all = had.to_vec();
+        all.extend(self.had.iter().filter(|known| !had.contains(known)).cloned());
+        all.truncate(MAX_BEFORE);
+        all
     }
 
     /// Whether its tag has, or had, this digest.

@@ -114,6 +114,8 @@ pub fn release(target: &Target, book: &Book, services: &[Service], now: Timestam
             verdict: Verdict::Released,
             at: now,
             before: Vec::new(),
+            had: Vec::new(),
+            flips: 0,
             cause: String::new(),
             ..entry.clone()
         };
@@ -174,6 +176,8 @@ fn left_by_hand(service: &Service) -> Option<Entry> {
         at: Timestamp::UNIX_EPOCH,
         node: String::new(),
         before: Vec::new(),
+        had: Vec::new(),
+        flips: 0,
         cause: String::new(),
     })
 }
@@ -186,7 +190,7 @@ fn is_meant(target: &Target, entry: &Entry) -> bool {
     let Target::Named(name) = target else { return true };
     let is_service = match &entry.subject {
         Subject::Service(service) => service == name || entry.service_id == *name,
-        Subject::Image(_) => false,
+        Subject::Image(_) | Subject::Tag(_) => false,
     };
     let image = name.parse::<ImageRef>().ok().as_ref().and_then(image_name);
     // `app` is a service before it is `app:latest`.
@@ -202,7 +206,7 @@ fn describe(entry: &Entry) -> Held {
     };
     let service = match &entry.subject {
         Subject::Service(name) => name.clone(),
-        Subject::Image(_) => String::new(),
+        Subject::Image(_) | Subject::Tag(_) => String::new(),
     };
     Held { service, image: entry.image.clone(), digest: entry.digest.short().to_owned(), why }
 }

@@ -70,7 +70,7 @@ fn answer(digit: char, children: Option<&[char]>) -> Answer {
             platforms: vec![platform],
         })
     });
-    Answer { digest: digest(digit), manifest, credentials: None }
+    Answer { digest: digest(digit), manifest, credentials: None, by_turns: false }
 }
 
 fn decision(candidate: &Candidate, answer: Option<Result<Answer, String>>) -> Decision {
@@ -251,7 +251,8 @@ fn an_update_carries_the_platforms_of_the_new_image_where_they_are_known() {
     assert_eq!(platforms(Some(Ok(answer('b', Some(&[]))))), Some(vec![arm]));
     assert_eq!(platforms(Some(Ok(answer('b', None)))), None);
     // A list that is empty would keep the tasks off every node.
-    let empty = Answer { digest: digest('b'), manifest: Some(Arc::default()), credentials: None };
+    let empty =
+        Answer { digest: digest('b'), manifest: Some(Arc::default()), credentials: None, by_turns: false };
     assert_eq!(platforms(Some(Ok(empty))), None);
 }
 

@@ -106,8 +106,10 @@ fn decision_of(
         policy: ServicePolicy::of(&config, &facts.labels),
         tasks: service.status,
         unfinished,
+        order: None,
+        may_collide: false,
     };
-    let answer = Answer { digest: digest(newest), manifest: None, credentials: None };
+    let answer = Answer { digest: digest(newest), manifest: None, credentials: None, by_turns: false };
     let inspected = Inspected { candidate, answer: Some(Ok(answer)), account: None };
     let quarantine = Quarantine {
         is_on: true,
@@ -238,6 +240,8 @@ fn book(verdict: Verdict) -> Book {
         at: jiff::Timestamp::UNIX_EPOCH,
         node: String::new(),
         before: Vec::new(),
+        had: Vec::new(),
+        flips: 0,
         cause: "it crashed".to_owned(),
     };
     // Its services were offered `c` before.

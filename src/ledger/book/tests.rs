@@ -19,7 +19,7 @@ fn entry(subject: Subject, verdict: Verdict, name: u8) -> Entry {
     Entry {
         service_id: match &subject {
             Subject::Service(name) => format!("id-{name}"),
-            Subject::Image(_) => String::new(),
+            Subject::Image(_) | Subject::Tag(_) => String::new(),
         },
         subject,
         verdict,
@@ -28,6 +28,8 @@ fn entry(subject: Subject, verdict: Verdict, name: u8) -> Entry {
         at: at(0),
         node: "node1".to_owned(),
         before: Vec::new(),
+        had: Vec::new(),
+        flips: 0,
         cause: String::new(),
     }
 }

@@ -27,7 +27,7 @@ fn service(name: &str, previous: Option<char>, state: &str) -> Service {
 fn entry(subject: Subject, verdict: Verdict) -> Entry {
     let service_id = match &subject {
         Subject::Service(name) => format!("id-{name}"),
-        Subject::Image(_) => String::new(),
+        Subject::Image(_) | Subject::Tag(_) => String::new(),
     };
     Entry {
         subject,
@@ -38,6 +38,8 @@ fn entry(subject: Subject, verdict: Verdict) -> Entry {
         at: Timestamp::UNIX_EPOCH,
         node: String::new(),
         before: Vec::new(),
+        had: Vec::new(),
+        flips: 0,
         cause: "it crashed".to_owned(),
     }
 }

@@ -5,12 +5,13 @@ mod behind_a_proxy;
 mod cleaning;
 mod daemon;
 mod failing;
+mod going_back;
 mod guarding;
-mod harmless;
 mod itself;
 mod killed;
 mod looking;
 mod meanwhile;
+mod ordering;
 mod pacing;
 mod remembering;
 mod removing;
@@ -71,6 +72,18 @@ impl Scene {
         self.variables.retain(|(name, _)| *name != variable);
         self.variables.push((variable, value.to_string()));
         self
+    }
+
+    /// The same swarm and registry, for another Gantry.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            swarm: self.swarm.clone(),
+            registry: self.registry.clone(),
+            stop: CancellationToken::new(),
+            itself: self.itself.clone(),
+            leftovers: self.leftovers.clone(),
+            variables: self.variables.clone(),
+        }
     }
 
     /// A service that opted in, with two tasks of [`APP`] at the digest `old`.

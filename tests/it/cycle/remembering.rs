@@ -168,8 +168,11 @@ async fn an_older_digest_set_by_hand_stands_and_a_tag_that_goes_back_is_followed
     assert_eq!(why(&report, "web"), Some(Why::LeftByHand), "{report:?}");
     let is_over = |swarm: &crate::fake::FakeSwarm| swarm.state_of("web") == Some(UpdateState::Completed);
     scene.swarm.until("the end of the person's update", is_over).await;
-    // The publisher takes the new image back: `other` goes back too.
+    // The publisher takes the new image back: `other` goes back too, when the tag has stood there for a while.
     scene.registry.release(APP, "old");
+    let report = scene.cycle().await;
+    assert_eq!((report.left_alone.len(), report.up_to_date), (1, 1), "{report:?}");
+    tokio::time::sleep(secs(300)).await;
     let report = scene.cycle().await;
     assert_eq!(outcome(&report, "other"), &Outcome::Updated);
     assert_eq!(scene.swarm.image_of("other"), pinned(APP, "old"));

@@ -17,6 +17,8 @@ struct State {
     /// By `registry/repository:tag`.
     tags: BTreeMap<String, Digest>,
     manifests: BTreeMap<Digest, Arc<Manifest>>,
+    /// Digests with which a tag's servers answer by turns, the next one first.
+    by_turns: BTreeMap<String, Vec<Digest>>,
     /// By the same name; the number of times, where it is bounded.
     errors: BTreeMap<String, (Option<usize>, RegistryError)>,
     hanging: Vec<String>,
@@ -51,6 +53,12 @@ impl FakeRegistry {
     pub fn release(&self, tagged: &str, name: &str) -> String {
         self.push(tagged, &super::digest(name));
         super::pinned(tagged, name)
+    }
+
+    /// Each look-up of this tag is answered by the next of several servers, which know these digests; none: by one again.
+    pub fn answer_by_turns(&self, tagged: &str, names: &[&str]) {
+        let digests = names.iter().map(|name| super::digest(name)).collect();
+        self.state().by_turns.insert(key(tagged), digests);
     }
 
     /// What stands behind a digest: children of an index, and platforms as `os/architecture`.
@@ -143,7 +151,7 @@ impl FakeRegistry {
         if is_hanging {
             sleep(LOOKUP_TIMEOUT).await;
             let cause = format!("no answer in {} s", LOOKUP_TIMEOUT.as_secs());
-            return Err(RegistryError::Unreachable { registry: host(key), proxy: None, cause });
+            return Err(RegistryError::Unreachable { registry: host(key), cause });
         }
         let mut state = self.state();
         let Some((left, error)) = state.errors.get_mut(key) else { return Ok(()) };
@@ -181,6 +189,10 @@ impl Registry for FakeRegistry {
         let key = key(&name);
         self.state().lookups.push(lookup.clone());
         self.work(&key).await?;
+        if let Some(digests) = self.state().by_turns.get_mut(&key).filter(|digests| !digests.is_empty()) {
+            digests.rotate_left(1);
+            return Ok(digests[digests.len() - 1].clone());
+        }
         let found = self.state().tags.get(&key).cloned();
         found.ok_or_else(|| RegistryError::NotFound { image: name, registry: host(&key) })
     }
@@ -193,7 +205,7 @@ impl Registry for FakeRegistry {
         if let Some(manifest) = state.manifests.get(digest) {
             return Ok(manifest.clone());
         }
-        if state.tags.values().any(|known| known == digest) {
+        if state.tags.values().chain(state.by_turns.values().flatten()).any(|known| known == digest) {
             let amd64 = Platform { os: "linux".to_owned(), architecture: "amd64".to_owned() };
             return Ok(Arc::new(Manifest { children: Vec::new(), platforms: vec![amd64] }));
         }

@@ -1,0 +1,219 @@
+//! Tags that go back to a digest that their services had before. Pure, but for what is logged.
+//!
+//! Some registries and caches answer with an old and a new digest by turns. So a tag that goes back is followed only when
+//! it has stood there for a while, at each look, and longer each time that it goes back again. The ledger remembers since
+//! when, so that single runs follow it too.
+//!
+//! ```text
+//!            an older digest                          stands there long enough
+//!   latest ------------------> doubted, since then -----------------------------> followed: the latest
+//!          <------------------
+//!            the latest again
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Context;
+use super::inspect::{Answer, Inspected};
+use super::plan::{Decision, Planned, Reason};
+use super::quarantine::Quarantine;
+use crate::image::{Digest, ImageRef};
+use crate::ledger::book::Change;
+use crate::ledger::entry::{Entry, Subject, Verdict, image_name};
+
+/// How long a tag has to stand at an older digest the first time.
+const FIRST_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// How many times as long each further time.
+const WAIT_FACTOR: u32 = 6;
+
+/// The longest that it has to.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a tag has to stand still until it is forgotten that it ever went back.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// An older digest that a tag has gone back to, and that is not believed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The digest.
+    pub digest: Digest,
+    /// Since when the tag stands there.
+    pub since: Timestamp,
+    /// How long it has to.
+    pub wait: Duration,
+}
+
+/// What is known of the tags of a cycle that have gone back.
+#[derive(Clone, Debug, Default)]
+pub struct Tags {
+    doubts: BTreeMap<String, Doubt>,
+    changes: Vec<Change>,
+    /// What is to be said once, by image, with the number of services concerned.
+    news: BTreeMap<String, (Doubt, usize)>,
+}
+
+/// What a look at one tag tells.
+struct Look<'a> {
+    name: &'a str,
+    digest: &'a Digest,
+    by_turns: bool,
+    /// How many services have another digest of it.
+    others: usize,
+}
+
+/// Takes a look at the tags of these services, says what is new, and remembers it.
+pub(super) fn look<S, R>(context: &Context<S, R>, inspected: &[Inspected], quarantine: &Quarantine) -> Tags {
+    let tags = judge(inspected, quarantine);
+    tags.tell(context);
+    tags
+}
+
+/// Takes a look at the tags of these services.
+pub fn judge(inspected: &[Inspected], quarantine: &Quarantine) -> Tags {
+    let mut tags = Tags::default();
+    for (name, answers) in answers(inspected) {
+        let Some((digest, _)) = answers.first() else { continue };
+        let look = Look {
+            name: &name,
+            digest,
+            by_turns: answers.iter().any(|(other, by_turns)| *by_turns || other != digest),
+            others: others(inspected, &name, digest),
+        };
+        tags.take(&look, quarantine);
+    }
+    tags
+}
+
+/// The digests of each tag, as the registries answered. It is asked once for each account.
+fn answers(inspected: &[Inspected]) -> BTreeMap<String, BTreeSet<(&Digest, bool)>> {
+    let mut answers: BTreeMap<String, BTreeSet<(&Digest, bool)>> = BTreeMap::new();
+    for Inspected { candidate, answer, .. } in inspected {
+        let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
+        if let (Some(name), Some(Ok(Answer { digest, by_turns, .. }))) =
+            (image.as_ref().and_then(image_name), answer)
+        {
+            answers.entry(name).or_default().insert((digest, *by_turns));
+        }
+    }
+    answers
+}
+
+fn others(inspected: &[Inspected], name: &str, digest: &Digest) -> usize {
+    let images = inspected.iter().filter_map(|it| it.candidate.image.as_deref()?.parse::<ImageRef>().ok());
+    let is_other =
+        |image: &ImageRef| image_name(image).as_deref() == Some(name) && image.digest() != Some(digest);
+    images.filter(is_other).count()
+}
+
+/// How long a tag has to stand at an older digest that has gone back so many times before.
+fn wait(flips: u32) -> Duration {
+    let factor = WAIT_FACTOR.checked_pow(flips).unwrap_or(u32::MAX);
+    FIRST_WAIT.saturating_mul(factor).min(LONGEST_WAIT)
+}
+
+impl Tags {
+    fn take(&mut self, look: &Look<'_>, quarantine: &Quarantine) {
+        let (book, now) = (&quarantine.book, quarantine.now);
+        let known = book.tag(look.name);
+        let age = |entry: &Entry| Duration::try_from(now.duration_since(entry.at)).unwrap_or_default();
+        let Some(offered) = book.image(look.name) else { return };
+        if !offered.is_behind(look.digest) {
+            match known {
+                // The latest again, or one that is newer.
+                Some(entry) if entry.digest != *look.digest => {
+                    self.changes.push(Change::Put(Self::entry(look, quarantine, entry.flips)));
+                }
+                Some(entry) if age(entry) >= FORGOTTEN_AFTER => {
+                    self.changes.push(Change::Forget(entry.clone()));
+                }
+                _ => {}
+            }
+            return;
+        }
+        let stands = known.filter(|entry| entry.digest == *look.digest);
+        let (entry, is_new) = match stands {
+            // Each look would move the time on, and none would be worth a write.
+            Some(entry) if look.by_turns && age(entry) < wait(entry.flips) / 2 => (entry.clone(), false),
+            Some(entry) if look.by_turns => {
+                let entry = Self::entry(look, quarantine, entry.flips.max(1));
+                self.changes.push(Change::Put(entry.clone()));
+                (entry, false)
+            }
+            Some(entry) => (entry.clone(), false),
+            None => {
+                let flips = known.map_or(u32::from(look.by_turns), |entry| entry.flips.saturating_add(1));
+                let entry = Self::entry(look, quarantine, flips);
+                self.changes.push(Change::Put(entry.clone()));
+                (entry, known.is_none())
+            }
+        };
+        let (waited, wait) = (age(&entry), wait(entry.flips));
+        if !look.by_turns && waited >= wait {
+            return;
+        }
+        let doubt = Doubt { digest: look.digest.clone(), since: entry.at, wait };
+        if is_new && look.others > 0 {
+            self.news.insert(look.name.to_owned(), (doubt.clone(), look.others));
+        }
+        self.doubts.insert(look.name.to_owned(), doubt);
+    }
+
+    fn entry(look: &Look<'_>, quarantine: &Quarantine, flips: u32) -> Entry {
+        let name = look.name.to_owned();
+        let entry = quarantine.entry("", "", name.clone(), look.digest, Verdict::GoneBack, "");
+        Entry { subject: Subject::Tag(name), flips, ..entry }
+    }
+
+    /// Whether it is not believed where the tag of this image stands.
+    pub fn doubts(&self, name: &str) -> bool {
+        self.doubts.contains_key(name)
+    }
+
+    /// Holds back the updates to digests that are not believed.
+    pub fn hold(&self, planned: Vec<Planned>) -> Vec<Planned> {
+        let hold = |planned: Planned| {
+            let Decision::Update(update) = &planned.decision else { return planned };
+            let doubt = image_name(&update.to).and_then(|name| self.doubts.get(&name));
+            match doubt.filter(|doubt| update.begun.is_none() && update.to.digest() == Some(&doubt.digest)) {
+                Some(doubt) => {
+                    let decision = Decision::LeftAlone(Reason::GoneBack(doubt.clone()));
+                    Planned { decision, ..planned }
+                }
+                None => planned,
+            }
+        };
+        planned.into_iter().map(hold).collect()
+    }
+
+    /// Says what is new, and remembers it.
+    fn tell<S, R>(&self, context: &Context<S, R>) {
+        for (image, (doubt, services)) in &self.news {
+            tracing::warn!(image, services, "{doubt}");
+        }
+        for change in &self.changes {
+            context.ledger.note(change.clone());
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let until = SignedDuration::try_from(self.wait)
+            .ok()
+            .and_then(|wait| self.since.checked_add(wait).ok())
+            .unwrap_or(self.since);
+        write!(
+            f,
+            "the tag has gone back to {}; services follow when it still stands there at {until:.0}",
+            self.digest.short()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;
