@@ -5,10 +5,11 @@
 //! is a list of changes that can be made to any state of them, so two that write at once lose nothing.
 //!
 //! [`entry`] is what is remembered, [`codec`] how it reads, [`book`] all of it, [`lease`] who may begin updates. All
-//! four are pure, and so is [`release`]; this file, [`turn`] and [`by_hand`] read and write.
+//! four are pure, and so is [`release`]; this file, `keep`, [`turn`] and [`by_hand`] read and write.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,18 +17,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::Instant;
 
 use self::book::{Book, Change, Labels};
-use self::lease::{Holding, LOOK_INTERVAL, Party, SURE, holding};
+use self::lease::{Party, SURE};
 use crate::swarm::{ConfigObject, EngineView, Swarm, SwarmError};
 
 pub mod book;
 pub mod by_hand;
 pub mod codec;
 pub mod entry;
+mod keep;
 pub mod lease;
 mod left_behind;
+pub mod orders;
 pub mod release;
 pub mod turn;
 
@@ -53,6 +56,10 @@ pub struct Ledger {
     id: String,
     state: Mutex<State>,
     news: Notify,
+    /// Held from a look at the config to the write that follows: [`Ledger::keep`] and [`Ledger::take`] run side by side.
+    writing: tokio::sync::Mutex<()>,
+    /// Whether the image remover of an earlier cleaning may still be there.
+    suspects_remover: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +68,8 @@ struct State {
     labels: Labels,
     /// The config as it was last read.
     object: Option<ConfigObject>,
+    /// Whether another process has written the config since the cycle began: what was planned may be wrong by now.
+    is_overtaken: bool,
     /// What is to be remembered and is not written yet.
     pending: Vec<Change>,
     standing: Standing,
@@ -117,7 +126,39 @@ impl Ledger {
         // A random number that needs no library: the keys of a new hash map are random.
         let random = RandomState::new().build_hasher().finish();
         let id = format!("{random:016x}");
-        Self { name: name.to_owned(), id, state: Mutex::default(), news: Notify::new() }
+        Self {
+            name: name.to_owned(),
+            id,
+            state: Mutex::default(),
+            news: Notify::new(),
+            writing: tokio::sync::Mutex::default(),
+            suspects_remover: AtomicBool::default(),
+        }
+    }
+
+    /// The name of the config.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Random; another one for each process.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether the image remover of an earlier cleaning, of this process or another one, may still be there.
+    pub fn suspects_remover(&self) -> bool {
+        self.suspects_remover.load(Ordering::Relaxed)
+    }
+
+    /// The end of a remover is not known, or what an earlier process has left.
+    pub fn suspect_remover(&self) {
+        self.suspects_remover.store(true, Ordering::Relaxed);
+    }
+
+    /// No remover is left.
+    pub fn clear_remover(&self) {
+        self.suspects_remover.store(false, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -187,7 +228,9 @@ impl Ledger {
         if self.state().is_memory_only {
             return Ok(());
         }
-        match self.look(swarm).await {
+        let answer = self.look(swarm).await;
+        self.state().is_overtaken = false;
+        match answer {
             Err(SwarmError::Forbidden(words)) => {
                 self.go_on_alone(&forbidden(&words));
                 Ok(())
@@ -206,6 +249,8 @@ impl Ledger {
             return Ok(None);
         }
         let mut state = self.state();
+        let place = |object: &Option<ConfigObject>| object.as_ref().map(|it| (it.id.clone(), it.version));
+        state.is_overtaken |= place(&state.object) != place(&object);
         state.labels = object.as_ref().map(|object| object.labels.clone()).unwrap_or_default();
         state.object.clone_from(&object);
         let damaged = Book::read(&state.labels).damaged;
@@ -285,103 +330,6 @@ impl Ledger {
         }
         state.labels = labels;
         Ok(())
-    }
-
-    /// Keeps the lease, if we hold it, and writes what is to be remembered, for as long as it is polled.
-    pub async fn keep<S: Swarm>(&self, swarm: &S) {
-        // Since when it does not work, and whether that was said.
-        let mut trouble: Option<(Instant, bool)> = None;
-        loop {
-            let (is_holder, has_pending, last_attempt) = {
-                let state = self.state();
-                let is_holder = matches!(state.standing, Standing::Holder { .. });
-                (is_holder, !state.pending.is_empty(), state.last_attempt)
-            };
-            match (has_pending, is_holder) {
-                (false, false) => {
-                    self.news.notified().await;
-                    continue;
-                }
-                (true, _) => {
-                    if let Some(last) = last_attempt {
-                        sleep_until(last + WRITE_INTERVAL).await;
-                    }
-                }
-                (false, true) => {
-                    let _ = timeout_at(Instant::now() + LOOK_INTERVAL, self.news.notified()).await;
-                }
-            }
-            match self.tend(swarm).await {
-                Ok(()) => {
-                    if let Some((_, true)) = trouble.take() {
-                        tracing::info!(config = self.name, "the ledger can be used again");
-                    }
-                }
-                Err(SwarmError::Forbidden(words)) => self.go_on_alone(&forbidden(&words)),
-                Err(error) => {
-                    self.state().last_attempt = Some(Instant::now());
-                    let (since, is_told) = trouble.get_or_insert((Instant::now(), false));
-                    if since.elapsed() >= SURE && !std::mem::replace(is_told, true) {
-                        tracing::warn!(
-                            %error,
-                            config = self.name,
-                            "cannot keep the ledger; no new update begins until it can be read and written again"
-                        );
-                    } else {
-                        tracing::debug!(%error, config = self.name, "cannot keep the ledger now");
-                    }
-                }
-            }
-        }
-    }
-
-    /// One look at the ledger, with what follows from it.
-    async fn tend<S: Swarm>(&self, swarm: &S) -> Result<(), SwarmError> {
-        for _ in 0..MAX_CONFLICTS {
-            let looked_at = Instant::now();
-            let object = self.look(swarm).await?;
-            let (standing, has_pending) = {
-                let state = self.state();
-                (state.standing.clone(), !state.pending.is_empty())
-            };
-            let written = match standing {
-                Standing::Holder { me, .. } => {
-                    let lease = object.as_ref().and_then(|object| book::lease(&object.labels));
-                    let is_removed = object.is_none();
-                    let written = match holding(lease.as_ref(), &me.id) {
-                        Holding::Lost if !is_removed => {
-                            self.lose(lease.as_ref().map(|lease| lease.holder.who.as_str()));
-                            continue;
-                        }
-                        Holding::Undisputed if !has_pending => Ok(()),
-                        _ => self.write(swarm, object.as_ref(), Hold::By(&me), &[]).await,
-                    };
-                    if written.is_ok() {
-                        if is_removed {
-                            tracing::warn!(config = self.name, "the ledger was removed; made it anew");
-                        }
-                        self.state().standing = Standing::Holder { me, sure: looked_at };
-                    }
-                    written
-                }
-                _ if has_pending => self.write(swarm, object.as_ref(), Hold::AsItIs, &[]).await,
-                _ => Ok(()),
-            };
-            match written {
-                Err(error) if is_somebody_else_faster(&error) => {}
-                written => return written,
-            }
-        }
-        Err(SwarmError::Conflict)
-    }
-
-    fn lose(&self, to: Option<&str>) {
-        let to = to.unwrap_or("nobody");
-        tracing::warn!(
-            to,
-            "another Gantry has taken over, as this one did not answer; no new update begins here"
-        );
-        self.state().standing = Standing::Lost;
     }
 
     /// Writes what is left to write and gives the lease back, with what is `left` behind.

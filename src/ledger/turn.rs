@@ -56,6 +56,8 @@ const TROUBLE_LIMIT: Duration = Duration::from_secs(180);
 impl Ledger {
     /// Takes the lease, or waits until that can be done. Whoever has it already, has it.
     pub async fn take<S: Swarm>(&self, swarm: &S, wish: &Wish, on_look: impl Fn()) -> Turn {
+        // What is being written at the moment is part of what is read here.
+        let mut writing = Some(self.writing.lock().await);
         let mut object = {
             let mut state = self.state();
             match (&state.standing, state.is_memory_only) {
@@ -80,7 +82,7 @@ impl Ledger {
         let since = Some(wish.since);
         let mut me = Party { id: self.id.clone(), who: wish.who.clone(), service, task, since };
         let begun = Instant::now();
-        let mut wait = Wait::default();
+        let mut wait = Wait { is_outdated: self.state().is_overtaken, ..Wait::default() };
         let mut conflicts = 0;
         loop {
             on_look();
@@ -136,10 +138,12 @@ impl Ledger {
                 let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
                 return Turn::NotOurs { holder };
             }
+            drop(writing.take());
             tokio::select! {
                 () = sleep(LOOK_INTERVAL) => {}
                 () = wish.stop.cancelled() => return Turn::Stopped,
             }
+            writing = Some(self.writing.lock().await);
             match self.look(swarm).await {
                 Ok(seen) => object = seen,
                 Err(SwarmError::Forbidden(words)) => self.go_on_alone(&forbidden(&words)),

@@ -8,9 +8,10 @@ use gantry::cycle::rollout::Outcome;
 use gantry::cycle::{self, Itself, Report};
 use gantry::swarm::SwarmError;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::{APP, Scene, outcome};
-use crate::fake::{Call, FakeSwarm, Fault, secs};
+use crate::fake::{Call, FakeSwarm, Fault, millis, secs};
 
 /// A swarm with a tag that has moved, and services whose update takes so long.
 fn slow(services: usize, each: Duration) -> Scene {
@@ -349,4 +350,73 @@ async fn a_lease_that_could_not_be_given_back_is_looked_at_again_before_it_is_be
     assert!(scene.swarm.update_log().is_empty(), "it is somebody else's turn");
     running.abort();
     assert_ne!(scene.swarm.image_of("web-0"), newer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_process_itself_has_written_is_no_other_gantrys_work() {
+    use gantry::ledger::Ledger;
+    use gantry::ledger::book::Change;
+    use gantry::ledger::entry::{Entry, Subject, Verdict};
+    use gantry::ledger::turn::{Turn, Wish};
+    use gantry::swarm::Swarm;
+
+    let entry = |name: &str| Entry {
+        subject: Subject::Image(name.to_owned()),
+        verdict: Verdict::Offered,
+        image: name.to_owned(),
+        digest: crate::fake::digest(name),
+        service_id: String::new(),
+        at: jiff::Timestamp::UNIX_EPOCH,
+        node: String::new(),
+        before: Vec::new(),
+        had: Vec::new(),
+        flips: 0,
+        cause: String::new(),
+    };
+    // Between what the process notes and its wish for the lease: nothing, its own write, another's write.
+    for (wait, is_other, expected) in
+        [(0, false, Turn::Ours), (5, false, Turn::Ours), (5, true, Turn::OursAfterWait)]
+    {
+        let scene = Scene::new();
+        let swarm = &scene.swarm;
+        // A write takes longer than what lies between the two.
+        swarm.set_latency_of(Call::UpdateConfig, secs(2));
+        let (ledger, other) = (Ledger::new("gantry"), Ledger::new("gantry"));
+        let engine = swarm.engine().await.unwrap();
+        for ledger in [&ledger, &other] {
+            ledger.read(swarm, &engine).await.unwrap();
+        }
+        other.note(Change::Put(entry("r.test/first:1")));
+        other.give_back(swarm, &gantry::ledger::LeftBehind::default()).await;
+        ledger.read(swarm, &engine).await.unwrap();
+        ledger.note(Change::Put(entry("r.test/app:1")));
+        let wish = Wish {
+            who: "me".to_owned(),
+            task: None,
+            since: 0,
+            changes: vec![Change::Put(entry("r.test/offered:1"))],
+            patience: secs(60),
+            stop: CancellationToken::new(),
+        };
+        let taken = async {
+            sleep(millis(500)).await;
+            if is_other {
+                other.read(swarm, &engine).await.unwrap();
+                other.note(Change::Put(entry("r.test/other:1")));
+                other.give_back(swarm, &gantry::ledger::LeftBehind::default()).await;
+            }
+            sleep(secs(wait)).await;
+            ledger.take(swarm, &wish, || ()).await
+        };
+        let turn = tokio::select! {
+            turn = taken => turn,
+            () = ledger.keep(swarm) => unreachable!(),
+        };
+        assert_eq!(turn, expected, "{wait} s, another: {is_other}");
+        let labels = swarm.config("gantry").unwrap().labels;
+        assert!(labels.contains_key("gantry.lease"), "{labels:?}");
+        for name in ["app", "first", "offered"] {
+            assert!(labels.contains_key(&format!("gantry.image.r.test/{name}:1")), "{name}: {labels:?}");
+        }
+    }
 }

@@ -1,0 +1,129 @@
+//! Keeping the lease, and writing what is to be remembered, while a cycle runs.
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::book;
+use super::lease::{Holding, LOOK_INTERVAL, SURE, holding};
+use super::{Hold, Ledger, MAX_CONFLICTS, Standing, WRITE_INTERVAL, forbidden, is_somebody_else_faster};
+use crate::swarm::{Swarm, SwarmError};
+
+impl Ledger {
+    /// Keeps the lease, if we hold it, and writes what is to be remembered, for as long as it is polled.
+    pub async fn keep<S: Swarm>(&self, swarm: &S) {
+        // Since when it does not work, and whether that was said.
+        let mut trouble: Option<(Instant, bool)> = None;
+        loop {
+            let (is_holder, has_pending, last_attempt) = {
+                let state = self.state();
+                let is_holder = matches!(state.standing, Standing::Holder { .. });
+                (is_holder, !state.pending.is_empty(), state.last_attempt)
+            };
+            match (has_pending, is_holder) {
+                (false, false) => {
+                    self.news.notified().await;
+                    continue;
+                }
+                (true, _) => {
+                    if let Some(last) = last_attempt {
+                        sleep_until(last + WRITE_INTERVAL).await;
+                    }
+                }
+                (false, true) => {
+                    let _ = timeout_at(Instant::now() + LOOK_INTERVAL, self.news.notified()).await;
+                }
+            }
+            match self.tend(swarm).await {
+                Ok(()) => {
+                    if let Some((_, true)) = trouble.take() {
+                        tracing::info!(config = self.name, "the ledger can be used again");
+                    }
+                }
+                Err(SwarmError::Forbidden(words)) => self.go_on_alone(&forbidden(&words)),
+                Err(error) => {
+                    self.state().last_attempt = Some(Instant::now());
+                    let (since, is_told) = trouble.get_or_insert((Instant::now(), false));
+                    if since.elapsed() >= SURE && !std::mem::replace(is_told, true) {
+                        tracing::warn!(
+                            %error,
+                            config = self.name,
+                            "cannot keep the ledger; no new update begins until it can be read and written again"
+                        );
+                    } else {
+                        tracing::debug!(%error, config = self.name, "cannot keep the ledger now");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks again after a write of our own, which has given the config another version: that is not another process's
+    /// write.
+    async fn look_after_write<S: Swarm>(&self, swarm: &S) {
+        let (written, was_overtaken) = {
+            let state = self.state();
+            (state.labels.clone(), state.is_overtaken)
+        };
+        if let Ok(Some(object)) = self.look(swarm).await
+            && object.labels == written
+        {
+            self.state().is_overtaken = was_overtaken;
+        }
+    }
+
+    /// One look at the ledger, with what follows from it.
+    async fn tend<S: Swarm>(&self, swarm: &S) -> Result<(), SwarmError> {
+        let _writing = self.writing.lock().await;
+        for _ in 0..MAX_CONFLICTS {
+            let looked_at = Instant::now();
+            let object = self.look(swarm).await?;
+            let (standing, has_pending) = {
+                let state = self.state();
+                (state.standing.clone(), !state.pending.is_empty())
+            };
+            let written = match standing {
+                Standing::Holder { me, .. } => {
+                    let lease = object.as_ref().and_then(|object| book::lease(&object.labels));
+                    let is_removed = object.is_none();
+                    let written = match holding(lease.as_ref(), &me.id) {
+                        Holding::Lost if !is_removed => {
+                            self.lose(lease.as_ref().map(|lease| lease.holder.who.as_str()));
+                            continue;
+                        }
+                        Holding::Undisputed if !has_pending => Ok(()),
+                        _ => self.write(swarm, object.as_ref(), Hold::By(&me), &[]).await,
+                    };
+                    if written.is_ok() {
+                        if is_removed {
+                            tracing::warn!(config = self.name, "the ledger was removed; made it anew");
+                        }
+                        self.state().standing = Standing::Holder { me, sure: looked_at };
+                    }
+                    written
+                }
+                _ if has_pending => {
+                    let written = self.write(swarm, object.as_ref(), Hold::AsItIs, &[]).await;
+                    if written.is_ok() {
+                        // What comes next may be the lease, which is written over what was read.
+                        self.look_after_write(swarm).await;
+                    }
+                    written
+                }
+                _ => Ok(()),
+            };
+            match written {
+                Err(error) if is_somebody_else_faster(&error) => {}
+                written => return written,
+            }
+        }
+        Err(SwarmError::Conflict)
+    }
+
+    fn lose(&self, to: Option<&str>) {
+        let to = to.unwrap_or("nobody");
+        tracing::warn!(
+            to,
+            "another Gantry has taken over, as this one did not answer; no new update begins here"
+        );
+        self.state().standing = Standing::Lost;
+    }
+}
