@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use gantry::config::{self, Command, Config, Loaded};
+use gantry::cycle::cleanup::remover_name;
 use gantry::cycle::remover;
 use gantry::daemon::{Daemon, End, health, stop_overdue};
 use gantry::heartbeat::Heartbeat;
@@ -130,15 +131,12 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
     let engine = Engine::new(config.engine.clone());
     let (stop, at_once) = stop_on_signals()?;
     if !config.images_to_remove.is_empty() {
-        return Ok(remove_images(&engine, &config.images_to_remove, &stop).await);
+        return Ok(remove_images(&engine, &config, &stop).await);
     }
 
     let heartbeat = Heartbeat::new(Instant::now());
     let daemon = Daemon {
-        registry: Arc::new(HttpRegistry::new(Settings {
-            proxies: config.proxies.clone(),
-            ..Settings::default()
-        })),
+        registry: Arc::new(HttpRegistry::new(Settings::default())),
         config: Arc::new(config),
         environment: std::env::vars_os().collect(),
         swarm: Arc::new(engine),
@@ -191,16 +189,18 @@ fn stop_on_signals() -> Result<(CancellationToken, CancellationToken)> {
 }
 
 /// The role of the image remover on one node: removes, says so, and stays until it is removed itself,
-/// because only then does the swarm remove its container as well.
-async fn remove_images(engine: &Engine, images: &[String], stop: &CancellationToken) -> ExitCode {
+/// because only then does the swarm remove its container as well. Fails where an image could not be removed.
+async fn remove_images(engine: &Engine, config: &Config, stop: &CancellationToken) -> ExitCode {
     /// How long a remover stays whose manager has forgotten it.
     const FORGOTTEN: Duration = Duration::from_secs(600);
+    let own_name = remover_name(&config.ledger_name);
     let removal = tokio::select! {
-        removal = remover::remove(engine, images) => removal,
-        () = stop.cancelled() => return ExitCode::SUCCESS,
+        removal = remover::remove(engine, &config.images_to_remove, &own_name) => removal,
+        // What was not removed is not told of either.
+        () = stop.cancelled() => return ExitCode::FAILURE,
     };
     // The answer to the manager is not a log line: it has to come through whatever the log's level is.
     Output::stdout().line(&removal.to_line());
     let _ = tokio::time::timeout(FORGOTTEN, stop.cancelled()).await;
-    ExitCode::SUCCESS
+    if removal.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

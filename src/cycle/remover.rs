@@ -1,12 +1,14 @@
 //! The image remover: what runs on one node to remove the images that a cycle replaced.
 
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::cleanup::REMOVER_NAME;
-use crate::image::ImageRef;
+use crate::image::{Digest, ImageRef};
 use crate::swarm::{Container, LocalImage, Swarm, SwarmError};
 
 /// How long a replaced image's last containers may take to stop. Start-first updates end before the old
@@ -40,6 +42,57 @@ struct Line {
 /// What stands for the images where the remover itself failed.
 const ALL_IMAGES: &str = "all images";
 
+/// What a remover is told to remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The image.
+    pub image: ImageRef,
+    /// For an image without a digest: what tells on a node which image that was.
+    pub traces: Option<Traces>,
+}
+
+/// What tells on a node which image a tag stood for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// The tasks that ran the image last.
+    pub tasks: BTreeSet<String>,
+    /// The digests that services need of the image's repository.
+    pub needed: BTreeSet<Digest>,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.image)?;
+        let Some(Traces { tasks, needed }) = &self.traces else { return Ok(()) };
+        let tasks: Vec<&str> = tasks.iter().map(String::as_str).collect();
+        let needed: Vec<String> = needed.iter().map(ToString::to_string).collect();
+        write!(f, "?tasks={}&needed={}", tasks.join(","), needed.join(","))
+    }
+}
+
+impl FromStr for Order {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        let (image, told) = words.split_once('?').map_or((words, None), |(image, told)| (image, Some(told)));
+        let image = image.parse::<ImageRef>().map_err(|error| error.to_string())?;
+        let mut traces = told.map(|_| Traces::default());
+        for (key, value) in told.unwrap_or_default().split('&').filter_map(|word| word.split_once('=')) {
+            let Some(traces) = &mut traces else { break };
+            let values = value.split(',').filter(|value| !value.is_empty());
+            match key {
+                "tasks" => traces.tasks = values.map(str::to_owned).collect(),
+                "needed" => {
+                    let read = |digest: &str| digest.parse::<Digest>().map_err(|error| error.to_string());
+                    traces.needed = values.map(read).collect::<Result<_, _>>()?;
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { image, traces })
+    }
+}
+
 /// What stands for the images where there is no remover.
 const ANY_IMAGE: &str = "any image";
 
@@ -54,10 +107,14 @@ impl Removal {
         Self { failed: vec![(ANY_IMAGE.to_owned(), cause.to_owned())], ..Self::default() }
     }
 
+    /// Why the remover itself failed, if it did.
+    pub fn own_failure(&self) -> Option<&str> {
+        self.failed.iter().find(|(what, _)| what == ALL_IMAGES).map(|(_, why)| why.as_str())
+    }
+
     /// Whether another try may remove this image: what uses it may soon end, or the remover itself failed.
     pub fn is_worth_another_try(&self, image: &str) -> bool {
-        self.in_use.iter().any(|in_use| in_use == image)
-            || self.failed.iter().any(|(what, _)| what == ALL_IMAGES)
+        self.in_use.iter().any(|in_use| in_use == image) || self.own_failure().is_some()
     }
 
     /// The line to print, for [`Self::from_line`] to read.
@@ -80,26 +137,46 @@ enum Fate {
     NotHere,
 }
 
-/// Removes images from the engine's own node. Those that are tagged, used by a container or not there are
-/// left alone.
-pub async fn remove<S: Swarm>(swarm: &S, images: &[String]) -> Removal {
+/// One image of this node that may go.
+struct Target {
+    /// What it is called in the report.
+    order: Order,
+    /// Its id, or a name that tells it from all others.
+    key: String,
+}
+
+/// Removes images from the engine's own node. An image that is tagged, used by a container or not there is left alone.
+/// `orders` are [`Order`]s in words, and `own_name` is the name of the service that the remover runs as.
+pub async fn remove<S: Swarm>(swarm: &S, orders: &[String], own_name: &str) -> Removal {
     let begun = Instant::now();
     let mut removal = Removal::default();
-    let mut pending: Vec<&String> = images.iter().collect();
+    let mut pending = Vec::new();
+    for words in orders {
+        let Ok(order) = words.parse::<Order>() else {
+            removal.kept.push((words.clone(), "not an image reference".to_owned()));
+            continue;
+        };
+        let shown = order.image.to_string();
+        match targets(swarm, order).await {
+            Ok(targets) => pending.extend(targets),
+            Err(error) => removal.failed.push((shown, error.to_string())),
+        }
+    }
     loop {
         let is_last_look = begun.elapsed() >= STOPPING_TIME;
         let mut in_use = Vec::new();
-        for image in pending {
-            match remove_one(swarm, image).await {
-                Ok(Fate::Removed) => removal.removed.push(image.clone()),
+        for target in pending {
+            let shown = target.order.image.to_string();
+            match remove_one(swarm, &target).await {
+                Ok(Fate::Removed) => removal.removed.push(shown),
                 Ok(Fate::NotHere) => {}
-                Ok(Fate::InUse(_)) if !is_last_look => in_use.push(image),
+                Ok(Fate::InUse(_)) if !is_last_look => in_use.push(target),
                 Ok(Fate::InUse(why)) => {
-                    removal.in_use.push(image.clone());
-                    removal.kept.push((image.clone(), why));
+                    removal.in_use.push(shown.clone());
+                    removal.kept.push((shown, why));
                 }
-                Ok(Fate::Kept(why)) => removal.kept.push((image.clone(), why)),
-                Err(error) => removal.failed.push((image.clone(), error.to_string())),
+                Ok(Fate::Kept(why)) => removal.kept.push((shown, why)),
+                Err(error) => removal.failed.push((shown, error.to_string())),
             }
         }
         if in_use.is_empty() {
@@ -108,26 +185,42 @@ pub async fn remove<S: Swarm>(swarm: &S, images: &[String]) -> Removal {
         pending = in_use;
         sleep(LOOK_INTERVAL).await;
     }
-    if let Err(error) = forget_removers(swarm).await {
+    if let Err(error) = forget_removers(swarm, own_name).await {
         tracing::warn!(%error, "cannot remove the containers of earlier image removers");
     }
     removal
 }
 
-async fn remove_one<S: Swarm>(swarm: &S, written: &str) -> Result<Fate, SwarmError> {
-    let Ok(image) = written.parse::<ImageRef>() else {
-        return Ok(Fate::Kept("not an image reference".to_owned()));
+/// What an order means on this node. A tag means the images that the named tasks ran here, wherever it stands by now.
+async fn targets<S: Swarm>(swarm: &S, order: Order) -> Result<Vec<Target>, SwarmError> {
+    let Some(digest) = order.image.digest() else {
+        let Some(Traces { tasks, .. }) = &order.traces else { return Ok(Vec::new()) };
+        let containers = swarm.task_containers().await?;
+        let is_its = |container: &&Container| container.task().is_some_and(|task| tasks.contains(task));
+        let ids: BTreeSet<String> =
+            containers.iter().filter(is_its).map(|container| container.image_id.clone()).collect();
+        return Ok(ids.into_iter().map(|key| Target { order: order.clone(), key }).collect());
     };
-    let name = image.digest().map_or_else(|| image.tagged(), |digest| format!("{}@{digest}", image.name()));
-    let Some(local) = swarm.local_image(&name).await? else {
+    let key = format!("{}@{digest}", order.image.name());
+    Ok(vec![Target { order, key }])
+}
+
+async fn remove_one<S: Swarm>(swarm: &S, target: &Target) -> Result<Fate, SwarmError> {
+    let Target { order: Order { image, traces }, key } = target;
+    let Some(local) = swarm.local_image(key).await? else {
         return Ok(Fate::NotHere);
     };
-    if let Some(tag) = other_tag(&local, &image) {
+    if let Some(digest) = traces.as_ref().and_then(|traces| needed_digest(&local, image, &traces.needed)) {
+        return Ok(Fate::Kept(format!("a service needs {}", digest.short())));
+    }
+    if let Some(tag) = other_tag(&local, image) {
         return Ok(Fate::Kept(format!("it is also called {tag}")));
     }
-    if let Some(other) = other_repository(&local, &image) {
+    if let Some(other) = other_repository(&local, image) {
         // Its own name goes all the same: where both are replaced, the last name takes the image with it.
-        swarm.remove_image(&name).await?;
+        if image.digest().is_some() {
+            swarm.remove_image(key).await?;
+        }
         return Ok(Fate::Kept(format!("it is also called {other}")));
     }
     let containers = swarm.containers_of(&local.id).await?;
@@ -143,6 +236,18 @@ async fn remove_one<S: Swarm>(swarm: &S, written: &str) -> Result<Fate, SwarmErr
     }
     swarm.remove_image(&local.id).await?;
     Ok(Fate::Removed)
+}
+
+/// A digest of the image that services need.
+fn needed_digest<'a>(
+    local: &LocalImage,
+    image: &ImageRef,
+    needed: &'a BTreeSet<Digest>,
+) -> Option<&'a Digest> {
+    let names = || local.repo_digests.iter().filter_map(|name| name.parse::<ImageRef>().ok());
+    let is_same =
+        |other: &ImageRef| (other.registry(), other.repository()) == (image.registry(), image.repository());
+    needed.iter().find(|digest| names().any(|name| is_same(&name) && name.digest() == Some(digest)))
 }
 
 /// A tag of the image other than the one that it is to be removed by.
@@ -163,8 +268,8 @@ fn other_repository<'a>(local: &'a LocalImage, image: &ImageRef) -> Option<&'a s
 }
 
 /// Removes what an earlier remover may have left: its container on a node that was down.
-async fn forget_removers<S: Swarm>(swarm: &S) -> Result<(), SwarmError> {
-    for container in swarm.containers_of_service(REMOVER_NAME).await? {
+async fn forget_removers<S: Swarm>(swarm: &S, own_name: &str) -> Result<(), SwarmError> {
+    for container in swarm.containers_of_service(own_name).await? {
         if container.is_finished() {
             swarm.remove_container(&container.id).await?;
         }
@@ -172,6 +277,57 @@ async fn forget_removers<S: Swarm>(swarm: &S) -> Result<(), SwarmError> {
     Ok(())
 }
 
+/// What the swarm says of a remover that could not be started, for people.
+pub fn plain_words(error: &str, socket: &str) -> String {
+    let missing = error.split_once("bind source path does not exist: ").map(|(_, path)| path.trim());
+    match missing {
+        Some(path) if path == socket => format!("the Docker socket {path} does not exist there"),
+        Some(path) => format!("the path {path} of a mount does not exist there"),
+        None => error.to_owned(),
+    }
+}
+
 fn short(container: &Container) -> &str {
     container.id.get(..12).unwrap_or(&container.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_survives_its_words() {
+        let digest = |digit: &str| format!("sha256:{}", digit.repeat(64)).parse::<Digest>().unwrap();
+        let pinned: ImageRef = format!("r.test:5000/app:1@{}", digest("a")).parse().unwrap();
+        let traces = Traces {
+            tasks: ["t1", "t2"].map(str::to_owned).into(),
+            needed: [digest("b"), digest("c")].into(),
+        };
+        for (image, traces) in [
+            (pinned, None),
+            ("app".parse().unwrap(), Some(Traces::default())),
+            ("r.test/app:1".parse().unwrap(), Some(traces)),
+        ] {
+            let order = Order { image, traces };
+            assert_eq!(order.to_string().parse(), Ok(order));
+        }
+        for words in ["", "?tasks=t1", "app:1?needed=latest"] {
+            assert!(words.parse::<Order>().is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_missing_socket_is_said_in_words_for_people() {
+        let error = |path: &str| {
+            format!("invalid mount config for type \"bind\": bind source path does not exist: {path}")
+        };
+        let socket = "/var/run/docker.sock";
+        for (error, words) in [
+            (error(socket), "the Docker socket /var/run/docker.sock does not exist there"),
+            (error("/srv/x"), "the path /srv/x of a mount does not exist there"),
+            ("No such image: app:1".to_owned(), "No such image: app:1"),
+        ] {
+            assert_eq!(plain_words(&error, socket), words);
+        }
+    }
 }

@@ -67,6 +67,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
     pub async fn run(&self, on_node_name: impl Fn(&str)) -> End {
         let mut itself = Search::new(itself::container_ids());
         let ledger = Arc::new(Ledger::new(&self.config.ledger_name));
+        ledger.suspect_remover();
         let mut said = BTreeSet::new();
         let mut leftovers = Leftovers::default();
         let mut notifier = Notifier::new();

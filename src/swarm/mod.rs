@@ -14,15 +14,18 @@ use crate::hosts::EngineRegistries;
 use crate::options::Name;
 use crate::secret::Secret;
 
+pub mod claims;
 mod config_object;
 pub mod engine;
 mod node;
+pub mod placement;
 mod service;
 pub mod spec;
 mod task;
 
+pub use claims::Claims;
 pub use config_object::ConfigObject;
-pub use node::{Container, LocalImage, ManagerStatus, Node, Nodes};
+pub use node::{Container, LocalImage, ManagerStatus, Node, Nodes, Traits};
 pub use service::{Service, ServiceStatus, UpdateState, UpdateStatus};
 pub use spec::{Facts, FailureAction, Mode, Order, RestartCondition, Spec, SpecError, UpdateConfig};
 pub use task::{Task, TaskState, is_about_platforms};
@@ -176,6 +179,9 @@ pub trait Swarm: Send + Sync + 'static {
         &self,
         name: &str,
     ) -> impl Future<Output = Result<Vec<Container>, SwarmError>> + Send;
+
+    /// The engine's own containers that the swarm made, for whatever task.
+    fn task_containers(&self) -> impl Future<Output = Result<Vec<Container>, SwarmError>> + Send;
 
     /// An image of the engine's own, by any of its names.
     fn local_image(&self, name: &str) -> impl Future<Output = Result<Option<LocalImage>, SwarmError>> + Send;

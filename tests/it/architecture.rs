@@ -6,24 +6,19 @@ use std::path::{Path, PathBuf};
 /// What a module may know of the others. Arrows point down only.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("secret", &[]),
-    ("words", &[]),
-    ("proxy", &["secret"]),
-    ("hosts", &["image", "proxy"]),
+    ("hosts", &["image"]),
     ("image", &[]),
     ("heartbeat", &[]),
     ("tls", &[]),
     ("suggest", &[]),
     ("options", &["suggest"]),
-    ("config", &["options", "proxy", "secret", "suggest"]),
+    ("config", &["options", "secret", "suggest"]),
     ("telemetry", &["config"]),
-    ("swarm", &["config", "hosts", "options", "proxy", "secret", "words"]),
-    ("registry", &["config", "hosts", "image", "proxy", "secret", "tls", "words"]),
+    ("swarm", &["config", "hosts", "options", "secret"]),
+    ("registry", &["config", "hosts", "image", "secret", "tls"]),
     ("ledger", &["image", "suggest", "swarm"]),
     ("cycle", &["config", "heartbeat", "hosts", "image", "ledger", "options", "registry", "secret", "swarm"]),
-    (
-        "daemon",
-        &["config", "cycle", "heartbeat", "hosts", "image", "ledger", "proxy", "registry", "swarm", "tls"],
-    ),
+    ("daemon", &["config", "cycle", "heartbeat", "hosts", "image", "ledger", "registry", "swarm", "tls"]),
 ];
 
 /// What a file that decides has nothing of: no I/O, no clock, no environment, no logging. Its first lines say that it is

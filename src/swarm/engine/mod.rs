@@ -20,7 +20,6 @@ use super::{
 use crate::config::{EngineAddress, Filter};
 use crate::hosts::EngineRegistries;
 use crate::options::Name;
-use crate::proxy::Proxies;
 use crate::secret::Secret;
 
 mod log;
@@ -65,14 +64,13 @@ impl Swarm for Engine {
             ("active", false) => Role::Worker,
             _ => Role::None,
         };
-        let proxies = Proxies::of_engine(&info.http_proxy, &info.https_proxy, &info.no_proxy);
         Ok(EngineView {
             role,
             node_id: info.swarm.node_id,
             host_name: info.name,
             version: info.server_version,
             time: info.system_time.and_then(|text| text.parse::<Timestamp>().ok()),
-            registries: EngineRegistries { proxies, ..info.registry_config },
+            registries: info.registry_config,
         })
     }
 
@@ -227,7 +225,12 @@ impl Swarm for Engine {
 
     async fn container(&self, id: &str) -> Result<Option<Container>, SwarmError> {
         let found: Option<ContainerJson> = self.find(format!("/containers/{}/json", encode(id))).await?;
-        Ok(found.map(|json| Container { id: json.id, state: json.state.status, labels: json.config.labels }))
+        Ok(found.map(|json| Container {
+            id: json.id,
+            state: json.state.status,
+            image_id: json.image,
+            labels: json.config.labels,
+        }))
     }
 
     async fn containers_of(&self, image_id: &str) -> Result<Vec<Container>, SwarmError> {
@@ -238,6 +241,11 @@ impl Swarm for Engine {
 
     async fn containers_of_service(&self, name: &str) -> Result<Vec<Container>, SwarmError> {
         let listed = self.containers("label", &format!("com.docker.swarm.service.name={name}")).await?;
+        Ok(listed.into_iter().map(Container::from).collect())
+    }
+
+    async fn task_containers(&self) -> Result<Vec<Container>, SwarmError> {
+        let listed = self.containers("label", super::node::TASK_LABEL).await?;
         Ok(listed.into_iter().map(Container::from).collect())
     }
 
@@ -302,12 +310,6 @@ struct InfoJson {
     swarm: SwarmJson,
     #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
     registry_config: EngineRegistries,
-    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
-    http_proxy: String,
-    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
-    https_proxy: String,
-    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
-    no_proxy: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -358,6 +360,8 @@ struct CreatedJson {
 #[serde(rename_all = "PascalCase")]
 struct ContainerJson {
     id: String,
+    #[serde(default)]
+    image: String,
     #[serde(default)]
     state: ContainerStateJson,
     #[serde(default)]
@@ -416,7 +420,7 @@ struct ListedContainerJson {
 
 impl From<ListedContainerJson> for Container {
     fn from(json: ListedContainerJson) -> Self {
-        Self { id: json.id, state: json.state, labels: json.labels }
+        Self { id: json.id, state: json.state, image_id: json.image_id, labels: json.labels }
     }
 }
 

@@ -15,6 +15,7 @@ rules! {
     an_update_of_an_older_version_is_a_conflict,
     writes_of_the_orchestrator_raise_the_version_too,
     filters_are_prefixes_of_names_and_all_of_the_labels,
+    the_beginning_of_an_id_finds_its_service,
     a_specification_is_kept_as_it_was_sent,
     a_specification_that_makes_no_sense_is_refused_in_words,
     changes_wake,
@@ -50,6 +51,14 @@ async fn writes_of_the_orchestrator_raise_the_version_too<S: Stage>(stage: &S) {
     web.history(gantry::swarm::UpdateState::Completed).await;
     versions.push(web.see().await.version);
     assert!(versions.is_sorted() && versions[0] < versions[1] && versions[2] < versions[3], "{versions:?}");
+}
+
+async fn the_beginning_of_an_id_finds_its_service<S: Stage>(stage: &S) {
+    let web = Subject::new(stage, plain(stage, "web").replicas(0)).await;
+    let found = async |id: &str| stage.swarm().services(Listing::Ids(&[id.to_owned()])).await.unwrap();
+    let most = &web.id[..8];
+    assert!(found(most).await.iter().any(|service| service.id == web.id));
+    assert!(found(&format!("{most}-")).await.is_empty());
 }
 
 async fn filters_are_prefixes_of_names_and_all_of_the_labels<S: Stage>(stage: &S) {
@@ -192,6 +201,10 @@ async fn an_image_is_found_by_its_digest_once_a_task_has_pulled_it<S: Stage>(sta
     let containers = swarm.containers_of_service(&stage.name("web")).await.unwrap();
     assert_eq!(containers.len(), 1, "{containers:?}");
     assert!(containers[0].is_swarm_task() && containers[0].state == "running");
+    assert_eq!(containers[0].image_id, found.id);
+    let task = web.tasks().await.into_iter().find(|task| task.node_id == node).unwrap().id;
+    assert_eq!(containers[0].task(), Some(task.as_str()));
+    assert!(swarm.task_containers().await.unwrap().contains(&containers[0]));
     assert!(swarm.containers_of(&found.id).await.unwrap().contains(&containers[0]));
     assert!(matches!(swarm.remove_container(&containers[0].id).await, Err(SwarmError::Refused(_))));
     let refused = swarm.remove_image(&format!("{repository}@{digest}")).await;

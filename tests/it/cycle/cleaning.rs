@@ -1,6 +1,6 @@
 //! Cleaning up on all nodes, where something is in its way.
 
-use gantry::cycle::cleanup::{Cleaned, Leftovers, REMOVER_NAME};
+use gantry::cycle::cleanup::{Cleaned, Leftovers, REMOVER_NAME, remover_name};
 use gantry::cycle::remover::Removal;
 use gantry::cycle::rollout::Outcome;
 use gantry::cycle::{Itself, Report};
@@ -57,7 +57,8 @@ fn nodes(cleaned: &Cleaned) -> Vec<&str> {
 async fn a_remover_that_a_killed_gantry_has_left_is_replaced_and_needs_no_image() {
     let mut scene = scene();
     let older = pinned("registry.test/gantry:latest", "older");
-    scene.swarm.new_service(REMOVER_NAME).image(&older).global().create();
+    let killed = scene.swarm.new_service(REMOVER_NAME).image(&older).global();
+    killed.label("gantry.services.excluded", "true").create();
     // Whoever was killed was another Gantry, and its image is of no use any more.
     scene.itself.as_mut().unwrap().replaced = Some(older.parse().unwrap());
     let cleaned = cleaned(&scene).await;
@@ -120,17 +121,150 @@ async fn a_remover_that_the_engine_refuses_is_a_warning_in_its_words_and_the_nex
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_remover_whose_making_was_not_confirmed_goes_with_the_next_cleaning() {
-    let mut scene = scene();
+async fn a_remover_whose_making_was_not_confirmed_is_used_and_removed() {
+    // As often as the engine says nothing, within two minutes.
+    for lost in [1, 3] {
+        let scene = scene();
+        scene.swarm.fail(Call::Create, None, lost, Fault::CutAfterwards);
+        let cleaned = cleaned(&scene).await;
+        assert_eq!((cleaned.nodes.len(), cleaned.problem), (3, None), "{lost}");
+    }
+    // The engine is away right after it has made it, and so the answer is lost.
+    let scene = scene();
     scene.swarm.fail(Call::Create, None, 1, Fault::CutAfterwards);
-    let report = scene.cycle().await;
-    assert!(scene.swarm.see(REMOVER_NAME).is_some(), "{report:?}");
-    assert_eq!(left(&report.cleanup.unwrap()), [pinned(APP, "old")]);
-
-    scene.leftovers = [pinned(APP, "old").parse().unwrap()].into();
-    let cleaned = scene.cycle().await.cleanup.unwrap();
+    let away = async {
+        scene.swarm.until("a remover", |swarm| swarm.see(REMOVER_NAME).is_some()).await;
+        scene.swarm.be_away_for(secs(40));
+    };
+    let (cleaned, ()) = tokio::join!(cleaned(&scene), away);
     assert_eq!((cleaned.nodes.len(), cleaned.problem), (3, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remover_that_could_not_be_seen_goes_when_the_engine_is_back() {
+    let scene = scene();
+    scene.swarm.fail(Call::Create, None, 1, Fault::CutAfterwards);
+    let context = scene.context();
+    let away = async {
+        scene.swarm.until("a remover", |swarm| swarm.see(REMOVER_NAME).is_some()).await;
+        scene.swarm.be_away_for(secs(200));
+    };
+    let (report, ()) = tokio::join!(gantry::cycle::run(&context), away);
+    let cleaned = report.cleanup.unwrap();
+    assert!(cleaned.problem.as_deref().is_some_and(|why| why.starts_with("cannot start the image remover")));
+    assert!(scene.swarm.see(REMOVER_NAME).is_some(), "nothing else could be done");
+    sleep(secs(60)).await;
+    // The next cycle of the process, whether or not there is something to remove.
+    gantry::cycle::run(&context).await;
     assert!(scene.swarm.see(REMOVER_NAME).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remover_that_a_killed_gantry_has_left_goes_when_the_next_one_starts() {
+    for is_on in [true, false] {
+        let scene = scene().with("GANTRY_CLEANUP_IMAGES", is_on);
+        scene.registry.release(APP, "old");
+        let left = scene.swarm.new_service(REMOVER_NAME).image(&own()).global();
+        left.label("gantry-image-remover.ledger", "gantry")
+            .label("gantry.services.excluded", "true")
+            .create();
+        let other = scene.swarm.new_service(&remover_name("other")).image(&own()).global();
+        other
+            .label("gantry-image-remover.ledger", "other")
+            .label("gantry.services.excluded", "true")
+            .create();
+        let context = scene.context();
+        // As at the start of a process.
+        context.ledger.suspect_remover();
+        let report = gantry::cycle::run(&context).await;
+        assert!(report.finished.is_empty() && report.cleanup.is_none(), "{report:?}");
+        assert!(scene.swarm.see(REMOVER_NAME).is_none(), "it has the socket of every node");
+        assert!(scene.swarm.see(&remover_name("other")).is_some(), "that one belongs to another Gantry");
+        assert!(!scene.swarm.config("gantry").unwrap().labels.contains_key("gantry.lease"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_has_the_removers_name_by_chance_is_left_alone() {
+    let scene = scene();
+    scene.swarm.new_service(REMOVER_NAME).image(&pinned("registry.test/mine:1", "mine")).create();
+    let report = scene.cycle().await;
+    let problem = report.cleanup.unwrap().problem.unwrap();
+    assert!(problem.contains("is no image remover of this Gantry, and is left alone"), "{problem}");
+    assert_eq!(scene.swarm.image_of(REMOVER_NAME), pinned("registry.test/mine:1", "mine"));
+}
+
+/// The same swarm and registry for a Gantry with another ledger, which looks after these services alone.
+fn with_ledger(
+    scene: &Scene,
+    name: &str,
+) -> std::sync::Arc<gantry::cycle::Context<crate::fake::FakeSwarm, crate::fake::FakeRegistry>> {
+    let other = scene
+        .again()
+        .with("GANTRY_LEDGER_NAME", name)
+        .with("GANTRY_SERVICES_FILTERS", format!("label=of={name}"));
+    other.context()
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_ledgers_that_clean_at_once_both_get_clean() {
+    let scene = scene();
+    for name in ["one", "two"] {
+        let image = format!("registry.test/{name}:1");
+        scene.registry.release(&image, "old");
+        scene.service(&format!("web-{name}")).image(&pinned(&image, "old")).label("of", name).create();
+        scene.registry.release(&image, "new");
+    }
+    let removed = |name: &str| Removal {
+        removed: vec![pinned(&format!("registry.test/{name}:1"), "old")],
+        ..Removal::default()
+    };
+    scene.swarm.image(&own()).takes_to_pull(secs(5)).logging(&[&removed("one").to_line()]);
+    sleep(secs(5)).await;
+    let (one, two) = (with_ledger(&scene, "one"), with_ledger(&scene, "two"));
+    let (one, two) = tokio::join!(gantry::cycle::run(&one), gantry::cycle::run(&two));
+    for report in [one, two] {
+        let cleaned = report.cleanup.unwrap();
+        assert_eq!((cleaned.nodes.len(), &cleaned.problem), (3, &None), "{cleaned:?}");
+    }
+    for name in [REMOVER_NAME, &remover_name("one"), &remover_name("two")] {
+        assert!(scene.swarm.see(name).is_none(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_of_one_ledger_do_not_end_each_others_remover() {
+    let mut scene = scene();
+    scene.registry.release(APP, "old");
+    scene.leftovers = [pinned(APP, "older").parse().unwrap()].into();
+    scene.swarm.image(&own()).takes_to_pull(secs(5)).logging(&[&Removal::default().to_line()]);
+    let (one, two) = (scene.context(), scene.context());
+    let (one, two) = tokio::join!(gantry::cycle::run(&one), gantry::cycle::run(&two));
+    for report in [one, two] {
+        let cleaned = report.cleanup.unwrap();
+        assert_eq!((cleaned.nodes.len(), &cleaned.problem), (3, &None), "{cleaned:?}");
+    }
+    assert!(scene.swarm.see(REMOVER_NAME).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_whose_output_does_not_come_delay_no_other_nodes_report() {
+    let scene = scene();
+    // Each of these requests would take a minute.
+    scene.swarm.fail(Call::Log, None, 2, Fault::Hangs);
+    let begun = Instant::now();
+    let cleaned = cleaned(&scene).await;
+    assert_eq!((nodes(&cleaned), &cleaned.problem), (vec!["node1", "node2", "node3"], &None));
+    assert!(begun.elapsed() < secs(40), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_leader_does_not_end_the_wait_for_reports() {
+    let scene = scene();
+    scene.swarm.image(&own()).takes_to_pull(secs(3)).logging(&[&Removal::default().to_line()]);
+    scene.swarm.before(Call::Create, REMOVER_NAME, |world| world.elect());
+    let cleaned = cleaned(&scene).await;
+    assert_eq!((nodes(&cleaned), &cleaned.problem), (vec!["node1", "node2", "node3"], &None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,5 +326,31 @@ async fn where_it_is_switched_off_nothing_is_removed_whatever_is_left() {
     for node in ["node1", "node2"] {
         let here = scene.swarm.at(node).local_image(&old).await.unwrap();
         assert!(here.is_some(), "{node}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_request_goes_wrong_a_single_run_leaves_no_remover() {
+    let calm = scene();
+    cleaned(&calm).await;
+    let calls = calm.swarm.call_log();
+    let first = calls.iter().position(|(_, call)| *call == Call::Create).unwrap();
+    let unavailable = || SwarmError::Unavailable("status 500".to_owned());
+    for number in first..calls.len() {
+        for fault in [
+            Fault::Error(unavailable()),
+            Fault::CutAfterwards,
+            Fault::Hangs,
+            Fault::Takes(secs(50)),
+            Fault::Away(secs(60)),
+        ] {
+            let scene = scene();
+            scene.swarm.fail_at(number, fault.clone());
+            let report = scene.cycle().await;
+            let place = format!("{fault:?} at request {number} ({:?}): {report:?}", calls[number].1);
+            assert_eq!(outcome(&report, "web"), &Outcome::Updated, "{place}");
+            assert!(scene.swarm.see(REMOVER_NAME).is_none(), "{place}");
+            assert_eq!(report.cleanup.as_ref().map(|cleaned| cleaned.nodes.len()), Some(3), "{place}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gantry::cycle::Report;
-use gantry::cycle::cleanup::{Cleaned, Leftovers};
+use gantry::cycle::cleanup::{Cleaned, Leftovers, REMOVER_NAME};
 use gantry::cycle::remover::{Removal, remove};
 use gantry::cycle::rollout::Outcome;
 use gantry::swarm::Swarm;
@@ -26,18 +26,18 @@ async fn ended_containers_go_first_and_then_the_image() {
     let swarm = node_with_an_old_image().await;
     let old = swarm.local_image(&pinned(APP, "old").replace(":1@", "@")).await.unwrap().unwrap();
     assert!(!swarm.containers_of(&old.id).await.unwrap().is_empty());
-    let removal = remove(&swarm, &[pinned(APP, "old")]).await;
+    let removal = remove(&swarm, &[pinned(APP, "old")], REMOVER_NAME).await;
     assert_eq!(removal.removed, [pinned(APP, "old")]);
     assert!(swarm.local_image(&old.id).await.unwrap().is_none());
     // Nothing is there any more, which is not worth a word.
-    assert_eq!(remove(&swarm, &[pinned(APP, "old")]).await, Removal::default());
+    assert_eq!(remove(&swarm, &[pinned(APP, "old")], REMOVER_NAME).await, Removal::default());
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_image_that_runs_is_kept_after_the_time_that_a_stop_may_take() {
     let swarm = node_with_an_old_image().await;
     let begun = tokio::time::Instant::now();
-    let removal = remove(&swarm, &[pinned(APP, "new"), pinned(APP, "old")]).await;
+    let removal = remove(&swarm, &[pinned(APP, "new"), pinned(APP, "old")], REMOVER_NAME).await;
     assert_eq!(removal.removed, [pinned(APP, "old")]);
     assert!(removal.kept[0].1.contains("uses it"), "{removal:?}");
     assert!(begun.elapsed() >= secs(30));
@@ -52,7 +52,7 @@ async fn an_image_that_somebody_has_made_a_container_of_by_hand_is_kept_for_it_a
         let old = pinned(APP, "old");
         let container = swarm.make_by_hand("node1", &old, state);
         let begun = tokio::time::Instant::now();
-        let removal = remove(&swarm, std::slice::from_ref(&old)).await;
+        let removal = remove(&swarm, std::slice::from_ref(&old), REMOVER_NAME).await;
         let kept = vec![(old.clone(), format!("container {} {words}", &container[..12]))];
         assert_eq!(removal, Removal { kept, ..Removal::default() }, "{state}");
         assert!(begun.elapsed() < secs(1), "{state}: nothing says that it ends soon");
@@ -166,4 +166,67 @@ fn a_removal_is_found_again_among_log_lines() {
     assert_eq!(Removal::from_line(&removal.to_line()), Some(removal));
     assert_eq!(Removal::from_line("2026-11-23T11:20:00Z INFO node1 started"), None);
     assert_eq!(Removal::from_line(r#"{"level":"INFO"}"#), None);
+}
+
+/// One node whose service named [`APP`] by its tag alone, and names this digest since.
+async fn node_with_a_replaced_tag(now: &str) -> (FakeSwarm, String) {
+    let swarm = FakeSwarm::with_nodes(1);
+    swarm.new_service("web").image(APP).create();
+    tokio::time::sleep(secs(10)).await;
+    let task = swarm.tasks_of("web")[0].id.clone();
+    let now = pinned(APP, now);
+    swarm.now(move |world| world.set_image("web", &now));
+    tokio::time::sleep(secs(60)).await;
+    (swarm, task)
+}
+
+fn order(tasks: &[&str], needed: &[&str]) -> String {
+    let needed: Vec<String> = needed.iter().map(|name| crate::fake::digest(name).to_string()).collect();
+    format!("{APP}?tasks={}&needed={}", tasks.join(","), needed.join(","))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_means_what_the_replaced_tasks_ran_wherever_it_stands() {
+    let (swarm, task) = node_with_a_replaced_tag("new").await;
+    let old = swarm.local_image(APP).await.unwrap().unwrap();
+    let new = swarm.local_image(&pinned(APP, "new")).await.unwrap().unwrap();
+    // By then somebody has pulled the tag, and it stands at the new image.
+    swarm.now(|world| world.move_tag("node1", APP, &pinned(APP, "new")));
+    assert_eq!(swarm.local_image(APP).await.unwrap().unwrap().id, new.id);
+    let removal = remove(&swarm, &[order(&[&task], &["new"])], REMOVER_NAME).await;
+    assert_eq!(removal, Removal { removed: vec![APP.to_owned()], ..Removal::default() });
+    assert!(swarm.local_image(&old.id).await.unwrap().is_none());
+    assert!(swarm.local_image(&new.id).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_tag_nothing_goes_that_no_replaced_task_ran_or_a_service_needs() {
+    let (swarm, task) = node_with_a_replaced_tag("new").await;
+    let old = swarm.local_image(APP).await.unwrap().unwrap();
+    for words in [APP.to_owned(), order(&[], &[]), order(&["another"], &[])] {
+        let removal = remove(&swarm, &[words], REMOVER_NAME).await;
+        assert_eq!(removal.removed, [""; 0]);
+        assert!(swarm.local_image(&old.id).await.unwrap().is_some());
+    }
+    // What the tag stood for is what the service is pinned to now.
+    swarm.now(|world| world.name_image("node1", APP, &pinned(APP, "same")));
+    let removal = remove(&swarm, &[order(&[&task], &["same"])], REMOVER_NAME).await;
+    assert!(removal.kept[0].1.starts_with("a service needs "), "{removal:?}");
+    assert!(swarm.local_image(&old.id).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cycle_removes_what_a_tag_stood_for_on_its_node() {
+    let mut scene = Scene::new().with("GANTRY_CLEANUP_IMAGES", true);
+    scene.swarm = FakeSwarm::with_nodes(1);
+    scene.service("web").image(APP).replicas(1).create();
+    // Another one, which Gantry leaves alone, with a container of the same tag.
+    tokio::time::sleep(secs(10)).await;
+    let old = scene.swarm.local_image(APP).await.unwrap().unwrap();
+    scene.registry.release(APP, "new");
+    let report = scene.cycle().await;
+    let removal = &report.cleanup.unwrap().nodes["this node"];
+    assert_eq!(removal.removed, [APP], "{removal:?}");
+    assert!(scene.swarm.local_image(&old.id).await.unwrap().is_none());
+    assert!(scene.swarm.local_image(&pinned(APP, "new")).await.unwrap().is_some());
 }

@@ -206,6 +206,7 @@ fn shown(world: &World, task: &FakeTask) -> Task {
         error: task.error.clone(),
         exit_code: task.exit_code.filter(|_| task.state > TaskState::Running && task.container.is_some()),
         created_at: Some(world.time(task.created)),
+        reserved: task.template.reserved.clone(),
     }
 }
 
@@ -382,6 +383,14 @@ impl Swarm for FakeSwarm {
                 container.labels.get("com.docker.swarm.service.name").is_some_and(|label| label == name)
             };
             Ok(containers.filter(|(found, _)| is_its(found)).map(|(found, _)| found.clone()).collect())
+        })
+        .await
+    }
+
+    async fn task_containers(&self) -> Result<Vec<Container>, SwarmError> {
+        self.request(Call::Containers, None, |world| {
+            let containers = world.node(&self.node).containers.values();
+            Ok(containers.map(|(found, _)| found.clone()).filter(Container::is_swarm_task).collect())
         })
         .await
     }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use gantry::swarm::{Container, LocalImage, ManagerStatus, Node, SwarmError};
+use gantry::swarm::claims::Resources;
+use gantry::swarm::{Container, LocalImage, ManagerStatus, Node, SwarmError, Traits};
 use sha2::{Digest as _, Sha256};
+
+use super::world::World;
 
 /// A node of the fake swarm.
 #[derive(Clone, Debug)]
@@ -12,8 +15,6 @@ pub struct FakeNode {
     pub has_power: bool,
     /// How often its power has failed.
     pub outages: u64,
-    /// It takes no new tasks and keeps those that it has; a drained node hands them over.
-    pub is_paused: bool,
     /// Tasks that were put here and have not ended.
     pub load: usize,
     pub images: Vec<LocalImage>,
@@ -32,10 +33,20 @@ impl FakeNode {
                 is_down: false,
                 is_active: true,
                 manager: (number == 1).then_some(ManagerStatus { is_leader: true, is_reachable: true }),
+                traits: Traits {
+                    role: if number == 1 { "manager" } else { "worker" }.to_owned(),
+                    os: "linux".to_owned(),
+                    architecture: "x86_64".to_owned(),
+                    capacity: Some(Resources {
+                        nano_cpus: 4_000_000_000,
+                        memory: 8 << 30,
+                        ..Resources::default()
+                    }),
+                    ..Traits::default()
+                },
             },
             has_power: true,
             outages: 0,
-            is_paused: false,
             load: 0,
             images: Vec::new(),
             containers: BTreeMap::new(),
@@ -102,6 +113,30 @@ fn repository(bare: &str) -> &str {
 
 fn with_tag(bare: &str) -> String {
     if repository(bare) == bare { format!("{bare}:latest") } else { bare.to_owned() }
+}
+
+impl World {
+    /// A person pulls or builds a tag on a node: it stands at this image then, and the one before has no tag.
+    pub fn move_tag(&mut self, node: &str, tag: &str, image: &str) {
+        let node = self.node_mut(node);
+        let tag = with_tag(tag);
+        let id = node.pull(image);
+        for image in &mut node.images {
+            image.repo_tags.retain(|known| *known != tag);
+            if image.id == id {
+                image.repo_tags.push(tag.clone());
+            }
+        }
+    }
+
+    /// A node has pulled what is called so by its digest, and found that it has it.
+    pub fn name_image(&mut self, node: &str, known: &str, pinned: &str) {
+        let node = self.node_mut(node);
+        let (bare, digest) = pinned.split_once('@').expect("a digest");
+        let id = node.image(known).expect("an image of the node").id.clone();
+        let image = node.images.iter_mut().find(|image| image.id == id).expect("it was found");
+        image.repo_digests.push(format!("{}@{digest}", repository(bare)));
+    }
 }
 
 impl FakeNode {

@@ -53,6 +53,11 @@ impl ImageScript {
         self.set(|b| b.fate = Fate::CannotStart { error: error.to_owned() })
     }
 
+    /// Its program takes a lock, and ends with this code where the old task of its place still has it.
+    pub fn needs_lock(self, exit_code: i64) -> Self {
+        self.set(|b| b.fate = Fate::NeedsLock { exit_code })
+    }
+
     /// Stays `starting` for ever.
     pub fn never_gets_healthy(self) -> Self {
         self.set(|b| b.fate = Fate::NeverHealthy)
@@ -245,11 +250,6 @@ impl FakeSwarm {
         self.tell(|world| world.set_active(node, is_active));
     }
 
-    /// Nodes that are paused, or take tasks again.
-    pub fn node_is_paused(&self, node: &str, is_paused: bool) {
-        self.tell(|world| world.set_paused(node, is_paused));
-    }
-
     /// The id of the node of that name.
     pub fn node(&self, name: &str) -> String {
         self.ask(|world| world.node(name).node.id.clone())
@@ -261,7 +261,12 @@ impl FakeSwarm {
             let id = world.new_id('c');
             let node = world.node_mut(node);
             let image = node.pull(image);
-            let container = Container { id: id.clone(), state: state.to_owned(), labels: BTreeMap::new() };
+            let container = Container {
+                id: id.clone(),
+                state: state.to_owned(),
+                image_id: image.clone(),
+                labels: BTreeMap::new(),
+            };
             node.containers.insert(id.clone(), (container, image));
             id
         })

@@ -1,6 +1,11 @@
 //! Gantry as its users have it: a service of its own image.
 
-use super::support::{Image, Line, Registry, Request, Service, Stage, wait};
+use gantry::cycle::cleanup::remover_name;
+use tokio::runtime::Runtime;
+
+use crate::support::proxy::{Address, Mishap, Proxy, Seen};
+
+use super::support::{Gantry, Image, Line, Registry, Request, Run, Service, Stage, wait};
 
 /// Gantry's image in the lab's registry, put there by `lab build`.
 pub(super) fn own_image(stage: &Stage) -> String {
@@ -35,11 +40,13 @@ fn has_image(stage: &Stage, node: usize, image: &Image) -> bool {
 
 /// Checks that no trace of the image remover is left anywhere.
 fn no_remover_is_left(stage: &Stage) {
-    let list = ["service", "ls", "--quiet", "--filter", "name=gantry-image-remover"];
+    let name = remover_name(&stage.ledger());
+    let filter = format!("name={name}");
+    let list = ["service", "ls", "--quiet", "--filter", &filter];
     wait("end of the remover", 20, || stage.lab.docker(&list).is_empty().then_some(()));
     for node in 1..=stage.lab.nodes {
-        let filter = "label=com.docker.swarm.service.name=gantry-image-remover";
-        wait("end of the removers", 20, || containers(stage, node, filter).is_empty().then_some(()));
+        let filter = format!("label=com.docker.swarm.service.name={name}");
+        wait("end of the removers", 20, || containers(stage, node, &filter).is_empty().then_some(()));
     }
 }
 
@@ -102,7 +109,7 @@ fn the_health_check_tells_a_process_that_hangs_from_one_that_works() {
 
 #[test]
 fn the_replaced_image_goes_from_all_nodes_unless_somebody_needs_it() {
-    let stage = Stage::cleaning();
+    let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let service = stage.service("web", &old, &["--mode", "global"]);
     // An image that is replaced here, but which another service still has.
@@ -155,7 +162,7 @@ fn the_replaced_image_goes_from_all_nodes_unless_somebody_needs_it() {
 
 #[test]
 fn the_image_remover_goes_where_its_options_let_it() {
-    let stage = Stage::cleaning();
+    let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let service = stage.service("web", &old, &["--mode", "global"]);
     stage.image("web", "2", &[]);
@@ -178,12 +185,13 @@ fn the_image_remover_goes_where_its_options_let_it() {
 
 #[test]
 fn it_updates_itself_first_survives_that_and_cleans_up_after_itself() {
-    let stage = Stage::cleaning();
+    let stage = Stage::new();
     let (old, old_web) = (copy_of_own_image(&stage, "1"), stage.image("web", "1", &[]));
     let web = stage.service("web", &old_web, &[]);
     let (new, new_web) = (copy_of_own_image(&stage, "2"), stage.image("web", "2", &[]));
     assert_ne!(old.digest, new.digest);
     let filter = format!("GANTRY_SERVICES_FILTERS=label=stage={}", stage.prefix);
+    let ledger = format!("GANTRY_LEDGER_NAME={}", stage.ledger());
     let options = [
         "--mount",
         "type=bind,src=/var/run/docker.sock,dst=/var/run/docker.sock",
@@ -200,6 +208,8 @@ fn it_updates_itself_first_survives_that_and_cleans_up_after_itself() {
         "GANTRY_LOG_FORMAT=json",
         "--env",
         "GANTRY_SLEEP_SECONDS=2",
+        "--env",
+        &ledger,
         "--env",
         &filter,
     ];
@@ -233,4 +243,105 @@ fn it_updates_itself_first_survives_that_and_cleans_up_after_itself() {
     let had = cycles(&logs(&new));
     wait("two more cycles", 60, || (cycles(&logs(&new)) >= had + 2).then_some(()));
     assert_eq!(versions(&[&itself, &web]), before);
+}
+
+/// The stage's Gantry, which removes images on all nodes.
+fn cleaning(stage: &Stage) -> Gantry {
+    let gantry = stage.gantry().set("GANTRY_CLEANUP_IMAGES", "true");
+    gantry.set("GANTRY_CLEANUP_IMAGES_REMOVER", &own_image(stage))
+}
+
+/// The nodes on which this image was removed.
+fn cleaned_nodes(run: &Run, image: &str) -> Vec<String> {
+    let is_removed = |line: &&Line| line.message() == "removed image" && line.0["image"] == image;
+    let nodes = run.lines.iter().filter(is_removed).filter_map(|line| line.0["on"].as_str());
+    let mut nodes: Vec<String> = nodes.map(str::to_owned).collect();
+    nodes.sort_unstable();
+    nodes
+}
+
+#[test]
+fn two_ledgers_that_clean_at_once_both_get_clean() {
+    let stages = [Stage::new(), Stage::new()];
+    let clean = |stage: &Stage| {
+        let old = stage.image("web", "1", &[]);
+        let service = stage.service("web", &old, &["--mode", "global"]);
+        stage.image("web", "2", &[]);
+        let run = cleaning(stage).run();
+        assert_eq!((run.code, run.outcome(&service)), (Some(0), "updated"), "{run}");
+        assert_eq!(cleaned_nodes(&run, &old.pinned()), ["node1", "node2", "node3"], "{run}");
+        assert_eq!([1, 2, 3].map(|node| has_image(stage, node, &old)), [false; 3], "{run}");
+        no_remover_is_left(stage);
+    };
+    std::thread::scope(|scope| {
+        for stage in &stages {
+            scope.spawn(|| clean(stage));
+        }
+    });
+}
+
+#[test]
+fn a_remover_whose_making_was_not_answered_is_used_and_removed() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    let service = stage.service("web", &old, &["--mode", "global"]);
+    stage.image("web", "2", &[]);
+    let mut is_lost = false;
+    let plan = move |_, seen: &Seen| {
+        let is_first = seen.path.contains("/services/create") && !std::mem::replace(&mut is_lost, true);
+        is_first.then_some(Mishap::CutAfter)
+    };
+    let runtime = Runtime::new().unwrap();
+    let socket = stage.folder.path().join("engine.sock");
+    let engine = Proxy::start(Address::Unix(socket.clone()), Address::Unix(stage.lab.socket(1)), plan);
+    let engine = runtime.block_on(engine);
+    let run = cleaning(&stage).set("DOCKER_HOST", &format!("unix://{}", socket.display())).run();
+    let made = engine.seen().iter().filter(|seen| seen.path.contains("/services/create")).count();
+    assert_eq!((run.code, run.outcome(&service), made), (Some(0), "updated", 2), "{run}");
+    assert_eq!(cleaned_nodes(&run, &old.pinned()), ["node1", "node2", "node3"], "{run}");
+    no_remover_is_left(&stage);
+    drop(engine);
+    runtime.shutdown_background();
+}
+
+#[test]
+fn of_a_tag_what_the_service_had_is_removed_on_each_node() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    let options =
+        ["--network", "host", "--stop-grace-period", "1s", "--mode", "global", "--no-resolve-image"];
+    let service = stage.create("web", &old.name, &options).running();
+    assert_eq!(service.image(), old.name, "without a digest");
+    let id_on = |node: usize, name: &str| {
+        let answer = stage.lab.engine(node, "GET", &format!("/images/{name}/json")).unwrap();
+        answer.json()["Id"].as_str().map(str::to_owned)
+    };
+    let before = [1, 2, 3].map(|node| id_on(node, &old.name).expect("its image"));
+    let new = stage.image("web", "2", &[]);
+    // On one node the tag stands at the new image by then; on another one a person runs the old one.
+    stage.lab.docker_on(2, &["pull", "--quiet", &new.name]);
+    let by_hand = stage.name("by-hand");
+    stage.lab.docker_on(3, &["run", "--detach", "--network", "none", "--name", &by_hand, &before[2]]);
+    let run = cleaning(&stage).run();
+    stage.lab.docker_on(3, &["rm", "--force", &by_hand]);
+    assert_eq!((run.code, run.outcome(&service)), (Some(0), "updated"), "{run}");
+    let is_left = [1, 2, 3].map(|node| id_on(node, &before[node - 1]).is_some());
+    assert_eq!(is_left, [false, false, true], "{run}");
+    assert_eq!(cleaned_nodes(&run, &old.name), ["node1", "node2"], "{run}");
+    assert!([1, 2, 3].iter().all(|node| has_image(&stage, *node, &new)), "{run}");
+    service.runs(&new, 3);
+}
+
+#[test]
+fn a_node_that_cannot_run_the_remover_is_named_with_the_reason() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    let service = stage.service("web", &old, &[]);
+    stage.image("web", "2", &[]);
+    let options = "--mount type=bind,src=/nowhere,dst=/nowhere --constraint node.hostname!=node3";
+    let run = cleaning(&stage).set("GANTRY_CLEANUP_IMAGES_OPTIONS", options).run();
+    assert_eq!((run.code, run.outcome(&service)), (Some(0), "updated"), "{run}");
+    let words = "cannot clean up on node1, node2: the path /nowhere of a mount does not exist there";
+    assert!(run.messages().contains(&words), "{run}");
+    no_remover_is_left(&stage);
 }

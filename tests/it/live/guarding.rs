@@ -39,6 +39,35 @@ fn a_killed_node_pauses_the_rollout_and_its_return_resumes_it() {
     assert!(services.iter().all(|service| service.image() != old.pinned()));
 }
 
+#[test]
+fn a_node_lost_after_the_manager_was_restarted_pauses_the_rollout() {
+    let stage = Stage::apart();
+    let old = stage.image("web", "1", &[]);
+    let options = ["--constraint", "node.hostname==node2", "--update-monitor", "4s"];
+    let services: Vec<_> =
+        (0..18).map(|index| stage.service(&format!("web{index:02}"), &old, &options)).collect();
+    let new = stage.image("web", "2", &[]);
+    let nodes_that_are = |state: &str| {
+        let nodes = stage.lab.get_json("/nodes");
+        nodes.as_array().into_iter().flatten().filter(|node| node["Status"]["State"] == state).count()
+    };
+    stage.lab.run(&["stop", "1"]);
+    stage.lab.run(&["start", "1"]);
+    let begun_with = nodes_that_are("unknown");
+    let daemon = stage.gantry().set("GANTRY_UPDATE_NUM_WORKERS", "1").start();
+    daemon.wait_for("updating", 60);
+    assert!(begun_with > 0, "the rollout began before the nodes had reported");
+    wait("all nodes", 60, || (nodes_that_are("ready") == 3).then_some(()));
+    let is_paused = |line: &Line| line.message().starts_with("paused: node3 is down");
+    assert!(!daemon.lines().iter().any(is_paused), "an unknown node is not down: {:?}", daemon.lines());
+    stage.lab.run(&["stop", "3", "--kill"]);
+    daemon.wait_for("paused: node3 is down", 90);
+    stage.lab.run(&["start", "3"]);
+    let run = daemon.end(240);
+    assert_eq!((run.summary(), run.code), ("18 services: 18 updated", Some(0)), "{run}");
+    assert!(services.iter().all(|service| service.image() == new.pinned()));
+}
+
 /// The most tasks of these services that are starting on one node now.
 fn most_starting(services: &[Service<'_>]) -> usize {
     let mut by_node: HashMap<String, usize> = HashMap::new();

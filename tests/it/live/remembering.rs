@@ -140,15 +140,25 @@ fn a_tag_that_goes_back_is_followed_and_another_tag_by_hand_too() {
     // The publisher takes the new image back.
     let back = stage.image("web", "1", &[]);
     assert_eq!(back.digest, old.digest, "the same image again");
+    let version = web.version();
     let run = stage.cycle();
-    assert_eq!((run.outcome(&web), run.outcome(&other)), ("updated", "updated"), "{run}");
+    assert_eq!((run.outcome(&other), web.version()), ("updated", version), "{run}");
+    assert!(run.says(&["left alone", &web.name, "the tag has gone back to"]), "{run}");
+    // Five minutes later.
+    let key = format!("gantry.tag.{}", old.name);
+    let entry = stage.ledger_labels()[&key].as_str().unwrap().to_owned();
+    let since = entry.split(" at=").nth(1).unwrap().split(' ').next().unwrap();
+    let earlier = since.parse::<jiff::Timestamp>().unwrap() - jiff::SignedDuration::from_secs(300);
+    stage.edit_ledger(&key, &entry.replace(since, &earlier.to_string()));
+    let run = stage.cycle();
+    assert_eq!(run.outcome(&web), "updated", "{run}");
     web.runs(&old, 1);
     other.runs(&own, 1);
 }
 
 #[test]
 fn a_broken_image_is_removed_from_the_nodes() {
-    let stage = Stage::cleaning();
+    let stage = Stage::new();
     // The program does not run as a service here, so it cleans its engine's node alone.
     let here = ["--constraint", "node.role==manager"];
     let service = stage.service("web", &stage.image("web", "1", &[]), &here);

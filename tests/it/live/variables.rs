@@ -186,7 +186,13 @@ fn a_process_that_is_told_what_to_remove_removes_it_from_its_node() {
         .start();
     remover.wait_for("gantry_image_removal", 60);
     assert!(!has_image());
-    remover.stop();
+    assert_eq!(remover.stop().code, Some(0));
+    // What it could not do is told by its answer and by its end.
+    let nowhere = format!("unix://{}", stage.folder.path().join("nowhere.sock").display());
+    let remover =
+        Gantry::new().set("DOCKER_HOST", &nowhere).set("GANTRY_IMAGES_TO_REMOVE", &image.pinned()).start();
+    remover.wait_for("gantry_image_removal", 60);
+    assert_eq!(remover.stop().code, Some(1));
 }
 
 /// The manager's engine behind TLS that wants a client's certificate, while the runtime lives: its address.

@@ -235,9 +235,7 @@ impl Soak {
                 }
                 _ => {
                     let cause = "connection refused".to_owned();
-                    self.scene
-                        .registry
-                        .fail(&tag, RegistryError::Unreachable { registry, proxy: None, cause });
+                    self.scene.registry.fail(&tag, RegistryError::Unreachable { registry, cause });
                 }
             }
         }

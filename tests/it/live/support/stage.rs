@@ -1,6 +1,5 @@
 //! A test's own part of the swarm: names, images, services; all gone when the test is over.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,8 +17,6 @@ pub(crate) struct Stage {
     pub(crate) prefix: String,
     /// A folder of its own.
     pub(crate) folder: tempfile::TempDir,
-    /// Whoever removes images does so alone: the remover has one name in the whole swarm.
-    _cleaning: Option<File>,
     own: Option<OwnLab>,
 }
 
@@ -67,16 +64,7 @@ const QUICK: [&str; 14] = [
 impl Stage {
     /// A stage beside others.
     pub(crate) fn new() -> Self {
-        Self::with(Lab::get(), None, None)
-    }
-
-    /// A stage beside others of which none removes images.
-    pub(crate) fn cleaning() -> Self {
-        let lab = Lab::get();
-        let path = lab.sockets.join("tests-cleaning.lock");
-        let lock = File::options().create(true).append(true).open(path).unwrap();
-        lock.lock().unwrap();
-        Self::with(lab, Some(lock), None)
+        Self::with(Lab::get(), None)
     }
 
     /// The only stage of a lab of its own, for a test that takes away what others would stand on.
@@ -87,14 +75,14 @@ impl Stage {
     /// The same, with so many managers among the three nodes.
     pub(crate) fn apart_with_managers(managers: usize) -> Self {
         let own = OwnLab::start(managers);
-        Self::with(own.lab, None, Some(own))
+        Self::with(own.lab, Some(own))
     }
 
-    fn with(lab: &'static Lab, cleaning: Option<File>, own: Option<OwnLab>) -> Self {
+    fn with(lab: &'static Lab, own: Option<OwnLab>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("t{}-{count}", std::process::id());
-        Self { lab, prefix, folder: tempfile::tempdir().unwrap(), _cleaning: cleaning, own }
+        Self { lab, prefix, folder: tempfile::tempdir().unwrap(), own }
     }
 
     /// A name of this stage's own.
