@@ -31,7 +31,6 @@
 //! | [`cycle`] | the pipeline above, one file a stage |
 //! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next, [`cycle::rollout::guard`] whether the cluster is fit for it |
 //! | [`cycle::rank`] | who gets a new image first, and what each shows of it |
-//! | [`cycle::order`] | whether the new task of a place may run beside the old one: the table of obstacles; [`ledger::orders`] remembers whose order a service has |
 //! | [`cycle::course`] | what a service's tasks are up to before it is updated |
 //! | [`cycle::resume`] | what an earlier run has left under way, told by the services, and by the ledger that somebody was stopped or died over them ([`ledger::LeftBehind`]) |
 //! | [`cycle::quarantine`] | what is not offered to whom, and why |
@@ -42,7 +41,7 @@
 //! | [`swarm::engine`] | the only code that talks to Docker |
 //! | [`options`] | options of `docker service update` and `create`, as edits of a specification |
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
-//! | [`image`], [`hosts`], [`secret`] | words that all of the above use |
+//! | [`image`], [`hosts`], [`proxy`], [`secret`], [`words`] | words that all of the above use |
 //! | [`telemetry`] | how a log line looks |
 //! | [`heartbeat`], [`tls`] | whether the work goes on; the one provider of cryptography |
 //!
@@ -87,9 +86,11 @@ pub mod hosts;
 pub mod image;
 pub mod ledger;
 pub mod options;
+pub mod proxy;
 pub mod registry;
 pub mod secret;
 mod suggest;
 pub mod swarm;
 pub mod telemetry;
 pub mod tls;
+pub mod words;

@@ -136,7 +136,10 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
 
     let heartbeat = Heartbeat::new(Instant::now());
     let daemon = Daemon {
-        registry: Arc::new(HttpRegistry::new(Settings::default())),
+        registry: Arc::new(HttpRegistry::new(Settings {
+            proxies: config.proxies.clone(),
+            ..Settings::default()
+        })),
         config: Arc::new(config),
         environment: std::env::vars_os().collect(),
         swarm: Arc::new(engine),

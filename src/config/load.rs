@@ -14,11 +14,15 @@ use super::{
     Cleanup, Config, EngineAddress, Hooks, LogFormat, LogLevel, LogSettings, Login, Logins, Lookups,
     Notification, Quarantine, Rollback, Rollout, Selection, Source, Updates,
 };
+use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
 use crate::suggest::{UNKNOWN_REMEDY, nearest};
 
 /// Every variable that begins so is ours, known or not.
 pub(super) const PREFIX: &str = "GANTRY_";
+
+/// The variables that programs also take in small letters. Those in capitals come first.
+const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 /// A configuration that can be used, and what should be said about it.
 #[derive(Clone, Debug)]
@@ -59,9 +63,14 @@ fn raw(
     warnings: &mut Vec<String>,
 ) -> Raw {
     let mut ours = BTreeMap::new();
+    let mut in_small_letters = Vec::new();
     let mut others = Vec::new();
     for (name, value) in environment {
         let name = name.to_string_lossy().into_owned();
+        if let Some(known) = PROXIES.into_iter().find(|known| known.to_ascii_lowercase() == name) {
+            in_small_letters.extend(value.into_string().ok().map(|value| (known.to_owned(), value)));
+            continue;
+        }
         match VARIABLES.iter().find(|variable| variable.name == name) {
             Some(variable) => match value.into_string() {
                 Ok(value) => _ = ours.insert(name, value),
@@ -70,6 +79,12 @@ fn raw(
             None if name.starts_with(PREFIX) => warnings.push(unknown(&name)),
             None if !value.is_empty() => others.push(name),
             None => {}
+        }
+    }
+    for (name, value) in in_small_letters {
+        let written = ours.entry(name).or_default();
+        if written.is_empty() {
+            *written = value;
         }
     }
     warnings.extend(shepherd::hint(others.iter().map(String::as_str)));
@@ -115,6 +130,7 @@ fn readable_log_settings(raw: &Raw) -> LogSettings {
 fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>) -> Option<Config> {
     let engine = engine(&v, mistakes);
     let logins = logins(&v, mistakes, warnings);
+    let proxies = proxies(&v, warnings);
     let insecure = v.gantry_manifest_options.as_ref().is_some_and(|options| options.insecure);
     for option in v.gantry_manifest_options.iter().flat_map(|options| &options.unknown) {
         warnings.push(format!("GANTRY_MANIFEST_OPTIONS: {option:?} has no meaning; only --insecure has one"));
@@ -178,6 +194,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             condition: v.gantry_notification_condition,
             title: v.gantry_notification_title,
         },
+        proxies,
     })
 }
 
@@ -188,6 +205,20 @@ fn engine(v: &Variables, mistakes: &mut Vec<Mistake>) -> Option<EngineAddress> {
     let address = v.docker_host.clone().address(v.docker_tls_verify.is_some(), certificates);
     let expected = "the folder with ca.pem, cert.pem and key.pem, as DOCKER_HOST is to be used with TLS";
     address.map_err(|_| mistakes.push(Mistake::missing("DOCKER_CERT_PATH", expected))).ok()
+}
+
+/// The proxies. Other programs pass over an address that is none, and it may be meant for one of them.
+fn proxies(v: &Variables, warnings: &mut Vec<String>) -> Proxies {
+    let mut read = |variable, text: Option<&Secret>| match Proxy::read(variable, text?.reveal()) {
+        Ok(proxy) => Some(proxy),
+        Err(error) => {
+            warnings.push(format!("{variable} is ignored: {error}"));
+            None
+        }
+    };
+    let http = read("HTTP_PROXY", v.http_proxy.as_ref());
+    let https = read("HTTPS_PROXY", v.https_proxy.as_ref());
+    Proxies::new(http, https, v.no_proxy.as_deref().unwrap_or_default())
 }
 
 /// The logins given by variables.

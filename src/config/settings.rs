@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::{EngineAddress, Filter};
 use crate::options::Options;
+use crate::proxy::Proxies;
 use crate::secret::Secret;
 
 /// Everything that a run of Gantry was told: environment and defaults, checked. What one service's labels
@@ -51,6 +52,8 @@ pub struct Config {
     pub images_to_remove: Vec<String>,
     /// Who is told of a cycle's end.
     pub notification: Notification,
+    /// The proxies for registries and the notification.
+    pub proxies: Proxies,
 }
 
 /// What is logged, and how.
@@ -195,7 +198,7 @@ pub struct Updates {
 /// Whether the new task is started before the old one is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateOrder {
-    /// Start first where the service says nothing and two tasks can surely live side by side; else as the service says.
+    /// Start first where the service says nothing and nothing forbids it; else as the service says.
     Auto,
     /// Start first, whatever the service says.
     StartFirst,

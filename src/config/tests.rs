@@ -162,6 +162,33 @@ fn unknown_variables_and_those_without_a_meaning_are_warned_of() {
 }
 
 #[test]
+fn proxies_are_read_in_both_cases_of_letters_capitals_first() {
+    let of = |environment: &[(&str, &str)], url: &str| {
+        let proxies = config(environment).proxies;
+        proxies.of(&reqwest::Url::parse(url).unwrap()).map(|proxy| proxy.shown().to_owned())
+    };
+    let (plain, tls) = ("http://r.test/", "https://r.test/");
+    for (environment, url, expected) in [
+        (&[("HTTP_PROXY", "p:1")][..], plain, Some("http://p:1")),
+        (&[("HTTP_PROXY", "p:1")], tls, None),
+        (&[("https_proxy", "p:1")], tls, Some("http://p:1")),
+        (&[("https_proxy", "p:1"), ("HTTPS_PROXY", "q:1")], tls, Some("http://q:1")),
+        (&[("HTTPS_PROXY", "q:1"), ("https_proxy", "p:1")], tls, Some("http://q:1")),
+        (&[("HTTPS_PROXY", ""), ("https_proxy", "p:1")], tls, Some("http://p:1")),
+        (&[("HTTPS_PROXY", "q:1"), ("no_proxy", "r.test")], tls, None),
+        (&[("HTTPS_PROXY", "q:1"), ("no_proxy", "r.test"), ("NO_PROXY", "s.test")], tls, Some("http://q:1")),
+        // Go knows no such variable, and so the engine does not.
+        (&[("ALL_PROXY", "p:1")], tls, None),
+    ] {
+        assert_eq!(of(environment, url).as_deref(), expected, "{environment:?} {url}");
+    }
+    let told = warnings(&[("HTTPS_PROXY", "ftp://me:hunter2@p:1")]);
+    let expected =
+        "HTTPS_PROXY is ignored: expected http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT";
+    assert_eq!(told, [expected]);
+}
+
+#[test]
 fn certificates_are_looked_for_where_the_docker_cli_looks() {
     let tls = ("DOCKER_TLS_VERIFY", "1");
     let host = ("DOCKER_HOST", "tcp://manager:2376");
@@ -341,7 +368,7 @@ fn the_table_is_in_order() {
 fn both_tables_of_the_product_are_complete() {
     let names: Vec<&str> = VARIABLES.iter().map(|v| v.name).chain(LABELS.iter().map(|l| l.name)).collect();
     let product = "GANTRY_LOG_FORMAT GANTRY_LOG_LEVEL GANTRY_NODE_NAME TZ GANTRY_SLEEP_SECONDS GANTRY_TRIGGER_PATH \
-        GANTRY_PRE_RUN_CMD GANTRY_POST_RUN_CMD GANTRY_HOOK_TIMEOUT_SECONDS DOCKER_HOST DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_CONFIG \
+        GANTRY_PRE_RUN_CMD GANTRY_POST_RUN_CMD GANTRY_HOOK_TIMEOUT_SECONDS DOCKER_HOST DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_CONFIG HTTPS_PROXY HTTP_PROXY NO_PROXY \
         GANTRY_REGISTRY_USER GANTRY_REGISTRY_PASSWORD GANTRY_REGISTRY_HOST GANTRY_REGISTRY_CONFIG \
         GANTRY_REGISTRY_USER_FILE GANTRY_REGISTRY_PASSWORD_FILE GANTRY_REGISTRY_HOST_FILE \
         GANTRY_REGISTRY_CONFIG_FILE GANTRY_REGISTRY_CONFIGS_FILE GANTRY_SERVICES_EXCLUDED \

@@ -253,8 +253,10 @@ table! {
         "GANTRY_REGISTRY_HOST" gantry_registry_host: String else "Docker Hub";
         /// A file with the registry.
         "GANTRY_REGISTRY_HOST_FILE" gantry_registry_host_file: PathBuf;
-        /// A name for this login. With one, only services whose label `gantry.auth.config` says the same
-        /// use it; without, all services of its registry do. Nothing is written to it where it is a folder.
+        /// A name for this login, by which the label `gantry.auth.config` chooses it. The only login for a registry is
+        /// used by all its services, with or without a name. Of several, services without the label use the one without a
+        /// name, or with the name of the folder that `DOCKER_CONFIG` or `HOME` gives. Nothing is written to it where it is
+        /// a folder.
         "GANTRY_REGISTRY_CONFIG" gantry_registry_config: String;
         /// A file with the name.
         "GANTRY_REGISTRY_CONFIG_FILE" gantry_registry_config_file: PathBuf;
@@ -262,6 +264,18 @@ table! {
         /// Empty lines and lines that begin with `#` are skipped. A line that is neither is an error, and
         /// nothing is updated.
         "GANTRY_REGISTRY_CONFIGS_FILE" gantry_registry_configs_file: PathBuf;
+
+    group "Proxies"
+        /// The proxy for addresses that begin with `https://`, which is what registries have: `http://HOST:PORT`,
+        /// `https://HOST:PORT` or `socks5://HOST:PORT`, with `USER:PASSWORD@` before the host where it wants an account.
+        /// Also for the notification. The engine has settings of its own (`docker info`), and so do the nodes.
+        "HTTPS_PROXY" https_proxy: Secret;
+        /// The same for addresses that begin with `http://`.
+        "HTTP_PROXY" http_proxy: Secret;
+        /// What is asked without a proxy, separated by commas: names with all that is below them (`corp.test`), only what
+        /// is below (`.corp.test`, `*.corp.test`), addresses, networks (`10.0.0.0/8`), each but these with a port if
+        /// need be, and `*`. `localhost` and its addresses never need a proxy. All three may be written in small letters.
+        "NO_PROXY" no_proxy: String;
 
     group "Which services"
         /// Filters of `docker service ls --filter` that a service must pass to be updated, for example
@@ -297,9 +311,9 @@ table! {
         /// has failed. Swarm itself has no limit.
         "GANTRY_UPDATE_TIMEOUT_SECONDS" gantry_update_timeout_seconds: Seconds = "0"
             label "gantry.update.timeout_seconds" update_timeout_seconds;
-        /// `auto`: the service's own order. Where it has none, the new task starts before the old one stops, if both can
-        /// surely live side by side: no writable mount, no host network or host-mode port, no device or generic resource, and
-        /// room for one task more. Else Swarm's default, stop-first. `keep`: the service's own order, always.
+        /// `auto`: start the new task before the old one is stopped, unless the service has an order of its
+        /// own or something forbids it (ports in host mode, a maximum of replicas per node). `keep`: what
+        /// the service says, also where it says nothing.
         "GANTRY_UPDATE_ORDER" gantry_update_order: UpdateOrder = "auto"
             label "gantry.update.order" update_order;
         /// Also update replicated and global jobs, and services whose tasks have ended and are not started again

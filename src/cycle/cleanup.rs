@@ -98,7 +98,9 @@ pub async fn clean_up<S: Swarm, R>(
 
 fn replaced<'a, S, R>(context: &'a Context<S, R>, finished: &'a [Finished]) -> Replaced<'a> {
     let mut replaced = Replaced::new();
-    let is_updated = |outcome: &Outcome| matches!(outcome, Outcome::Updated | Outcome::Started(_));
+    let is_updated = |outcome: &Outcome| {
+        matches!(outcome, Outcome::Updated | Outcome::UpdatedBut(_) | Outcome::Started(_))
+    };
     for finished in finished.iter().filter(|finished| finished.from != finished.to) {
         if is_updated(&finished.outcome) {
             replaced.entry(&finished.from).or_default().insert(&finished.service);
@@ -162,7 +164,7 @@ async fn everywhere<S: Swarm, R>(
     let remover = Remover::new(context);
     let spec = remover.spec(context, image, &words).await?;
     let reference: ImageRef = image.parse().context("the image remover's image")?;
-    let credentials = keyring.find(reference.registry(), login.as_deref()).await?;
+    let credentials = keyring.find(reference.registry(), login.as_deref()).await?.credentials;
     let auth = credentials.map(|credentials| credentials.registry_auth());
     let id = remover.start(context, &spec, auth.as_ref()).await.context("cannot start the image remover")?;
     let gathered = gather::gather(context, &id, cleaned).await;

@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 use super::Context;
 use super::back_off::BackOff;
 use super::course::Course;
-use super::order;
 use super::quarantine::History;
 use super::rank::Rank;
 use super::resume::Unfinished;
@@ -19,7 +18,7 @@ use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
 use crate::ledger::LeftBehind;
 use crate::options::{Ids, Name, Options};
-use crate::swarm::{Listing, Mode, Order, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
+use crate::swarm::{Listing, Mode, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
 
 /// What the swarm has for us.
 #[derive(Debug)]
@@ -64,10 +63,6 @@ pub struct Candidate {
     pub tasks: Option<ServiceStatus>,
     /// What an earlier run, or somebody else, has not brought to an end.
     pub unfinished: Option<Arc<Unfinished>>,
-    /// The order that its specification has.
-    pub order: Option<Order>,
-    /// Whether its old and its new task may run into each other.
-    pub may_collide: bool,
 }
 
 impl Candidate {
@@ -258,8 +253,6 @@ fn candidate<S, R>(
         policy,
         tasks: service.status,
         unfinished,
-        order: facts.update.and_then(|update| update.order),
-        may_collide: order::may_collide(facts),
         id: service.id,
     }
 }

@@ -51,7 +51,8 @@ pub async fn before<S, R: Registry>(
         .collect();
     // A login that cannot be had is an error of its services.
     let found = join_all(logins.iter().map(|login| keyring.find(DOCKER_HUB, login.as_deref()))).await;
-    let accounts: HashSet<Option<Arc<Credentials>>> = found.into_iter().flatten().collect();
+    let accounts: HashSet<Option<Arc<Credentials>>> =
+        found.into_iter().flatten().map(|found| found.credentials).collect();
     let asked = accounts.into_iter().map(|credentials| async {
         let before = ask(context, credentials.as_ref()).await;
         let account = credentials.as_ref().map(|credentials| name(credentials));

@@ -14,6 +14,7 @@ use super::plan::{may_be_updated, needs_answer};
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::{Entry, image_name};
+use crate::registry::credentials::Found;
 use crate::registry::{Credentials, Keyring, Lookup, Manifest, Registry, RegistryError};
 
 /// How often a registry is asked again whose tag has gone back to an older digest, and how long after the answer before.
@@ -94,7 +95,7 @@ async fn find_accounts<S, R>(
     context: &Context<S, R>,
     keyring: &Keyring,
     wanted: HashSet<Wanted>,
-) -> HashMap<Wanted, Result<Option<Arc<Credentials>>, String>> {
+) -> HashMap<Wanted, Result<Found, String>> {
     stream::iter(wanted)
         .map(|wanted| async {
             let found = keyring.find(&wanted.0, wanted.1.as_deref()).await;
@@ -126,8 +127,8 @@ async fn group<S, R>(
     let mut groups: HashMap<GroupKey, Group> = HashMap::new();
     for (index, wanted) in wanted.into_iter().enumerate() {
         let Some((image, wanted, insecure)) = wanted else { continue };
-        let credentials = match accounts.get(&wanted) {
-            Some(Ok(credentials)) => credentials.clone(),
+        let Found { credentials, missing } = match accounts.get(&wanted) {
+            Some(Ok(found)) => found.clone(),
             Some(Err(error)) => {
                 inspected[index].answer = Some(Err(error.clone()));
                 continue;
@@ -148,7 +149,7 @@ async fn group<S, R>(
         };
         let recorded = image.digest().cloned();
         let group = groups.entry(key).or_insert_with(|| Group {
-            lookup: Lookup { image: image.clone(), credentials, hosts: hosts.clone(), insecure },
+            lookup: Lookup { image: image.clone(), credentials, missing, hosts: hosts.clone(), insecure },
             recorded: Vec::new(),
             has_unpinned: false,
             members: Vec::new(),

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{LookupMethod, Selection, ServicePolicy};
+use crate::config::{LookupMethod, Selection, ServicePolicy, UpdateOrder};
 use crate::image::{Digest, ImageRef};
 use crate::registry::{Credentials, Platform};
-use crate::swarm::spec::{Edits, OrderChange};
-use crate::swarm::{Mode, Service};
+use crate::swarm::spec::Edits;
+use crate::swarm::{Facts, Mode, Order, Service};
 
 use super::course::Course;
 use super::discover::Candidate;
@@ -105,8 +105,6 @@ pub struct Update {
     pub selection: Arc<Selection>,
     /// It is under way already: it is watched, and nothing is sent.
     pub begun: Option<Arc<Begun>>,
-    /// How the old and the new task ran into each other when it was tried start-first: it is not tried so again.
-    pub collision: Option<String>,
 }
 
 /// What an update starts.
@@ -199,7 +197,6 @@ fn decide(
         policy: policy.clone(),
         selection: selection.clone(),
         begun: None,
-        collision: None,
     };
     let was_offered = |image: &ImageRef| quarantine.was_offered(image);
     if let Some(decision) = resume::decide(candidate, &update, is_newest, was_offered, held.as_ref()) {
@@ -286,13 +283,9 @@ pub enum Dispatch {
 }
 
 impl Update {
-    /// Whether new tasks take the place of old ones.
-    pub fn replaces_tasks(&self) -> bool {
-        matches!(self.start, Start::Replaced | Start::WithoutNode)
-    }
-
-    /// Decides again on what is there now. `course` is what becomes of its tasks, and `order` how its order changes.
-    pub fn dispatch(&self, service: &Service, course: Course, order: Option<OrderChange>) -> Dispatch {
+    /// Decides again on what is there now. `course` is what becomes of its tasks, and `optioned` its specification
+    /// with the options applied.
+    pub fn dispatch(&self, service: &Service, course: Course, optioned: &Facts) -> Dispatch {
         let facts = service.spec.facts();
         if !self.selection.still_selects(&facts.labels) {
             return Dispatch::NotOurs;
@@ -313,7 +306,14 @@ impl Update {
                 .platforms
                 .as_ref()
                 .map(|platforms| platforms.iter().map(|p| (p.os.clone(), p.architecture.clone())).collect()),
-            order,
+            // Where no new task takes the place of an old one, there is no order.
+            order: if self.policy.update_options.has("update-order")
+                || matches!(self.start, Start::Again | Start::LeftToCronjob { .. })
+            {
+                None
+            } else {
+                order(self.policy.order, optioned)
+            },
             force_update: self.force.then(|| facts.force_update + 1),
             replicas: matches!(self.start, Start::LeftToCronjob { .. }).then_some(0),
         })
@@ -340,6 +340,25 @@ impl Update {
         match (self.from.tag(), self.from.digest()) {
             (Some("latest"), None) => self.from.name().to_owned(),
             _ => self.from.to_string(),
+        }
+    }
+}
+
+/// The order to set; `None`: leave it as it is.
+fn order(wanted: UpdateOrder, facts: &Facts) -> Option<Order> {
+    if facts.mode == Mode::Job {
+        // A job has no old tasks, and no update configuration either.
+        return None;
+    }
+    let own = facts.update.and_then(|update| update.order);
+    match wanted {
+        UpdateOrder::Keep => None,
+        UpdateOrder::StartFirst => Some(Order::StartFirst),
+        UpdateOrder::StopFirst => Some(Order::StopFirst),
+        UpdateOrder::Auto => {
+            // Two tasks of a slot side by side need a second port of the node, or room for one more replica.
+            let is_forbidden = facts.has_host_ports || facts.max_replicas_per_node > 0;
+            (own.is_none() && !is_forbidden).then_some(Order::StartFirst)
         }
     }
 }

@@ -8,7 +8,7 @@ use super::cleanup::Cleaned;
 use super::hub::HubPulls;
 use super::plan::{Decision, Planned, Reason, Update};
 use super::resume::Attention;
-use super::rollout::{Finished, Held, NotBegun, Outcome, RolledOut, StoppedRollout};
+use super::rollout::{Finished, Held, NotBegun, RolledOut, StoppedRollout};
 use crate::ledger::LeftBehind;
 use crate::ledger::turn::Turn;
 
@@ -243,7 +243,7 @@ impl Report {
 
     /// The services that were updated.
     pub fn updated(&self) -> impl Iterator<Item = &Finished> {
-        self.finished.iter().filter(|finished| finished.outcome == Outcome::Updated)
+        self.finished.iter().filter(|finished| finished.outcome.is_success())
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cycle::rollout::{By, Cause};
+    use crate::cycle::rollout::{By, Cause, Outcome};
 
     fn finished(service: &str, outcome: Outcome) -> Finished {
         Finished {

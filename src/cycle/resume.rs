@@ -13,7 +13,6 @@ use jiff::Timestamp;
 
 use super::course::Course;
 use super::discover::Candidate;
-use super::order;
 use super::plan::{Decision, Dispatch, Reason, Start, Update};
 use super::quarantine::{HeldBack, Why};
 use super::rollout::By;
@@ -21,7 +20,7 @@ use super::rollout::machine::{Mark, proof_time};
 use crate::image::ImageRef;
 use crate::ledger::LeftBehind;
 use crate::options::Ids;
-use crate::swarm::spec::{Edits, OrderChange};
+use crate::swarm::spec::Edits;
 use crate::swarm::{Mode, Service, Spec, Task, TaskState, UpdateState};
 
 /// A service whose last update or rollback has not come to a good end, as the list of services shows it.
@@ -317,9 +316,7 @@ impl Unfinished {
         let Ok(optioned) = previous.with_options(&update.policy.update_options, &self.ids) else {
             return false;
         };
-        // Which order was right for it then nobody knows now, and it is ours to change.
-        let order = order_between(&optioned, &self.service.spec);
-        let Dispatch::Send(edits) = sent.dispatch(&before, Course::RunsOn, order) else {
+        let Dispatch::Send(edits) = sent.dispatch(&before, Course::RunsOn, optioned.facts()) else {
             return false;
         };
         // The platforms were those of the new image then; nobody remembers them now.
@@ -392,16 +389,9 @@ fn is_same_but_for_image(one: &Spec, other: &Spec) -> bool {
         image: facts.image.clone(),
         platforms: Some(other.platforms()),
         force_update: (facts.force_update != one.facts().force_update).then_some(facts.force_update),
-        order: order_between(one, other),
         ..Edits::default()
     };
     one.edited(&edits).is_ok_and(|spec| spec.is_same_as(other))
-}
-
-/// The change of the order that leads from one specification to another.
-fn order_between(one: &Spec, other: &Spec) -> Option<OrderChange> {
-    let order = |spec: &Spec| spec.facts().update.and_then(|update| update.order);
-    order::change(order(one), order(other))
 }
 
 #[cfg(test)]

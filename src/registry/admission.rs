@@ -107,14 +107,14 @@ impl<K: Hash + Eq> Admissions<K> {
         let account = self.account(key);
         let known = account.standing().known(Instant::now());
         if let Some(known) = known {
-            return known.map(|()| Entrance { account, _alone: None });
+            return known.map(|()| Entrance { account, alone: None });
         }
         let alone = Arc::clone(&account.alone).lock_owned().await;
         // Who was first has learnt something, as a rule.
         let known = account.standing().known(Instant::now());
         match known {
-            Some(known) => known.map(|()| Entrance { account, _alone: None }),
-            None => Ok(Entrance { account, _alone: Some(alone) }),
+            Some(known) => known.map(|()| Entrance { account, alone: None }),
+            None => Ok(Entrance { account, alone: Some(alone) }),
         }
     }
 
@@ -134,10 +134,15 @@ impl<K: Hash + Eq> Admissions<K> {
 #[derive(Debug)]
 pub(super) struct Entrance {
     account: Arc<Account>,
-    _alone: Option<OwnedMutexGuard<()>>,
+    alone: Option<OwnedMutexGuard<()>>,
 }
 
 impl Entrance {
+    /// Whether the others who have this account wait for what comes of it.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.is_some()
+    }
+
     /// What came of it counts for `hold`.
     pub(super) fn ends(self, learnt: &Learnt<'_>, hold: Duration) {
         self.account.standing().learn(learnt, Instant::now(), hold);

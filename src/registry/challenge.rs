@@ -23,6 +23,8 @@ pub(super) struct Bearer {
 pub(super) struct Challenges {
     /// The scheme to use; `None` when there is none that we know.
     pub best: Option<Challenge>,
+    /// Whether name and password with every request are an alternative to [`Self::best`].
+    pub has_basic: bool,
     /// `error` and `error_description`, where the registry gave them.
     pub words: Option<String>,
 }
@@ -44,8 +46,9 @@ pub(super) fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Challenges {
                     service: get("service").unwrap_or_default().to_owned(),
                 }));
             }
-        } else if scheme.eq_ignore_ascii_case("basic") && found.best.is_none() {
-            found.best = Some(Challenge::Basic);
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            found.has_basic = true;
+            found.best.get_or_insert(Challenge::Basic);
         }
         if let Some(words) = get("error_description").or_else(|| get("error")).filter(|w| !w.is_empty()) {
             found.words.get_or_insert_with(|| words.to_owned());

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use tokio::time::Instant;
 
-use super::auth::{Authority, Call};
+use super::auth::{Authority, Call, Question};
 use super::clients::Clients;
 use super::endpoints::{Endpoint, Role, endpoints};
 use super::failure::{Failure, Reached};
@@ -23,6 +23,7 @@ use super::outage::{Cost, Outages};
 use super::transport::{Answer, Transport};
 use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError, retry};
 use crate::image::{DOCKER_HUB, Digest, ImageRefError};
+use crate::proxy::Proxies;
 
 /// The image that Docker Hub keeps for the question how many pulls are left.
 const HUB_RATE_IMAGE: &str = "ratelimitpreview/test:latest";
@@ -36,6 +37,8 @@ pub struct Settings {
     pub certificates: PathBuf,
     /// The URL of Docker Hub's registry.
     pub docker_hub: String,
+    /// The proxies of this process.
+    pub proxies: Proxies,
 }
 
 impl Default for Settings {
@@ -44,6 +47,7 @@ impl Default for Settings {
             limits: Limits::default(),
             certificates: PathBuf::from("/etc/docker/certs.d"),
             docker_hub: "https://registry-1.docker.io".to_owned(),
+            proxies: Proxies::default(),
         }
     }
 }
@@ -74,7 +78,7 @@ impl HttpRegistry {
             docker_hub: settings.docker_hub,
             names: Names::new(settings.limits.connect),
             manifests: Mutex::new(Remembered::up_to(settings.limits.manifests)),
-            transport: Transport::new(settings.limits, clients),
+            transport: Transport::new(settings.limits, clients, settings.proxies),
             authority: Authority::default(),
             outages: Mutex::default(),
         }
@@ -109,25 +113,48 @@ impl HttpRegistry {
         };
         let limit = self.limits().total;
         let result = tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(no_answer(limit)));
-        result.map_err(|failure| failure.into_error(lookup))
+        result.map_err(|failure| self.with_engines_proxy(failure, lookup).into_error(lookup))
+    }
+
+    /// Says of a registry that nobody reaches directly that the engine uses a proxy for it.
+    fn with_engines_proxy(&self, failure: Failure, lookup: &Lookup) -> Failure {
+        let url = Url::parse(&format!("https://{}/", lookup.image.registry())).ok();
+        let engines = url.as_ref().and_then(|url| lookup.hosts.proxies.of(url));
+        match (failure, engines) {
+            (Failure::Unreachable { cause, reached, retry_after, proxy: None }, Some(engines))
+                if reached != Reached::Server =>
+            {
+                let cause = format!(
+                    "{cause}; the engine goes {engines} here and Gantry does not: set HTTPS_PROXY and NO_PROXY for \
+                     Gantry as for the engine"
+                );
+                Failure::Unreachable { cause, reached, retry_after, proxy: None }
+            }
+            (failure, _) => failure,
+        }
     }
 
     /// Asks one server until it answers, or it is not worth it any more.
     async fn ask(&self, call: &Call, method: &Method, path: &str, accept: &str) -> Result<Answer, Failure> {
         let key = Asked { host: call.endpoint.host.clone(), credentials: call.credentials.clone() };
         let cost = Cost::of(method);
+        let question = Question { method, path, accept };
         if let Some(failure) = self.outages().current(&key, cost, Instant::now()) {
             return Err(failure);
         }
         let mut attempt = 1;
         loop {
-            let failure = match self.authority.ask(&self.transport, call, method, path, accept).await {
+            let failure = match self.authority.ask(&self.transport, call, question).await {
                 Ok(answer) => {
                     self.outages().answered(&key, cost);
                     return Ok(answer);
                 }
                 Err(failure) => failure.told(call.credentials.as_deref()),
             };
+            if matches!(failure, Failure::OfHead(_)) {
+                self.outages().answered(&key, cost);
+                return Err(failure);
+            }
             let wait = (failure.is_transient() && call.endpoint.role == Role::Upstream)
                 .then(|| retry::wait(attempt, failure.retry_after(), self.limits()))
                 .flatten();
@@ -141,21 +168,19 @@ impl HttpRegistry {
         }
     }
 
+    /// The digest of a tag: by `HEAD`, and by one `GET` where `HEAD` does not tell it, as the engine does. Some
+    /// registries and the proxies before them answer `HEAD` with any error, or not at all.
     async fn digest_at(&self, call: &Call, tag: &str) -> Result<Digest, Failure> {
         let path = format!("{}/manifests/{tag}", call.repository);
-        let answer = self.ask(call, &Method::HEAD, &path, &accepted()).await?;
-        match answer.status {
-            StatusCode::OK => {
-                if answer.is_html() {
-                    return Err(web_page());
-                }
+        match self.ask(call, &Method::HEAD, &path, &accepted()).await {
+            Ok(answer) if answer.status == StatusCode::OK && !answer.is_html() => {
                 if let Some(digest) = promised_digest(&answer)? {
                     return Ok(digest);
                 }
             }
-            // It does not know HEAD.
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {}
-            _ => return Err(unexpected(&answer)),
+            Ok(answer) => tracing::debug!(status = %answer.status, path, "HEAD does not tell the digest"),
+            Err(Failure::OfHead(failure)) => tracing::debug!(?failure, path, "HEAD fails"),
+            Err(failure) => return Err(failure),
         }
         let answer = self.ask(call, &Method::GET, &path, &accepted()).await?;
         let body = manifest_body(&answer)?;
@@ -206,7 +231,8 @@ impl HttpRegistry {
         let hub = hub.ok_or_else(|| Failure::nonsense("it has no address"))?;
         let call = Call::new(hub, lookup);
         let path = format!("{}/manifests/latest", call.repository);
-        let answer = self.authority.ask(&self.transport, &call, &Method::HEAD, &path, &accepted()).await?;
+        let question = Question { method: &Method::HEAD, path: &path, accept: &accepted() };
+        let answer = self.authority.ask(&self.transport, &call, question).await?;
         if answer.status == StatusCode::OK {
             Ok(HubRate::read(&answer.headers))
         } else {
@@ -253,8 +279,13 @@ impl Registry for HttpRegistry {
             registry: DOCKER_HUB.to_owned(),
             cause: error.to_string(),
         })?;
-        let lookup =
-            Lookup { image, credentials: credentials.cloned(), hosts: Arc::default(), insecure: false };
+        let lookup = Lookup {
+            image,
+            credentials: credentials.cloned(),
+            missing: None,
+            hosts: Arc::default(),
+            insecure: false,
+        };
         let limit = self.limits().hub_rate;
         let answer = tokio::time::timeout(limit, self.hub_rate_of(&lookup)).await;
         let answer = answer.unwrap_or_else(|_| Err(no_answer(limit)));
@@ -287,7 +318,7 @@ fn manifest_body(answer: &Answer) -> Result<&[u8], Failure> {
 
 fn no_answer(limit: Duration) -> Failure {
     let cause = format!("no answer within {limit:?}");
-    Failure::Unreachable { cause, reached: Reached::Connection, retry_after: None }
+    Failure::Unreachable { cause, reached: Reached::Silence, retry_after: None, proxy: None }
 }
 
 fn web_page() -> Failure {

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use super::{Credentials, Lookup, RegistryError, words};
+use crate::proxy::Proxy;
 
 /// How far an attempt got before it found nobody to answer it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reached {
     /// There is no connection: name, address, TLS.
     Nothing,
-    /// It was cut, or nothing came in time.
+    /// Nothing came in time.
+    Silence,
+    /// It was cut.
     Connection,
     /// The server says itself that it cannot answer now (5xx).
     Server,
@@ -22,6 +25,8 @@ pub(super) enum About {
     Account,
     /// The image, which may not exist: registries do not tell strangers.
     Image,
+    /// The account, or what it may do with this image.
+    AccountOrImage,
     /// Something else, or it cannot be told.
     Other,
 }
@@ -42,6 +47,8 @@ pub(super) enum Failure {
         cause: String,
         reached: Reached,
         retry_after: Option<Duration>,
+        /// The proxy that was used.
+        proxy: Option<Proxy>,
     },
     Nonsense {
         cause: String,
@@ -50,9 +57,16 @@ pub(super) enum Failure {
     NotHttp {
         cause: String,
     },
+    /// A `HEAD` failed in a way that says nothing of a `GET`.
+    OfHead(Box<Failure>),
 }
 
 impl Failure {
+    /// No connection is made at all.
+    pub(super) fn no_connection(cause: impl Into<String>) -> Self {
+        Self::Unreachable { cause: cause.into(), reached: Reached::Nothing, retry_after: None, proxy: None }
+    }
+
     pub(super) fn nonsense(cause: impl Into<String>) -> Self {
         Self::Nonsense { cause: cause.into() }
     }
@@ -60,6 +74,30 @@ impl Failure {
     /// Whether the same question may be answered in a moment.
     pub(super) fn is_transient(&self) -> bool {
         matches!(self, Self::RateLimited { .. } | Self::Unreachable { .. })
+    }
+
+    /// The failure of a `HEAD`, marked where a `GET` of the same may be answered: what came from the registry itself,
+    /// or from the connection to it.
+    pub(super) fn of_head(self) -> Self {
+        let may_be_of_head_alone = match &self {
+            Self::Unreachable { reached, .. } => matches!(reached, Reached::Connection | Reached::Server),
+            Self::Nonsense { .. } => true,
+            Self::NotFound
+            | Self::Refused { .. }
+            | Self::RateLimited { .. }
+            | Self::NotHttp { .. }
+            | Self::OfHead(_) => false,
+        };
+        if may_be_of_head_alone { Self::OfHead(Box::new(self)) } else { self }
+    }
+
+    /// The words of a refusal that may be about the account or about what it may do with one image.
+    pub(super) fn account_or_image(&self) -> Option<&str> {
+        match self {
+            Self::Refused { cause, about: About::AccountOrImage } => Some(cause),
+            Self::OfHead(failure) => failure.account_or_image(),
+            _ => None,
+        }
     }
 
     /// What the server asked to wait.
@@ -92,11 +130,12 @@ impl Failure {
         match self {
             Self::NotFound | Self::RateLimited { .. } => self,
             Self::Refused { cause, about } => Self::Refused { cause: change(&cause), about },
-            Self::Unreachable { cause, reached, retry_after } => {
-                Self::Unreachable { cause: change(&cause), reached, retry_after }
+            Self::Unreachable { cause, reached, retry_after, proxy } => {
+                Self::Unreachable { cause: change(&cause), reached, retry_after, proxy }
             }
             Self::Nonsense { cause } => Self::Nonsense { cause: change(&cause) },
             Self::NotHttp { cause } => Self::NotHttp { cause: change(&cause) },
+            Self::OfHead(failure) => Self::OfHead(Box::new(failure.reworded(change))),
         }
     }
 
@@ -108,7 +147,10 @@ impl Failure {
             Self::NotFound => RegistryError::NotFound { image, registry },
             Self::Refused { cause, about } => {
                 let who = lookup.credentials.as_ref().map_or_else(
-                    || "without credentials".to_owned(),
+                    || match &lookup.missing {
+                        Some(missing) => format!("without credentials ({})", words(missing)),
+                        None => "without credentials".to_owned(),
+                    },
                     |credentials| {
                         let user = credentials.username().map(|user| format!("of {} ", words(user)));
                         format!("with credentials {}from {}", user.unwrap_or_default(), credentials.source)
@@ -122,8 +164,12 @@ impl Failure {
                 RegistryError::Refused { image, registry, who, cause: format!("{cause}{hint}") }
             }
             Self::RateLimited { retry_after } => RegistryError::RateLimited { registry, retry_after },
-            Self::Unreachable { cause, .. } => RegistryError::Unreachable { registry, cause },
+            Self::Unreachable { cause, reached: Reached::Server, .. } => {
+                RegistryError::Failing { registry, cause }
+            }
+            Self::Unreachable { cause, proxy, .. } => RegistryError::Unreachable { registry, proxy, cause },
             Self::Nonsense { cause } | Self::NotHttp { cause } => RegistryError::Nonsense { registry, cause },
+            Self::OfHead(failure) => failure.into_error(lookup),
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct Limits {
     pub retry_after_cap: Duration,
     /// The longest answer that is read, in bytes. Engines refuse larger manifests too.
     pub body: usize,
-    /// How many redirects are followed. Blob stores need one or two.
+    /// How many redirects are followed: as many as the engine follows. Blob stores need one or two.
     pub redirects: usize,
     /// After how many look-ups in a row without any answer a registry counts as away.
     pub outage_failures: u32,
@@ -47,7 +47,7 @@ impl Default for Limits {
             backoff: Duration::from_millis(500),
             retry_after_cap: Duration::from_secs(60),
             body: 4 * 1024 * 1024,
-            redirects: 5,
+            redirects: 10,
             outage_failures: 3,
             outage_hold: Duration::from_secs(15),
             outage_hold_cap: Duration::from_secs(15 * 60),

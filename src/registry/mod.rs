@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
+use crate::proxy::Proxy;
+use crate::words::one_line as words;
 
 mod admission;
 mod auth;
@@ -13,8 +15,10 @@ mod challenge;
 mod client;
 mod clients;
 pub mod credentials;
+mod der;
 mod endpoints;
 mod failure;
+mod host_files;
 mod known;
 mod limits;
 mod manifest;
@@ -25,6 +29,7 @@ mod rate;
 mod retry;
 mod token;
 mod transport;
+mod verifier;
 
 pub use client::{HttpRegistry, Settings};
 pub use credentials::{Credentials, Keyring, Sources};
@@ -38,6 +43,8 @@ pub struct Lookup {
     pub image: ImageRef,
     /// Whose view of the registry is asked for; `None` is anonymous.
     pub credentials: Option<Arc<Credentials>>,
+    /// Why no account is used, where the configuration speaks of one.
+    pub missing: Option<String>,
     /// What the engine knows about registries: insecure ones and mirrors.
     pub hosts: Arc<EngineRegistries>,
     /// Also accept plain HTTP and unverified certificates for this look-up (`--insecure`).
@@ -116,11 +123,21 @@ pub enum RegistryError {
         /// What its Retry-After header asked for.
         retry_after: Option<Duration>,
     },
-    /// No connection, no answer in time, or 5xx, after the bounded retries.
-    #[error("{registry} cannot be reached: {cause}")]
+    /// 5xx, after the bounded retries.
+    #[error("{registry} cannot answer now: {cause}")]
+    Failing {
+        /// The registry asked.
+        registry: String,
+        /// The status, and the registry's words.
+        cause: String,
+    },
+    /// No connection, or no answer in time, after the bounded retries.
+    #[error("{}: {cause}", unreachable(registry, proxy.as_ref()))]
     Unreachable {
         /// The registry asked.
         registry: String,
+        /// The proxy that it was asked through.
+        proxy: Option<Proxy>,
         /// What happened.
         cause: String,
     },
@@ -134,13 +151,9 @@ pub enum RegistryError {
     },
 }
 
-/// The longest text of a stranger that is repeated, in characters.
-const WORDS: usize = 300;
-
-/// What a stranger says, fit for one line of a log: without control characters and not endless. What is
-/// secret in it has to be gone by now: a half of it would not be recognized any more.
-fn words(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let words = clean.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().take(WORDS).collect()
+fn unreachable(registry: &str, proxy: Option<&Proxy>) -> String {
+    match proxy {
+        Some(proxy) => format!("cannot reach registry {registry} {proxy}"),
+        None => format!("{registry} cannot be reached"),
+    }
 }

@@ -85,7 +85,13 @@ mod tests {
     use crate::hosts::{EngineRegistries, IndexConfig};
 
     fn lookup(image: &str, hosts: EngineRegistries) -> Lookup {
-        Lookup { image: image.parse().unwrap(), credentials: None, hosts: Arc::new(hosts), insecure: false }
+        Lookup {
+            image: image.parse().unwrap(),
+            credentials: None,
+            missing: None,
+            hosts: Arc::new(hosts),
+            insecure: false,
+        }
     }
 
     fn names(known: &[(&str, &str)]) -> Names {

@@ -90,7 +90,10 @@ impl<K: Hash + Eq> Outages<K> {
                     Cost::Pull => record.closed_to_pulls = hold,
                 }
             }
-            Failure::Unreachable { reached: Reached::Nothing | Reached::Connection, .. } => {
+            Failure::Unreachable {
+                reached: Reached::Nothing | Reached::Silence | Reached::Connection,
+                ..
+            } => {
                 let record = self.0.entry(key).or_default();
                 record.unanswered = record.unanswered.saturating_add(1);
                 if record.unanswered >= limits.outage_failures {
@@ -117,7 +120,7 @@ mod tests {
     }
 
     fn silence(reached: Reached) -> Failure {
-        Failure::Unreachable { cause: "refused".to_owned(), reached, retry_after: None }
+        Failure::Unreachable { cause: "refused".to_owned(), reached, retry_after: None, proxy: None }
     }
 
     #[test]
@@ -127,9 +130,9 @@ mod tests {
             outages.gave_up("r", HEAD, &silence(Reached::Nothing), now, &limits());
             assert_eq!(outages.current(&"r", HEAD, now), None);
         }
-        outages.gave_up("r", Cost::Pull, &silence(Reached::Connection), now, &limits());
+        outages.gave_up("r", Cost::Pull, &silence(Reached::Silence), now, &limits());
         for cost in [HEAD, Cost::Pull] {
-            assert_eq!(outages.current(&"r", cost, now + S(14)), Some(silence(Reached::Connection)));
+            assert_eq!(outages.current(&"r", cost, now + S(14)), Some(silence(Reached::Silence)));
             assert_eq!(outages.current(&"r", cost, now + S(15)), None);
         }
         assert_eq!(outages.current(&"other", HEAD, now), None);

@@ -37,7 +37,8 @@ pub(super) struct Purpose {
     pub host: String,
     /// The token server, and the registry's name there.
     pub bearer: Bearer,
-    pub repository: String,
+    /// The repository to pull from; `None`: only to log in.
+    pub repository: Option<String>,
     pub credentials: Option<Arc<Credentials>>,
 }
 
@@ -202,11 +203,34 @@ fn answered(answer: Answer, who: Who) -> Result<Answer, Failure> {
             let about = match who {
                 Who::Nobody => About::Image,
                 Who::Account if status == StatusCode::UNAUTHORIZED => About::Account,
+                Who::Account if status == StatusCode::FORBIDDEN => About::AccountOrImage,
+                Who::Account if is_invalid_grant(&answer) => About::Account,
                 Who::Account => About::Other,
             };
             Err(Failure::Refused { cause: answer.explained(), about })
         }
         _ => Err(Failure::nonsense(answer.explained())),
+    }
+}
+
+/// Whether an identity token is refused for good, as `OAuth2` says it.
+fn is_invalid_grant(answer: &Answer) -> bool {
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    answer.status == StatusCode::BAD_REQUEST
+        && body.get("error").is_some_and(|error| error == "invalid_grant")
+}
+
+/// Whether the account itself is refused, whatever it is for: `None` where that cannot be told.
+pub(super) async fn is_account_refused(
+    transport: &Transport,
+    endpoint: &Endpoint,
+    purpose: &Purpose,
+) -> Option<bool> {
+    let realm = Url::parse(&purpose.bearer.realm).ok()?;
+    match ask(transport, endpoint, purpose, realm).await {
+        Ok(_) => Some(false),
+        Err(Failure::Refused { about: About::Account | About::AccountOrImage, .. }) => Some(true),
+        Err(_) => None,
     }
 }
 
@@ -218,7 +242,9 @@ fn query(realm: &Url, purpose: &Purpose) -> Url {
         if !purpose.bearer.service.is_empty() {
             pairs.append_pair("service", &purpose.bearer.service);
         }
-        pairs.append_pair("scope", &format!("repository:{}:pull", purpose.repository));
+        if let Some(repository) = &purpose.repository {
+            pairs.append_pair("scope", &format!("repository:{repository}:pull"));
+        }
     }
     url
 }
@@ -244,7 +270,8 @@ fn read(answer: &Answer, asked: Instant) -> Result<Token, Failure> {
         Failure::nonsense(format!("its answer ({kind}) holds no token"))
     };
     let parsed: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| nonsense())?;
-    let text = [parsed.token, parsed.access_token].into_iter().flatten().find(|text| !text.is_empty());
+    // The engine prefers it in this order.
+    let text = [parsed.access_token, parsed.token].into_iter().flatten().find(|text| !text.is_empty());
     let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic())).ok_or_else(nonsense)?;
     Ok(Token { text: Secret::new(text), until: asked + life(parsed.expires_in.as_ref()) })
 }
@@ -294,7 +321,7 @@ mod tests {
         let purpose = Purpose {
             host: "r".to_owned(),
             bearer: Bearer { realm: String::new(), service: "a b&c".to_owned() },
-            repository: "team/app".to_owned(),
+            repository: Some("team/app".to_owned()),
             credentials: None,
         };
         let realm = Url::parse("https://t/token?x=1").unwrap();

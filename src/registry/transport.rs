@@ -5,8 +5,10 @@ use std::error::Error as _;
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::clients::Clients;
 use super::endpoints::{Endpoint, Scheme};
@@ -15,6 +17,7 @@ use super::limits::Limits;
 use super::plain::{Causes, PlainHosts};
 use super::{plain, retry};
 use crate::hosts::is_loopback;
+use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
 
 /// How much of an error's page is read: registries explain themselves in a few hundred bytes.
@@ -60,6 +63,14 @@ pub(super) struct Answer {
     pub is_first_hand: bool,
     /// What was sent as `Authorization`, without its scheme.
     pub sent: Option<Secret>,
+    /// Whether that was a name and a password.
+    pub sent_password: bool,
+    /// Whether it is the answer to a `HEAD`.
+    pub is_to_head: bool,
+    /// Where it came from.
+    pub url: Url,
+    /// The proxy that it came through.
+    pub proxy: Option<Proxy>,
 }
 
 impl Answer {
@@ -102,13 +113,23 @@ impl Answer {
         match self.status {
             StatusCode::TOO_MANY_REQUESTS => Err(Failure::RateLimited { retry_after: retry_after() }),
             StatusCode::NOT_IMPLEMENTED => Ok(self),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Failure::Unreachable {
+                cause: format!("the proxy answers {}", self.explained()),
+                reached: Reached::Nothing,
+                retry_after: None,
+                proxy: self.proxy,
+            }),
             status
                 if status.is_server_error()
                     || status == StatusCode::REQUEST_TIMEOUT
                     || status == StatusCode::TOO_EARLY =>
             {
-                let (cause, retry_after) = (self.explained(), retry_after());
-                Err(Failure::Unreachable { cause, reached: Reached::Server, retry_after })
+                let (mut cause, retry_after) = (self.explained(), retry_after());
+                // Without TLS a proxy answers in the registry's place.
+                if let Some(proxy) = self.proxy.as_ref().filter(|_| self.url.scheme() == "http") {
+                    cause = format!("{cause} ({proxy})");
+                }
+                Err(Failure::Unreachable { cause, reached: Reached::Server, retry_after, proxy: self.proxy })
             }
             _ => Ok(self),
         }
@@ -136,12 +157,13 @@ fn said(body: &[u8]) -> Option<String> {
 pub(super) struct Transport {
     pub limits: Limits,
     clients: Clients,
+    proxies: Proxies,
     plain: PlainHosts,
 }
 
 impl Transport {
-    pub(super) fn new(limits: Limits, clients: Clients) -> Self {
-        Self { limits, clients, plain: PlainHosts::default() }
+    pub(super) fn new(limits: Limits, clients: Clients, proxies: Proxies) -> Self {
+        Self { limits, clients, proxies, plain: PlainHosts::default() }
     }
 
     /// Asks an endpoint for something below its `/v2/`, by the scheme that it speaks: with TLS, and where that
@@ -157,6 +179,7 @@ impl Transport {
         let order = endpoint.order(is_known_plain.then_some(Scheme::Http));
         let has_choice = order.len() > 1;
         let mut causes = Causes::default();
+        let (mut proxy, mut is_undecided) = (None, false);
         for scheme in order {
             let url = endpoint
                 .url(*scheme, path)
@@ -169,11 +192,14 @@ impl Transport {
             };
             if is_plain && let Some(cause) = plain::nobody(&result) {
                 causes.add(*scheme, cause);
+                // A registry may say the same to HEAD, and answer GET.
+                is_undecided = result.is_ok_and(|answer| answer.is_to_head);
                 continue;
             }
             match result {
-                Err(Failure::Unreachable { cause, reached: Reached::Nothing, .. }) => {
+                Err(Failure::Unreachable { cause, reached: Reached::Nothing, proxy: used, .. }) => {
                     causes.add(*scheme, cause);
+                    proxy = used.or(proxy);
                 }
                 result => {
                     self.plain.note(host, is_plain && result.as_ref().is_ok_and(plain::is_a_registrys));
@@ -183,10 +209,11 @@ impl Transport {
         }
         self.plain.note(host, false);
         let mut cause = causes.told();
-        if is_loopback(host) {
+        if is_loopback(host) && !cause.contains("certificate") {
             cause.push_str(" (inside a container this address is the container itself, not the node)");
         }
-        Err(Failure::Unreachable { cause, reached: Reached::Nothing, retry_after: None })
+        let failure = Failure::Unreachable { cause, reached: Reached::Nothing, retry_after: None, proxy };
+        Err(if is_undecided { Failure::OfHead(Box::new(failure)) } else { failure })
     }
 
     /// Sends a request without TLS to a server that may well have TLS: what is secret only once it has answered
@@ -202,16 +229,10 @@ impl Transport {
     /// Sends one request and follows where it is sent, with the certificates and within the trust of
     /// `endpoint`. What is secret goes only to the server of the request's own address.
     pub(super) async fn send(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer, Failure> {
-        let client = self.clients.of(endpoint).await.map_err(|cause| Failure::Unreachable {
-            cause,
-            reached: Reached::Nothing,
-            retry_after: None,
-        })?;
-        let origin = request.url.origin();
         let mut url = request.url.clone();
         let mut is_first_hand = true;
         for _ in 0..=self.limits.redirects {
-            let response = self.once(&client, request, &url, is_first_hand).await?;
+            let response = self.once(endpoint, request, &url, is_first_hand).await?;
             tracing::debug!(
                 method = %request.method,
                 host = url.host_str(),
@@ -223,11 +244,25 @@ impl Transport {
                 None => {
                     let authorization = request.authorization.as_ref().map(Secret::reveal);
                     let sent = authorization.and_then(|header| header.split_once(' '));
+                    let sent_password = sent.is_some_and(|(scheme, _)| scheme == "Basic");
                     let sent = sent.map(|(_, sent)| Secret::new(sent));
-                    return self.read(response, is_first_hand, sent).await;
+                    let (status, headers, body) = self.read(response).await?;
+                    let proxy = self.proxies.of(&url).cloned();
+                    let is_to_head = request.method == Method::HEAD;
+                    return Ok(Answer {
+                        status,
+                        headers,
+                        body,
+                        is_first_hand,
+                        sent,
+                        sent_password,
+                        is_to_head,
+                        url,
+                        proxy,
+                    });
                 }
                 Some(target) => {
-                    is_first_hand &= target.origin() == origin;
+                    is_first_hand &= is_same_server(&request.url, &target);
                     url = target;
                 }
             }
@@ -237,12 +272,16 @@ impl Transport {
 
     async fn once(
         &self,
-        client: &Client,
+        endpoint: &Endpoint,
         request: &Request,
         url: &Url,
         is_first_hand: bool,
     ) -> Result<Response, Failure> {
+        let proxy = self.proxies.of(url);
+        let client = self.clients.of(endpoint, proxy).await.map_err(Failure::no_connection)?;
         let mut builder = client.request(request.method.clone(), url.clone()).timeout(self.limits.request);
+        // Without a word of it, a server may compress what it sends.
+        builder = builder.header(ACCEPT_ENCODING, "identity");
         if let Some(accept) = &request.accept {
             builder = builder.header(ACCEPT, accept);
         }
@@ -259,16 +298,37 @@ impl Transport {
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(form.reveal().to_owned());
         }
-        builder.send().await.map_err(|error| self.trouble(error))
+        let told = |failure: Failure| match failure {
+            Failure::Unreachable { cause, reached, retry_after, .. } => {
+                let cause = self.remedied(cause, endpoint);
+                Failure::Unreachable { cause, reached, retry_after, proxy: proxy.cloned() }
+            }
+            other => other,
+        };
+        builder.send().await.map_err(|error| told(self.trouble(error)))
+    }
+
+    /// What is wrong with a certificate, in words, and what can be done about it.
+    fn remedied(&self, cause: String, endpoint: &Endpoint) -> String {
+        let Some(fault) = cause.strip_prefix("invalid peer certificate: ") else { return cause };
+        // The last is what is said of one that has the name of a known authority, and another key.
+        let is_unknown =
+            ["UnknownIssuer", "CaUsedAsEndEntity", "BadSignature"].iter().any(|it| fault.contains(it));
+        if is_unknown {
+            let remedy = self.clients.remedy(&endpoint.host);
+            return format!("its certificate is of an authority that is not known here: {remedy}");
+        }
+        if fault.to_ascii_lowercase().contains("expired") {
+            return "its certificate has expired".to_owned();
+        }
+        if fault.contains("NotValidYet") || fault.contains("not valid yet") {
+            return "its certificate is not valid yet".to_owned();
+        }
+        format!("its certificate is refused: {fault}")
     }
 
     /// Reads the body to its end or to its limit.
-    async fn read(
-        &self,
-        mut response: Response,
-        is_first_hand: bool,
-        sent: Option<Secret>,
-    ) -> Result<Answer, Failure> {
+    async fn read(&self, mut response: Response) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
         let limit = if status.is_success() { self.limits.body } else { ERROR_BODY };
@@ -285,7 +345,7 @@ impl Transport {
                 Err(error) => return Err(self.trouble(error)),
             }
         }
-        Ok(Answer { status, headers, body: body.freeze(), is_first_hand, sent })
+        Ok((status, headers, body.freeze()))
     }
 
     /// Says in words what happened to a request, without its address: that may hold a token.
@@ -312,8 +372,19 @@ impl Transport {
             let cause = format!("its answer is not HTTP as it should be ({cause})");
             return if is_nonsense { Failure::nonsense(cause) } else { Failure::NotHttp { cause } };
         }
-        let reached = if is_connect { Reached::Nothing } else { Reached::Connection };
-        Failure::Unreachable { cause, reached, retry_after: None }
+        let reached = match (is_connect, is_timeout) {
+            (true, _) => Reached::Nothing,
+            (false, true) => Reached::Silence,
+            (false, false) => Reached::Connection,
+        };
+        let cause = match cause.as_str() {
+            "tunnel error: unsuccessful" => "it refuses to connect to the registry".to_owned(),
+            "tunnel error: proxy authorization required" => {
+                "it wants an account (407 Proxy Authentication Required)".to_owned()
+            }
+            _ => cause,
+        };
+        Failure::Unreachable { cause, reached, retry_after: None, proxy: None }
     }
 }
 
@@ -325,8 +396,7 @@ fn next(
     endpoint: &Endpoint,
 ) -> Result<Option<Url>, Failure> {
     let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    // A form holds a secret, and goes to its own address only.
-    if !is_redirect || request.form.is_some() {
+    if !is_redirect {
         return Ok(None);
     }
     let target = response
@@ -339,7 +409,21 @@ fn next(
     if url.scheme() == "https" && target.scheme() == "http" && !endpoint.allows_plain_http() {
         return Err(Failure::nonsense("it redirects from TLS to plain HTTP"));
     }
+    // A form holds a secret. By 301 to 303 it would not be sent at all.
+    let keeps_form = matches!(response.status().as_u16(), 307 | 308) && is_same_server(&request.url, &target);
+    if request.form.is_some() && !keeps_form {
+        let host = target.host_str().unwrap_or_default();
+        let cause = format!("it redirects to {host}, to which no account is sent");
+        return Err(Failure::Refused { cause, about: About::Other });
+    }
     Ok(Some(target))
+}
+
+/// Whether a secret for the server at `from` may be sent to `to`: the same server, or the same one with TLS.
+fn is_same_server(from: &Url, to: &Url) -> bool {
+    let gets_tls = from.scheme() == "http" && to.scheme() == "https";
+    from.origin() == to.origin()
+        || (gets_tls && from.host() == to.host() && from.port().is_none() && to.port().is_none())
 }
 
 #[cfg(test)]
@@ -356,6 +440,10 @@ mod tests {
             body: Bytes::from_static(body.as_bytes()),
             is_first_hand: true,
             sent: None,
+            sent_password: false,
+            is_to_head: false,
+            url: Url::parse("https://r/v2/").unwrap(),
+            proxy: None,
         }
     }
 

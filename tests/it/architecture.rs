@@ -6,19 +6,24 @@ use std::path::{Path, PathBuf};
 /// What a module may know of the others. Arrows point down only.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("secret", &[]),
-    ("hosts", &["image"]),
+    ("words", &[]),
+    ("proxy", &["secret"]),
+    ("hosts", &["image", "proxy"]),
     ("image", &[]),
     ("heartbeat", &[]),
     ("tls", &[]),
     ("suggest", &[]),
     ("options", &["suggest"]),
-    ("config", &["options", "secret", "suggest"]),
+    ("config", &["options", "proxy", "secret", "suggest"]),
     ("telemetry", &["config"]),
-    ("swarm", &["config", "hosts", "options", "secret"]),
-    ("registry", &["config", "hosts", "image", "secret", "tls"]),
+    ("swarm", &["config", "hosts", "options", "proxy", "secret", "words"]),
+    ("registry", &["config", "hosts", "image", "proxy", "secret", "tls", "words"]),
     ("ledger", &["image", "suggest", "swarm"]),
     ("cycle", &["config", "heartbeat", "hosts", "image", "ledger", "options", "registry", "secret", "swarm"]),
-    ("daemon", &["config", "cycle", "heartbeat", "hosts", "image", "ledger", "registry", "swarm", "tls"]),
+    (
+        "daemon",
+        &["config", "cycle", "heartbeat", "hosts", "image", "ledger", "proxy", "registry", "swarm", "tls"],
+    ),
 ];
 
 /// What a file that decides has nothing of: no I/O, no clock, no environment, no logging. Its first lines say that it is

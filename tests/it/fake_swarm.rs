@@ -214,6 +214,7 @@ async fn a_registry_counts_fails_and_moves_its_tags() {
     let lookup = |image: &str| Lookup {
         image: image.parse().unwrap(),
         credentials: None,
+        missing: None,
         hosts: Arc::default(),
         insecure: false,
     };

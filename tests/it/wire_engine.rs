@@ -427,3 +427,40 @@ async fn ten_thousand_services_and_their_tasks_are_read_in_one_request_each() {
     assert_eq!(wire.engine.tasks(&[]).await.unwrap().len(), 10_000);
     assert_eq!(wire.front.seen().len(), 2);
 }
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_told_with_its_address() {
+    let host = "127.0.0.1:1".to_owned();
+    let error = Engine::new(EngineAddress::Tcp { host, tls: None }).engine().await.unwrap_err().to_string();
+    assert!(error.starts_with("the engine cannot be used: tcp://127.0.0.1:1: "), "{error}");
+    assert!(error.contains("Connection refused") && !error.contains("hyper"), "{error}");
+    let error = Engine::new(EngineAddress::Unix("/nonexistent.sock".into())).engine().await.unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("unix:///nonexistent.sock: ") && error.contains("not found"), "{error}");
+}
+
+#[tokio::test]
+async fn a_socket_proxys_page_is_not_repeated() {
+    let page =
+        "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
+    let server =
+        crate::support::http::Server::start(move |_| crate::support::http::Answer::new(403, page)).await;
+    let error =
+        Engine::new(EngineAddress::Tcp { host: server.authority(), tls: None }).engine().await.unwrap_err();
+    assert!(matches!(error, SwarmError::Forbidden(_)), "{error}");
+    assert!(error.to_string().ends_with("403 Forbidden"), "{error}");
+}
+
+#[tokio::test]
+async fn an_engine_tells_its_proxies() {
+    let info = r#"{"HttpProxy":"http://xxxxx:xxxxx@proxy.test:1","HttpsProxy":"","NoProxy":"*.corp.test","Swarm":{}}"#;
+    let server =
+        crate::support::http::Server::start(move |_| crate::support::http::Answer::json(200, info)).await;
+    let engine = Engine::new(EngineAddress::Tcp { host: server.authority(), tls: None });
+    let proxies = engine.engine().await.unwrap().registries.proxies;
+    let shown =
+        |url: &str| proxies.of(&reqwest::Url::parse(url).unwrap()).map(|proxy| proxy.shown().to_owned());
+    assert_eq!(shown("http://registry.test/").as_deref(), Some("http://proxy.test:1"));
+    assert_eq!(shown("http://registry.corp.test/"), None);
+    assert_eq!(shown("https://registry.test/"), None);
+}

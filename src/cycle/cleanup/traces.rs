@@ -90,7 +90,6 @@ mod tests {
             message: String::new(),
             error: String::new(),
             exit_code: Some(0),
-            reserved: Default::default(),
             created_at: Timestamp::from_second(second).ok(),
         }
     }

@@ -2,10 +2,11 @@
 
 use tokio::time::Instant;
 
-use super::machine::{Machine, Mark, SideBySide, Terms};
-use super::ordering::{self, Surroundings};
+use super::before::Before;
+use super::machine::{Machine, Mark, Terms};
 use super::outcome::Outcome;
 use super::send::{self, Sent};
+use super::watch::LookOut;
 use crate::cycle::Context;
 use crate::cycle::plan::Update;
 use crate::cycle::resume::Begun;
@@ -23,30 +24,42 @@ pub(super) struct Beginning {
 /// Sends an update that is not under way yet. An outcome instead means that there is nothing to watch.
 pub(super) async fn begin<S: Swarm, R>(
     context: &Context<S, R>,
-    surroundings: &Surroundings,
+    look_out: &LookOut,
     update: &Update,
 ) -> Result<Beginning, Outcome> {
     let (sent, is_found) = match update.begun.as_deref() {
         Some(Begun::Rollback { by, failed, restored, message }) => {
-            let terms = terms(update, failed.clone(), restored.clone(), None);
+            let terms = terms(update, failed.clone(), restored.clone());
             let machine = Machine::rolling_back(terms.clone(), *by, message.clone());
             return Ok(Beginning { machine, terms, sent: None });
         }
         Some(Begun::Update { replaced, spec }) => {
-            (Sent { replaced: replaced.clone(), spec: spec.clone() }, true)
+            let (replaced, spec) = (replaced.clone(), spec.clone());
+            (Sent { replaced, spec, before: Before::default() }, true)
         }
-        None => (send::send(context, surroundings, update).await?, false),
+        None => (send::send(context, look_out, update).await?, false),
     };
-    let (new, old) = (sent.spec.facts(), sent.replaced.facts());
-    let terms = terms(update, Mark::of(new), Mark::of(old), ordering::side_by_side(surroundings, new));
+    let terms = Terms {
+        spec: Some(sent.spec.clone()),
+        before: sent.before.clone(),
+        ..terms(update, Mark::of(sent.spec.facts()), Mark::of(sent.replaced.facts()))
+    };
     let machine = if is_found { Machine::found(terms.clone()) } else { Machine::new(terms.clone()) };
     Ok(Beginning { machine, terms, sent: Some(sent) })
 }
 
 /// The time limit counts from now on also for what was begun earlier: when that was, only the engine's clock knows.
-fn terms(update: &Update, sent: Mark, replaced: Mark, side_by_side: Option<SideBySide>) -> Terms {
-    let (timeout, may_roll_back) = (update.policy.timeout, update.policy.rollback_on_failure);
-    Terms { sent, replaced, sent_at: Instant::now(), timeout, may_roll_back, side_by_side }
+fn terms(update: &Update, sent: Mark, replaced: Mark) -> Terms {
+    Terms {
+        sent,
+        replaced,
+        sent_at: Instant::now(),
+        timeout: update.policy.timeout,
+        may_roll_back: update.policy.rollback_on_failure,
+        spec: None,
+        before: Before::default(),
+        has_account: update.credentials.is_some(),
+    }
 }
 
 /// What is said when it begins.

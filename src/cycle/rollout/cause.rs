@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::absences::Absences;
+use super::before::Before;
 use super::plain;
 use crate::swarm::{Facts, Nodes, Task, TaskState, is_about_platforms};
 
@@ -20,9 +21,6 @@ const TERMINATED: i64 = 143;
 /// The exit code that an engine gives to containers which it finds dead when it starts, told to end meanwhile or not (a
 /// contract rule). Programs may use it as well.
 const AFTER_POWER_FAILURE: i64 = 255;
-
-/// How the words on a failure begin that the order has caused. The ledger keeps them.
-pub(super) const BLAMES_ORDER: &str = "start-first is to blame, not the image";
 
 /// Why an update, or a rollback, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +78,11 @@ pub enum Cause {
         /// What its task is said to have come to.
         end: String,
     },
+    /// A task failed as those of the old image do.
+    AsBefore {
+        /// What the task came to.
+        end: String,
+    },
     /// It did not come to its end in time.
     TimedOut {
         /// The time it had.
@@ -110,18 +113,6 @@ pub enum Cause {
     Unfit {
         /// The option, and what it needs.
         message: String,
-    },
-    /// Start-first is what was asked for, and it cannot work, or did not; nothing was sent.
-    Order {
-        /// Why.
-        message: String,
-    },
-    /// The new task failed, or had no room, while the old task of its place was still there: the order is to blame.
-    Collision {
-        /// What the two cannot have at once, in words.
-        what: String,
-        /// What became of the new task.
-        end: String,
     },
     /// A fault of this program; the other services are not concerned.
     Internal {
@@ -180,6 +171,40 @@ impl Cause {
         }
     }
 
+    /// The same failure, or what is true instead when the old image's tasks had failed in the same way.
+    pub(crate) fn against(self, before: &Before) -> Self {
+        if before.had_failed_like(&self) { Self::AsBefore { end: self.to_string() } } else { self }
+    }
+
+    /// The same failure, or what is true instead when the old image fails in the same way after the rollback.
+    pub(crate) fn excused_by(self, after: &Self) -> Self {
+        if self.is_like(after) { Self::AsBefore { end: self.to_string() } } else { self }
+    }
+
+    /// Whether two tasks came to the same end, wherever they were.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::TaskFailed { exit_code: one, error, .. },
+                Self::TaskFailed { exit_code: two, error: other, .. },
+            ) => one == two && (one.is_some() || error == other),
+            (Self::Ended { .. }, Self::Ended { .. })
+            | (Self::Unhealthy { .. }, Self::Unhealthy { .. })
+            | (Self::OutOfMemory { .. }, Self::OutOfMemory { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a node is the reason, and nothing that ran there: it went away, or a task had to leave it.
+    pub(crate) fn is_about_a_node(&self) -> bool {
+        match self {
+            Self::NodeLost { .. } | Self::NodeDown { .. } => true,
+            // The swarm takes a task from a node whose labels were changed in the middle (swarmkit `constraintenforcer`).
+            Self::TaskFailed { error, .. } => error.contains("no longer meets constraints"),
+            _ => false,
+        }
+    }
+
     /// Whether the image is to blame, as far as can be told: another service would fare no better with it, and
     /// trying it again later makes no sense.
     ///
@@ -201,10 +226,9 @@ impl Cause {
             | Self::ImageNotFound { .. }
             | Self::NodeDown { .. }
             | Self::NodeLost { .. }
+            | Self::AsBefore { .. }
             | Self::Refused { .. }
             | Self::Unfit { .. }
-            | Self::Order { .. }
-            | Self::Collision { .. }
             | Self::Internal { .. } => false,
         }
     }
@@ -244,6 +268,12 @@ fn is_about_an_image(error: &str) -> bool {
         .any(|words| error.contains(words))
 }
 
+/// The scheduler's reason without the words that it begins with: `no suitable node (REASON)`.
+pub(super) fn scheduler_words(reason: &str) -> &str {
+    let inner = reason.strip_prefix("no suitable node").map(str::trim_start);
+    inner.and_then(|inner| inner.strip_prefix('(')?.strip_suffix(')')).unwrap_or(reason)
+}
+
 /// Text from elsewhere, on one line and of a sane size.
 pub(super) fn words(text: &str) -> String {
     plain::line(text, MAX_WORDS_CHARS)
@@ -279,11 +309,12 @@ impl fmt::Display for Cause {
                 "{node} cannot get the image ({error}); the engine says so too when credentials are refused or \
                  the registry cannot be reached from there"
             ),
-            Self::NoSuitableNode { reason } => write!(f, "no suitable node: {reason}"),
+            Self::NoSuitableNode { reason } => write!(f, "no suitable node: {}", scheduler_words(reason)),
             Self::NodeDown { node } => {
                 write!(f, "{node} is down, and the swarm waits for the task that was about to start there")
             }
             Self::NodeLost { node, end } => write!(f, "{node} was down meanwhile, and then {end}"),
+            Self::AsBefore { end } => write!(f, "{end}; the old image fails in the same way"),
             Self::TimedOut { after, waiting, .. } => {
                 write!(f, "timed out after {} s while {waiting}", after.as_secs())
             }
@@ -294,14 +325,6 @@ impl fmt::Display for Cause {
             Self::Stopped { message } => write!(f, "the swarm stopped the update: {message}"),
             Self::Refused { message } => write!(f, "the engine refused the update: {message}"),
             Self::Unfit { message } => write!(f, "an option does not fit the service: {message}"),
-            Self::Order { message } => write!(
-                f,
-                "start-first cannot work: {message}. Nothing was sent. GANTRY_UPDATE_ORDER=auto (label \
-                 gantry.update.order) updates it stop-first, and so does deploy.update_config.order in its stack file"
-            ),
-            Self::Collision { what, end } => {
-                write!(f, "{BLAMES_ORDER}: {what}, and the old one was still there: {end}")
-            }
             Self::Internal { message } => write!(f, "internal error: {message}"),
         }
     }

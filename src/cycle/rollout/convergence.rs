@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cause::{Cause, words};
+use super::before::Before;
+use super::cause::{Cause, scheduler_words, words};
 use crate::swarm::{Mode, Nodes, Service, Task, TaskState};
 
 /// How far a service is from what its specification says.
@@ -18,11 +19,60 @@ pub enum Convergence {
     Converged {
         /// The tasks that run; the same set a while later means that none was replaced.
         tasks: BTreeSet<String>,
+        /// What is left out, because Swarm has said that it will not do it.
+        but: Vec<Exception>,
     },
     /// Not yet.
     Waiting(Waiting),
     /// There is nothing that could run: a job, no replicas, no node that fits.
     Nothing(&'static str),
+}
+
+/// What Swarm does not do, and what is not waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exception {
+    /// Nodes that are paused or drained keep the tasks of a global service as they are.
+    SetAside {
+        /// Their names.
+        nodes: Vec<String>,
+    },
+    /// Tasks find no node, as before the update.
+    Unplaced {
+        /// Tasks that run.
+        running: u64,
+        /// Tasks that should.
+        desired: u64,
+        /// The scheduler's reason.
+        reason: String,
+    },
+}
+
+impl Exception {
+    /// In words, after an update.
+    pub(super) fn after_update(&self) -> String {
+        self.keeping("the old image")
+    }
+
+    /// In words, after a rollback.
+    pub(super) fn after_rollback(&self) -> String {
+        self.keeping("the new image")
+    }
+
+    fn keeping(&self, what: &str) -> String {
+        match self {
+            Self::SetAside { nodes } if nodes.len() == 1 => {
+                format!("{} is paused and keeps {what} until it is active", nodes[0])
+            }
+            Self::SetAside { nodes } => {
+                format!("{} are paused and keep {what} until they are active", nodes.join(", "))
+            }
+            Self::Unplaced { running, desired, reason } => {
+                format!(
+                    "{running} of {desired} tasks run, as before: no suitable node for the others ({reason})"
+                )
+            }
+        }
+    }
 }
 
 /// What a service that has not converged is waiting for.
@@ -38,6 +88,8 @@ pub struct Waiting {
     pub reason: Option<Cause>,
     /// Whether the slowest has a node and the image there: the rest is up to the image.
     pub has_image: bool,
+    /// Whether all that is missing waits for a node for the same reason as before the update.
+    pub is_excused: bool,
 }
 
 /// The tasks that were made from the service's present specification.
@@ -47,46 +99,109 @@ pub fn present_tasks<'a>(service: &Service, tasks: &'a [Task]) -> impl Iterator<
     tasks.iter().filter(move |task| task.image == image && task.force_update == force)
 }
 
-/// Compares a service with its tasks.
-pub fn judge(service: &Service, tasks: &[Task], nodes: &Nodes) -> Convergence {
+/// Compares a service with its tasks, and with what they did before its update.
+pub fn judge(service: &Service, tasks: &[Task], nodes: &Nodes, before: &Before) -> Convergence {
     match service.spec.facts().mode {
         Mode::Job => Convergence::Nothing("jobs run when the swarm runs them"),
         Mode::Replicated(0) => Convergence::Nothing("it has no replicas"),
-        Mode::Replicated(replicas) => replicated(service, tasks, nodes, replicas),
-        Mode::Global => global(service, tasks, nodes),
+        Mode::Replicated(replicas) => replicated(service, (tasks, nodes), before, replicas),
+        Mode::Global => global(service, tasks, nodes, before),
     }
 }
 
-fn replicated(service: &Service, tasks: &[Task], nodes: &Nodes, replicas: u64) -> Convergence {
+fn replicated(
+    service: &Service,
+    (tasks, nodes): (&[Task], &Nodes),
+    before: &Before,
+    replicas: u64,
+) -> Convergence {
     let mut slots: BTreeMap<u64, &Task> = BTreeMap::new();
     for task in running(service, tasks, nodes) {
         slots.entry(task.slot).or_insert(task);
     }
     let count = slots.len() as u64;
+    let ids = || slots.values().map(|task| task.id.clone()).collect();
     let is_stale = tasks.iter().any(|task| task.is_wanted() && !is_present(service, task));
     if count >= replicas && !is_stale {
-        return Convergence::Converged { tasks: slots.values().map(|task| task.id.clone()).collect() };
+        return Convergence::Converged { tasks: ids(), but: Vec::new() };
     }
-    Convergence::Waiting(waiting(service, tasks, nodes, count, replicas))
+    let waiting = Waiting {
+        is_excused: is_excused(service, tasks, before),
+        ..waiting(service, tasks, nodes, count, replicas)
+    };
+    let is_enough = before.ran().is_none_or(|ran| count >= ran.min(replicas));
+    match &waiting.reason {
+        Some(Cause::NoSuitableNode { reason }) if waiting.is_excused && is_enough && !is_stale => {
+            if count == 0 {
+                return match before.ran() {
+                    Some(_) => Convergence::Nothing("no node takes its tasks, as before"),
+                    None => Convergence::Waiting(waiting),
+                };
+            }
+            let reason = scheduler_words(reason).to_owned();
+            let but = Exception::Unplaced { running: count, desired: replicas, reason };
+            Convergence::Converged { tasks: ids(), but: vec![but] }
+        }
+        _ => Convergence::Waiting(waiting),
+    }
+}
+
+/// Whether all tasks that do not run yet wait for a node, as some did before the update.
+fn is_excused(service: &Service, tasks: &[Task], before: &Before) -> bool {
+    let is_unready = |task: &&Task| task.is_wanted() && task.state < TaskState::Running;
+    let unready: Vec<&Task> = present_tasks(service, tasks).filter(is_unready).collect();
+    !unready.is_empty() && unready.iter().all(|task| before.excuses(task))
 }
 
 /// Nobody tells how many nodes are eligible, but the swarm makes a task for each of them at once and takes
 /// it back from one that is down or drained. So the nodes to wait for are those with a wanted task, old or
 /// new, whether or not the swarm hears from them at the moment (after a change of its leader it hears from
 /// none), and those whose last task ended by itself and is not started again.
-fn global(service: &Service, tasks: &[Task], nodes: &Nodes) -> Convergence {
-    let wanted = tasks.iter().filter(|task| task.is_wanted()).map(|task| task.node_id.as_str());
-    let eligible: BTreeSet<&str> = wanted.chain(given_up(service, tasks, nodes)).collect();
+///
+/// A paused node keeps its old task, and the swarm calls the update completed (tried on 20.10): it is left out.
+fn global(service: &Service, tasks: &[Task], nodes: &Nodes, before: &Before) -> Convergence {
+    let is_kept = |task: &Task| !is_present(service, task) && nodes.is_set_aside(&task.node_id);
+    let wanted = || tasks.iter().filter(|task| task.is_wanted());
+    let kept: BTreeSet<&str> = wanted().filter(|t| is_kept(t)).map(|task| task.node_id.as_str()).collect();
+    let eligible = wanted().map(|task| task.node_id.as_str()).chain(given_up(service, tasks, nodes));
+    let eligible: BTreeSet<&str> = eligible.filter(|node| !kept.contains(node)).collect();
+    let mut but: Vec<Exception> = if kept.is_empty() {
+        Vec::new()
+    } else {
+        let mut names: Vec<String> = kept.iter().map(|node| nodes.name(node).to_owned()).collect();
+        names.sort();
+        vec![Exception::SetAside { nodes: names }]
+    };
     if eligible.is_empty() {
-        return Convergence::Nothing("no node is eligible");
+        return Convergence::Nothing(if kept.is_empty() {
+            "no node is eligible"
+        } else {
+            "all its nodes are paused and keep what they run until they are active"
+        });
     }
-    let running: BTreeMap<&str, &Task> =
-        running(service, tasks, nodes).map(|task| (task.node_id.as_str(), task)).collect();
-    let is_stale = tasks.iter().any(|task| task.is_wanted() && !is_present(service, task));
-    if running.len() == eligible.len() && !is_stale {
-        return Convergence::Converged { tasks: running.values().map(|task| task.id.clone()).collect() };
+    let running: BTreeMap<&str, &Task> = running(service, tasks, nodes)
+        .filter(|task| !kept.contains(task.node_id.as_str()))
+        .map(|task| (task.node_id.as_str(), task))
+        .collect();
+    let is_stale = wanted().any(|task| !is_present(service, task) && !is_kept(task));
+    let (count, desired) = (running.len() as u64, eligible.len() as u64);
+    let ids = || running.values().map(|task| task.id.clone()).collect();
+    if count == desired && !is_stale {
+        return Convergence::Converged { tasks: ids(), but };
     }
-    Convergence::Waiting(waiting(service, tasks, nodes, running.len() as u64, eligible.len() as u64))
+    let waiting = Waiting {
+        is_excused: is_excused(service, tasks, before),
+        ..waiting(service, tasks, nodes, count, desired)
+    };
+    let is_enough = count > 0 && before.ran().is_none_or(|ran| count >= ran.min(desired));
+    match &waiting.reason {
+        Some(Cause::NoSuitableNode { reason }) if waiting.is_excused && is_enough && !is_stale => {
+            let reason = scheduler_words(reason).to_owned();
+            but.push(Exception::Unplaced { running: count, desired, reason });
+            Convergence::Converged { tasks: ids(), but }
+        }
+        _ => Convergence::Waiting(waiting),
+    }
 }
 
 /// Nodes that could run a task and whose last one is of the present specification and ended by itself.
@@ -108,7 +223,12 @@ fn is_present(service: &Service, task: &Task) -> bool {
     facts.image.as_deref() == Some(&task.image) && facts.force_update == task.force_update
 }
 
-fn running<'a>(service: &'a Service, tasks: &'a [Task], nodes: &'a Nodes) -> impl Iterator<Item = &'a Task> {
+/// The tasks of the present specification that run as wanted.
+pub(super) fn running<'a>(
+    service: &'a Service,
+    tasks: &'a [Task],
+    nodes: &'a Nodes,
+) -> impl Iterator<Item = &'a Task> {
     tasks.iter().filter(|task| {
         is_present(service, task)
             && task.state == TaskState::Running
@@ -130,6 +250,7 @@ fn waiting(service: &Service, tasks: &[Task], nodes: &Nodes, running: u64, desir
             .and_then(|task| Cause::of_task(task, service.spec.facts(), nodes))
             .or_else(|| lost(service, tasks, nodes)),
         has_image: slowest.is_some_and(|task| task.state >= TaskState::Ready),
+        is_excused: false,
     }
 }
 
@@ -154,7 +275,7 @@ fn activity(task: &Task, nodes: &Nodes) -> String {
             if reason.is_empty() {
                 "waiting for a node".to_owned()
             } else {
-                format!("waiting for a node: {reason}")
+                format!("waiting for a node: {}", scheduler_words(&reason))
             }
         }
         state => format!("{} on {node}", state.name()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::machine::{self, Mark};
+use super::machine::{self, Ends, Mark};
 use super::plain;
 use super::watch::Snapshot;
 use crate::cycle::Context;
@@ -32,16 +32,17 @@ pub(super) struct LastWords {
     pub(super) health: Option<String>,
 }
 
-/// The last words of the task with this mark that has failed, or else of the one that is not ready yet. Not having
-/// them is no failure.
+/// The last words of the task with this mark that has failed and whose end counts, or else of the one that is not ready
+/// yet. Not having them is no failure.
 pub(super) async fn last_words<S: Swarm, R>(
     context: &Context<S, R>,
-    mark: &Mark,
+    (mark, ends): (&Mark, &Ends),
     snapshot: &Snapshot,
     id: &str,
 ) -> LastWords {
     let seen = snapshot.of(id);
-    let Some(task) = machine::failed_task(mark, &seen).or_else(|| machine::unready_task(mark, &seen)) else {
+    let Some(task) = machine::failed_task(mark, ends, &seen).or_else(|| machine::unready_task(mark, &seen))
+    else {
         return LastWords::default();
     };
     if task.node_id.is_empty() {

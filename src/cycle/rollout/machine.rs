@@ -6,38 +6,41 @@
 //!             |
 //!             v                 tasks run, monitored       +---------+
 //!        +----------+ -----------------------------------> | Updated |
-//!        | Updating | ---- somebody else's change -------> | Superseded, Removed
+//!        | Updating | ---- a user's change -------------> | Superseded, Removed
 //!        +----------+ ---- nothing that could run -------> | Started
 //!          |      |
 //!   failed |      | the swarm rolls back by itself
 //!   or too |      v
 //!     late |  +-------------+    old tasks run, monitored   +------------+
 //!          |  | RollingBack | ----------------------------> | RolledBack |
-//!          |  +-------------+ ----------------------------> | RollbackFailed, Superseded, Removed
+//!          |  +-------------+ ----------------------------> | RollbackFailed, Overtaken
 //!          |      ^
 //!          v      | rollback sent
 //!      may roll back? --- no ---> Failed (kept)
 //! ```
 //!
-//! An update is never `Updated` after a rollback was seen, and is rolled back at most once.
+//! An update is never `Updated` after a rollback was seen, and is rolled back at most once. What has failed stays failed:
+//! a user's change afterwards makes it `Overtaken`. No state lasts for ever: each has a limit ([`patience`]).
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::ends::Ends;
+pub use self::ends::Ends;
 pub(in crate::cycle) use self::patience::proof_time;
-use self::patience::{settling_time, stall_limit, stalled};
-use self::reason::{cause_by, task_cause, timed_out};
 pub(super) use self::reason::{failed_task, unready_task};
-pub use self::side_by_side::SideBySide;
-use self::side_by_side::no_room;
+use self::verdict::{Verdict, rolling_back, updating};
+use self::view::View;
+use self::watch::Watch;
 use super::absences::Absences;
+use super::before::Before;
 use super::cause::Cause;
-use super::convergence::{Convergence, Waiting, judge};
+use super::convergence::Waiting;
 use super::outcome::{By, Outcome};
-use crate::swarm::{Facts, Nodes, Service, Task, UpdateState};
+use crate::swarm::{Facts, Nodes, Service, Spec, Task};
+
+/// How often the swarm is told to go on with one update or rollback.
+const MAX_RESUMED: u32 = 10;
 
 /// What the swarm showed of one service at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +75,12 @@ pub struct Terms {
     pub timeout: Option<Duration>,
     /// Whether it is rolled back when it fails.
     pub may_roll_back: bool,
-    /// What the new task finds where the old one of its place is still there; `None`: the old one goes first.
-    pub side_by_side: Option<SideBySide>,
+    /// The whole specification that it was sent, where that is known.
+    pub spec: Option<Spec>,
+    /// What its tasks did before.
+    pub before: Before,
+    /// Whether there is an account that nodes may get the old image with.
+    pub has_account: bool,
 }
 
 impl Mark {
@@ -107,6 +114,14 @@ pub enum Step {
     Wait,
     /// Roll back now, then say so with [`Machine::rollback_sent`].
     RollBack,
+    /// Send the same specification again, as the swarm has paused for this reason, which is no failure. Then say so with
+    /// [`Machine::resumed`].
+    SendAgain(String),
+    /// Make the swarm go on with the tasks that are left, as it waits for ever for this reason. Then say so with
+    /// [`Machine::resumed`].
+    GoOn(String),
+    /// Give the service another account to pull with, then say so with [`Machine::account_renewed`].
+    RenewAccount,
     /// It is over.
     Finish(Outcome),
 }
@@ -117,6 +132,13 @@ pub struct Machine {
     terms: Terms,
     state: State,
     absences: Absences,
+    ends: Ends,
+    /// What a task of the update was seen to fail with, before anything else was changed.
+    failed: Option<Cause>,
+    /// How often the swarm was told to go on.
+    resumed: u32,
+    /// What is left out of a rollback, in words.
+    remark: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -129,47 +151,33 @@ enum State {
     },
     /// Failed; a rollback was asked for and has not been sent yet.
     Failed(Cause),
-    RollingBack {
-        by: By,
-        cause: Cause,
-        since: Instant,
-        watch: Watch,
-    },
+    RollingBack(Restoring, Watch),
 }
 
-/// What is remembered from look to look while tasks are watched.
-#[derive(Clone, Debug, Default)]
-struct Watch {
-    /// The tasks that run as wanted, and since when these very ones.
-    steady: Option<(BTreeSet<String>, Instant)>,
-    /// Since when the swarm is not at work on the service: it calls the update completed, or says nothing
-    /// because somebody has changed a label meanwhile.
-    idle: Option<Instant>,
-    /// What was last waited for.
-    waiting: Waiting,
-    /// Since when it has been the same, with tasks that do not all run.
-    still: Option<Instant>,
-    /// Which ends of tasks count.
-    ends: Ends,
+/// A rollback under way.
+#[derive(Clone, Debug)]
+struct Restoring {
+    by: By,
+    cause: Cause,
+    since: Instant,
+    /// What is restored, as the first look showed it.
+    spec: Option<Spec>,
+    /// Whether another account may still be tried.
+    may_renew: bool,
 }
 
-/// What watching tasks has shown.
-enum Watched {
-    /// They run, and have done so for the monitor period.
-    Steady,
-    /// Nothing could run.
-    Nothing(&'static str),
-    /// Not yet.
-    NotYet,
-    /// The swarm has finished, but they do not stay up.
-    Unsteady,
+impl Restoring {
+    fn new(by: By, cause: Cause, since: Instant, terms: &Terms) -> Self {
+        Self { by, cause, since, spec: None, may_renew: terms.has_account }
+    }
 }
 
 impl Machine {
     /// Starts to watch an update that was just sent.
     pub fn new(terms: Terms) -> Self {
         let (state, absences) = (State::Updating(Watch::default()), Absences::default());
-        Self { terms, state, absences }
+        let ends = Ends::without(terms.before.ended());
+        Self { terms, state, absences, ends, failed: None, resumed: 0, remark: None }
     }
 
     /// Starts to watch an update that an earlier run sent.
@@ -177,7 +185,7 @@ impl Machine {
         Self { absences: Absences::since_later(), ..Self::new(terms) }
     }
 
-    /// Starts to watch a rollback that is under way already.
+    /// Starts to watch a rollback that is under way already, or was paused.
     pub fn rolling_back(terms: Terms, by: By, message: String) -> Self {
         Self { state: State::FoundRollingBack { by, message }, ..Self::found(terms) }
     }
@@ -185,30 +193,54 @@ impl Machine {
     /// What the update is waiting for, in words, and the swarm's reason if there is one.
     pub fn waiting(&self) -> Option<&Waiting> {
         match &self.state {
-            State::Updating(watch) | State::RollingBack { watch, .. } => Some(&watch.waiting),
+            State::Updating(watch) | State::RollingBack(_, watch) => Some(&watch.waiting),
             State::FoundRollingBack { .. } | State::Failed(_) => None,
         }
     }
 
     /// Whether the service is being restored rather than updated.
     pub fn is_rolling_back(&self) -> bool {
-        matches!(self.state, State::RollingBack { .. })
+        matches!(self.state, State::RollingBack(..))
+    }
+
+    /// What is left out of a rollback that has ended, in words.
+    pub fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
+    }
+
+    /// Which ends of tasks count.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
     }
 
     /// Takes note that the rollback asked for by [`Step::RollBack`] was sent.
     /// `by` is the swarm when it turns out to have been faster.
     pub fn rollback_sent(&mut self, by: By, now: Instant) {
         if let State::Failed(cause) = &self.state {
-            let watch = Watch::default();
-            self.state = State::RollingBack { by, cause: cause.clone(), since: now, watch };
+            let restoring = Restoring::new(by, cause.clone(), now, &self.terms);
+            self.state = State::RollingBack(restoring, Watch::default());
         }
     }
 
-    /// Takes note that a service which is back at what it had was given another account to pull with. What
-    /// became of its tasks before does not count.
-    pub fn account_renewed(&mut self, now: Instant) {
-        if let State::RollingBack { since, watch, .. } = &mut self.state {
-            (*since, *watch) = (now, Watch { ends: Ends::AfterNextLook, ..Watch::default() });
+    /// Takes note that the swarm was told to go on. What became of tasks before does not count any more.
+    pub fn resumed(&mut self) {
+        self.resumed += 1;
+        self.absences = Absences::default();
+        self.ends.spend_next_look();
+        if let State::Updating(watch) | State::RollingBack(_, watch) = &mut self.state {
+            *watch = Watch::default();
+        }
+    }
+
+    /// Takes note that a service which is back at what it had was given another account to pull with, or why not. What
+    /// became of its tasks before does not count then.
+    pub fn account_renewed(&mut self, was_sent: bool, now: Instant) {
+        if let State::RollingBack(restoring, watch) = &mut self.state {
+            restoring.may_renew = false;
+            if was_sent {
+                (restoring.since, *watch) = (now, Watch::default());
+                self.ends.spend_next_look();
+            }
         }
     }
 
@@ -216,32 +248,55 @@ impl Machine {
     pub fn cause(&self) -> Option<&Cause> {
         match &self.state {
             State::Updating(_) | State::FoundRollingBack { .. } => None,
-            State::Failed(cause) | State::RollingBack { cause, .. } => Some(cause),
+            State::Failed(cause) => Some(cause),
+            State::RollingBack(restoring, _) => Some(&restoring.cause),
         }
     }
 
     /// Takes a look. Total: whatever is seen, there is something to do.
     pub fn step(&mut self, seen: &Seen<'_>, now: Instant) -> Step {
         let Some(service) = seen.service else {
-            return Step::Finish(Outcome::Removed);
+            return Step::Finish(self.overtaken(Outcome::Removed));
         };
+        let facts = service.spec.facts();
         self.absences.look(seen.nodes);
-        if let State::FoundRollingBack { by, message } = &self.state {
-            let cause = cause_by(&self.terms.sent, service.spec.facts(), seen, message).with(&self.absences);
-            self.state = State::RollingBack { by: *by, cause, since: now, watch: Watch::default() };
+        self.ends.look(service, seen);
+        let Self { terms, absences, ends, .. } = &*self;
+        let view = View { terms, absences, ends, service, facts, seen, now };
+        let (mut failed, mut remark) = (None, None);
+        let mut state = self.state.clone();
+        if let State::FoundRollingBack { by, message } = &state {
+            let cause = view.cause_by(&terms.sent, message);
+            state = State::RollingBack(Restoring::new(*by, cause, now, terms), Watch::default());
         }
-        match &mut self.state {
+        let verdict = match &mut state {
             State::Updating(watch) => {
-                let verdict = updating(&self.terms, watch, service, seen, now)
-                    .with(|cause| cause.with(&self.absences).by_order(&self.terms, seen));
-                self.follow(verdict, now)
+                let verdict = updating(&view, watch);
+                failed = view.task_cause(&terms.sent).filter(Cause::blames_image);
+                verdict
             }
-            State::FoundRollingBack { .. } => Step::Wait,
-            State::Failed(_) => Step::RollBack,
-            State::RollingBack { by, cause, since, watch } => {
-                rolling_back(&self.terms, (*by, cause, *since), watch, service, seen, now)
+            State::FoundRollingBack { .. } => Verdict::Wait,
+            State::Failed(_) => return Step::RollBack,
+            State::RollingBack(restoring, watch) => {
+                restoring.spec.get_or_insert_with(|| service.spec.clone());
+                let verdict = rolling_back(&view, restoring, watch);
+                remark = watch.remark();
+                verdict
             }
+        };
+        let is_ours = terms.is_sent(facts) && !matches!(verdict, Verdict::Over(Outcome::Superseded(_)));
+        (self.state, self.remark) = (state, remark);
+        if is_ours {
+            self.failed = failed;
+            self.spend_old(seen);
         }
+        self.follow(verdict, now)
+    }
+
+    /// What the old image's tasks come to before a rollback says nothing of the rollback.
+    fn spend_old(&mut self, seen: &Seen<'_>) {
+        let replaced = &self.terms.replaced;
+        self.ends.spend(seen.tasks.iter().filter(|task| replaced.is_on(task) && task.has_ended()));
     }
 
     /// Lets the time not count in which nobody could look: what happened then is not known, and to the swarm it may have
@@ -250,21 +305,35 @@ impl Machine {
         self.terms.sent_at += blind;
         match &mut self.state {
             State::Updating(watch) => watch.forgive(blind),
-            State::RollingBack { since, watch, .. } => {
-                *since += blind;
+            State::RollingBack(restoring, watch) => {
+                restoring.since += blind;
                 watch.forgive(blind);
             }
             State::FoundRollingBack { .. } | State::Failed(_) => {}
         }
     }
 
+    /// What has failed stays failed, whatever was changed afterwards.
+    pub fn overtaken(&self, outcome: Outcome) -> Outcome {
+        let how = match &outcome {
+            Outcome::Superseded(how) => how.clone(),
+            Outcome::Removed => "the service was removed".to_owned(),
+            _ => return outcome,
+        };
+        match self.cause().or(self.failed.as_ref()) {
+            Some(cause) => Outcome::Overtaken { cause: cause.clone(), how },
+            None => outcome,
+        }
+    }
+
     fn follow(&mut self, verdict: Verdict, now: Instant) -> Step {
+        let may_resume = self.resumed < MAX_RESUMED;
         match verdict {
             Verdict::Wait => Step::Wait,
-            Verdict::Over(outcome) => Step::Finish(outcome),
+            Verdict::Over(outcome) => Step::Finish(self.overtaken(outcome)),
             Verdict::RolledBackBySwarm(cause) => {
-                let watch = Watch::default();
-                self.state = State::RollingBack { by: By::Swarm, cause, since: now, watch };
+                let restoring = Restoring::new(By::Swarm, cause, now, &self.terms);
+                self.state = State::RollingBack(restoring, Watch::default());
                 Step::Wait
             }
             Verdict::Failed(cause) if self.terms.may_roll_back => {
@@ -272,220 +341,27 @@ impl Machine {
                 Step::RollBack
             }
             Verdict::Failed(cause) => Step::Finish(Outcome::Failed { cause }),
-        }
-    }
-}
-
-enum Verdict {
-    Wait,
-    Over(Outcome),
-    RolledBackBySwarm(Cause),
-    Failed(Cause),
-}
-
-impl Verdict {
-    /// The same with the true cause: a node whose power failed calls its tasks failed when it is back (tried on 20.10).
-    fn with(self, truth: impl Fn(Cause) -> Cause) -> Self {
-        match self {
-            Self::Failed(cause) => Self::Failed(truth(cause)),
-            Self::RolledBackBySwarm(cause) => Self::RolledBackBySwarm(truth(cause)),
-            verdict => verdict,
-        }
-    }
-}
-
-fn updating(terms: &Terms, watch: &mut Watch, service: &Service, seen: &Seen<'_>, now: Instant) -> Verdict {
-    let facts = service.spec.facts();
-    if let Some(status) = service.rollback_by_swarm() {
-        let cause = cause_by(&terms.sent, facts, seen, &status.message);
-        // When somebody has changed a label in the middle of the update, it goes back to the same image.
-        return if terms.is_sent(facts) { Verdict::Failed(cause) } else { Verdict::RolledBackBySwarm(cause) };
-    }
-    let status = service.update.as_ref();
-    if !terms.is_sent(facts) {
-        return Verdict::Over(match status {
-            Some(status) if status.state.is_rollback() => {
-                Outcome::Superseded("somebody rolled it back".to_owned())
-            }
-            _ => superseded(facts),
-        });
-    }
-    if let Some(status) = status.filter(|status| status.state.is_paused()) {
-        return Verdict::Failed(cause_by(&Mark::of(facts), facts, seen, &status.message));
-    }
-    match watch.look(service, seen, now) {
-        _ if terms.lacks_room(watch, now) => Verdict::Failed(no_room(watch)),
-        Watched::Steady => Verdict::Over(Outcome::Updated),
-        Watched::Nothing(why) => Verdict::Over(Outcome::Started(why.to_owned())),
-        Watched::Unsteady => {
-            Verdict::Failed(task_cause(&Mark::of(facts), facts, seen).unwrap_or_else(|| watch.not_running()))
-        }
-        Watched::NotYet => match terms.timeout {
-            Some(timeout) if now.duration_since(terms.sent_at) >= timeout => {
-                if watch.has_held(facts, now) {
-                    Verdict::Over(Outcome::Updated)
-                } else if watch.is_monitored(facts, now.duration_since(terms.sent_at), timeout) {
-                    Verdict::Wait
-                } else {
-                    Verdict::Failed(timed_out(terms, facts, watch, seen, timeout))
+            Verdict::SendAgain(why) if may_resume => Step::SendAgain(why),
+            Verdict::SendAgain(why) => {
+                let why = Cause::Stopped { message: why };
+                match self.cause().cloned() {
+                    Some(cause) => Step::Finish(Outcome::RollbackFailed { cause, why }),
+                    None => self.follow(Verdict::Failed(why), now),
                 }
             }
-            None if watch.has_stalled(facts, now) => {
-                Verdict::Failed(stalled(timed_out(terms, facts, watch, seen, stall_limit(facts))))
-            }
-            _ => Verdict::Wait,
-        },
-    }
-}
-
-fn rolling_back(
-    terms: &Terms,
-    (by, cause, since): (By, &Cause, Instant),
-    watch: &mut Watch,
-    service: &Service,
-    seen: &Seen<'_>,
-    now: Instant,
-) -> Step {
-    let facts = service.spec.facts();
-    let rolled_back = || Step::Finish(Outcome::RolledBack { by, cause: cause.clone() });
-    let failed = |why: Cause| Step::Finish(Outcome::RollbackFailed { cause: cause.clone(), why });
-    if !terms.is_replaced(facts) {
-        return match service.rollback_by_swarm() {
-            // What was restored by an update of its own has failed as well, and the swarm has taken it back.
-            Some(status) if terms.is_sent(facts) => {
-                failed(cause_by(&terms.replaced, facts, seen, &status.message))
-            }
-            _ => Step::Finish(superseded(facts)),
-        };
-    }
-
-    if let Some(status) = service.update.as_ref().filter(|status| status.state.is_paused()) {
-        return failed(cause_by(&Mark::of(facts), facts, seen, &status.message));
-    }
-    match watch.look(service, seen, now) {
-        Watched::Steady | Watched::Nothing(_) => rolled_back(),
-        Watched::Unsteady => {
-            failed(task_cause(&Mark::of(facts), facts, seen).unwrap_or_else(|| watch.not_running()))
-        }
-        Watched::NotYet => match terms.timeout {
-            Some(timeout) if now.duration_since(since) >= timeout && watch.has_held(facts, now) => {
-                rolled_back()
-            }
-            Some(timeout)
-                if now.duration_since(since) >= timeout
-                    && !watch.is_monitored(facts, now.duration_since(since), timeout) =>
-            {
-                let waiting = watch.waiting.activity.clone();
-                failed(Cause::TimedOut { after: timeout, waiting, blames_image: false })
-            }
-            None if watch.has_stalled(facts, now) => {
-                let waiting = watch.waiting.activity.clone();
-                let cause = Cause::TimedOut { after: stall_limit(facts), waiting, blames_image: false };
-                failed(stalled(cause))
-            }
-            _ => Step::Wait,
-        },
-    }
-}
-
-impl Watch {
-    /// Lets this time not count for what waits. Tasks that ran before and after it did so all along.
-    fn forgive(&mut self, blind: Duration) {
-        for since in [&mut self.idle, &mut self.still].into_iter().flatten() {
-            *since += blind;
+            Verdict::GoOn(why) if may_resume => Step::GoOn(why),
+            Verdict::GoOn(_) => Step::Wait,
+            Verdict::RenewAccount => Step::RenewAccount,
         }
     }
-
-    /// Looks at the tasks. They have to run through the monitor period: the swarm's word that the update is
-    /// completed stands for that only when no task has failed, because with a failure action of `continue`
-    /// it says so whatever happens.
-    fn look(&mut self, service: &Service, seen: &Seen<'_>, now: Instant) -> Watched {
-        let facts = service.spec.facts();
-        let state = service.update.as_ref().map(|status| &status.state);
-        let is_over = matches!(state, Some(UpdateState::Completed | UpdateState::RollbackCompleted));
-        let is_under_way = matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted));
-        let idle_since = if is_under_way { None } else { Some(self.idle.unwrap_or(now)) };
-        self.idle = idle_since;
-        self.ends.look(service, seen);
-
-        match judge(service, seen.tasks, seen.nodes) {
-            Convergence::Nothing(why) => Watched::Nothing(why),
-            Convergence::Converged { tasks } => {
-                let since = match &self.steady {
-                    Some((same, since)) if *same == tasks => *since,
-                    _ => now,
-                };
-                self.waiting = Waiting {
-                    running: tasks.len() as u64,
-                    desired: tasks.len() as u64,
-                    activity: "all tasks run; monitored".to_owned(),
-                    reason: None,
-                    has_image: true,
-                };
-                self.steady = Some((tasks, since));
-                self.still = None;
-                let has_held = self.has_held(facts, now);
-                let is_steady = if is_under_way {
-                    // The swarm monitors as well and may still find fault. It does not wait for ever though: its
-                    // updater never comes to an end when a node goes down that had just got a task.
-                    self.has_held_for(facts.monitor() + settling_time(facts), now)
-                } else {
-                    has_held || (is_over && !self.ends.is_any(service, seen))
-                };
-                if is_steady { Watched::Steady } else { Watched::NotYet }
-            }
-            Convergence::Waiting(waiting) => {
-                self.steady = None;
-                self.still = self.still.filter(|_| self.waiting == waiting).or(Some(now));
-                self.waiting = waiting;
-                // Tasks that are merely away (a node was lost, an image is pulled elsewhere) are waited for.
-                match idle_since {
-                    Some(since)
-                        if now.duration_since(since) >= settling_time(facts)
-                            && self.ends.is_any(service, seen) =>
-                    {
-                        Watched::Unsteady
-                    }
-                    _ => Watched::NotYet,
-                }
-            }
-        }
-    }
-
-    /// Whether all tasks run at the deadline, so that it is known in a moment whether they stay up. No later than when those
-    /// have held that ran at the deadline.
-    fn is_monitored(&self, facts: &Facts, elapsed: Duration, timeout: Duration) -> bool {
-        self.steady.is_some() && elapsed < timeout + facts.monitor()
-    }
-
-    /// Whether nothing has moved for longer than any step takes.
-    fn has_stalled(&self, facts: &Facts, now: Instant) -> bool {
-        self.still.is_some_and(|since| now.duration_since(since) >= stall_limit(facts))
-    }
-
-    fn not_running(&self) -> Cause {
-        Cause::NotRunning { running: self.waiting.running, desired: self.waiting.desired }
-    }
-
-    /// Whether the same tasks have run through the monitor period.
-    fn has_held(&self, facts: &Facts, now: Instant) -> bool {
-        self.has_held_for(facts.monitor(), now)
-    }
-
-    fn has_held_for(&self, period: Duration, now: Instant) -> bool {
-        self.steady.as_ref().is_some_and(|(_, since)| now.duration_since(*since) >= period)
-    }
-}
-
-fn superseded(facts: &Facts) -> Outcome {
-    let image = facts.image.as_deref().unwrap_or("no image");
-    Outcome::Superseded(format!("somebody changed it to {image}"))
 }
 
 mod ends;
 mod patience;
 mod reason;
-mod side_by_side;
+mod verdict;
+mod view;
+mod watch;
 
 #[cfg(test)]
 mod any_sequence;

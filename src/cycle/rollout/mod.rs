@@ -9,15 +9,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use self::begin::Beginning;
 use self::cluster::Cluster;
 use self::earlier::Earlier;
 use self::last_words::LastWords;
-use self::machine::{Machine, Step, Terms};
 use self::pace::Limits;
-use self::progress::Progress;
 use self::queue::Queue;
-use self::send::{Sent, TakenBack};
 use self::watch::LookOut;
 use super::Context;
 use super::plan::Update;
@@ -27,15 +23,18 @@ use crate::registry::Registry;
 use crate::swarm::Swarm;
 
 pub(crate) mod absences;
+pub mod before;
 mod begin;
 pub mod cause;
+mod change;
 mod cluster;
 pub mod convergence;
 pub mod earlier;
+mod follow;
 pub mod guard;
 mod last_words;
+mod listings;
 pub mod machine;
-mod ordering;
 mod outcome;
 pub mod pace;
 mod placing;
@@ -52,9 +51,6 @@ pub use outcome::{By, Outcome};
 
 /// How soon it is looked again whether we are sure of the lease.
 const SURE_AGAIN: Duration = Duration::from_secs(1);
-
-/// Longest time from one look to the next in the ordinary way of things. After a longer one the engine was away.
-const BLIND: Duration = Duration::from_secs(30);
 
 /// An update that has come to its end.
 #[derive(Clone, Debug)]
@@ -243,7 +239,7 @@ async fn carry_out<S: Swarm, R: Registry>(
         begin::words(&update)
     );
     let mut words = LastWords::default();
-    let work = update_and_again(&context, &look_out, &update, &mut words);
+    let work = follow::update_one(&context, &look_out, &update, &mut words);
     let outcome = tokio::select! {
         outcome = work => outcome,
         () = context.stop.cancelled() => Outcome::Interrupted,
@@ -259,122 +255,6 @@ async fn carry_out<S: Swarm, R: Registry>(
     };
     announce(&finished);
     finished
-}
-
-/// Carries out the update, and once more where only its order was to blame.
-async fn update_and_again<S: Swarm, R: Registry>(
-    context: &Context<S, R>,
-    look_out: &Arc<LookOut>,
-    update: &Update,
-    words: &mut LastWords,
-) -> Outcome {
-    let outcome = update_one(context, look_out, update, words).await;
-    let Some(again) = ordering::again(update, &outcome) else { return outcome };
-    let cause = outcome.cause().map(ToString::to_string).unwrap_or_default();
-    tracing::warn!(service = update.service, cause, "rolled back; updating once more, stop-first");
-    *words = LastWords::default();
-    let outcome = update_one(context, look_out, &again, words).await;
-    if outcome == Outcome::Updated {
-        ordering::remember_collision(context, update);
-    }
-    outcome
-}
-
-/// Sends the update and follows it, through its rollback if it comes to that.
-async fn update_one<S: Swarm, R: Registry>(
-    context: &Context<S, R>,
-    look_out: &Arc<LookOut>,
-    update: &Update,
-    words: &mut LastWords,
-) -> Outcome {
-    let Beginning { mut machine, terms, sent } =
-        match begin::begin(context, &look_out.surroundings, update).await {
-            Ok(beginning) => beginning,
-            Err(outcome) => return outcome,
-        };
-    let mut since = terms.sent_at;
-    let mut place = look_out.place(&update.id);
-    let mut progress = Progress::new(since);
-    let mut may_renew = update.credentials.is_some();
-    let mut last_look = since;
-    loop {
-        let snapshot = place.next(since).await;
-        let looked = Instant::now();
-        let blind = looked.duration_since(std::mem::replace(&mut last_look, looked));
-        if blind > BLIND {
-            machine.forgive(blind);
-        }
-        let had_failed = machine.cause().is_some();
-        let step = machine.step(&snapshot.of(&update.id), Instant::now());
-        if !had_failed && (machine.cause().is_some() || matches!(step, Step::Finish(Outcome::Failed { .. })))
-        {
-            if let Some(cause) = machine.cause() {
-                context.remember_failure(update, cause);
-            }
-            *words = last_words::last_words(context, &terms.sent, &snapshot, &update.id).await;
-            if machine.take_log(&snapshot.of(&update.id), &words.log)
-                && let Some(cause) = machine.cause()
-            {
-                context.remember_failure(update, cause);
-            }
-        }
-        match step {
-            Step::Wait => {
-                if let Some(reason) =
-                    machine.waiting().and_then(|waiting| progress.news(waiting, Instant::now()))
-                {
-                    let mark = if machine.is_rolling_back() { &terms.replaced } else { &terms.sent };
-                    let words = last_words::of_unready(context, mark, &snapshot, &update.id).await;
-                    tell_news(&machine, &reason, words, update);
-                }
-            }
-            Step::Finish(outcome) => {
-                may_renew &= outcome.lacks_the_old_image();
-                if !may_renew || !send::renew_account(context, update, &terms).await {
-                    return outcome;
-                }
-                may_renew = false;
-                since = Instant::now();
-                machine.account_renewed(since);
-            }
-            Step::RollBack => {
-                let cause = machine.cause().map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(service = update.service, cause, "update failed, rolling back");
-                match roll_back(context, update, sent.as_ref(), &terms).await {
-                    TakenBack::Sent(by) => {
-                        since = Instant::now();
-                        machine.rollback_sent(by, since);
-                    }
-                    TakenBack::Over(outcome) => return outcome,
-                    TakenBack::NotSent(why) => {
-                        let cause = machine.cause().cloned().unwrap_or_else(|| why.clone());
-                        return Outcome::RollbackFailed { cause, why };
-                    }
-                }
-            }
-        }
-    }
-}
-
-async fn roll_back<S: Swarm, R>(
-    context: &Context<S, R>,
-    update: &Update,
-    sent: Option<&Sent>,
-    terms: &Terms,
-) -> TakenBack {
-    match sent {
-        Some(sent) => send::take_back(context, update, sent, terms).await,
-        // No rollback is rolled back, so the machine does not ask for it.
-        None => TakenBack::NotSent(Cause::Internal { message: "nothing to take back".to_owned() }),
-    }
-}
-
-/// Says why an update has to wait.
-fn tell_news(machine: &Machine, reason: &str, health: Option<String>, update: &Update) {
-    let doing = if machine.is_rolling_back() { "rolling back" } else { "updating" };
-    let reason =
-        health.map_or(reason.to_owned(), |health| format!("{reason}; its health check says: {health}"));
-    tracing::warn!(service = update.service, reason, "waiting while {doing}");
 }
 
 fn announce(finished: &Finished) {

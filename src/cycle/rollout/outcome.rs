@@ -18,6 +18,8 @@ pub enum By {
 pub enum Outcome {
     /// The tasks of the new image run, and ran through the monitor period.
     Updated,
+    /// Updated, but for what Swarm does not do, or what the service's owner allows for; in words.
+    UpdatedBut(String),
     /// There was nothing to do any more when its turn came.
     Unchanged(String),
     /// It failed, and what was there before runs again.
@@ -39,6 +41,13 @@ pub enum Outcome {
         /// Why.
         cause: Cause,
     },
+    /// It failed, and then a user or another program changed the service; their change stands.
+    Overtaken {
+        /// Why the update failed.
+        cause: Cause,
+        /// What was changed, in words.
+        how: String,
+    },
     /// It was sent, and there is nothing to wait for.
     Started(String),
     /// Somebody else changed the service meanwhile; their change stands.
@@ -52,7 +61,18 @@ pub enum Outcome {
 impl Outcome {
     /// Whether the service does not run what it should.
     pub fn is_failure(&self) -> bool {
-        matches!(self, Self::RolledBack { .. } | Self::RollbackFailed { .. } | Self::Failed { .. })
+        matches!(
+            self,
+            Self::RolledBack { .. }
+                | Self::RollbackFailed { .. }
+                | Self::Failed { .. }
+                | Self::Overtaken { .. }
+        )
+    }
+
+    /// Whether the tasks of the new image run, all of them or as many as can.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Updated | Self::UpdatedBut(_))
     }
 
     /// Whether it is under way for all that is known: Gantry was stopped, or had a fault of its own.
@@ -63,26 +83,22 @@ impl Outcome {
     /// Why the update failed, if it did.
     pub fn cause(&self) -> Option<&Cause> {
         match self {
-            Self::RolledBack { cause, .. } | Self::RollbackFailed { cause, .. } | Self::Failed { cause } => {
-                Some(cause)
-            }
+            Self::RolledBack { cause, .. }
+            | Self::RollbackFailed { cause, .. }
+            | Self::Failed { cause }
+            | Self::Overtaken { cause, .. } => Some(cause),
             _ => None,
         }
-    }
-
-    /// Whether a node could not get the image again that a rollback brought back.
-    pub(super) fn lacks_the_old_image(&self) -> bool {
-        matches!(self, Self::RollbackFailed { why: Cause::ImageNotFound { .. }, .. })
     }
 
     /// One word or two for it, as logs, notification and metrics use it.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Updated => "updated",
+            Self::Updated | Self::UpdatedBut(_) => "updated",
             Self::Unchanged(_) => "unchanged",
             Self::RolledBack { .. } => "rolled back",
             Self::RollbackFailed { .. } => "rollback failed",
-            Self::Failed { .. } => "failed",
+            Self::Failed { .. } | Self::Overtaken { .. } => "failed",
             Self::Started(_) => "started",
             Self::Superseded(_) => "superseded",
             Self::Removed => "removed",
@@ -95,6 +111,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Updated => f.write_str("updated"),
+            Self::UpdatedBut(what) => write!(f, "updated: {what}"),
             Self::Unchanged(why) => write!(f, "unchanged: {why}"),
             Self::RolledBack { by: By::Gantry, cause } => write!(f, "rolled back: {cause}"),
             Self::RolledBack { by: By::Swarm, cause } => write!(f, "rolled back by Swarm: {cause}"),
@@ -102,6 +119,7 @@ impl fmt::Display for Outcome {
                 write!(f, "rollback failed: {why}; the update had failed because {cause}")
             }
             Self::Failed { cause } => write!(f, "failed, and kept as it is: {cause}"),
+            Self::Overtaken { cause, how } => write!(f, "failed: {cause}; then {how}"),
             Self::Started(why) => write!(f, "started, nothing to wait for: {why}"),
             Self::Superseded(how) => write!(f, "superseded: {how}"),
             Self::Removed => f.write_str("removed meanwhile"),

@@ -89,7 +89,7 @@ impl Effect {
     pub fn of(outcome: &Outcome) -> Self {
         match (outcome, outcome.cause()) {
             (_, Some(cause)) => Self::of_cause(cause),
-            (Outcome::Updated, None) => Self::Success,
+            (Outcome::Updated | Outcome::UpdatedBut(_), None) => Self::Success,
             (Outcome::Started(_), None) => Self::Sent,
             (_, None) => Self::Nothing,
         }
@@ -101,8 +101,6 @@ impl Effect {
             Cause::Refused { .. }
             | Cause::Internal { .. }
             | Cause::Unfit { .. }
-            | Cause::Order { .. }
-            | Cause::Collision { .. }
             | Cause::NodeDown { .. }
             | Cause::NodeLost { .. } => Self::Setback,
             cause => Self::Failure { blames_image: cause.blames_image() },

@@ -51,7 +51,7 @@ mod tests {
 
     fn waiting(activity: &str, reason: Option<&str>) -> Waiting {
         let reason = reason.map(|reason| Cause::NoSuitableNode { reason: reason.to_owned() });
-        Waiting { running: 0, desired: 1, activity: activity.to_owned(), reason, has_image: false }
+        Waiting { running: 0, desired: 1, activity: activity.to_owned(), reason, ..Waiting::default() }
     }
 
     #[test]

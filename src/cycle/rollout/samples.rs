@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::swarm::claims::Resources;
+use super::before::Before;
+use super::machine::{Mark, Terms};
 use crate::swarm::{Node, Nodes, Service, Task, TaskState};
 
 /// The image before an update.
@@ -55,7 +56,6 @@ pub(super) fn task(id: &str, image: &str, slot: u64) -> Task {
         error: String::new(),
         exit_code: None,
         created_at: None,
-        reserved: Resources::default(),
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn nodes_without(count: usize, away: &[&str]) -> Nodes {
     let node = |number: usize| {
         let id = format!("n{number}");
         let (is_ready, name) = (!away.contains(&id.as_str()), format!("node{number}"));
-        Node { id, name, version: 1, is_ready, is_down: !is_ready, is_active: true, ..Node::default() }
+        Node { id, name, version: 1, is_ready, is_down: !is_ready, is_active: true, manager: None }
     };
     (1..=count).map(node).collect()
 }
@@ -93,4 +93,16 @@ pub(super) fn nodes_without(count: usize, away: &[&str]) -> Nodes {
 /// Three nodes that are up.
 pub(super) fn nodes() -> Nodes {
     nodes_without(3, &[])
+}
+
+/// What a service did before its update whose tasks, so many, all ran.
+pub(super) fn ran(count: u64) -> Before {
+    let tasks: Vec<Task> = (1..=count).map(|slot| task(&format!("before {slot}"), OLD, slot)).collect();
+    Before::of(&service(&spec(OLD, &replicas(count))), &tasks, jiff::Timestamp::UNIX_EPOCH)
+}
+
+/// An update of two tasks that both ran, without a time limit.
+pub(super) fn terms(sent: Mark, replaced: Mark, sent_at: tokio::time::Instant) -> Terms {
+    let (before, may_roll_back) = (ran(2), true);
+    Terms { sent, replaced, sent_at, timeout: None, may_roll_back, spec: None, before, has_account: false }
 }

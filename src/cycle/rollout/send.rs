@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::SURE_AGAIN;
+use super::before::Before;
 use super::cause::{Cause, words};
 use super::machine::{Mark, Terms};
-use super::ordering::{self, Surroundings};
 use super::outcome::{By, Outcome};
+use super::watch::LookOut;
 use crate::cycle::Context;
 use crate::cycle::back_off::BackOff;
 use crate::cycle::course::{Course, comes_to_an_end};
@@ -40,6 +41,18 @@ pub(super) struct Sent {
     pub(super) replaced: Spec,
     /// What it was sent.
     pub(super) spec: Spec,
+    /// What its tasks did before.
+    pub(super) before: Before,
+}
+
+/// How the swarm is made to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resume {
+    /// It has paused: the same specification, sent again, ends that.
+    SameAgain,
+    /// Its updater waits for ever in one slot. It begins anew, with the slots that are left, only when the specification
+    /// changes (tried on 20.10): a label is added, and taken away at once.
+    PastTheStuck,
 }
 
 /// What became of taking an update back.
@@ -129,10 +142,10 @@ impl Attempts {
 /// Sends an update. An outcome instead means that there is nothing to watch.
 pub(super) async fn send<S: Swarm, R>(
     context: &Context<S, R>,
-    surroundings: &Surroundings,
+    look_out: &LookOut,
     update: &Update,
 ) -> Result<Sent, Outcome> {
-    let (sent, course) = deliver(context, surroundings, update).await?;
+    let (sent, course) = deliver(context, look_out, update).await?;
     let why = match update.start {
         // By now it may have one.
         Start::WithoutNode if course == Course::WithoutNode => "no node takes its tasks, as before",
@@ -146,7 +159,7 @@ pub(super) async fn send<S: Swarm, R>(
 /// Sends an update, and says what the tasks were up to before.
 async fn deliver<S: Swarm, R>(
     context: &Context<S, R>,
-    surroundings: &Surroundings,
+    look_out: &LookOut,
     update: &Update,
 ) -> Result<(Sent, Course), Outcome> {
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
@@ -170,8 +183,8 @@ async fn deliver<S: Swarm, R>(
         {
             return Ok((sent, course));
         }
-        let course = match course(context, update, &service).await {
-            Ok(course) => course,
+        let (course, before) = match look_before(context, look_out, update, &service).await {
+            Ok(looked) => looked,
             Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
             Err(error) => {
                 attempts.read_again(error).await.map_err(|error| refused(&error))?;
@@ -180,10 +193,20 @@ async fn deliver<S: Swarm, R>(
         };
         attempts.answered();
         let optioned = service.spec.with_options(options, &ids);
-        let mut edits = edits(update.dispatch(&service, course, None)).map_err(|outcome| *outcome)?;
-        let facts = optioned.as_ref().unwrap_or(&service.spec).facts();
-        let ordered = ordering::choose(context, surroundings, update, (&service, facts)).await?;
-        edits.order = ordered.change;
+        let edits =
+            match update.dispatch(&service, course, optioned.as_ref().unwrap_or(&service.spec).facts()) {
+                Dispatch::Send(edits) => edits,
+                Dispatch::AlreadyThere => {
+                    return Err(Outcome::Unchanged("it has the new image already".to_owned()));
+                }
+                Dispatch::ChangedTo(image) => {
+                    return Err(Outcome::Superseded(format!("somebody changed it to {image}")));
+                }
+                Dispatch::NotOurs => {
+                    return Err(Outcome::Unchanged("it was taken out meanwhile".to_owned()));
+                }
+                Dispatch::NotNow(why) => return Err(Outcome::Unchanged(why.to_owned())),
+            };
         let spec = optioned
             .and_then(|spec| spec.edited(&edits))
             .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
@@ -197,13 +220,11 @@ async fn deliver<S: Swarm, R>(
                 return Err(Outcome::Unchanged("not sent, as another Gantry has taken over".to_owned()));
             }
         }
-        ordered.remember(context, update);
         let answer =
             context.swarm.update_service(&update.id, service.version, Change::To(&spec), auth.as_ref()).await;
-        let sent = Sent { replaced: service.spec.clone(), spec };
+        let sent = Sent { replaced: service.spec.clone(), spec, before };
         match answer {
             Ok(warnings) => {
-                ordered.tell(update);
                 for warning in warnings {
                     tracing::warn!(service = update.service, "the engine warns: {}", words(&warning));
                 }
@@ -220,17 +241,6 @@ async fn deliver<S: Swarm, R>(
     }
 }
 
-/// The changes to send, or why nothing is sent.
-fn edits(dispatch: Dispatch) -> Result<Edits, Box<Outcome>> {
-    Err(Box::new(match dispatch {
-        Dispatch::Send(edits) => return Ok(edits),
-        Dispatch::AlreadyThere => Outcome::Unchanged("it has the new image already".to_owned()),
-        Dispatch::ChangedTo(image) => Outcome::Superseded(format!("somebody changed it to {image}")),
-        Dispatch::NotOurs => Outcome::Unchanged("it was taken out meanwhile".to_owned()),
-        Dispatch::NotNow(why) => Outcome::Unchanged(why.to_owned()),
-    }))
-}
-
 /// Whether an update without an answer has arrived: the service has it, or had it and was taken back from it since.
 fn has_arrived(sent: &Sent, sent_to: u64, service: &Service) -> bool {
     let mark = |spec: &Spec| Mark::of(spec.facts());
@@ -241,18 +251,18 @@ fn has_arrived(sent: &Sent, sent_to: u64, service: &Service) -> bool {
     is_sent(&service.spec) || (service.version > sent_to && was_sent)
 }
 
-/// What becomes of a service's tasks by themselves: one request where that decides.
-async fn course<S: Swarm, R>(
+/// What a service's tasks do before its update, and what becomes of them by themselves.
+async fn look_before<S: Swarm, R>(
     context: &Context<S, R>,
+    look_out: &LookOut,
     update: &Update,
     service: &Service,
-) -> Result<Course, SwarmError> {
+) -> Result<(Course, Before), SwarmError> {
     let facts = service.spec.facts();
-    if !comes_to_an_end(facts) && update.start != Start::WithoutNode {
-        return Ok(Course::RunsOn);
-    }
-    let tasks = context.swarm.tasks(std::slice::from_ref(&service.id)).await?;
-    Ok(Course::of(facts, &tasks))
+    let tasks = look_out.tasks_before(context, &service.id).await?;
+    let before = Before::of(service, &tasks, context.ledger.now());
+    let decides = comes_to_an_end(facts) || update.start == Start::WithoutNode;
+    Ok((if decides { Course::of(facts, &tasks) } else { Course::RunsOn }, before))
 }
 
 /// Looks up what options name.
@@ -320,7 +330,8 @@ pub(super) async fn take_back<S: Swarm, R>(
             return TakenBack::Over(Outcome::Superseded(format!("somebody changed it to {image}")));
         }
         let is_swap = may_swap && is_untouched(&service, sent);
-        let restored = if is_untouched(&service, sent) {
+        // What was sent twice is its own previous specification.
+        let restored = if service.spec.is_same_as(&sent.spec) {
             Ok(sent.replaced.clone())
         } else {
             service.spec.edited(&restoring(sent))
@@ -356,27 +367,82 @@ pub(super) async fn renew_account<S: Swarm, R>(
 ) -> bool {
     let Some(credentials) = &update.credentials else { return false };
     let auth = credentials.registry_auth();
-    let mut attempts = Attempts::new(Some(PATIENCE));
+    // Something was sent: an engine that is away is waited for.
+    let mut attempts = Attempts::new(None);
     loop {
         context.beat();
-        let answer = match context.swarm.service(&update.id).await {
-            Ok(Some(service)) if terms.is_replaced(service.spec.facts()) => {
-                let change = Change::To(&service.spec);
-                context.swarm.update_service(&update.id, service.version, change, Some(&auth)).await
-            }
+        let service = match context.swarm.service(&update.id).await {
+            Ok(Some(service)) if terms.is_replaced(service.spec.facts()) => service,
             Ok(_) => return false,
-            Err(error) => Err(error),
+            Err(error) => match attempts.read_again(error).await {
+                Ok(()) => continue,
+                Err(_) => return false,
+            },
         };
-        let Err(error) = answer else {
-            tracing::warn!(
-                service = update.service,
-                "a node cannot get the old image with the account that came back with it; it is given that of \
-                 the update"
-            );
-            return true;
+        attempts.answered();
+        let change = Change::To(&service.spec);
+        match context.swarm.update_service(&update.id, service.version, change, Some(&auth)).await {
+            Ok(_) => {
+                tracing::warn!(
+                    service = update.service,
+                    "a node cannot get the old image with the account that came back with it; Gantry gives \
+                     the service the account of the update"
+                );
+                return true;
+            }
+            Err(error) => {
+                if attempts.write_again(error).await.is_err() {
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+/// The label that makes the swarm's updater begin anew.
+const GO_ON_LABEL: &str = "gantry.go-on";
+
+/// Makes the swarm go on with an update, or with its rollback, where it has stopped for something that is no failure. A
+/// service that has another image by now, or is gone, is left alone: the next look tells.
+pub(super) async fn resume<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+    terms: &Terms,
+    how: Resume,
+) {
+    let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
+    let mut attempts = Attempts::new(None);
+    // What is still to be written, the last one first.
+    let mut labels: Vec<Option<&str>> = match how {
+        Resume::SameAgain => vec![None],
+        Resume::PastTheStuck => vec![None, Some("1")],
+    };
+    while let Some(label) = labels.last() {
+        context.beat();
+        let service = match context.swarm.service(&update.id).await {
+            Ok(Some(service)) => service,
+            Ok(None) => return,
+            Err(error) => match attempts.read_again(error).await {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
         };
-        if attempts.write_again(error).await.is_err() {
-            return false;
+        attempts.answered();
+        let facts = service.spec.facts();
+        let is_ours = terms.is_sent(facts) || terms.is_replaced(facts);
+        let Ok(spec) = service.spec.with_label(GO_ON_LABEL, *label) else { return };
+        if !is_ours {
+            return;
+        }
+        let change = Change::To(&spec);
+        match context.swarm.update_service(&update.id, service.version, change, auth.as_ref()).await {
+            Ok(_) => _ = labels.pop(),
+            Err(error) => {
+                if let Err(error) = attempts.write_again(error).await {
+                    tracing::warn!(service = update.service, %error, "cannot have Swarm go on");
+                    return;
+                }
+            }
         }
     }
 }

@@ -11,10 +11,11 @@ use futures_util::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::listings::Listings;
 use super::machine::Seen;
-use super::ordering::Surroundings;
 use crate::cycle::Context;
 use crate::cycle::back_off::BackOff;
+use crate::cycle::discover::tasks_of_any;
 use crate::swarm::{Listing, Node, Nodes, Service, Swarm, SwarmError, Task};
 
 /// Shortest time from one snapshot to the next.
@@ -57,8 +58,7 @@ pub(super) struct LookOut {
     watched: Mutex<BTreeMap<String, usize>>,
     has_work: Notify,
     latest: watch::Sender<Option<Arc<Snapshot>>>,
-    /// What updates know of the cluster when they choose their order.
-    pub(super) surroundings: Surroundings,
+    listings: Listings,
 }
 
 /// One worker's place at the look-out. Given up when dropped.
@@ -76,8 +76,17 @@ impl LookOut {
             watched: Mutex::default(),
             has_work: Notify::new(),
             latest: watch::Sender::new(None),
-            surroundings: Surroundings::default(),
+            listings: Listings::default(),
         })
+    }
+
+    /// The tasks of a service that is not watched yet.
+    pub(super) async fn tasks_before<S: Swarm, R>(
+        &self,
+        context: &Context<S, R>,
+        id: &str,
+    ) -> Result<Vec<Task>, SwarmError> {
+        self.listings.tasks(context, id).await
     }
 
     /// Starts to watch a service.
@@ -137,9 +146,10 @@ impl LookOut {
         let began = Instant::now();
         let ids = self.ids();
         let services = context.swarm.services(Listing::Ids(&ids)).await?;
-        // A service that is gone would make the engine refuse to list the tasks of all.
+        // A service that is gone would make the engine refuse to list the tasks of all. It may go at any moment.
         let present: Vec<String> = services.iter().map(|service| service.id.clone()).collect();
-        let listed = if present.is_empty() { Vec::new() } else { context.swarm.tasks(&present).await? };
+        let listed =
+            if present.is_empty() { Vec::new() } else { tasks_of_any(&*context.swarm, &present).await? };
         if nodes.0.is_none_or(|taken| began.duration_since(taken) >= NODES_AGE) {
             let listed: Vec<Node> = context.swarm.nodes().await?;
             *nodes = (Some(began), Arc::new(listed.into_iter().collect()));

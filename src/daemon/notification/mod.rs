@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::message::Message;
 use crate::config::Config;
 use crate::cycle::Report;
+use crate::proxy::Proxies;
 
 mod message;
 
@@ -102,12 +103,12 @@ impl Notifier {
         let Some(url) = settings.apprise_url.as_ref() else { return };
         if message::is_due(settings.condition, report) {
             let message = Message::of(report, settings.title.as_deref());
-            if let Err(fault) = deliver(url.reveal(), &message).await {
+            if let Err(fault) = deliver(url.reveal(), &config.proxies, &message).await {
                 return self.keep(message, &fault, config, report);
             }
             tracing::debug!("notified");
         }
-        self.catch_up(url.reveal()).await;
+        self.catch_up(url.reveal(), &config.proxies).await;
     }
 
     /// Keeps a message for the next cycle's end, where there is one and it is worth it.
@@ -129,14 +130,14 @@ impl Notifier {
     }
 
     /// Tries once more to deliver what was kept.
-    async fn catch_up(&mut self, url: &str) {
+    async fn catch_up(&mut self, url: &str, proxies: &Proxies) {
         let deadline = Instant::now() + LIMIT;
         for mut late in std::mem::take(&mut self.kept) {
             if Instant::now() + CONNECT_LIMIT > deadline {
                 self.kept.push_back(late);
                 continue;
             }
-            match post(url, &late.message.late(&late.end), deadline).await {
+            match post(url, proxies, &late.message.late(&late.end), deadline).await {
                 Ok(()) => tracing::info!(end = late.end, "a notification was sent late"),
                 Err(Fault::Unanswered) if !late.is_doubtful => {
                     late.is_doubtful = true;
@@ -157,11 +158,11 @@ fn not_sent(cause: &str) {
 }
 
 /// Delivers a message. A server that is away is tried again, as long as [`LIMIT`] allows.
-async fn deliver(url: &str, message: &Message) -> Result<(), Fault> {
+async fn deliver(url: &str, proxies: &Proxies, message: &Message) -> Result<(), Fault> {
     let deadline = Instant::now() + LIMIT;
     let mut pauses = PAUSES.into_iter();
     loop {
-        let cause = match post(url, message, deadline).await {
+        let cause = match post(url, proxies, message, deadline).await {
             Err(Fault::Away(cause)) => cause,
             done => return done,
         };
@@ -172,24 +173,36 @@ async fn deliver(url: &str, message: &Message) -> Result<(), Fault> {
     }
 }
 
-async fn post(url: &str, message: &Message, deadline: Instant) -> Result<(), Fault> {
-    timeout_at(deadline, send(url, message)).await.unwrap_or(Err(Fault::Unanswered))
+async fn post(url: &str, proxies: &Proxies, message: &Message, deadline: Instant) -> Result<(), Fault> {
+    timeout_at(deadline, send(url, proxies, message)).await.unwrap_or(Err(Fault::Unanswered))
 }
 
-async fn send(url: &str, message: &Message) -> Result<(), Fault> {
+async fn send(url: &str, proxies: &Proxies, message: &Message) -> Result<(), Fault> {
     crate::tls::install_crypto_provider();
-    let client = Client::builder()
+    let proxy = Url::parse(url).ok().and_then(|url| proxies.of(&url).cloned());
+    let mut builder = Client::builder()
         .user_agent(concat!("gantry/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .referer(false)
         .http1_only()
         .connect_timeout(CONNECT_LIMIT)
-        .build()
-        .map_err(|error| Fault::Refused(deepest(error)))?;
+        .no_proxy();
+    if let Some(proxy) = &proxy {
+        let used = reqwest::Proxy::all(proxy.address().reveal());
+        builder = builder.proxy(used.map_err(|error| Fault::Refused(deepest(error)))?);
+    }
+    let client = builder.build().map_err(|error| Fault::Refused(deepest(error)))?;
     let body = serde_json::to_vec(message).map_err(|error| Fault::Refused(error.to_string()))?;
     let request = client.post(url).header(CONTENT_TYPE, "application/json").body(body);
     let fault = |error: reqwest::Error| {
-        if error.is_builder() { Fault::Refused(deepest(error)) } else { Fault::Away(deepest(error)) }
+        if error.is_builder() {
+            return Fault::Refused(deepest(error));
+        }
+        let cause = deepest(error);
+        Fault::Away(match &proxy {
+            Some(proxy) => format!("cannot reach Apprise {proxy}: {cause}"),
+            None => format!("cannot reach Apprise: {cause}"),
+        })
     };
     let answer = request.send().await.map_err(fault)?;
     match answer.status() {

@@ -78,6 +78,8 @@ impl ConfigFile {
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound) => return Ok(None),
             Err(error) => return Err(unreadable(error.to_string())),
         };
+        // Some editors begin a text with a mark.
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
         // An empty file is what a forgotten bind mount or `touch` leaves; Docker reads it as empty too.
         if text.iter().all(u8::is_ascii_whitespace) {
             return Ok(Some(Self { path, contents: Contents::default() }));
@@ -86,8 +88,10 @@ impl ConfigFile {
         if !text.trim_ascii_start().starts_with(b"{") {
             return Err(unreadable("not a JSON object, at line 1".to_owned()));
         }
+        // Docker reads no further than the end of the object, either.
+        let contents = Contents::deserialize(&mut serde_json::Deserializer::from_slice(text));
         // Only where it went wrong: serde's own words may quote a value, and values are secrets here.
-        let contents = serde_json::from_slice(&text).map_err(|error| {
+        let contents = contents.map_err(|error| {
             let kind = match error.classify() {
                 serde_json::error::Category::Data => "a value of an unexpected type",
                 _ => "not valid JSON",
@@ -163,7 +167,11 @@ impl Entry {
         if username == TOKEN_USERNAME {
             return Ok(Some(Account::IdentityToken { username, token: password }));
         }
-        if username.is_empty() { Ok(None) } else { Ok(Some(Account::Password { username, password })) }
+        // Docker sends no name without a password, either.
+        if username.is_empty() || password.reveal().is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Account::Password { username, password }))
     }
 }
 
@@ -221,6 +229,9 @@ mod tests {
             (r#"{"registrytoken":"t","auth":"dTpw"}"#, Some(Account::RegistryToken(Secret::new("t")))),
             ("{}", None),
             (r#"{"auth":"","username":"","password":""}"#, None),
+            (r#"{"username":"u"}"#, None),
+            // u:
+            (r#"{"auth":"dTo="}"#, None),
             (r#"{"email":"me@example.org"}"#, None),
         ] {
             assert_eq!(account(&format!(r#"{{"auths":{{"r":{entry}}}}}"#), "r"), expected, "{entry}");
@@ -282,7 +293,18 @@ mod tests {
         let path = folder.path().join("config.json");
         std::fs::write(&path, " \n").unwrap();
         assert!(ConfigFile::read(folder.path()).unwrap().is_some());
-        for broken in [r#"{"auths": {"r": {"auth": secret}}}"#, r#"{"auths": "secret"}"#, "\u{feff}{", "[]"] {
+        for fine in ["\u{feff}{\"auths\":{}}", "{\"auths\":{}} // secret", "\u{feff}"] {
+            std::fs::write(&path, fine).unwrap();
+            assert!(ConfigFile::read(folder.path()).unwrap().is_some(), "{fine}");
+        }
+        for broken in [
+            r#"{"auths": {"r": {"auth": secret}}}"#,
+            r#"{"auths": "secret"}"#,
+            r#"{ /* secret */ "auths": {} }"#,
+            "// secret",
+            "\u{feff}{",
+            "[]",
+        ] {
             std::fs::write(&path, broken).unwrap();
             let error = ConfigFile::read(folder.path()).unwrap_err().to_string();
             assert!(error.contains(&path.display().to_string()) && error.contains("line 1"), "{error}");

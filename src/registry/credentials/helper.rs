@@ -71,7 +71,8 @@ impl Helpers {
         }
         let answer: Answer = serde_json::from_slice(&output.stdout)
             .map_err(|_| failed("its output is not the JSON that a helper prints".to_owned()))?;
-        if answer.username.is_empty() && answer.secret.is_empty() {
+        // Docker sends neither without the other.
+        if answer.username.is_empty() || answer.secret.is_empty() {
             return Ok(None);
         }
         let secret = Secret::new(answer.secret);

@@ -1,6 +1,6 @@
 //! Which credentials belong to a registry, by everything that this machine's configuration says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,6 +105,16 @@ pub enum CredentialsError {
     },
 }
 
+impl CredentialsError {
+    /// The same for all registries that a helper is for.
+    fn without_registry(&self) -> String {
+        match self {
+            Self::Helper { helper, cause, .. } => format!("credential helper {helper}: {cause}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// What a label may say, in words.
 fn expected(known: &[String]) -> String {
     let folder = "an absolute folder with a config.json";
@@ -114,16 +124,43 @@ fn expected(known: &[String]) -> String {
     }
 }
 
-type Found = Result<Option<Arc<Credentials>>, CredentialsError>;
+/// The account to ask a registry with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// `None` is anonymous.
+    pub credentials: Option<Arc<Credentials>>,
+    /// Why there is no account, although the configuration speaks of one: a helper that is missing or fails, a file that
+    /// cannot be read, logins of which only a label chooses one.
+    pub missing: Option<String>,
+}
+
+impl Found {
+    fn account(credentials: Arc<Credentials>) -> Self {
+        Self { credentials: Some(credentials), missing: None }
+    }
+
+    /// Keeps the first reason for being anonymous.
+    fn miss(&mut self, reason: impl ToString) {
+        self.missing.get_or_insert_with(|| reason.to_string());
+    }
+}
+
+type Search = Result<Found, CredentialsError>;
 
 /// The accounts of one cycle: opened anew for each, so that a new login or a rotated secret counts from
 /// the next cycle on, while within one a credential helper is run once per registry.
 #[derive(Debug)]
 pub struct Keyring {
     logins: Logins,
+    /// The folders that the docker client uses when it is told none.
+    folders: Vec<PathBuf>,
     files: Vec<ConfigFile>,
+    /// What is wrong with files that cannot be read.
+    unreadable: Vec<CredentialsError>,
     helpers: Helpers,
-    found: Mutex<HashMap<Wanted, Arc<OnceCell<Found>>>>,
+    found: Mutex<HashMap<Wanted, Arc<OnceCell<Search>>>>,
+    /// What was warned of already.
+    warned: Mutex<HashSet<String>>,
 }
 
 /// The account that a service needs: at which registry, and which one if its label says so.
@@ -134,32 +171,44 @@ struct Wanted {
 }
 
 impl Keyring {
-    /// Reads the files of logins and of the client's configuration. A missing `config.json` is none;
-    /// nothing is ever written.
+    /// Reads the files of logins and of the client's configuration. A missing `config.json` is none, and one that cannot
+    /// be used is a warning, as with the docker client. Nothing is ever written.
     ///
     /// # Errors
-    /// [`CredentialsError::Unreadable`] for a `config.json` that is there but cannot be used,
-    /// [`CredentialsError::LoginFile`] and [`CredentialsError::LoginLines`] for what variables name.
+    /// [`CredentialsError::LoginFile`] and [`CredentialsError::LoginLines`] for what Gantry's variables name.
     pub fn open(sources: &Sources) -> Result<Self, CredentialsError> {
         let home = sources.home.as_ref().map(|home| home.join(".docker"));
         let mut folders: Vec<PathBuf> = sources.docker_config.iter().cloned().chain(home).collect();
         folders.dedup();
-        let files = folders.iter().filter_map(|folder| ConfigFile::read(folder).transpose());
+        let (mut files, mut unreadable) = (Vec::new(), Vec::new());
+        for folder in &folders {
+            match ConfigFile::read(folder) {
+                Ok(file) => files.extend(file),
+                Err(error) => {
+                    tracing::warn!("{error}; none of its accounts is used");
+                    unreadable.push(error);
+                }
+            }
+        }
         Ok(Self {
             logins: Logins::read(&sources.logins)?,
-            files: files.collect::<Result<_, _>>()?,
+            folders,
+            files,
+            unreadable,
+            warned: Mutex::default(),
             helpers: Helpers { path: sources.helper_path.clone(), limit: sources.helper_limit },
             found: Mutex::default(),
         })
     }
 
     /// The account for a registry (`docker.io`, `host:port`), the one that the label `gantry.auth.config`
-    /// names where there is one; `None` is anonymous. Answers are remembered, errors too; those who ask at
-    /// once wait for the same answer.
+    /// names where there is one. An entry that cannot be understood and a helper that fails are warnings, and the
+    /// registry is asked without an account, as by the docker client. Answers are remembered, errors too; those who
+    /// ask at once wait for the same answer.
     ///
     /// # Errors
-    /// A name that nothing has, an entry that cannot be understood, or a helper that failed.
-    pub async fn find(&self, registry_host: &str, name: Option<&str>) -> Found {
+    /// A name that nothing has.
+    pub async fn find(&self, registry_host: &str, name: Option<&str>) -> Search {
         let wanted = Wanted { host: host_of_key(registry_host), name: name.map(str::to_owned) };
         let cell = {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,63 +217,98 @@ impl Keyring {
         cell.get_or_init(|| self.search(&wanted)).await.clone()
     }
 
-    async fn search(&self, Wanted { host, name }: &Wanted) -> Found {
+    async fn search(&self, Wanted { host, name }: &Wanted) -> Search {
         if let Some(name) = name {
             return self.search_by_name(host, name).await;
         }
-        match self.logins.unnamed(host) {
-            Unnamed::One(credentials) => return Ok(Some(credentials)),
-            Unnamed::Several(names) => tracing::warn!(
-                registry = host,
-                logins = names.join(" "),
-                "there is more than one login for this registry: without the label gantry.auth.config a \
-                 service uses none of them"
-            ),
+        let mut found = Found::default();
+        match self.logins.unnamed(host, &self.folders) {
+            Unnamed::One(credentials) => return Ok(Found::account(credentials)),
+            Unnamed::Several(names) => {
+                tracing::warn!(
+                    registry = host,
+                    logins = names.join(" "),
+                    "there is more than one login for this registry: without the label gantry.auth.config a \
+                     service uses none of them"
+                );
+                let names = names.join(" or ");
+                found.miss(format!(
+                    "there are logins for it, which the label gantry.auth.config={names} chooses"
+                ));
+            }
             Unnamed::Nothing => {}
         }
         for file in &self.files {
-            if let Some(credentials) = self.look_into(file, host).await? {
-                return Ok(Some(credentials));
+            if let Some(credentials) = self.look_into(file, host, &mut found).await {
+                return Ok(Found::account(credentials));
             }
         }
-        Ok(None)
-    }
-
-    /// A label names its one source: a login, or a folder as the docker client's `--config` does. Where
-    /// that has nothing for the registry, the registry is asked without an account, as the client would.
-    async fn search_by_name(&self, host: &str, name: &str) -> Found {
-        let is_login = match self.logins.named(name, host) {
-            Named::Here(credentials) => return Ok(Some(credentials)),
-            Named::Elsewhere => true,
-            Named::Unknown => false,
-        };
-        let folder = Some(Path::new(name)).filter(|folder| folder.is_absolute());
-        let file = folder.map(ConfigFile::read).transpose()?.flatten();
-        let found = match &file {
-            Some(file) => self.look_into(file, host).await?,
-            None if is_login => None,
-            None => {
-                let (name, known) = (name.to_owned(), self.logins.names());
-                return Err(CredentialsError::UnknownLogin { name, known });
-            }
-        };
-        if found.is_none() {
-            tracing::warn!(
-                registry = host,
-                "label gantry.auth.config={name:?} has no login for this registry, which is asked without one"
-            );
+        for error in &self.unreadable {
+            found.miss(error);
         }
         Ok(found)
     }
 
-    async fn look_into(&self, file: &ConfigFile, host: &str) -> Found {
-        if let Some(question) = file.helper(host)
-            && let Some(credentials) = self.helpers.ask(&question, host).await?
-        {
-            return Ok(Some(Arc::new(credentials)));
+    /// A label names its one source: a login, or a folder as the docker client's `--config` does. Where
+    /// that has nothing for the registry, the registry is asked without an account, as the client would.
+    async fn search_by_name(&self, host: &str, name: &str) -> Search {
+        let is_login = match self.logins.named(name, host) {
+            Named::Here(credentials) => return Ok(Found::account(credentials)),
+            Named::Elsewhere => true,
+            Named::Unknown => false,
+        };
+        let folder = Some(Path::new(name)).filter(|folder| folder.is_absolute());
+        let mut found = Found::default();
+        match folder.map(ConfigFile::read).transpose() {
+            Ok(file) => match file.flatten() {
+                Some(file) => found.credentials = self.look_into(&file, host, &mut found).await,
+                None if is_login => {}
+                None => {
+                    let (name, known) = (name.to_owned(), self.logins.names());
+                    return Err(CredentialsError::UnknownLogin { name, known });
+                }
+            },
+            Err(error) => found.miss(error),
+        }
+        if found.credentials.is_none() {
+            tracing::warn!(
+                registry = host,
+                "label gantry.auth.config={name:?} has no login for this registry, which is asked without one"
+            );
+            found.miss(format!("the label gantry.auth.config={name:?} has no login for this registry"));
+        }
+        Ok(found)
+    }
+
+    /// The account that a file has for a registry; why it has none, where it should have one, is noted.
+    async fn look_into(&self, file: &ConfigFile, host: &str, found: &mut Found) -> Option<Arc<Credentials>> {
+        if let Some(question) = file.helper(host) {
+            match self.helpers.ask(&question, host).await {
+                Ok(Some(credentials)) => return Some(Arc::new(credentials)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.warn_once(error.without_registry());
+                    found.miss(error);
+                }
+            }
         }
         // Docker empties an entry when it hands the account to a helper. One that is not empty was written by
         // hand, and counts.
-        Ok(file.inline(host)?.map(Arc::new))
+        match file.inline(host) {
+            Ok(credentials) => credentials.map(Arc::new),
+            Err(error) => {
+                self.warn_once(error.to_string());
+                found.miss(error);
+                None
+            }
+        }
+    }
+
+    fn warn_once(&self, trouble: String) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warned.contains(&trouble) {
+            tracing::warn!("{trouble}; its registries are asked without an account");
+            warned.insert(trouble);
+        }
     }
 }

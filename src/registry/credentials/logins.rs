@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Account, Credentials, CredentialsError, host_of_key, server_of_host};
@@ -20,12 +20,10 @@ const LINE: &str = "<config> <host> <user> <password>";
 /// One account at one registry, by the name that services know it by.
 #[derive(Clone, Debug)]
 struct Login {
-    /// What the label `gantry.auth.config` says; `None`: it is for all services of its registry.
+    /// What the label `gantry.auth.config` says to choose it.
     name: Option<String>,
     /// Its registry.
     host: String,
-    /// Whether a service without the label may use it as well, where no other login is for its registry.
-    is_for_all: bool,
     credentials: Arc<Credentials>,
 }
 
@@ -85,13 +83,16 @@ impl Logins {
         if is_known { Named::Elsewhere } else { Named::Unknown }
     }
 
-    /// The login for a service of this registry that names none.
-    pub(super) fn unnamed(&self, host: &str) -> Unnamed {
-        let here: Vec<&Login> =
-            self.0.iter().filter(|login| login.host == host && login.is_for_all).collect();
-        // No label could ask for a login without a name, so that one is for whoever has no label.
-        let nameless = here.iter().find(|login| login.name.is_none());
-        match (nameless, here.as_slice()) {
+    /// The login for a service of this registry that names none: the only one there is, or of several the one without a
+    /// name, or with the name of a folder that the docker client uses when it is told none.
+    pub(super) fn unnamed(&self, host: &str, folders: &[PathBuf]) -> Unnamed {
+        let here: Vec<&Login> = self.0.iter().filter(|login| login.host == host).collect();
+        let is_default = |login: &&&Login| {
+            let Some(name) = &login.name else { return true };
+            // Paths are the same with and without a slash at their end.
+            folders.iter().any(|folder| folder == Path::new(name))
+        };
+        match (here.iter().find(is_default), here.as_slice()) {
             (Some(login), _) | (None, [login]) => Unnamed::One(Arc::clone(&login.credentials)),
             (None, []) => Unnamed::Nothing,
             (None, several)
@@ -142,9 +143,8 @@ fn read_single(told: &config::Login) -> Result<Login, CredentialsError> {
         Source::Value(_) => "GANTRY_REGISTRY_PASSWORD".to_owned(),
         Source::File(path) => format!("GANTRY_REGISTRY_PASSWORD_FILE {}", path.display()),
     };
-    let is_for_all = name.is_none();
     let credentials = credentials(source, &host, user.reveal(), password);
-    Ok(Login { name, host, is_for_all, credentials })
+    Ok(Login { name, host, credentials })
 }
 
 /// A value as it is, or the content of its file without the line end that editors put there.
@@ -201,7 +201,7 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Login>, Vec<String>> {
                 mistakes.push(format!("line {number}: {name:?} has another login for {host} already"));
             }
             Some(_) => {}
-            None => logins.push(Login { name: Some(name.to_owned()), host, is_for_all: true, credentials }),
+            None => logins.push(Login { name: Some(name.to_owned()), host, credentials }),
         }
     }
     if mistakes.is_empty() { Ok(logins) } else { Err(mistakes) }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn unnamed(logins: &Logins, host: &str) -> String {
-        match logins.unnamed(host) {
+        match logins.unnamed(host, &[PathBuf::from("/root/.docker")]) {
             Unnamed::One(credentials) => user(&credentials).to_owned(),
             other => format!("{other:?}"),
         }
@@ -309,6 +309,15 @@ mod tests {
         assert_eq!(unnamed(&logins, "docker.io"), "Nothing");
     }
 
+    #[test]
+    fn of_several_logins_the_one_named_like_the_default_folder_needs_no_label() {
+        for folder in ["/root/.docker", "/root/.docker/"] {
+            let logins = logins(&format!("a r anna 1\n{folder} r bob 2\n/other r carl 3"));
+            assert_eq!(unnamed(&logins, "r"), "bob", "{folder}");
+            assert_eq!(named(&logins, "a", "r"), "anna");
+        }
+    }
+
     /// The login of the variables; an empty host or name is not set.
     fn single(host: &str, name: &str) -> config::Login {
         let source =
@@ -322,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_single_login_is_for_all_services_of_its_registry_or_for_those_that_name_it() {
+    fn the_single_login_is_for_all_services_of_its_registry_named_or_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("logins");
         std::fs::write(&path, "a ghcr.io anna 1\nb ghcr.io bob 2\n").unwrap();
@@ -333,8 +342,9 @@ mod tests {
         assert_eq!(unnamed(&for_all, "docker.io"), "single");
         assert_eq!(unnamed(&read(single("ghcr.io", "")), "ghcr.io"), "single");
         let for_some = read(single("reg:5000", "x"));
-        assert_eq!(unnamed(&for_some, "reg:5000"), "Nothing");
+        assert_eq!(unnamed(&for_some, "reg:5000"), "single");
         assert_eq!(named(&for_some, "x", "reg:5000"), "single");
+        assert_eq!(unnamed(&read(single("ghcr.io", "x")), "ghcr.io"), r#"Several(["x", "a", "b"])"#);
         assert_eq!(named(&read(single("ghcr.io", "a")), "a", "ghcr.io"), "anna");
     }
 

@@ -13,7 +13,7 @@ mod helper;
 mod keyring;
 mod logins;
 
-pub use keyring::{CredentialsError, Keyring, Sources};
+pub use keyring::{CredentialsError, Found, Keyring, Sources};
 
 /// What Docker calls its Hub wherever accounts are concerned.
 pub const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";

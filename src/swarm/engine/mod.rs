@@ -20,6 +20,7 @@ use super::{
 use crate::config::{EngineAddress, Filter};
 use crate::hosts::EngineRegistries;
 use crate::options::Name;
+use crate::proxy::Proxies;
 use crate::secret::Secret;
 
 mod log;
@@ -64,13 +65,14 @@ impl Swarm for Engine {
             ("active", false) => Role::Worker,
             _ => Role::None,
         };
+        let proxies = Proxies::of_engine(&info.http_proxy, &info.https_proxy, &info.no_proxy);
         Ok(EngineView {
             role,
             node_id: info.swarm.node_id,
             host_name: info.name,
             version: info.server_version,
             time: info.system_time.and_then(|text| text.parse::<Timestamp>().ok()),
-            registries: info.registry_config,
+            registries: EngineRegistries { proxies, ..info.registry_config },
         })
     }
 
@@ -310,6 +312,12 @@ struct InfoJson {
     swarm: SwarmJson,
     #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
     registry_config: EngineRegistries,
+    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
+    http_proxy: String,
+    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
+    https_proxy: String,
+    #[serde(default, deserialize_with = "crate::hosts::null_is_default")]
+    no_proxy: String,
 }
 
 #[derive(Default, Deserialize)]

@@ -18,6 +18,7 @@ use http_body_util::{Either, Full};
 use crate::config::EngineAddress;
 use crate::secret::Secret;
 use crate::swarm::SwarmError;
+use crate::words::without_markup;
 
 /// Longest wait for an answer's headers, seconds. A leader election takes up to ten.
 const HEADER_TIMEOUT_SECONDS: u64 = 30;
@@ -118,7 +119,8 @@ impl Transport {
             raw
         });
         let chunks = docker.export_image("-");
-        Ok(chunks.map(|chunk| chunk.map_err(|error| translate(&error))))
+        let address = self.address.to_string();
+        Ok(chunks.map(move |chunk| chunk.map_err(|error| translate(&error, &address))))
     }
 
     fn docker(&self) -> Result<Docker, SwarmError> {
@@ -158,11 +160,12 @@ fn path_only(path: &str) -> &str {
 
 /// What the engine's statuses and texts mean. The texts are swarmkit's and moby's; the live tests hold
 /// them against a real engine.
-fn translate(error: &bollard::errors::Error) -> SwarmError {
+fn translate(error: &bollard::errors::Error, address: &str) -> SwarmError {
     use bollard::errors::Error;
     match error {
         Error::DockerResponseServerError { status_code, message } => {
-            let message = message.trim().to_owned();
+            // A socket proxy answers in pages of its own.
+            let message = without_markup(message.trim());
             match *status_code {
                 // The engine answers 500, as it does to everything that it has no word for.
                 500 if message.contains("out of sequence") => SwarmError::Conflict,
@@ -176,20 +179,15 @@ fn translate(error: &bollard::errors::Error) -> SwarmError {
                 status => SwarmError::Unavailable(format!("{message} (status {status})")),
             }
         }
-        other => SwarmError::Unavailable(chain(other)),
+        other => SwarmError::Unavailable(format!("{address}: {}", deepest(other))),
     }
 }
 
-/// An error with its causes, each once: hyper's own text hides the interesting part.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
+/// The innermost cause; those around it only say which of our libraries met it.
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(inner) = deepest.source() {
+        deepest = inner;
     }
-    text
+    deepest.to_string()
 }

@@ -310,3 +310,14 @@ async fn a_node_has_the_time_it_takes_to_pull_with_the_account_that_it_was_given
     let report = scene.cycle().await;
     is_restored(&scene, outcome(&report, "web"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_away_while_an_account_is_renewed_is_waited_for() {
+    let scene = changed_since();
+    before_renewal(&scene, |world| {
+        let now = world.now;
+        world.script.be_away(now, now + secs(600));
+    });
+    let report = scene.cycle().await;
+    is_restored(&scene, outcome(&report, "web"));
+}

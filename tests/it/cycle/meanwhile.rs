@@ -49,7 +49,8 @@ async fn a_failed_update_is_not_rolled_back_over_somebody_elses_image() {
         world.set_image("web", &pinned(OTHER, "theirs"));
     });
     let report = scene.cycle().await;
-    assert!(matches!(outcome(&report, "web"), Outcome::Superseded(_)), "{report:?}");
+    // What has failed stays failed.
+    assert!(matches!(outcome(&report, "web"), Outcome::Overtaken { .. }), "{report:?}");
     assert_eq!(scene.swarm.image_of("web"), pinned(OTHER, "theirs"));
 }
 

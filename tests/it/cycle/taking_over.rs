@@ -57,7 +57,11 @@ async fn what_was_left_behind_is_judged_later_where_its_registry_does_not_answer
     sleep(secs(60)).await;
     scene.service("other").image(&pinned(OTHER, "old")).create();
     scene.registry.release(OTHER, "new");
-    let away = RegistryError::Unreachable { registry: "registry.test".to_owned(), cause: "away".to_owned() };
+    let away = RegistryError::Unreachable {
+        registry: "registry.test".to_owned(),
+        proxy: None,
+        cause: "away".to_owned(),
+    };
     // It looks twice, as it has to wait for the lease.
     scene.registry.fail_next(APP, 2, away);
     let report = scene.cycle().await;

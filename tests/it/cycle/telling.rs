@@ -18,6 +18,7 @@ use crate::fake::{millis, secs};
 use crate::support::clock::hurried;
 use crate::support::http::{Answer, Server};
 use crate::support::log::Log;
+use crate::support::way::Way;
 
 /// Where nobody listens, yet.
 fn free_address() -> String {
@@ -212,4 +213,36 @@ async fn told_to_stop_it_does_not_wait_for_a_server_that_is_away() {
     })
     .await;
     assert_eq!(log.lines_with("was not sent: Gantry was told to stop").len(), 1);
+}
+
+#[tokio::test]
+async fn a_notification_goes_through_the_proxy_by_the_rules_of_registries() {
+    let server = Server::start(|_| Answer::new(200, "")).await;
+    let way = Way::to(&server, "").await;
+    let proxy = format!("http://me:hunter2@{}", way.address);
+    let post = "POST http://apprise.test:8000/notify/team Basic bWU6aHVudGVyMg==";
+    for (variable, no_proxy, asked) in [
+        ("HTTP_PROXY", "", &[post][..]),
+        ("http_proxy", "apprise.test:8001", &[post]),
+        // That is for other addresses.
+        ("HTTPS_PROXY", "", &[]),
+        ("HTTP_PROXY", "*.test", &[]),
+        ("http_proxy", "test:8000", &[]),
+    ] {
+        let scene = telling("apprise.test:8000").with(variable, &proxy).with("NO_PROXY", no_proxy);
+        hurried(tell(&mut Notifier::new(), &scene.config(), &news("disk full"))).await;
+        assert_eq!(way.taken(), asked, "{variable} {no_proxy}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_away_is_named_and_its_password_is_not() {
+    let address = free_address();
+    let scene = telling("apprise.test:8000").with("HTTP_PROXY", format!("http://me:hunter2@{address}"));
+    let log = Log::from_level("DEBUG");
+    hurried(tell(&mut Notifier::new(), &scene.config(), &news("disk full"))).await;
+    let not_sent = log.lines_with("was not sent");
+    let words = format!("cannot reach Apprise through the proxy http://{address} (HTTP_PROXY): ");
+    assert!(not_sent.len() == 1 && not_sent[0].contains(&words), "{not_sent:?}");
+    assert!(log.lines_with("hunter2").is_empty());
 }

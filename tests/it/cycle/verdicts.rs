@@ -6,6 +6,7 @@ use gantry::swarm::SwarmError;
 
 use super::{APP, Scene, finished, outcome};
 use crate::fake::{Call, Fault, World, millis, pinned, secs};
+use crate::support::log::Log;
 
 fn away() -> Fault {
     Fault::Error(SwarmError::Unavailable("no answer".to_owned()))
@@ -231,4 +232,53 @@ async fn a_rollback_is_sent_as_soon_as_the_engine_is_back_however_long_that_take
     let report = scene.cycle().await;
     assert!(matches!(outcome(&report, "web"), Outcome::RolledBack { by: By::Gantry, .. }), "{report:?}");
     assert_eq!(scene.swarm.running_images("web"), [pinned(APP, "old"), pinned(APP, "old")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_sending_a_rollback_takes_is_given_once() {
+    let scene = Scene::new().with("GANTRY_UPDATE_TIMEOUT_SECONDS", 60);
+    scene.service("web").failure_action("pause").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(secs(2), 1);
+    // The engine goes away with the rollback, and the old image never gets healthy again.
+    scene
+        .swarm
+        .later(secs(1), |world| world.script.fail(Call::Update, Some("web"), 1, Fault::Away(secs(600))));
+    scene.swarm.image(&pinned(APP, "old")).never_gets_healthy();
+    let report = scene.cycle().await;
+    assert!(matches!(outcome(&report, "web"), Outcome::RollbackFailed { .. }), "{report:?}");
+    let took = finished(&report, "web").took;
+    assert!((secs(660)..secs(720)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_is_sent_before_the_last_words_have_come() {
+    let scene = Scene::new();
+    scene.service("web").order("stop-first").failure_action("pause").create();
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(secs(2), 1).logging(&["no such table"]);
+    scene.swarm.set_latency_of(Call::Log, secs(8));
+    let report = scene.cycle().await;
+    assert!(matches!(outcome(&report, "web"), Outcome::RolledBack { .. }), "{report:?}");
+    assert_eq!(finished(&report, "web").log, ["no such table"]);
+    let asked_for_words = scene.swarm.calls(Call::Log)[0];
+    let rolled_back = scene.swarm.update_log()[1].at;
+    assert!(rolled_back < asked_for_words + secs(2), "{rolled_back:?} after {asked_for_words:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_goes_in_the_middle_of_a_look_is_no_silence_of_the_engine() {
+    let scene = Scene::new().with("GANTRY_ROLLOUT_INITIAL_WORKERS", 2);
+    scene.service("web").create();
+    scene.service("gone").create();
+    scene.registry.release(APP, "new");
+    let log = Log::from_level("WARN");
+    scene.swarm.later(secs(1), |world| {
+        let remove = |world: &mut World| world.remove("gone").unwrap();
+        world.script.before(Call::Tasks, None, Box::new(remove));
+    });
+    let report = scene.cycle().await;
+    assert_eq!(outcome(&report, "web"), &Outcome::Updated);
+    assert_eq!(outcome(&report, "gone"), &Outcome::Removed);
+    assert_eq!(log.lines_with("does not answer"), Vec::<String>::new());
 }

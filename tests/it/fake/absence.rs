@@ -1,4 +1,4 @@
-//! Nodes that go away and come back, nodes after a change of leader, and nodes that are drained.
+//! Nodes that go away and come back, nodes after a change of leader, and nodes that are drained or paused.
 
 use gantry::swarm::TaskState;
 
@@ -103,17 +103,24 @@ impl World {
     /// A node takes tasks, or is drained.
     pub fn set_active(&mut self, node: &str, is_active: bool) {
         let node = self.node_mut(node);
+        node.is_paused &= !is_active;
         node.node.is_active = is_active;
         node.node.version += 1;
         let id = node.node.id.clone();
         self.node_changed(&id);
     }
 
+    /// A node is paused: it keeps its tasks and gets no more; or it takes tasks again.
+    pub fn set_paused(&mut self, node: &str, is_paused: bool) {
+        self.node_mut(node).is_paused = is_paused;
+        self.set_active(node, !is_paused);
+    }
+
     fn node_changed(&mut self, id: &str) {
         self.write();
         self.event("node", "update", id, serde_json::json!({"name": self.node(id).node.name}));
         let node = &self.node(id).node;
-        let keeps_tasks = !node.is_down && node.is_active;
+        let keeps_tasks = !node.is_down && (node.is_active || self.node(id).is_paused);
         let mut on_it: Vec<String> = self
             .tasks
             .values()

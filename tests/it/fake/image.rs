@@ -26,6 +26,11 @@ pub struct Behaviour {
     pub unschedulable: Option<String>,
 }
 
+/// What a task does that runs for so long and ends with this exit code.
+pub fn ends_after(after: Duration, exit_code: i64) -> Behaviour {
+    Behaviour { fate: Fate::Ends { after, exit_code }, ..Behaviour::default() }
+}
+
 /// How a task of an image ends.
 #[derive(Clone, Debug, Default)]
 pub enum Fate {
@@ -36,8 +41,6 @@ pub enum Fate {
     Ends { after: Duration, exit_code: i64 },
     /// Its container cannot be started.
     CannotStart { error: String },
-    /// Its program takes a lock, and ends at once where another task of its place has it.
-    NeedsLock { exit_code: i64 },
     /// It stays `starting` for ever.
     NeverHealthy,
     /// It is `starting` for so long and fails then; or ends as `complete` with an empty error.

@@ -40,6 +40,7 @@ use gantry::image::Digest;
 pub use build::ServiceBuilder;
 pub use front::{Front, Instead, Seen};
 pub use handle::FakeSwarm;
+pub use image::ends_after;
 pub use registry::FakeRegistry;
 pub use script::{Asked, Call, Fault};
 pub use scripting::ImageScript;

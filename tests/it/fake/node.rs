@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gantry::swarm::claims::Resources;
-use gantry::swarm::{Container, LocalImage, ManagerStatus, Node, SwarmError, Traits};
+use gantry::swarm::{Container, LocalImage, ManagerStatus, Node, SwarmError};
 use sha2::{Digest as _, Sha256};
 
 use super::world::World;
@@ -15,6 +14,8 @@ pub struct FakeNode {
     pub has_power: bool,
     /// How often its power has failed.
     pub outages: u64,
+    /// It takes no new tasks and keeps those that it has; a drained node hands them over.
+    pub is_paused: bool,
     /// Tasks that were put here and have not ended.
     pub load: usize,
     pub images: Vec<LocalImage>,
@@ -33,20 +34,10 @@ impl FakeNode {
                 is_down: false,
                 is_active: true,
                 manager: (number == 1).then_some(ManagerStatus { is_leader: true, is_reachable: true }),
-                traits: Traits {
-                    role: if number == 1 { "manager" } else { "worker" }.to_owned(),
-                    os: "linux".to_owned(),
-                    architecture: "x86_64".to_owned(),
-                    capacity: Some(Resources {
-                        nano_cpus: 4_000_000_000,
-                        memory: 8 << 30,
-                        ..Resources::default()
-                    }),
-                    ..Traits::default()
-                },
             },
             has_power: true,
             outages: 0,
+            is_paused: false,
             load: 0,
             images: Vec::new(),
             containers: BTreeMap::new(),

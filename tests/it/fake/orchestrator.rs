@@ -58,11 +58,13 @@ impl World {
     fn global(&mut self, id: &str) {
         let slots = self.slots(id);
         let constraints = self.services[id].plan.constraints.clone();
-        let (mut present, mut missing) = (Vec::new(), Vec::new());
+        let (mut present, mut missing, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for node in &self.nodes {
             let slot = Slot(0, node.node.id.clone());
             let is_eligible = !node.node.is_down && node.node.is_active && node.fits(&constraints);
             match slots.contains_key(&slot) {
+                // What runs there stays as it is, and is not updated.
+                _ if node.is_paused && !node.node.is_down => kept.push(slot),
                 true if is_eligible => present.push(slot),
                 false if is_eligible => missing.push(node.node.id.clone()),
                 _ => {}
@@ -70,7 +72,7 @@ impl World {
         }
         let away: Vec<String> = slots
             .into_iter()
-            .filter(|(slot, _)| !present.contains(slot))
+            .filter(|(slot, _)| !present.contains(slot) && !kept.contains(slot))
             .flat_map(|(_, tasks)| tasks)
             .collect();
         for task in away {
@@ -169,7 +171,9 @@ impl World {
         *attempts += 1;
         let node = if is_global { task.node.as_str() } else { "" };
         let is_away = !task.node.is_empty() && !self.is_up(&task.node);
-        let is_drained = !task.node.is_empty() && !self.node(&task.node).node.is_active;
+        let is_drained = !task.node.is_empty()
+            && !self.node(&task.node).node.is_active
+            && !self.node(&task.node).is_paused;
         let new = self.add_task(&task.service, task.slot, node, TaskState::Ready);
         let delay = if is_drained { Duration::ZERO } else { plan.restarts.delay };
         let waits_for = (!is_away && !task.is_final()).then(|| id.to_owned());

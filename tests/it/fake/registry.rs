@@ -151,7 +151,7 @@ impl FakeRegistry {
         if is_hanging {
             sleep(LOOKUP_TIMEOUT).await;
             let cause = format!("no answer in {} s", LOOKUP_TIMEOUT.as_secs());
-            return Err(RegistryError::Unreachable { registry: host(key), cause });
+            return Err(RegistryError::Unreachable { registry: host(key), proxy: None, cause });
         }
         let mut state = self.state();
         let Some((left, error)) = state.errors.get_mut(key) else { return Ok(()) };

@@ -53,11 +53,6 @@ impl ImageScript {
         self.set(|b| b.fate = Fate::CannotStart { error: error.to_owned() })
     }
 
-    /// Its program takes a lock, and ends with this code where the old task of its place still has it.
-    pub fn needs_lock(self, exit_code: i64) -> Self {
-        self.set(|b| b.fate = Fate::NeedsLock { exit_code })
-    }
-
     /// Stays `starting` for ever.
     pub fn never_gets_healthy(self) -> Self {
         self.set(|b| b.fate = Fate::NeverHealthy)
@@ -248,6 +243,11 @@ impl FakeSwarm {
     /// Nodes that take tasks, or are drained.
     pub fn node_is_active(&self, node: &str, is_active: bool) {
         self.tell(|world| world.set_active(node, is_active));
+    }
+
+    /// Nodes that are paused, or take tasks again.
+    pub fn node_is_paused(&self, node: &str, is_paused: bool) {
+        self.tell(|world| world.set_paused(node, is_paused));
     }
 
     /// The id of the node of that name.

@@ -102,6 +102,7 @@ impl Wires {
         let settings = Settings {
             certificates: "/nonexistent".into(),
             docker_hub: "http://127.0.0.1:1".to_owned(),
+            proxies: gantry::proxy::Proxies::default(),
             ..Settings::default()
         };
         let requests = || {

@@ -427,7 +427,7 @@ async fn a_token_server_that_moved_is_found_again() {
     let gone = Server::start(|_| Answer::json(500, "{}")).await;
     *answers.lock().unwrap() = challenge_of(&gone);
     let error = registry.digest(&lookup(&server, "app")).await.unwrap_err();
-    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, RegistryError::Failing { .. }), "{error}");
     assert!(error.to_string().contains("its token server 127.0.0.1"), "{error}");
 
     let tokens = token_server(300, anybody).await;

@@ -36,8 +36,6 @@ async fn an_old_digest_in_the_reference_does_not_matter_and_a_pin_by_digest_asks
     assert!(server.take().is_empty());
 }
 
-const IMAGE: &str = r#"{"schemaVersion":2,"config":{"digest":"sha256:1"},"layers":[]}"#;
-
 #[tokio::test]
 async fn the_manifest_is_fetched_only_where_head_gives_no_digest() {
     for (head, header) in [(200, ""), (405, ""), (501, ""), (405, "right")] {
@@ -62,7 +60,62 @@ async fn an_unknown_image_is_not_found_and_not_asked_for_again() {
     };
     assert_eq!(error, expected);
     assert!(error.to_string().contains("gantry.manifest.cmd=none"), "{error}");
-    assert_eq!(server.take().len(), 1);
+    // HEAD says nothing of why, and some registries answer it with 404 for images that they have.
+    assert_eq!(server.take(), ["HEAD /v2/app/manifests/v9", "GET /v2/app/manifests/v9"]);
+}
+
+#[tokio::test]
+async fn whatever_head_is_answered_the_manifest_is_asked_for_once() {
+    // One that says 401 and asks for nothing has not refused an account.
+    for status in [400, 401, 403, 404, 405, 406, 410, 418, 500, 501, 502, 503, 504] {
+        let server = Server::start(move |request| match request.method.as_str() {
+            "HEAD" => Answer::new(status, "").with("content-type", "text/html"),
+            _ => manifest(),
+        })
+        .await;
+        for image in ["app", "other"] {
+            assert_eq!(registry().digest(&lookup(&server, image)).await, Ok(sha256(IMAGE)), "{status}");
+            let path = format!("/v2/{image}/manifests/latest");
+            assert_eq!(server.take(), [format!("HEAD {path}"), format!("GET {path}")], "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_cut_or_sent_astray_is_no_reason_to_fail() {
+    for location in ["", "ftp://x/", "/v2/app/manifests/latest"] {
+        let server = Server::start(move |request| match (request.method.as_str(), location) {
+            ("HEAD", "") => Answer::Cut,
+            ("HEAD", _) => Answer::new(307, "").with("location", location),
+            _ => manifest(),
+        })
+        .await;
+        assert_eq!(registry().digest(&lookup(&server, "app")).await, Ok(sha256(IMAGE)), "{location}");
+    }
+    // An address that is signed for GET alone, as object stores give it.
+    let store = Server::start(|request| match request.method.as_str() {
+        "HEAD" => Answer::new(403, "<Error/>").with("content-type", "application/xml"),
+        _ => manifest(),
+    })
+    .await;
+    let to = store.url("/bucket/manifest?signature=x");
+    let server = Server::start(move |_| Answer::new(307, "").with("location", &to)).await;
+    assert_eq!(registry().digest(&lookup(&server, "app")).await, Ok(sha256(IMAGE)));
+}
+
+#[tokio::test]
+async fn a_limit_or_a_refused_login_is_not_asked_around() {
+    for status in [401, 429] {
+        let server = Server::start(move |request| match request.method.as_str() {
+            "HEAD" => Answer::new(status, "")
+                .with("retry-after", "3600")
+                .with("www-authenticate", "Basic realm=\"r\""),
+            _ => manifest(),
+        })
+        .await;
+        registry().digest(&lookup(&server, "app")).await.unwrap_err();
+        assert_eq!(server.take(), ["HEAD /v2/app/manifests/latest"], "{status}");
+    }
 }
 
 #[tokio::test]

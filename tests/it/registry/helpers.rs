@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use gantry::config::{Login, Logins, Source};
-use gantry::registry::credentials::{CredentialsError, Keyring, Sources};
+use gantry::registry::credentials::{CredentialsError, Found, Keyring, Sources};
 use tempfile::TempDir;
 
 use super::*;
@@ -62,8 +62,8 @@ impl Machine {
     }
 }
 
-fn shown(found: Result<Option<Arc<Credentials>>, CredentialsError>) -> String {
-    match found.unwrap().as_deref() {
+fn shown(found: Result<Found, CredentialsError>) -> String {
+    match found.unwrap().credentials.as_deref() {
         None => "nobody".to_owned(),
         Some(Credentials { server, account, .. }) => match account {
             Account::Password { username, password } => {
@@ -72,6 +72,48 @@ fn shown(found: Result<Option<Arc<Credentials>>, CredentialsError>) -> String {
             Account::IdentityToken { token, .. } => format!("token {} at {server}", token.reveal()),
             Account::RegistryToken(token) => format!("registry token {} at {server}", token.reveal()),
         },
+    }
+}
+
+/// Why a registry is asked without an account.
+fn missing(found: Result<Found, CredentialsError>) -> String {
+    let found = found.unwrap();
+    assert_eq!(found.credentials, None);
+    found.missing.unwrap()
+}
+
+#[tokio::test]
+async fn a_malformed_entry_is_the_reason_for_its_registry_alone() {
+    // c2VjcmV0: no colon
+    let config = r#"{"auths":{"a":{"auth":"c2VjcmV0"},"b":{"auth":"!"},"c":{"auth":"dTpw"},"D:5000":{"auth":"dTpw"}}}"#;
+    let keyring = Machine::new().docker_config(config).open();
+    for host in ["a", "b"] {
+        let error = missing(keyring.find(host, None).await);
+        assert!(error.contains("config/config.json") && !error.contains("secret"), "{error}");
+    }
+    assert_eq!(shown(keyring.find("c", None).await), "u:p at c");
+    assert_eq!(shown(keyring.find("d:5000", None).await), "u:p at d:5000");
+    assert_eq!(keyring.find("e", None).await.unwrap(), Found::default());
+}
+
+#[tokio::test]
+async fn the_reason_for_having_no_account_is_told_only_where_anonymous_is_refused() {
+    let keyring = Machine::new().docker_config(r#"{"credsStore":"desktop"}"#).open();
+    let open = Server::start(|_| known()).await;
+    let closed = Server::start(|_| Answer::new(401, "").with("www-authenticate", "Basic realm=\"r\"")).await;
+    for server in [&open, &closed] {
+        let Found { credentials, missing } = keyring.find(&server.authority(), None).await.unwrap();
+        let lookup = Lookup { credentials, missing, ..lookup(server, "app") };
+        match registry().digest(&lookup).await {
+            Ok(found) => assert_eq!(found, digest()),
+            Err(error) => {
+                let host = closed.authority();
+                let cause = "docker-credential-desktop is not installed";
+                assert!(matches!(error, RegistryError::Refused { .. }), "{error}");
+                let who = format!("without credentials (credential helper desktop for {host}: {cause})");
+                assert!(error.to_string().contains(&who), "{error}");
+            }
+        }
     }
 }
 
@@ -104,7 +146,7 @@ async fn a_helper_is_asked_with_the_server_on_its_input() {
     assert_eq!(shown(keyring.find("reg:5000", None).await), "one:get-reg:5000 at reg:5000");
     let hub = "https://index.docker.io/v1/";
     assert_eq!(shown(keyring.find("docker.io", None).await), format!("token all-{hub} at {hub}"));
-    let source = keyring.find("docker.io", None).await.unwrap().unwrap().source.clone();
+    let source = keyring.find("docker.io", None).await.unwrap().credentials.unwrap().source.clone();
     assert_eq!(source, "credential helper all");
 }
 
@@ -139,7 +181,7 @@ async fn a_helper_that_knows_nothing_leaves_it_to_the_next_source() {
 async fn failure(script: &str, limit: Duration) -> String {
     let machine = Machine::new().home(r#"{"credsStore":"bad"}"#).helper("bad", script);
     let keyring = Keyring::open(&Sources { helper_limit: limit, ..machine.sources() }).unwrap();
-    let error = keyring.find("r", None).await.unwrap_err().to_string();
+    let error = missing(keyring.find("r", None).await);
     assert!(error.starts_with("credential helper bad for r: "), "{error}");
     error
 }
@@ -169,7 +211,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 async fn hanging(script: &str) -> Machine {
     let machine = Machine::new().home(r#"{"credsStore":"bad"}"#).helper("bad", script);
     let keyring = Keyring::open(&Sources { helper_limit: LIMIT, ..machine.sources() }).unwrap();
-    let error = keyring.find("r", None).await.unwrap_err().to_string();
+    let error = missing(keyring.find("r", None).await);
     assert!(error.contains("no answer within 5 s"), "{error}");
     machine
 }
@@ -218,21 +260,26 @@ async fn ends(machine: &Machine, file: &str) {
 }
 
 #[tokio::test]
-async fn a_missing_helper_and_one_with_a_path_for_a_name_are_errors() {
+async fn a_missing_helper_and_one_with_a_path_for_a_name_leave_everybody_anonymous() {
     for (helper, words) in
         [("absent", "docker-credential-absent is not installed"), ("../../bin/sh", "no slash")]
     {
         let machine = Machine::new().home(&format!(r#"{{"credsStore":"{helper}"}}"#));
-        let error = machine.open().find("r", None).await.unwrap_err().to_string();
+        let error = missing(machine.open().find("r", None).await);
         assert!(error.contains(words), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_broken_file_is_an_error_at_once_and_nothing_is_ever_written() {
-    let machine = Machine::new().docker_config(r#"{"auths":"#);
-    let error = Keyring::open(&machine.sources()).unwrap_err().to_string();
-    assert!(error.contains("config/config.json") && error.contains("line 1"), "{error}");
+async fn a_broken_file_leaves_everybody_anonymous_and_nothing_is_ever_written() {
+    for broken in [r#"{"auths":"#, "// mine\n{}", "[]"] {
+        let machine = Machine::new().docker_config(broken).home(r#"{"auths":{"a":{"auth":"dTpw"}}}"#);
+        let keyring = machine.open();
+        let error = missing(keyring.find("r", None).await);
+        assert!(error.contains("config/config.json") && error.contains("line 1"), "{error}");
+        // Another file is still good.
+        assert_eq!(shown(keyring.find("a", None).await), "u:p at a");
+    }
 
     let machine = Machine::new().home(r#"{"auths":{"a":{"username":"u","password":"p"}}}"#);
     let folder = machine.path("home/.docker");
@@ -293,7 +340,7 @@ async fn a_label_may_name_a_folder_with_a_configuration_of_its_own() {
 
     std::fs::write(machine.path("bin/config.json"), "[]").unwrap();
     let broken = machine.path("bin").display().to_string();
-    let error = keyring.find("r", Some(&broken)).await.unwrap_err().to_string();
+    let error = missing(keyring.find("r", Some(&broken)).await);
     assert!(error.contains("bin/config.json cannot be read"), "{error}");
 }
 

@@ -36,6 +36,7 @@ fn registry_at(hub: &str) -> HttpRegistry {
         limits: limits(),
         certificates: "/nonexistent".into(),
         docker_hub: hub.to_owned(),
+        proxies: Proxies::default(),
     })
 }
 
@@ -74,7 +75,7 @@ async fn a_docker_hub_that_is_busy_away_or_silent_is_asked_once_and_not_for_long
     assert!(matches!(error, RegistryError::RateLimited { .. }), "{error}");
     let broken = Server::start(|_| Answer::json(503, "{}")).await;
     let error = registry_at(&broken.url("")).hub_rate(None).await.unwrap_err();
-    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, RegistryError::Failing { .. }), "{error}");
     assert_eq!((limited.take().len(), broken.take().len()), (1, 1));
 
     let silent = Server::start_slow(|_| async {
@@ -88,6 +89,7 @@ async fn a_docker_hub_that_is_busy_away_or_silent_is_asked_once_and_not_for_long
         limits,
         certificates: "/nonexistent".into(),
         docker_hub: silent.url(""),
+        proxies: Proxies::default(),
     });
     let error = registry.hub_rate(None).await.unwrap_err().to_string();
     assert_eq!(error, "docker.io cannot be reached: no answer within 300ms");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gantry::hosts::EngineRegistries;
 use gantry::image::Digest;
+use gantry::proxy::Proxies;
 use gantry::registry::credentials::Account;
 use gantry::registry::{
     Credentials, HttpRegistry, Limits, Lookup, Manifest, Registry, RegistryError, Settings,
@@ -16,8 +17,11 @@ use crate::support::sha256;
 
 mod accounts;
 mod answers;
+mod elsewhere;
 mod helpers;
 mod hub;
+mod own_certificates;
+mod proxies;
 #[cfg(feature = "live")]
 mod real;
 mod trouble;
@@ -47,6 +51,7 @@ fn registry_with(limits: Limits) -> HttpRegistry {
         certificates: "/nonexistent".into(),
         // Nobody must be asked by accident.
         docker_hub: "http://127.0.0.1:1".to_owned(),
+        proxies: Proxies::default(),
     })
 }
 
@@ -58,6 +63,7 @@ fn lookup_of(image: &str) -> Lookup {
     Lookup {
         image: image.parse().unwrap(),
         credentials: None,
+        missing: None,
         hosts: Arc::new(EngineRegistries::default()),
         insecure: false,
     }
@@ -77,6 +83,15 @@ fn known() -> Answer {
         .with("docker-content-digest", DIGEST)
         .with("content-type", "application/vnd.oci.image.index.v1+json")
 }
+
+/// An image that exists, as `HEAD` and `GET` tell it; its digest is that of [`IMAGE`].
+fn manifest() -> Answer {
+    Answer::json(200, IMAGE)
+        .with("docker-content-digest", sha256(IMAGE).as_str())
+        .with("content-type", "application/vnd.oci.image.manifest.v1+json")
+}
+
+const IMAGE: &str = r#"{"schemaVersion":2,"config":{"digest":"sha256:1"},"layers":[]}"#;
 
 fn digest() -> Digest {
     DIGEST.parse().unwrap()

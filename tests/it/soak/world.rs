@@ -235,7 +235,9 @@ impl Soak {
                 }
                 _ => {
                     let cause = "connection refused".to_owned();
-                    self.scene.registry.fail(&tag, RegistryError::Unreachable { registry, cause });
+                    self.scene
+                        .registry
+                        .fail(&tag, RegistryError::Unreachable { registry, proxy: None, cause });
                 }
             }
         }

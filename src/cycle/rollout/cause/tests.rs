@@ -83,7 +83,7 @@ fn a_pending_task_tells_the_schedulers_reason() {
     };
     assert_eq!(
         cause(&pending).unwrap().to_string(),
-        "no suitable node: no suitable node (host-mode port already in use on 3 nodes)"
+        "no suitable node: host-mode port already in use on 3 nodes"
     );
 }
 

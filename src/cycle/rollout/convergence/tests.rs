@@ -2,8 +2,9 @@ use serde_json::json;
 
 use super::*;
 use crate::cycle::rollout::samples::{
-    NEW, OLD, crashed, global, nodes, nodes_without, replicas, service, shut_down, spec, task, task_on,
+    NEW, OLD, crashed, global, nodes, nodes_without, ran, replicas, service, shut_down, spec, task, task_on,
 };
+use crate::swarm::Node;
 
 fn two_replicas() -> Service {
     service(&spec(NEW, &replicas(2)))
@@ -19,8 +20,8 @@ fn in_state(task: Task, state: TaskState) -> Task {
 
 /// The tasks' ids when it has converged, else how many run and should.
 fn verdict(service: &Service, tasks: &[Task], nodes: &Nodes) -> Result<Vec<String>, (u64, u64)> {
-    match judge(service, tasks, nodes) {
-        Convergence::Converged { tasks } => Ok(tasks.into_iter().collect()),
+    match judge(service, tasks, nodes, &ran(2)) {
+        Convergence::Converged { tasks, .. } => Ok(tasks.into_iter().collect()),
         Convergence::Waiting(waiting) => Err((waiting.running, waiting.desired)),
         Convergence::Nothing(why) => panic!("nothing could run: {why}"),
     }
@@ -136,11 +137,11 @@ fn what_starts_no_task_that_stays_is_nothing_to_wait_for() {
     let global_job = service(&spec(NEW, &json!({ "GlobalJob": {} })));
     let asleep = service(&spec(NEW, &replicas(0)));
     for service in [job, global_job, asleep, everywhere()] {
-        assert!(matches!(judge(&service, &[], &nodes()), Convergence::Nothing(_)), "{service:?}");
+        assert!(matches!(judge(&service, &[], &nodes(), &ran(2)), Convergence::Nothing(_)), "{service:?}");
     }
     // All its nodes were drained, one after its task had crashed.
     let drained = [shut_down(task_on("n1", NEW)), crashed(task_on("n9", NEW))];
-    assert!(matches!(judge(&everywhere(), &drained, &nodes()), Convergence::Nothing(_)));
+    assert!(matches!(judge(&everywhere(), &drained, &nodes(), &ran(2)), Convergence::Nothing(_)));
 }
 
 #[test]
@@ -164,20 +165,22 @@ fn what_is_waited_for_is_the_slowest_task_in_words() {
         (vec![Task { error: String::new(), ..pending.clone() }], "waiting for a node"),
         (
             vec![new(TaskState::Starting), pending.clone()],
-            "waiting for a node: no suitable node (insufficient resources on 3 nodes)",
+            "waiting for a node: insufficient resources on 3 nodes",
         ),
         // Not of this update, or not meant to run any more.
         (vec![in_state(task("o", OLD, 1), TaskState::Preparing)], "0 of 2 tasks run"),
         (vec![Task { desired: TaskState::Shutdown, ..new(TaskState::Preparing) }], "0 of 2 tasks run"),
     ] {
-        let Convergence::Waiting(waiting) = judge(&two_replicas(), &tasks, &nodes()) else {
+        let Convergence::Waiting(waiting) = judge(&two_replicas(), &tasks, &nodes(), &ran(2)) else {
             panic!("{tasks:?}")
         };
         assert_eq!(waiting.activity, activity, "{tasks:?}");
         let has_reason = tasks.iter().any(|task| !task.error.is_empty());
         assert_eq!(waiting.reason.is_some(), has_reason, "{tasks:?}");
     }
-    let Convergence::Waiting(waiting) = judge(&two_replicas(), &[pending], &nodes()) else { panic!() };
+    let Convergence::Waiting(waiting) = judge(&two_replicas(), &[pending], &nodes(), &ran(2)) else {
+        panic!()
+    };
     assert!(matches!(waiting.reason, Some(Cause::NoSuitableNode { .. })), "{waiting:?}");
 }
 
@@ -186,9 +189,98 @@ fn an_updater_that_waits_for_a_lost_node_is_told_of() {
     let lost = |image, state| Task { state, ..shut_down(task_on("n2", image)) };
     let mut tasks = vec![task_on("n1", OLD), lost(OLD, TaskState::Running), lost(NEW, TaskState::Assigned)];
     let nodes = nodes_without(2, &["n2"]);
-    let Convergence::Waiting(waiting) = judge(&everywhere(), &tasks, &nodes) else { panic!("not over yet") };
+    let Convergence::Waiting(waiting) = judge(&everywhere(), &tasks, &nodes, &ran(2)) else {
+        panic!("not over yet")
+    };
     assert_eq!(waiting.reason, Some(Cause::NodeDown { node: "node2".to_owned() }));
 
     tasks[0] = task_on("n1", NEW);
-    assert!(matches!(judge(&everywhere(), &tasks, &nodes), Convergence::Converged { .. }));
+    assert!(matches!(judge(&everywhere(), &tasks, &nodes, &ran(2)), Convergence::Converged { .. }));
+}
+
+/// What a service of three tasks did before its update: two ran, and the third waited for this reason.
+fn two_of_three_ran(reason: &str) -> Before {
+    let pending = Task { error: reason.to_owned(), ..in_state(task("o3", OLD, 3), TaskState::Pending) };
+    let tasks = [task("o1", OLD, 1), task("o2", OLD, 2), pending];
+    Before::of(&service(&spec(OLD, &replicas(3))), &tasks, jiff::Timestamp::UNIX_EPOCH)
+}
+
+#[test]
+fn a_task_that_found_no_node_before_the_update_is_not_waited_for() {
+    let three = service(&spec(NEW, &replicas(3)));
+    let pending = |reason: &str| Task {
+        node_id: String::new(),
+        error: reason.to_owned(),
+        ..in_state(task("3", NEW, 3), TaskState::Pending)
+    };
+    let new = |slot: u64| task(&slot.to_string(), NEW, slot);
+    let full = "no suitable node (insufficient resources on 3 nodes)";
+    let one_fewer =
+        "no suitable node (insufficient resources on 2 nodes; 1 node not available for new tasks)";
+    for (what, before, tasks, is_expected) in [
+        ("the same reason", full, vec![new(1), new(2), pending(full)], true),
+        (
+            "the same reason on another number of nodes",
+            full,
+            vec![new(1), new(2), pending("no suitable node (insufficient resources on 1 node)")],
+            true,
+        ),
+        ("another reason", full, vec![new(1), new(2), pending(one_fewer)], false),
+        ("no reason yet", full, vec![new(1), new(2), pending("")], false),
+        ("fewer run than before", full, vec![new(1), pending(full)], false),
+        ("an old one runs still", full, vec![new(1), new(2), pending(full), task("o", OLD, 3)], false),
+        (
+            "the image's platform",
+            "no suitable node (unsupported platform on 3 nodes)",
+            vec![new(1), new(2), pending("no suitable node (unsupported platform on 3 nodes)")],
+            false,
+        ),
+    ] {
+        let found = judge(&three, &tasks, &nodes(), &two_of_three_ran(before));
+        let is_converged = matches!(&found, Convergence::Converged { but, .. } if but.len() == 1);
+        assert_eq!(is_converged, is_expected, "{what}: {found:?}");
+    }
+    let found = judge(&three, &[new(1), new(2), pending(full)], &nodes(), &two_of_three_ran(full));
+    let Convergence::Converged { but, .. } = found else { panic!("{found:?}") };
+    let words =
+        "2 of 3 tasks run, as before: no suitable node for the others (insufficient resources on 3 nodes)";
+    assert_eq!(but[0].after_update(), words);
+}
+
+#[test]
+fn where_all_ran_before_a_task_without_a_node_is_waited_for() {
+    let reason = "no suitable node (insufficient resources on 3 nodes)".to_owned();
+    let pending = Task { error: reason, ..in_state(task("2", NEW, 2), TaskState::Pending) };
+    let found = judge(&two_replicas(), &[task("1", NEW, 1), pending.clone()], &nodes(), &ran(2));
+    assert!(matches!(&found, Convergence::Waiting(waiting) if !waiting.is_excused), "{found:?}");
+    // Nobody looked before: it counts as none. But something has to run.
+    let tasks = [task("1", NEW, 1), pending.clone()];
+    let found = judge(&two_replicas(), &tasks, &nodes(), &Before::default());
+    assert!(matches!(found, Convergence::Converged { .. }), "{found:?}");
+    let found = judge(&two_replicas(), &[pending], &nodes(), &Before::default());
+    assert!(matches!(found, Convergence::Waiting(_)), "{found:?}");
+}
+
+#[test]
+fn a_paused_node_keeps_its_old_task_of_a_global_service() {
+    let paused = |names: &[&str]| -> Nodes {
+        let nodes = nodes();
+        let is_paused = |id: &str| names.contains(&id);
+        nodes.iter().map(|node| Node { is_active: !is_paused(&node.id), ..node.clone() }).collect()
+    };
+    let tasks = [task_on("n1", NEW), task_on("n2", NEW), task_on("n3", OLD)];
+    let found = judge(&everywhere(), &tasks, &paused(&["n3"]), &ran(3));
+    let Convergence::Converged { tasks: running, but } = found else { panic!("{found:?}") };
+    assert_eq!(running.len(), 2);
+    assert_eq!(but[0].after_update(), "node3 is paused and keeps the old image until it is active");
+    // Nothing excuses an old task on a node that takes tasks.
+    let found = judge(&everywhere(), &tasks, &nodes(), &ran(3));
+    assert!(matches!(found, Convergence::Waiting(_)), "{found:?}");
+    // A new task that runs there counts.
+    let tasks = [task_on("n1", NEW), task_on("n2", NEW), task_on("n3", NEW)];
+    let found = judge(&everywhere(), &tasks, &paused(&["n3"]), &ran(3));
+    assert!(matches!(&found, Convergence::Converged { but, .. } if but.is_empty()), "{found:?}");
+    let tasks = [task_on("n1", OLD), task_on("n2", OLD)];
+    let found = judge(&everywhere(), &tasks, &paused(&["n1", "n2"]), &ran(2));
+    assert!(matches!(found, Convergence::Nothing(_)), "{found:?}");
 }

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::rules::Watched;
 use super::*;
-use crate::cycle::rollout::samples::{NEW, OLD, global, nodes_without, replicas, service_from, spec, task};
+use crate::cycle::rollout::samples::{
+    NEW, OLD, global, nodes_without, ran, replicas, service_from, spec, task,
+};
 use crate::swarm::TaskState;
 
 const THIRD: &str = "app:2";
@@ -138,7 +140,9 @@ proptest! {
             sent_at: now,
             timeout: timeout.map(Duration::from_secs),
             may_roll_back,
-            side_by_side: None,
+            spec: None,
+            before: ran(2),
+            has_account: false,
         };
         let mut watched = Watched::new(terms, swarm_is_faster);
         for look in &looks {

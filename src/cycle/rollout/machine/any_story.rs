@@ -11,7 +11,7 @@ use serde_json::json;
 use super::rules::Watched;
 use super::*;
 use crate::cycle::rollout::samples::{
-    NEW, OLD, crashed, nodes_without, replicas, service_from, shut_down, spec, task,
+    NEW, OLD, crashed, nodes_without, ran, replicas, service_from, shut_down, spec, task,
 };
 use crate::swarm::TaskState;
 
@@ -211,7 +211,7 @@ type Chapter = (Vec<Event>, u64);
 
 #[test]
 fn the_rules_hold_and_every_end_comes_about() {
-    let chapters = prop::collection::vec((prop::collection::vec(any_event(), 0..6), 0..20_u64), 1..60);
+    let chapters = prop::collection::vec((prop::collection::vec(any_event(), 0..6), 0..30_u64), 1..60);
     let timeout = prop::option::of(60..600_u64);
     let stories = (chapters, timeout, 1..3_u64, any::<bool>(), prop::bool::weighted(0.1));
     let config = Config { source_file: Some(file!()), ..Config::with_cases(STORIES) };
@@ -247,7 +247,9 @@ fn tell(
         sent_at: now,
         timeout: timeout.map(Duration::from_secs),
         may_roll_back,
-        side_by_side: None,
+        spec: None,
+        before: ran(slots),
+        has_account: false,
     };
     let mut world = World::new(slots);
     let mut watched = Watched::new(terms, swarm_is_faster);
@@ -258,7 +260,8 @@ fn tell(
         now += Duration::from_secs(*seconds);
         let shown = (&world.tasks[..], &world.nodes());
         match watched.look(&world.service(), world.is_there, shown, now)? {
-            Step::Wait => {}
+            Step::Wait | Step::RenewAccount => {}
+            Step::SendAgain(_) | Step::GoOn(_) => world.status = None,
             Step::RollBack => world.gantry_rolls_back(),
             Step::Finish(outcome) => return Ok(Some(outcome)),
         }

@@ -6,36 +6,48 @@ use super::Seen;
 use crate::cycle::rollout::convergence::present_tasks;
 use crate::swarm::{Service, Task};
 
-/// Which ends of a specification's tasks count.
+/// Which ends of tasks count: those of this update, or of this rollback, and not of any attempt before it. Swarm keeps
+/// five old tasks of each slot, and tells them from new ones by nothing but their ids.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Ends {
-    /// All of them.
-    #[default]
-    All,
-    /// Those after the next look: nothing tells tasks that had another account from those that have the new one.
-    AfterNextLook,
-    /// All but those of these tasks.
-    AllBut(BTreeSet<String>),
+pub struct Ends {
+    /// The ids of tasks whose end does not count.
+    spent: BTreeSet<String>,
+    /// Whether all ends that the next look shows belong to the past.
+    spends_next_look: bool,
 }
 
 impl Ends {
+    /// All ends count but those of these tasks.
+    pub(super) fn without(spent: impl Iterator<Item = String>) -> Self {
+        Self { spent: spent.collect(), spends_next_look: false }
+    }
+
     /// Takes a look.
     pub(super) fn look(&mut self, service: &Service, seen: &Seen<'_>) {
-        if matches!(self, Self::AfterNextLook) {
-            *self = Self::AllBut(ended(service, seen).map(|task| task.id.clone()).collect());
+        if std::mem::take(&mut self.spends_next_look) {
+            self.spend(present_tasks(service, seen.tasks).filter(|task| task.has_ended()));
         }
+    }
+
+    /// The ends of these tasks do not count from now on.
+    pub(super) fn spend<'a>(&mut self, tasks: impl Iterator<Item = &'a Task>) {
+        self.spent.extend(tasks.map(|task| task.id.clone()));
+    }
+
+    /// The ends that the next look shows do not count: nothing tells tasks that had another account from those that
+    /// have the new one.
+    pub(super) fn spend_next_look(&mut self) {
+        self.spends_next_look = true;
+    }
+
+    /// Whether a task's end counts.
+    pub(in super::super) fn counts(&self, task: &Task) -> bool {
+        !self.spent.contains(&task.id)
     }
 
     /// Whether a task of the present specification has come to an end by itself.
     pub(super) fn is_any(&self, service: &Service, seen: &Seen<'_>) -> bool {
-        ended(service, seen).any(|task| match self {
-            Self::All => true,
-            Self::AfterNextLook => false,
-            Self::AllBut(earlier) => !earlier.contains(&task.id),
-        })
+        !self.spends_next_look
+            && present_tasks(service, seen.tasks).any(|task| task.has_ended() && self.counts(task))
     }
-}
-
-fn ended<'a>(service: &Service, seen: &Seen<'a>) -> impl Iterator<Item = &'a Task> {
-    present_tasks(service, seen.tasks).filter(|task| task.has_ended())
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cycle::rollout::samples::{
     NEW, OLD, crashed, global, nodes, nodes_without, replicas, service_from, shut_down, spec, task, task_on,
+    terms,
 };
 use crate::swarm::TaskState;
 
@@ -56,8 +57,7 @@ impl Watching {
 
     fn on(replaced: Mark, sent: Mark) -> Self {
         let start = Instant::now();
-        let terms =
-            Terms { sent, replaced, sent_at: start, timeout: None, may_roll_back: true, side_by_side: None };
+        let terms = terms(sent, replaced, start);
         Self { machine: Machine::new(terms), start, mode: replicas(2), nodes: nodes() }
     }
 
@@ -251,16 +251,19 @@ fn a_rollback_that_fails_as_well_is_told_with_both_causes() {
     // By the swarm.
     let mut update = Watching::begin();
     let both = [crash(NEW), crashed(task("z", OLD, 1))];
-    update.wait(2, &back("rollback_started", CRASH_MESSAGE), &both);
-    let outcome = update.end(5, &back("rollback_paused", "update paused"), &both);
+    update.wait(2, &back("rollback_started", CRASH_MESSAGE), &both[..1]);
+    update.wait(5, &back("rollback_paused", "update paused"), &both);
+    let outcome = update.end(155, &back("rollback_paused", "update paused"), &both);
     assert!(matches!(outcome, Outcome::RollbackFailed { .. }), "{outcome}");
     // By us, as the swarm's rollback and as an update of its own.
     for look in [asked_back("rollback_paused"), Look { status: Some(("paused", "")), ..asked_back("") }] {
         let mut update = Watching::begin();
-        update.fail(2, &new("paused"), &both);
-        let outcome = update.end(5, &look, &both);
+        update.fail(2, &new("paused"), &both[..1]);
+        update.wait(5, &look, &both);
+        let outcome = update.end(155, &look, &both);
         let Outcome::RollbackFailed { cause, why } = &outcome else { panic!("{outcome}") };
-        assert!(is_task_failure(cause) && is_task_failure(why));
+        // The old image fails in the same way.
+        assert!(matches!(cause, Cause::AsBefore { .. }) && is_task_failure(why));
     }
 }
 
@@ -337,10 +340,12 @@ fn an_update_of_somebody_elses_supersedes_ours_in_every_state() {
     assert!(matches!(Watching::begin().end(2, &nil(theirs), &[]), Outcome::Superseded(_)));
     let mut rolling_back = Watching::begin();
     rolling_back.fail(2, &new("paused"), &[crash(NEW)]);
-    assert!(matches!(rolling_back.end(3, &theirs, &two(OLD)), Outcome::Superseded(_)));
+    // What has failed stays failed.
+    assert!(matches!(rolling_back.end(3, &theirs, &two(OLD)), Outcome::Overtaken { .. }));
     let mut back_and_forth = Watching::begin();
     back_and_forth.fail(2, &new("paused"), &[crash(NEW)]);
-    assert!(matches!(back_and_forth.end(3, &new("updating"), &two(OLD)), Outcome::Superseded(_)));
+    let outcome = back_and_forth.end(3, &new("updating"), &two(OLD)).to_string();
+    assert!(outcome.ends_with("changed it to app:1@sha256:new, which Gantry had sent"), "{outcome}");
 }
 
 #[test]
@@ -548,10 +553,10 @@ fn a_global_service_whose_tasks_end_for_good_has_failed_also_in_its_rollback() {
         update.wait(second, &new("completed"), &ended(NEW));
     }
     update.fail(31, &new("completed"), &ended(NEW));
-    for second in 32..62 {
+    for second in 32..182 {
         update.wait(second, &asked_back("rollback_completed"), &ended(OLD));
     }
-    let outcome = update.end(62, &asked_back("rollback_completed"), &ended(OLD));
+    let outcome = update.end(182, &asked_back("rollback_completed"), &ended(OLD));
     assert!(matches!(outcome, Outcome::RollbackFailed { .. }), "{outcome}");
 }
 
@@ -563,9 +568,13 @@ fn a_task_that_failed_with_its_node_does_not_blame_the_image() {
     update.wait(20, &new("updating"), &two(NEW));
     // The node is back, and says so of all that it ran.
     update.nodes = nodes();
-    let cause = update.fail(60, &new("paused"), &[crash(NEW), task("a", OLD, 2)]);
-    assert!(matches!(&cause, Cause::NodeLost { node, .. } if node == "node1"), "{cause}");
-    assert!(!cause.blames_image());
+    let step = update.see(60, &new("paused"), &[crash(NEW), task("a", OLD, 2)]);
+    assert!(matches!(step, Step::SendAgain(_)), "{step:?}");
+    // The same failure once more, with all nodes there, is another one.
+    update.machine.resumed();
+    update.wait(61, &new("updating"), &[crash(NEW), task("a", OLD, 2)]);
+    let again = Task { id: "again".to_owned(), ..crash(NEW) };
+    assert!(update.fail(70, &new("paused"), &[again, task("a", OLD, 2)]).blames_image());
 }
 
 #[test]

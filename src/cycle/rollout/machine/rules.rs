@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cycle::rollout::convergence::{Convergence, judge};
 
 /// One update with what has happened to it so far, as the rules see it.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Watched {
     saw_rollback: bool,
     saw_rollback_by_swarm: bool,
     rollbacks: usize,
+    /// How often the swarm was told to go on.
+    resumed: u32,
     /// Whether the swarm turns out to have been faster with the rollback that was asked for.
     swarm_is_faster: bool,
 }
@@ -28,6 +31,7 @@ impl Watched {
             saw_rollback: false,
             saw_rollback_by_swarm: false,
             rollbacks: 0,
+            resumed: 0,
             swarm_is_faster,
         }
     }
@@ -41,7 +45,7 @@ impl Watched {
         now: Instant,
     ) -> Result<Step, TestCaseError> {
         let facts = service.spec.facts();
-        let convergence = judge(service, tasks, nodes);
+        let convergence = judge(service, tasks, nodes, &self.terms.before);
         if is_there {
             let is_rollback = service.update.as_ref().is_some_and(|status| status.state.is_rollback());
             let is_by_swarm = service.rollback_by_swarm().is_some();
@@ -64,6 +68,19 @@ impl Watched {
                 let by = if self.swarm_is_faster { By::Swarm } else { By::Gantry };
                 self.machine.rollback_sent(by, now);
             }
+            Step::SendAgain(_) | Step::GoOn(_) => {
+                self.resumed += 1;
+                prop_assert!(self.resumed <= MAX_RESUMED, "the swarm is not told for ever");
+                let is_paused = service.update.as_ref().is_some_and(|status| status.state.is_paused());
+                prop_assert_eq!(is_paused, matches!(step, Step::SendAgain(_)));
+                prop_assert!(
+                    self.terms.is_sent(facts) || self.terms.is_replaced(facts),
+                    "never over another image"
+                );
+                self.machine.resumed();
+                return Ok(step);
+            }
+            Step::RenewAccount => prop_assert!(false, "there is no account"),
             Step::Finish(outcome) => {
                 self.judge(outcome, facts, is_there, &convergence)?;
                 return Ok(step);
@@ -93,6 +110,11 @@ impl Watched {
                 prop_assert!(self.terms.is_sent(facts));
                 prop_assert!(matches!(convergence, Convergence::Converged { .. }), "{convergence:?}");
             }
+            Outcome::UpdatedBut(_) => {
+                prop_assert!(!self.saw_rollback && self.rollbacks == 0);
+                prop_assert!(self.terms.is_sent(facts));
+                prop_assert!(!matches!(convergence, Convergence::Nothing(_)), "{convergence:?}");
+            }
             Outcome::RolledBack { by, .. } => {
                 prop_assert!(self.terms.is_replaced(facts));
                 prop_assert!(!matches!(convergence, Convergence::Waiting(_)));
@@ -113,7 +135,10 @@ impl Watched {
                 prop_assert!(matches!(convergence, Convergence::Nothing(_)));
                 prop_assert!(self.terms.is_sent(facts) && !self.saw_rollback);
             }
-            Outcome::Removed => prop_assert!(!is_there),
+            Outcome::Overtaken { .. } => {
+                prop_assert!(!is_there || !self.terms.is_replaced(facts) || self.rollbacks == 0);
+            }
+            Outcome::Removed => prop_assert!(!is_there && self.machine.cause().is_none()),
             Outcome::Unchanged(_) | Outcome::Interrupted => prop_assert!(false, "not its to say"),
         }
         Ok(())

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::cycle::rollout::cause::Cause;
+use crate::cycle::rollout::samples::ran;
 use crate::swarm::Node;
 use crate::swarm::TaskState;
 
@@ -61,7 +62,6 @@ fn task(id: &str, image: &str, slot: u64, state: TaskState, desired: TaskState) 
         error: if state == TaskState::Failed { "task: non-zero exit (1)".to_owned() } else { String::new() },
         exit_code: (state == TaskState::Failed).then_some(1),
         created_at: None,
-        reserved: crate::swarm::claims::Resources::default(),
     }
 }
 
@@ -83,7 +83,7 @@ fn nodes() -> Nodes {
         is_ready: true,
         is_down: false,
         is_active: true,
-        ..Node::default()
+        manager: None,
     };
     [node].into_iter().collect()
 }
@@ -95,7 +95,9 @@ fn machine(timeout: Option<u64>, may_roll_back: bool, now: Instant) -> Machine {
         sent_at: now,
         timeout: timeout.map(Duration::from_secs),
         may_roll_back,
-        side_by_side: None,
+        spec: None,
+        before: ran(2),
+        has_account: false,
     })
 }
 
@@ -111,7 +113,8 @@ fn play(mut machine: Machine, start: Instant, views: &[(u64, View)]) -> Step {
         match last {
             Step::RollBack => machine.rollback_sent(By::Gantry, now),
             Step::Finish(_) => return last,
-            Step::Wait => {}
+            Step::SendAgain(_) | Step::GoOn(_) => machine.resumed(),
+            Step::Wait | Step::RenewAccount => {}
         }
     }
     last
@@ -226,17 +229,55 @@ fn a_rollback_that_leaves_a_previous_specification_was_asked_for_by_somebody() {
 }
 
 #[test]
-fn a_paused_rollback_is_a_failed_one() {
+fn a_paused_rollback_whose_old_tasks_come_back_is_rolled_back() {
     let start = Instant::now();
-    let step = play(
-        machine(None, true, start),
-        start,
-        &[
-            (1, view(NEW, Some("paused"), crashed(NEW))),
-            (2, view(OLD, Some("rollback_paused"), both(crashed(NEW), crashed(OLD)))),
-        ],
-    );
-    assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
+    let dead = both(crashed(NEW), crashed(OLD));
+    let paused = |tasks: Vec<Task>| view(OLD, Some("rollback_paused"), tasks);
+    // The lock is held for a moment. Swarm pauses, and starts the task again five seconds later.
+    let back = both(dead.clone(), running(OLD));
+    let views = [
+        (1, view(NEW, Some("paused"), crashed(NEW))),
+        (2, paused(dead.clone())),
+        (9, paused(back.clone())),
+        (13, paused(back.clone())),
+    ];
+    assert_eq!(play(machine(None, true, start), start, &views), Step::Wait);
+    let views = [&views[..], &[(14, paused(back))]].concat();
+    let step = play(machine(None, true, start), start, &views);
+    assert_finish(&step, |outcome| matches!(outcome, Outcome::RolledBack { by: By::Gantry, .. }));
+    // By the swarm, and found by a later run.
+    let found = || {
+        let terms = machine(None, true, start).terms;
+        Machine::rolling_back(terms, By::Swarm, String::new())
+    };
+    let step = play(found(), start, &views[1..]);
+    assert_finish(&step, |outcome| matches!(outcome, Outcome::RolledBack { by: By::Swarm, .. }));
+}
+
+#[test]
+fn a_paused_rollback_whose_old_tasks_keep_failing_has_failed_and_acquits_the_image() {
+    let start = Instant::now();
+    let dead = both(crashed(NEW), crashed(OLD));
+    let look = |second| (second, view(OLD, Some("rollback_paused"), dead.clone()));
+    let mut views = vec![(1, view(NEW, Some("paused"), crashed(NEW))), look(2), look(140)];
+    assert_eq!(play(machine(None, true, start), start, &views), Step::Wait);
+    views.push(look(153));
+    let step = play(machine(None, true, start), start, &views);
+    assert_finish(&step, |outcome| match outcome {
+        Outcome::RollbackFailed { cause: Cause::AsBefore { .. }, why } => why.blames_image(),
+        _ => false,
+    });
+}
+
+#[test]
+fn a_paused_rollback_goes_on_with_the_others_when_its_first_task_runs() {
+    let start = Instant::now();
+    let first = vec![running(OLD)[0].clone(), running(NEW)[1].clone()];
+    let paused = |second| (second, view(OLD, Some("rollback_paused"), both(crashed(OLD), first.clone())));
+    let views = [(1, view(NEW, Some("paused"), crashed(NEW))), paused(2), paused(6), paused(7)];
+    assert_eq!(play(machine(None, true, start), start, &views[..3]), Step::Wait);
+    let step = play(machine(None, true, start), start, &views);
+    assert!(matches!(step, Step::SendAgain(_)), "{step:?}");
 }
 
 fn look(machine: &mut Machine, now: Instant, view: &View) -> Step {
@@ -251,9 +292,8 @@ fn renewed(start: Instant) -> Machine {
     machine.rollback_sent(By::Gantry, start);
     let ended = view(OLD, Some("rollback_completed"), crashed(OLD));
     assert_eq!(look(&mut machine, after(2), &ended), Step::Wait);
-    let step = look(&mut machine, after(59), &ended);
-    assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
-    machine.account_renewed(after(60));
+    assert_eq!(look(&mut machine, after(59), &ended), Step::Wait);
+    machine.account_renewed(true, after(60));
     machine
 }
 
@@ -279,7 +319,12 @@ fn how_tasks_ended_that_had_another_account_does_not_count_however_long_the_next
         assert_eq!(look(&mut machine, after(second), &pulls), Step::Wait, "{second} s");
     }
     let fails = vec![task("pulls", OLD, 1, TaskState::Failed, TaskState::Shutdown)];
-    let step = look(&mut machine, after(601), &view(OLD, None, both(crashed(OLD), fails)));
+    let fails = view(OLD, None, both(crashed(OLD), fails));
+    // The swarm starts it again for a while.
+    for second in [601, 700, 740] {
+        assert_eq!(look(&mut machine, after(second), &fails), Step::Wait, "{second} s");
+    }
+    let step = look(&mut machine, after(751), &fails);
     assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
 }
 
@@ -308,5 +353,9 @@ fn a_service_that_is_gone_was_removed_in_every_state() {
     let seen = Seen { service: Some(&paused.service()), tasks: &paused.tasks, nodes: &nodes() };
     assert_eq!(failed.step(&seen, start), Step::RollBack);
     failed.rollback_sent(By::Gantry, start);
-    assert_eq!(failed.step(&gone, start), Step::Finish(Outcome::Removed));
+    // What has failed stays failed.
+    assert_finish(
+        &failed.step(&gone, start),
+        |outcome| matches!(outcome, Outcome::Overtaken { how, .. } if how == "the service was removed"),
+    );
 }

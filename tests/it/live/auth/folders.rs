@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::support::{JUERGEN, PULLER, PrivateRegistry, Stage};
-use super::{fails_with, folder, is_discreet, logged_in, on_all_nodes, reached_all_nodes, without_tasks};
+use super::{fails_with, folder, logged_in, on_all_nodes, reached_all_nodes, without_tasks};
 
 #[test]
 fn an_account_of_docker_config_is_used_and_sent_along_to_the_nodes() {
@@ -73,16 +73,18 @@ fn a_label_may_name_a_folder_which_is_then_the_only_source() {
 }
 
 #[test]
-fn a_config_json_that_cannot_be_read_skips_all_updates_and_quotes_nothing_of_it() {
+fn a_config_json_that_cannot_be_read_is_a_reason_only_where_an_account_is_wanted() {
     let stage = Stage::new();
+    let private = PrivateRegistry::with_passwords(&stage);
+    let closed = without_tasks(&stage, "closed", &private.push(&stage, "app", "1").name, None);
     let old = stage.image("web", "1", &[]);
     let service = without_tasks(&stage, "web", &old.name, None);
-    stage.image("web", "2", &[]);
+    let new = stage.image("web", "2", &[]);
     let broken = stage.write("broken/config.json", "{\"auths\": {\"r\": {\"auth\": wrong-password}}}");
     let broken = broken.parent().unwrap().display().to_string();
     let run = stage.gantry().set("DOCKER_CONFIG", &broken).run();
-    assert_eq!(run.code, Some(1), "{run}");
-    assert!(run.says(&["broken/config.json cannot be read: not valid JSON at line 1"]), "{run}");
-    assert_eq!(service.image(), old.name);
-    is_discreet(&run);
+    let cause = "broken/config.json cannot be read: not valid JSON at line 1";
+    assert!(run.says(&[cause, "none of its accounts is used"]), "{run}");
+    fails_with(&run, &closed, &["refuses access", "without credentials", cause]);
+    assert_eq!(service.image(), new.pinned(), "{run}");
 }

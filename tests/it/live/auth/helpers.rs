@@ -4,8 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use super::super::support::{Gantry, JUERGEN, PULLER, PrivateRegistry, Stage, wait};
+use super::super::support::{Gantry, HttpServer, JUERGEN, PULLER, PrivateRegistry, Stage, wait};
 use super::{fails_with, folder, on_all_nodes, reached_all_nodes, without_tasks};
+use crate::support::http::Answer;
 
 /// Puts a helper on the stage's `PATH`. It is told its own folder as `$DIR`.
 fn install(stage: &Stage, name: &str, script: &str) {
@@ -13,6 +14,11 @@ fn install(stage: &Stage, name: &str, script: &str) {
     let script = format!("#!/bin/sh\nDIR='{}'\n{script}\n", folder.display());
     let path = stage.write(&format!("bin/docker-credential-{name}"), &script);
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// A registry that wants an account.
+fn closed(_: &Stage) -> HttpServer {
+    HttpServer::start(|_| Answer::new(401, "").with("www-authenticate", "Basic realm=\"lab\""))
 }
 
 fn gantry(stage: &Stage) -> Gantry {
@@ -57,28 +63,44 @@ fn a_helper_for_one_registry_and_a_store_for_all_are_asked_and_the_nodes_pull_wi
 }
 
 #[test]
-fn a_helper_that_hangs_fails_or_is_missing_is_an_error_of_its_own_services_alone() {
+fn a_helper_that_hangs_fails_or_is_missing_is_a_reason_only_where_an_account_is_wanted() {
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
+    // Its registry is open, and so it needs no account.
     let good = without_tasks(&stage, "good", &old.name, None);
-    let bad = ["hangs", "fails", "babbles", "missing"]
-        .map(|name| without_tasks(&stage, name, &format!("{name}.example/app:1"), None));
+    let registries = ["hangs", "fails", "babbles", "missing"].map(|_| closed(&stage));
+    let mut number = 0;
+    let bad = ["hangs", "fails", "babbles", "missing"].map(|name| {
+        number += 1;
+        without_tasks(&stage, name, &format!("{}/app:1", registries[number - 1].authority()), None)
+    });
     let new = stage.image("web", "2", &[]);
     // What it has started would outlive a helper that is killed alone.
     install(&stage, "hangs", "sleep 77 & echo $! >\"$DIR/child\"\necho $$ >\"$DIR/pid\"\nwait");
     install(&stage, "fails", "cat >/dev/null\necho 'the keychain is locked' >&2\nexit 1");
     install(&stage, "babbles", "cat >/dev/null\necho '{\"Username\":\"me\",\"Secret\":\"wrong-password\"'");
-    let helpers =
-        ["hangs", "fails", "babbles", "missing"].map(|name| (format!("{name}.example"), name.into()));
-    let config = json!({ "credHelpers": helpers.into_iter().collect::<serde_json::Map<_, _>>() });
+    let hosts = registries.iter().map(HttpServer::authority);
+    let helpers = hosts.zip(["hangs", "fails", "babbles"].map(Into::into));
+    let helpers: serde_json::Map<_, _> = helpers.collect();
+    let config = json!({ "credHelpers": helpers, "credsStore": "missing" });
 
     let run = gantry(&stage).set("DOCKER_CONFIG", &folder(&stage, "helpers", &config)).run();
 
     let [hangs, fails, babbles, missing] = &bad;
-    fails_with(&run, hangs, &["credential helper hangs for hangs.example: no answer within 10 s"]);
-    fails_with(&run, fails, &["credential helper fails for fails.example: the keychain is locked"]);
-    fails_with(&run, babbles, &["credential helper babbles", "is not the JSON that a helper prints"]);
-    fails_with(&run, missing, &["docker-credential-missing is not installed"]);
+    let fails_with = |service, words: &[&str]| {
+        fails_with(
+            &run,
+            service,
+            &[&["refuses access", "without credentials (credential helper "], words].concat(),
+        );
+    };
+    fails_with(hangs, &["hangs for ", ": no answer within 10 s"]);
+    fails_with(fails, &["fails for ", ": the keychain is locked"]);
+    fails_with(babbles, &["babbles for ", "is not the JSON that a helper prints"]);
+    fails_with(missing, &["docker-credential-missing is not installed"]);
+    let warned =
+        run.lines.iter().filter(|line| line.message().starts_with("credential helper missing:")).count();
+    assert_eq!(warned, 1, "{run}");
     assert_eq!(good.image(), new.pinned(), "{run}");
     for file in ["pid", "child"] {
         let id = std::fs::read_to_string(stage.folder.path().join("bin").join(file)).unwrap();

@@ -61,13 +61,13 @@ fn each_part_of_a_login_may_be_in_a_file_and_one_that_cannot_be_read_is_named() 
     }
 
     let run = gantry.run();
-    // A login with a name is for those that name it.
-    fails_with(&run, &unnamed, &["refuses access", "without credentials"]);
+    // The only login for a registry is for all its services.
+    assert_eq!(unnamed.image(), new.pinned(), "{run}");
     reached_all_nodes(&run, &service, &new);
 }
 
 #[test]
-fn a_login_in_variables_that_has_a_name_is_for_the_services_that_say_it_and_no_others() {
+fn the_only_login_for_a_registry_is_for_all_its_services_also_with_a_name() {
     let stage = Stage::new();
     let private = PrivateRegistry::with_passwords(&stage);
     let old = private.push(&stage, "app", "1");
@@ -81,9 +81,24 @@ fn a_login_in_variables_that_has_a_name_is_for_the_services_that_say_it_and_no_o
     let gantry = gantry.set("GANTRY_REGISTRY_USER", JUERGEN.user);
     let run = gantry.set("GANTRY_REGISTRY_PASSWORD", JUERGEN.password).run();
 
-    fails_with(&run, &unnamed, &["refuses access", "without credentials"]);
+    assert_eq!(unnamed.image(), new.pinned(), "{run}");
     fails_with(&run, &other, &["gantry.auth.config=\"another\"", "the name of a login (ours)"]);
     reached_all_nodes(&run, &service, &new);
+}
+
+#[test]
+fn of_several_logins_the_one_named_like_the_default_folder_needs_no_label() {
+    let stage = Stage::new();
+    let private = PrivateRegistry::with_passwords(&stage);
+    let old = private.push(&stage, "app", "1");
+    let service = without_tasks(&stage, "app", &old.name, None);
+    let new = private.push(&stage, "app", "2");
+    let default = stage.folder.path().join(".docker").display().to_string();
+    let line = |name: &str, password: &str| format!("{name} {} {} {password}\n", private.host, JUERGEN.user);
+    let run =
+        with_lines(&stage, &(line("other", "wrong-password") + &line(&default, JUERGEN.password))).run();
+    assert_eq!(service.image(), new.pinned(), "{run}");
+    is_discreet(&run);
 }
 
 /// With a file of logins.
@@ -135,7 +150,8 @@ fn of_several_accounts_at_one_registry_the_label_names_the_one_to_use() {
     reached_all_nodes(&run, &own, &new);
     fails_with(&run, &wrong, &["refuses access", "with credentials of jürgen", "logins, line 2"]);
     fails_with(&run, &unknown, &["gantry.auth.config=\"three\"", "the name of a login (one, two)"]);
-    fails_with(&run, &unnamed, &["refuses access", "without credentials"]);
+    let chosen = "there are logins for it, which the label gantry.auth.config=one or two chooses";
+    fails_with(&run, &unnamed, &["refuses access", "without credentials", chosen]);
     assert!(run.says(&["more than one login", "gantry.auth.config"]), "{run}");
     // The nodes asked in nobody else's name.
     let asked = tokens.asked();

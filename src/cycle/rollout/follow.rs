@@ -1,0 +1,198 @@
+//! One update from its first request to its outcome: look, judge, do what the verdict says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::begin::{self, Beginning};
+use super::cause::Cause;
+use super::last_words::{self, LastWords};
+use super::machine::{Machine, Step, Terms};
+use super::outcome::Outcome;
+use super::progress::Progress;
+use super::send::{self, Resume, Sent, TakenBack};
+use super::watch::{LookOut, Snapshot};
+use crate::cycle::Context;
+use crate::cycle::plan::Update;
+use crate::swarm::Swarm;
+
+/// Longest usual time between two looks. After a longer one the engine was away.
+const BLIND: Duration = Duration::from_secs(30);
+
+/// Sends the update and follows it, through its rollback if it comes to that.
+pub(super) async fn update_one<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &Arc<LookOut>,
+    update: &Update,
+    words: &mut LastWords,
+) -> Outcome {
+    let Beginning { machine, terms, sent } = match begin::begin(context, look_out, update).await {
+        Ok(beginning) => beginning,
+        Err(outcome) => return outcome,
+    };
+    let mut place = look_out.place(&update.id);
+    let mut follower = Follower {
+        context,
+        update,
+        machine,
+        since: terms.sent_at,
+        last_look: terms.sent_at,
+        progress: Progress::new(terms.sent_at),
+        terms,
+        sent,
+    };
+    loop {
+        let snapshot = place.next(follower.since).await;
+        if let Some(outcome) = follower.look(&snapshot, words).await {
+            return outcome;
+        }
+    }
+}
+
+/// An update under way.
+struct Follower<'a, S, R> {
+    context: &'a Context<S, R>,
+    update: &'a Update,
+    machine: Machine,
+    terms: Terms,
+    /// What can be taken back; nothing of a rollback that an earlier run began.
+    sent: Option<Sent>,
+    /// When Gantry last wrote to the service. A snapshot that was begun before says nothing.
+    since: Instant,
+    last_look: Instant,
+    progress: Progress,
+}
+
+impl<S: Swarm, R> Follower<'_, S, R> {
+    /// Shows the machine a snapshot, and does what it asks for.
+    async fn look(&mut self, snapshot: &Snapshot, words: &mut LastWords) -> Option<Outcome> {
+        let now = Instant::now();
+        let blind = now.duration_since(std::mem::replace(&mut self.last_look, now));
+        if blind > BLIND {
+            self.machine.forgive(blind);
+        }
+        let had_failed = self.machine.cause().is_some();
+        let step = self.machine.step(&snapshot.of(&self.update.id), now);
+        if !had_failed && let Some(cause) = self.machine.cause() {
+            self.context.remember_failure(self.update, cause);
+        }
+        let has_failed = matches!(step, Step::Finish(Outcome::Failed { .. } | Outcome::Overtaken { .. }));
+        let is_news = !had_failed && (has_failed || self.machine.cause().is_some());
+        match step {
+            // A service that was stopped first is down until the rollback is sent: that does not wait for any words.
+            Step::RollBack => {
+                let (context, id) = (self.context, &self.update.id);
+                let (mark, ends) = (self.terms.sent.clone(), self.machine.ends().clone());
+                let last_words = last_words::last_words(context, (&mark, &ends), snapshot, id);
+                let (over, last_words) = tokio::join!(self.roll_back(), last_words);
+                *words = last_words;
+                over
+            }
+            step => {
+                if is_news {
+                    let Self { context, terms, update, machine, .. } = self;
+                    let marked = (&terms.sent, machine.ends());
+                    *words = last_words::last_words(context, marked, snapshot, &update.id).await;
+                }
+                self.follow(step, snapshot).await
+            }
+        }
+    }
+
+    async fn follow(&mut self, step: Step, snapshot: &Snapshot) -> Option<Outcome> {
+        let (context, update) = (self.context, self.update);
+        match step {
+            Step::Wait | Step::RollBack => return self.wait(snapshot).await,
+            Step::Finish(outcome) => return Some(self.finish(outcome)),
+            Step::RenewAccount => {
+                let was_sent = send::renew_account(context, update, &self.terms).await;
+                self.has_written();
+                self.machine.account_renewed(was_sent, self.since);
+            }
+            Step::SendAgain(why) => {
+                tracing::warn!(service = update.service, why, "not a failure: Gantry sends the same again");
+                self.resume(Resume::SameAgain).await;
+            }
+            Step::GoOn(why) => {
+                tracing::warn!(
+                    service = update.service,
+                    why,
+                    "Swarm waits in vain: Gantry has it go on with the others"
+                );
+                self.resume(Resume::PastTheStuck).await;
+            }
+        }
+        None
+    }
+
+    async fn resume(&mut self, how: Resume) {
+        send::resume(self.context, self.update, &self.terms, how).await;
+        self.has_written();
+        self.machine.resumed();
+    }
+
+    /// Says what is waited for, where that is news.
+    async fn wait(&mut self, snapshot: &Snapshot) -> Option<Outcome> {
+        let reason = self.progress.news(self.machine.waiting()?, Instant::now())?;
+        let mark = if self.machine.is_rolling_back() { &self.terms.replaced } else { &self.terms.sent };
+        let words = last_words::of_unready(self.context, mark, snapshot, &self.update.id).await;
+        tell_news(&self.machine, &reason, words, self.update);
+        None
+    }
+
+    /// Remembers what the outcome says of the image, where that is news.
+    fn finish(&self, outcome: Outcome) -> Outcome {
+        if let Some(remark) = self.machine.remark() {
+            tracing::warn!(service = self.update.service, "{remark}");
+        }
+        let known = self.machine.cause().map(Cause::blames_image);
+        match outcome.cause() {
+            // The old image fails in the same way, so the new one is acquitted; or the failure was seen just now.
+            Some(cause) if known.is_some_and(|known| known != cause.blames_image()) => {
+                self.context.remember_failure(self.update, cause);
+            }
+            Some(cause) if known.is_none() && matches!(outcome, Outcome::Overtaken { .. }) => {
+                self.context.remember_failure(self.update, cause);
+            }
+            _ => {}
+        }
+        outcome
+    }
+
+    async fn roll_back(&mut self) -> Option<Outcome> {
+        let cause = self.machine.cause().map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(service = self.update.service, cause, "update failed, rolling back");
+        let taken_back = match &self.sent {
+            Some(sent) => send::take_back(self.context, self.update, sent, &self.terms).await,
+            // No rollback is rolled back, so the machine does not ask for it.
+            None => TakenBack::NotSent(Cause::Internal { message: "nothing to take back".to_owned() }),
+        };
+        match taken_back {
+            TakenBack::Sent(by) => {
+                self.has_written();
+                self.machine.rollback_sent(by, self.since);
+                None
+            }
+            TakenBack::Over(outcome) => Some(self.machine.overtaken(outcome)),
+            TakenBack::NotSent(why) => {
+                let cause = self.machine.cause().cloned().unwrap_or_else(|| why.clone());
+                Some(Outcome::RollbackFailed { cause, why })
+            }
+        }
+    }
+
+    /// Takes note of a write. The time that it took is no time in which a look was missed.
+    fn has_written(&mut self) {
+        let now = Instant::now();
+        (self.since, self.last_look) = (now, now);
+    }
+}
+
+/// Says why an update has to wait.
+fn tell_news(machine: &Machine, reason: &str, health: Option<String>, update: &Update) {
+    let doing = if machine.is_rolling_back() { "rolling back" } else { "updating" };
+    let reason =
+        health.map_or(reason.to_owned(), |health| format!("{reason}; its health check says: {health}"));
+    tracing::warn!(service = update.service, reason, "waiting while {doing}");
+}

@@ -1,0 +1,76 @@
+//! One look at a service, with all that a verdict needs to know. Pure.
+
+use tokio::time::Instant;
+
+use super::{Ends, Mark, Seen, Terms};
+use crate::cycle::rollout::absences::Absences;
+use crate::cycle::rollout::cause::Cause;
+use crate::swarm::{Facts, Service, Task, TaskState, UpdateStatus};
+
+/// One look, and what is known from before.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) terms: &'a Terms,
+    pub(super) absences: &'a Absences,
+    pub(super) ends: &'a Ends,
+    pub(super) service: &'a Service,
+    pub(super) facts: &'a Facts,
+    pub(super) seen: &'a Seen<'a>,
+    pub(super) now: Instant,
+}
+
+impl<'a> View<'a> {
+    /// The swarm's word on an update, or a rollback, that it has stopped.
+    pub(super) fn pause(&self) -> Option<&'a UpdateStatus> {
+        self.service.update.as_ref().filter(|status| status.state.is_paused())
+    }
+
+    /// Whether the service is paused because of a node, and not because of what runs: a task was taken from its node, or
+    /// its node went away. Swarm stops an update for that as well.
+    pub(super) fn is_paused_for_a_node(&self, pause: &UpdateStatus) -> bool {
+        let mark = Mark::of(self.facts);
+        match self.task_cause(&mark) {
+            Some(cause) => cause.is_about_a_node(),
+            None => {
+                let blamed = self.seen.tasks.iter().find(|task| pause.message.contains(&task.id));
+                blamed.is_some_and(|task| mark.is_on(task) && was_taken_away(task))
+            }
+        }
+    }
+
+    /// Whether tasks of another specification are wanted still, on nodes that take tasks.
+    pub(super) fn has_old_tasks(&self) -> bool {
+        let mark = Mark::of(self.facts);
+        let is_old = |task: &Task| task.is_wanted() && !mark.is_on(task);
+        self.seen.tasks.iter().any(|task| is_old(task) && !self.seen.nodes.is_set_aside(&task.node_id))
+    }
+
+    /// What a user or another program changed, where that makes other tasks than these.
+    pub(super) fn change_since(&self, spec: Option<&crate::swarm::Spec>) -> Option<String> {
+        crate::cycle::rollout::change::change(spec?, &self.service.spec)
+    }
+
+    /// Whose image the service has, in words.
+    pub(super) fn changed_to(&self) -> String {
+        let image = self.facts.image.as_deref().unwrap_or("no image");
+        let whose = if image == self.terms.sent.image {
+            ", which Gantry had sent"
+        } else if image == self.terms.replaced.image {
+            ", which it had before the update"
+        } else {
+            ""
+        };
+        format!("a user or another program changed it to {image}{whose}")
+    }
+
+    /// The cause of what a task tells, if the mark's latest failure is the old image's as well.
+    pub(super) fn pause_cause(&self) -> Option<Cause> {
+        self.pause().map(|status| self.cause_by(&Mark::of(self.facts), &status.message))
+    }
+}
+
+/// Whether the swarm told a task to end, or lost it with its node.
+fn was_taken_away(task: &Task) -> bool {
+    !task.is_wanted() && matches!(task.state, TaskState::Shutdown | TaskState::Orphaned | TaskState::Remove)
+        || (!task.is_wanted() && task.state <= TaskState::Running)
+}
