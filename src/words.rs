@@ -11,6 +11,11 @@ pub fn one_line(text: &str) -> String {
     words.chars().take(LONGEST).collect()
 }
 
+/// What a stranger says of an error: one line, and no web page.
+pub fn foreign(text: &str) -> String {
+    one_line(&without_markup(text))
+}
+
 /// An error's text without the web page in it, of which only its title is of use: `not allowed: 403 Forbidden`.
 pub fn without_markup(text: &str) -> String {
     let small = text.to_ascii_lowercase();
@@ -40,6 +45,7 @@ mod tests {
     fn a_text_becomes_one_line_without_control_characters() {
         assert_eq!(one_line("a\nb\u{1b}[31m  c\t"), "a b [31m c");
         assert_eq!(one_line(&"x".repeat(1000)).len(), LONGEST);
+        assert_eq!(foreign("500: <html>\n<title>Gone\n away</title>"), "500: Gone away");
     }
 
     #[test]

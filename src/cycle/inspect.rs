@@ -190,9 +190,10 @@ async fn ask_all<S, R: Registry>(
             let answer = ask(&*context.registry, &group).await;
             context.beat();
             let image = group.lookup.image.tagged();
+            let login = group.lookup.credentials.as_ref().map_or("none", |login| login.source.as_str());
             match &answer {
-                Ok(answer) => tracing::debug!(image, digest = %answer.digest, services = group.members.len(), "looked up"),
-                Err(error) => tracing::debug!(image, %error, "look-up failed"),
+                Ok(answer) => tracing::debug!(image, login, digest = %answer.digest, services = group.members.len(), "looked up"),
+                Err(error) => tracing::debug!(image, login, %error, "look-up failed"),
             }
             (group, answer.map_err(|error| error.to_string()))
         })

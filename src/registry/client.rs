@@ -118,15 +118,19 @@ impl HttpRegistry {
 
     /// Says of a registry that nobody reaches directly that the engine uses a proxy for it.
     fn with_engines_proxy(&self, failure: Failure, lookup: &Lookup) -> Failure {
-        let url = Url::parse(&format!("https://{}/", lookup.image.registry())).ok();
-        let engines = url.as_ref().and_then(|url| lookup.hosts.proxies.of(url));
+        let proxy_of = |scheme: &str| {
+            let url = Url::parse(&format!("{scheme}://{}/", lookup.image.registry())).ok()?;
+            lookup.hosts.proxies.of(&url)
+        };
+        let engines = proxy_of("https").or_else(|| proxy_of("http"));
         match (failure, engines) {
             (Failure::Unreachable { cause, reached, retry_after, proxy: None }, Some(engines))
                 if reached != Reached::Server =>
             {
                 let cause = format!(
-                    "{cause}; the engine goes {engines} here and Gantry does not: set HTTPS_PROXY and NO_PROXY for \
-                     Gantry as for the engine"
+                    "{cause}; the engine goes {engines} here and Gantry does not: set {} and NO_PROXY for Gantry as \
+                     for the engine",
+                    engines.variable()
                 );
                 Failure::Unreachable { cause, reached, retry_after, proxy: None }
             }
@@ -198,10 +202,13 @@ impl HttpRegistry {
         let path = format!("{}/manifests/{digest}", call.repository);
         let answer = self.ask(call, &Method::GET, &path, &accepted()).await?;
         let body = manifest_body(&answer)?;
-        if !is_content_of(body, digest) {
+        let content = read(body);
+        // The digest of a manifest with schema version 1 is not that of its text.
+        let is_old = content.as_ref().is_err_and(|words| words.contains("schema version 1"));
+        if !is_old && !is_content_of(body, digest) {
             return Err(Failure::nonsense(format!("its manifest is not what its digest {digest} promises")));
         }
-        let configuration = match read(body).map_err(Failure::nonsense)? {
+        let configuration = match content.map_err(Failure::nonsense)? {
             Read::Index(manifest) => return Ok((manifest, Complete::Yes)),
             Read::Image { configuration: None } => return Ok((Manifest::default(), Complete::Yes)),
             Read::Image { configuration: Some(digest) } => digest,

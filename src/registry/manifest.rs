@@ -84,7 +84,10 @@ pub(super) fn read(body: &[u8]) -> Result<Read, String> {
         .flatten()
         .ok_or_else(|| "its manifest is not JSON of a known form".to_owned())?;
     if document.schema_version == Some(1) {
-        return Err("its manifest has schema version 1, which engines no longer run".to_owned());
+        return Err(
+            "its manifest has schema version 1, which engines from 26 on do not pull; push the image anew"
+                .to_owned(),
+        );
     }
     if let Some(entries) = document.manifests {
         let children = entries.iter().filter_map(|entry| entry.digest.parse().ok()).collect();

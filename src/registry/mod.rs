@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
 use crate::proxy::Proxy;
-use crate::words::one_line as words;
+use crate::words::foreign as words;
 
 mod admission;
 mod auth;

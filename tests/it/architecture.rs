@@ -22,7 +22,19 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("cycle", &["config", "heartbeat", "hosts", "image", "ledger", "options", "registry", "secret", "swarm"]),
     (
         "daemon",
-        &["config", "cycle", "heartbeat", "hosts", "image", "ledger", "proxy", "registry", "swarm", "tls"],
+        &[
+            "config",
+            "cycle",
+            "heartbeat",
+            "hosts",
+            "image",
+            "ledger",
+            "proxy",
+            "registry",
+            "swarm",
+            "tls",
+            "words",
+        ],
     ),
 ];
 

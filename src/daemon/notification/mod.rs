@@ -18,6 +18,7 @@ use self::message::Message;
 use crate::config::Config;
 use crate::cycle::Report;
 use crate::proxy::Proxies;
+use crate::words::foreign;
 
 mod message;
 
@@ -228,7 +229,7 @@ async fn said(mut answer: Response) -> String {
     }
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let text = body.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
-    let text: String = text.chars().filter(|c| !c.is_control()).take(WORDS).collect();
+    let text: String = foreign(text).chars().take(WORDS).collect();
     if text.is_empty() { text } else { format!(": {text}") }
 }
 
