@@ -221,18 +221,22 @@ async fn a_notification_goes_through_the_proxy_by_the_rules_of_registries() {
     let way = Way::to(&server, "").await;
     let proxy = format!("http://me:hunter2@{}", way.address);
     let post = "POST http://apprise.test:8000/notify/team Basic bWU6aHVudGVyMg==";
-    for (variable, no_proxy, asked) in [
+    let cases = [
         ("HTTP_PROXY", "", &[post][..]),
         ("http_proxy", "apprise.test:8001", &[post]),
         // That is for other addresses.
         ("HTTPS_PROXY", "", &[]),
         ("HTTP_PROXY", "*.test", &[]),
         ("http_proxy", "test:8000", &[]),
-    ] {
-        let scene = telling("apprise.test:8000").with(variable, &proxy).with("NO_PROXY", no_proxy);
-        hurried(tell(&mut Notifier::new(), &scene.config(), &news("disk full"))).await;
-        assert_eq!(way.taken(), asked, "{variable} {no_proxy}");
-    }
+    ];
+    hurried(async {
+        for (variable, no_proxy, asked) in cases {
+            let scene = telling("apprise.test:8000").with(variable, &proxy).with("NO_PROXY", no_proxy);
+            tell(&mut Notifier::new(), &scene.config(), &news("disk full")).await;
+            assert_eq!(way.taken(), asked, "{variable} {no_proxy}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
