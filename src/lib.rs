@@ -29,14 +29,15 @@
 //! | [`config`] | the one table of variables and labels; everything Gantry was told, checked |
 //! | [`daemon`] | when to run a cycle and when to stop; who we are; hooks, trigger, notification, health checks |
 //! | [`cycle`] | the pipeline above, one file a stage |
-//! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), [`cycle::rollout::pace`] says who is next, [`cycle::rollout::guard`] whether the cluster is fit for it |
+//! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), `aftercare` keeps an eye on what was called updated, [`cycle::rollout::pace`] says who is next, [`cycle::rollout::guard`] whether the cluster is fit for it |
 //! | [`cycle::rank`] | who gets a new image first, and what each shows of it |
 //! | [`cycle::course`] | what a service's tasks are up to before it is updated |
 //! | [`cycle::resume`] | what an earlier run has left under way, told by the services, and by the ledger that somebody was stopped or died over them ([`ledger::LeftBehind`]) |
+//! | [`cycle::by_hand`] | `gantry quarantine` and `gantry release`, by the rules of the plan |
 //! | [`cycle::quarantine`] | what is not offered to whom, and why |
 //! | [`cycle::cleanup`], [`cycle::remover`] | which images go, and the job on each node that removes them |
 //! | [`cycle::hub`] | what Docker Hub still allows |
-//! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram); [`ledger::by_hand`] is `gantry quarantine` and `gantry release` |
+//! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram) |
 //! | [`swarm`] | the trait [`swarm::Swarm`], what is read of services, tasks and nodes; [`swarm::spec`] edits |
 //! | [`swarm::engine`] | the only code that talks to Docker |
 //! | [`options`] | options of `docker service update` and `create`, as edits of a specification |

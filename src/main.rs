@@ -7,10 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use gantry::config::{self, Command, Config, Loaded};
 use gantry::cycle::cleanup::remover_name;
-use gantry::cycle::remover;
+use gantry::cycle::{by_hand, remover};
 use gantry::daemon::{Daemon, End, health, stop_overdue};
 use gantry::heartbeat::Heartbeat;
-use gantry::ledger::by_hand;
 use gantry::ledger::release::Target;
 use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
@@ -61,7 +60,7 @@ fn main() -> ExitCode {
 fn by_hand(target: Option<Target>) -> ExitCode {
     let say = |text: &str| Output::stdout().line(text);
     let config = match Config::load(std::env::vars_os()) {
-        Ok(loaded) => loaded.config,
+        Ok(loaded) => Arc::new(loaded.config),
         Err(mistakes) => {
             telemetry::log_mistakes(&mistakes, Output::stdout());
             return ExitCode::from(MISTAKES);
@@ -69,15 +68,14 @@ fn by_hand(target: Option<Target>) -> ExitCode {
     };
     install_crypto_provider();
     let work = async {
-        let engine = Engine::new(config.engine.clone());
-        let name = &config.ledger_name;
+        let engine = Arc::new(Engine::new(config.engine.clone()));
         match target {
             None => {
-                say(&by_hand::listed(&engine, name, config.quarantine.duration).await?.to_string());
+                say(&by_hand::listed(&config, &engine).await?.to_string());
                 Ok(true)
             }
             Some(target) => {
-                let release = by_hand::release(&engine, name, &target).await?;
+                let release = by_hand::release(&config, &engine, &target).await?;
                 say(&release.to_string());
                 Ok(release.miss.is_none())
             }

@@ -13,10 +13,12 @@ use super::back_off::BackOff;
 use super::course::Course;
 use super::quarantine::History;
 use super::rank::Rank;
-use super::resume::Unfinished;
+use super::resume::{ANSWERS_FOR, Unfinished};
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::hosts::EngineRegistries;
-use crate::ledger::LeftBehind;
+use crate::image::ImageRef;
+use crate::ledger::book::Book;
+use crate::ledger::entry::image_name;
 use crate::options::{Ids, Name, Options};
 use crate::swarm::{Listing, Mode, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
 
@@ -143,18 +145,21 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
 
     let newest = listed.iter().map(|service| service.version).max().unwrap_or_default();
     let itself = context.itself_name();
-    let left_behind = context.ledger.left_behind();
+    let (left_behind, book) = (context.ledger.left_behind(), context.ledger.book());
+    let now = context.ledger.now();
     let ended = tasks_of_ended(context, &listed).await?;
     let course = |service: &Service| {
         Course::listed(service).unwrap_or_else(|| Course::of(service.spec.facts(), tasks_of(&ended, service)))
     };
     let candidates = listed.into_iter().map(|service| {
         let course = course(&service);
-        candidate(context, service, course, &excluded, &left_behind, itself)
+        let was_offered = was_offered(&book, &service, now);
+        let unfinished = Unfinished::of(&service, &left_behind, was_offered, now);
+        candidate(context, service, course, &excluded, unfinished, itself)
     });
     let mut candidates: Vec<Candidate> = candidates.collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
-    complete(&*context.swarm, &mut candidates, context.ledger.now()).await;
+    complete(&*context.swarm, &mut candidates, now).await;
     warn(&candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, newest, hosts: Arc::new(engine.registries) })
@@ -175,11 +180,13 @@ async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate], now: Timest
     if !untold.is_empty() {
         match tasks_of_any(swarm, &untold).await {
             Ok(tasks) => {
+                let tasks = by_service(tasks);
                 for (unfinished, _) in &mut unfinished {
-                    unfinished.take_tasks(&tasks, now);
+                    let own = tasks_of(&tasks, &unfinished.service);
+                    unfinished.take_tasks(own, now);
                 }
             }
-            // What is being rolled back is left alone then; the next cycle asks again.
+            // These services are left to the next cycle, which asks again.
             Err(error) => tracing::warn!(%error, "cannot tell what became of unfinished updates"),
         }
     }
@@ -208,11 +215,16 @@ async fn tasks_of_ended<S: Swarm, R>(
         return Ok(HashMap::new());
     }
     let asked = tasks_of_any(&*context.swarm, &ids).await;
+    Ok(by_service(asked.context("cannot list the tasks of services that may have ended")?))
+}
+
+/// Tasks by the id of their service.
+pub(super) fn by_service(listed: Vec<Task>) -> HashMap<String, Vec<Task>> {
     let mut tasks: HashMap<String, Vec<Task>> = HashMap::new();
-    for task in asked.context("cannot list the tasks of services that may have ended")? {
+    for task in listed {
         tasks.entry(task.service_id.clone()).or_default().push(task);
     }
-    Ok(tasks)
+    tasks
 }
 
 /// The tasks of these services, whether or not all of them are still there: the engine refuses to list those of one that
@@ -233,13 +245,12 @@ fn candidate<S, R>(
     service: Service,
     course: Course,
     excluded: &HashSet<String>,
-    left_behind: &LeftBehind,
+    unfinished: Option<Unfinished>,
     itself: Option<&str>,
 ) -> Candidate {
     let facts = service.spec.facts();
     let policy = ServicePolicy::of(&context.config, &facts.labels);
     let history = History::of(&service);
-    let unfinished = Unfinished::of(&service, left_behind).map(Arc::new);
     Candidate {
         name: facts.name.clone(),
         image: facts.image.clone(),
@@ -252,9 +263,20 @@ fn candidate<S, R>(
         rank: Rank::of(facts, course, service.status, policy.as_ref().is_ok_and(|policy| policy.canary)),
         policy,
         tasks: service.status,
-        unfinished,
+        unfinished: unfinished.map(Arc::new),
         id: service.id,
     }
+}
+
+/// Whether Gantry offered the digest of this service to the services of its image in the last hours.
+fn was_offered(book: &Book, service: &Service, now: Timestamp) -> bool {
+    let image = service.spec.facts().image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
+    image.is_some_and(|image| {
+        let entry = image_name(&image).and_then(|name| book.image(&name));
+        entry.is_some_and(|entry| {
+            image.digest() == Some(&entry.digest) && now.duration_since(entry.at) < ANSWERS_FOR
+        })
+    })
 }
 
 /// Says what is wrong with labels, once for all services that have the same.

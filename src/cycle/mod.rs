@@ -1,7 +1,6 @@
 //! One cycle, from looking to reporting: the stages in order, each one call.
 //!
-//! Each stage takes the previous one's value and returns its own. Nothing here ends the process, and
-//! what concerns one service is a value in the report, never an early return.
+//! Each stage returns a value. What concerns one service is a value in the report, never an early return.
 
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use crate::registry::{Keyring, Registry};
 use crate::swarm::Swarm;
 
 mod back_off;
+pub mod by_hand;
 pub mod cleanup;
 mod context;
 pub mod course;

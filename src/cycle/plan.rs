@@ -15,7 +15,7 @@ use super::gone_back::Doubt;
 use super::inspect::{Answer, Inspected};
 use super::quarantine::{HeldBack, Quarantine};
 use super::rank::Rank;
-use super::resume::{self, Attention, Begun};
+use super::resume::{self, Attention, Begun, OtherHand};
 use crate::ledger::entry::Entry;
 
 /// What is to happen to one service.
@@ -36,6 +36,8 @@ pub struct Planned {
 pub enum Decision {
     /// It gets another image.
     Update(Box<Update>),
+    /// It gets another image in a later cycle, because another party is at work on it.
+    Later(Box<Update>, OtherHand),
     /// It has what the registry has.
     UpToDate,
     /// It does not run as it should, and there is nothing to be sent to it.
@@ -74,8 +76,10 @@ pub enum Reason {
     HeldBack(Box<HeldBack>),
     /// Its tag has gone back to a digest that services had before, and may not stay there.
     GoneBack(Doubt),
-    /// Something is being restored at the moment, and nobody can tell what failed.
+    /// Something is being restored at the moment, and no task tells what failed.
     RollingBack,
+    /// Its last change has not ended, and the engine did not list its tasks.
+    TasksUnknown,
 }
 
 /// One update, with nothing left to choose.
@@ -85,6 +89,8 @@ pub struct Update {
     pub id: String,
     /// The service's name.
     pub service: String,
+    /// The version of the service that the decision was made on.
+    pub version: u64,
     /// The image that it has, as it stands in its specification.
     pub from: ImageRef,
     /// The image that it gets.
@@ -187,6 +193,7 @@ fn decide(
     let update = Update {
         id: candidate.id.clone(),
         service: candidate.name.clone(),
+        version: candidate.version,
         from,
         to,
         platforms,
@@ -198,6 +205,10 @@ fn decide(
         selection: selection.clone(),
         begun: None,
     };
+    // Without its tasks, a failed image would look like a new one, or a failure like a person's word.
+    if candidate.history.is_untold {
+        return Decision::LeftAlone(Reason::TasksUnknown);
+    }
     let was_offered = |image: &ImageRef| quarantine.was_offered(image);
     if let Some(decision) = resume::decide(candidate, &update, is_newest, was_offered, held.as_ref()) {
         return decision;
@@ -378,7 +389,10 @@ impl fmt::Display for Reason {
             Self::CronjobRuns => "swarm-cronjob has started it; it is looked at again when it has ended",
             Self::NoContainer => "runs no container",
             Self::NotAsked => "Gantry was stopped before its registry was asked",
-            Self::RollingBack => "it is being rolled back at the moment",
+            Self::RollingBack => "it is being rolled back; the next cycle looks at it again",
+            Self::TasksUnknown => {
+                "its last change has not ended, and the engine did not list its tasks; the next cycle asks again"
+            }
         })
     }
 }

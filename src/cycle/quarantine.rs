@@ -45,6 +45,8 @@ pub struct History {
     pub rollback: Option<RolledBack>,
     /// What its failed tasks tell, where somebody had to look: by digest, the swarm's words where the image is to blame.
     pub failed: BTreeMap<Digest, Option<String>>,
+    /// Whether its tasks had to be looked at and could not be listed.
+    pub is_untold: bool,
 }
 
 /// Who asked for a rollback.
@@ -89,7 +91,7 @@ impl History {
         let is_rollback = service.update.as_ref().is_some_and(|update| update.state.is_rollback());
         let by =
             if service.rollback_by_swarm().is_some() { RolledBack::BySwarm } else { RolledBack::OnRequest };
-        Self { previous, rollback: is_rollback.then_some(by), failed: BTreeMap::new() }
+        Self { previous, rollback: is_rollback.then_some(by), failed: BTreeMap::new(), is_untold: false }
     }
 
     /// Takes from the service's tasks which digests of this image failed. The latest failure of each tells.
@@ -150,7 +152,7 @@ impl Quarantine {
         if own.is_some() {
             return None;
         }
-        let (why, cause) = Self::shown(candidate, from, digest, of_image)?;
+        let (why, cause) = Self::shown(&candidate.history, from, digest, of_image)?;
         let news = self.entry(&candidate.name, &candidate.id, image, digest, verdict_of(why), &cause);
         let release = candidate.name.clone();
         Some(HeldBack { why, digest: digest.clone(), cause, release, news: Some(Box::new(news)) })
@@ -158,12 +160,12 @@ impl Quarantine {
 
     /// What the service itself shows.
     fn shown(
-        candidate: &Candidate,
+        history: &History,
         from: &ImageRef,
         digest: &Digest,
         of_image: Option<&Entry>,
     ) -> Option<(Why, String)> {
-        let History { previous, rollback, failed } = &candidate.history;
+        let History { previous, rollback, failed, .. } = history;
         // Where the tag has moved since, or gone back, an older specification tells nothing.
         let is_still_offered = of_image.is_none_or(|entry| entry.digest == *digest);
         if *rollback == Some(RolledBack::BySwarm) {
@@ -183,6 +185,19 @@ impl Quarantine {
             Some(None) => None,
             None => (is_left && is_by_hand).then(|| (Why::LeftByHand, String::new())),
         }
+    }
+
+    /// What a service shows that the ledger does not hold yet, by the rule of [`Self::holds_back`]. No registry is asked: the
+    /// tag is taken to have the digest that Gantry last offered, or else any that the service went back from.
+    pub fn shown_by(&self, candidate: &Candidate) -> Option<Entry> {
+        let from: ImageRef = candidate.image.as_deref()?.parse().ok()?;
+        let left = candidate.history.previous.as_ref().and_then(|image| image.digest());
+        let digests = match self.book.image(&image_name(&from)?) {
+            Some(entry) => vec![&entry.digest],
+            None => candidate.history.failed.keys().chain(left).collect(),
+        };
+        let other = digests.into_iter().filter(|digest| from.digest() != Some(digest));
+        other.filter_map(|digest| self.holds_back(candidate, &from, digest)?.news).map(|news| *news).next()
     }
 
     /// Whether only the tasks of this service can tell what it went back from, or that this was for a failure.
@@ -284,7 +299,8 @@ pub fn present(inspected: &[Inspected]) -> Present {
         let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
         let digest = image.as_ref().and_then(|image| image.digest().cloned());
         // One that does not run it well yet does not have it.
-        let digest = digest.filter(|_| candidate.unfinished.is_none());
+        let has_it = candidate.unfinished.as_ref().is_none_or(|unfinished| unfinished.has_its_digest());
+        let digest = digest.filter(|_| has_it);
         present.services.insert(candidate.id.clone(), digest);
         if let (Some(name), Some(Ok(answer))) = (image.as_ref().and_then(image_name), answer) {
             present.tags.insert(name, answer.digest.clone());

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use super::cleanup::Cleaned;
 use super::hub::HubPulls;
 use super::plan::{Decision, Planned, Reason, Update};
-use super::resume::Attention;
+use super::resume::{Attention, OtherHand};
 use super::rollout::{Finished, Held, NotBegun, RolledOut, StoppedRollout};
 use crate::ledger::LeftBehind;
 use crate::ledger::turn::Turn;
@@ -66,11 +66,18 @@ impl Report {
         let mut updates = Vec::new();
         self.services += planned.len();
         for Planned { service, image, decision, is_left_behind } in planned {
-            if is_left_behind && matches!(decision, Decision::Error(_)) {
+            let is_unjudged =
+                matches!(decision, Decision::Error(_) | Decision::LeftAlone(Reason::TasksUnknown));
+            if is_left_behind && is_unjudged {
                 self.unjudged.push(service.clone());
             }
             match decision {
                 Decision::Update(update) => updates.push(*update),
+                Decision::Later(update, hand) => {
+                    let Update { from, to, .. } = *update;
+                    let why = Held::OtherHand(hand);
+                    self.not_begun.push(NotBegun { service, from, to, why });
+                }
                 Decision::UpToDate => self.up_to_date += 1,
                 Decision::NeedsAttention { what, .. } => self.needs_attention.push((service, what)),
                 Decision::LeftAlone(reason) => self.left_alone.push((service, reason)),
@@ -141,7 +148,10 @@ impl Report {
     pub fn summary(&self) -> String {
         let after = self.post_run.as_ref().map_or_else(String::new, |failed| format!("; {failed}"));
         if let Some(error) = &self.error {
-            return format!("cycle failed, nothing was updated: {error}{after}");
+            let ended: Vec<String> =
+                self.counts().iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
+            let before = if ended.is_empty() { "nothing was updated".to_owned() } else { ended.join(", ") };
+            return format!("cycle failed, {before}: {error}{after}");
         }
         let mut summary = match self.services {
             0 if self.is_interrupted => return format!("interrupted, nothing was updated{after}"),
@@ -154,10 +164,10 @@ impl Report {
         let ended = counts.iter().map(|(name, count)| (*name, *count));
         let not_begun = |why: Held| self.not_begun.iter().filter(|held| held.why == why).count();
         let rest = [
-            ("held back", not_begun(Held::RolloutStopped)),
+            ("held back", not_begun(Held::RolloutStopped) + not_begun(Held::TakenBack)),
             ("unproved", not_begun(Held::Unproven)),
             ("not begun", not_begun(Held::Interrupted)),
-            ("postponed", not_begun(Held::Postponed)),
+            ("postponed", not_begun(Held::Postponed) + self.in_other_hands().count()),
             (
                 if self.needs_attention.len() == 1 { "needs attention" } else { "need attention" },
                 self.needs_attention.len(),
@@ -206,8 +216,23 @@ impl Report {
             let why = "no node takes their tasks, or they have none, and no other service has shown that the image works";
             lines.push((Weight::Warning, format!("unproved: {}: {why}", unproven.join(" "))));
         }
+        let mut waiting: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (service, hand) in self.in_other_hands() {
+            waiting.entry(hand.to_string()).or_default().push(service);
+        }
+        for (hand, services) in waiting {
+            let words = format!("postponed: {}: {hand}; the next cycle looks again", services.join(" "));
+            lines.push((Weight::Warning, words));
+        }
+        let held = self.not_begun.iter().filter(|held| held.why == Held::TakenBack);
+        let held: Vec<&str> = held.map(|held| held.service.as_str()).collect();
+        if !held.is_empty() {
+            let why = "a person or another program took another service of this image back; the next cycle looks again";
+            lines.push((Weight::Warning, format!("held back: {}: {why}", held.join(" "))));
+        }
         for (reason, services) in self.services_by_reason() {
-            let weight = if matches!(reason, Reason::HeldBack(_)) { Weight::Warning } else { Weight::Detail };
+            let is_told = matches!(reason, Reason::HeldBack(_) | Reason::RollingBack | Reason::TasksUnknown);
+            let weight = if is_told { Weight::Warning } else { Weight::Detail };
             lines.push((weight, format!("left alone: {}: {reason}", services.join(" "))));
         }
         let mut alike: BTreeMap<String, (Weight, Vec<&str>)> = BTreeMap::new();
@@ -222,6 +247,14 @@ impl Report {
         lines.extend(told.map(|told| (Weight::Info, told)));
         lines.sort_by_key(|(weight, _)| *weight);
         lines
+    }
+
+    /// The services that another party is at work on.
+    fn in_other_hands(&self) -> impl Iterator<Item = (&str, OtherHand)> {
+        self.not_begun.iter().filter_map(|held| match held.why {
+            Held::OtherHand(hand) => Some((held.service.as_str(), hand)),
+            _ => None,
+        })
     }
 
     /// The services that were left alone, those with the same reason together.

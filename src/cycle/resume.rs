@@ -1,41 +1,49 @@
-//! What a cycle finds under way: updates and rollbacks that an earlier run began and did not see the end of. Pure.
+//! What a cycle finds under way: updates and rollbacks that an earlier run, a person or another program began. Pure.
 //!
-//! Nothing is written down about each. A service tells by itself: its previous specification, with our changes made
-//! to it, is its present one. All of it is in the list of services that every cycle begins with. Only that somebody died
-//! over them, or was stopped, is told by the ledger.
+//! Gantry writes down nothing about a single update. It knows its own update by the service: the previous specification,
+//! with Gantry's changes made to it, is the present one. Both are in the list of services that every cycle begins with.
+//! The ledger says only that an earlier run died, or was stopped, over its updates.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::course::Course;
 use super::discover::Candidate;
-use super::plan::{Decision, Dispatch, Reason, Start, Update};
+use super::plan::{Decision, Reason, Start, Update};
 use super::quarantine::{HeldBack, Why};
 use super::rollout::By;
-use super::rollout::machine::{Mark, proof_time};
+use super::rollout::machine::Mark;
 use crate::image::ImageRef;
 use crate::ledger::LeftBehind;
 use crate::options::Ids;
-use crate::swarm::spec::Edits;
-use crate::swarm::{Mode, Service, Spec, Task, TaskState, UpdateState};
+use crate::swarm::{Mode, Service, Spec, Task, UpdateState};
 
-/// A service whose last update or rollback has not come to a good end, as the list of services shows it.
+mod attention;
+mod history;
+mod ours;
+
+pub use self::attention::{Attention, OtherHand};
+pub use self::history::TaskHistory;
+pub(super) use self::ours::ANSWERS_FOR;
+use self::ours::{
+    has_new_digest_since, has_other_tasks, image_of, is_made_by_us, is_ours, is_same_but_for_image,
+};
+
+/// A service whose last update or rollback has not come to a good end, or is so recent that its tasks must show it.
 #[derive(Clone, Debug)]
 pub struct Unfinished {
     /// The service.
     pub service: Service,
-    /// What the failed task had that a rollback goes back from: the swarm forgets the specification then.
-    pub failed: Option<Mark>,
+    /// What its tasks tell; `None`: the engine did not list them.
+    pub tasks: Option<TaskHistory>,
     /// The ids of what the options for its updates name.
     pub ids: Ids,
-    /// Whether somebody who died or was stopped may have changed it: nobody may have judged that.
+    /// Whether an earlier run that died or was stopped may have changed it, so that nothing has judged that change.
     pub is_left_behind: bool,
-    /// Whether its tasks show that the change was through long ago: what has happened to them since is no part of it.
-    pub has_held: bool,
+    /// Whether Gantry gave it its digest in the last hours, so that its tasks may still show a failure.
+    pub is_recent: bool,
+    /// Whether nothing of it is unfinished, and only its tasks are looked at.
+    pub is_over: bool,
 }
 
 /// What was begun earlier and is watched to its end now.
@@ -61,59 +69,32 @@ pub enum Begun {
     },
 }
 
-/// A service that has the newest image, or went back from it, and does not run as it should.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attention {
-    /// Our update of it has failed, and must not be rolled back.
-    Kept {
-        /// The swarm's words.
-        message: String,
-    },
-    /// Somebody else's change to it has failed, and is not ours to take back.
-    Paused {
-        /// The swarm's words.
-        message: String,
-    },
-    /// Its rollback has failed.
-    RollbackFailed {
-        /// The swarm's words.
-        message: String,
-    },
-    /// Not all of its tasks run.
-    NotRunning {
-        /// Tasks that run.
-        running: u64,
-        /// Tasks that should.
-        desired: u64,
-    },
-}
-
-impl Attention {
-    /// Whether an update of ours, or what was done about it, has left it so: the cycle has failed for as long as that
-    /// lasts. What others did to a service is theirs to judge.
-    pub fn is_failure(&self) -> bool {
-        matches!(self, Self::Kept { .. } | Self::RollbackFailed { .. })
+/// What another party has begun since the plan was made, on a service that was read again. `None`: nothing.
+pub(super) fn other_hand(update: &Update, service: &Service, ids: &Ids) -> Option<OtherHand> {
+    // At this version the plan has decided.
+    if service.version == update.version {
+        return None;
     }
-}
-
-impl fmt::Display for Attention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kept { message } => write!(f, "its update has failed and was kept: {message}"),
-            Self::Paused { message } => {
-                write!(f, "somebody else's change to it has failed and is paused: {message}")
-            }
-            Self::RollbackFailed { message } => write!(f, "its rollback has failed, look at it: {message}"),
-            Self::NotRunning { running, desired } => {
-                write!(f, "it has the newest image, but {running} of {desired} tasks run")
-            }
-        }
+    let state = &service.update.as_ref()?.state;
+    let before = service.previous.as_ref().and_then(|previous| Some((previous, image_of(previous)?)));
+    let is_ours =
+        || before.as_ref().is_some_and(|(previous, from)| is_ours(service, ids, update, previous, from));
+    match state {
+        UpdateState::RollbackStarted | UpdateState::RollbackPaused => Some(OtherHand::RollingBack),
+        UpdateState::Updating if !is_ours() => Some(OtherHand::Updating),
+        UpdateState::Paused if !is_ours() => Some(OtherHand::Paused),
+        _ => None,
     }
 }
 
 impl Unfinished {
-    /// Keeps a service if something is unfinished about it.
-    pub fn of(service: &Service, left_behind: &LeftBehind) -> Option<Self> {
+    /// Keeps a service if something is unfinished about it, or if `was_offered` its digest in the last hours.
+    pub fn of(
+        service: &Service,
+        left_behind: &LeftBehind,
+        was_offered: bool,
+        now: Timestamp,
+    ) -> Option<Self> {
         let is_left_behind = left_behind.has(service);
         let is_unfinished = match service.update.as_ref().map(|status| &status.state) {
             Some(UpdateState::Updating | UpdateState::RollbackStarted) => true,
@@ -125,34 +106,36 @@ impl Unfinished {
             }
             Some(state) => state.is_paused(),
         };
-        (is_unfinished && service.spec.facts().mode != Mode::Job).then(|| Self {
+        let is_recent = was_offered || has_new_digest_since(service, now);
+        ((is_unfinished || is_recent) && service.spec.facts().mode != Mode::Job).then(|| Self {
             service: service.clone(),
-            failed: None,
+            tasks: None,
             ids: Ids::new(),
             is_left_behind,
-            has_held: false,
+            is_recent,
+            is_over: !is_unfinished,
         })
     }
 
-    /// Whether only its tasks can tell what it went back from, or that this was for a failure, or how long ago it was that
-    /// somebody left it behind.
+    /// Whether its tasks tell what the list of services does not.
     pub fn needs_tasks(&self) -> bool {
         let state = self.service.update.as_ref().map(|status| &status.state);
-        state.is_some_and(UpdateState::is_rollback)
-            || (self.is_left_behind && state == Some(&UpdateState::Completed))
+        match state {
+            Some(UpdateState::Updating | UpdateState::Paused) => true,
+            Some(UpdateState::Completed) => self.is_left_behind || self.is_recent,
+            Some(state) if state.is_rollback() => true,
+            _ => self.is_recent,
+        }
     }
 
-    /// Takes from its tasks what it went back from, and whether its last change has held. `now` is the engine's clock.
+    /// Reads what its own tasks tell. `now` is the engine's clock.
     pub fn take_tasks(&mut self, tasks: &[Task], now: Timestamp) {
-        self.has_held = has_held(&self.service, tasks, now);
-        let present = Mark::of(self.service.spec.facts());
-        let ended = tasks.iter().filter(|task| {
-            let mark = Mark { image: task.image.clone(), force_update: task.force_update };
-            task.service_id == self.service.id && mark != present && task.has_ended()
-        });
-        self.failed = ended
-            .max_by_key(|task| (task.has_failed(), task.created_at))
-            .map(|task| Mark { image: task.image.clone(), force_update: task.force_update });
+        self.tasks = Some(TaskHistory::of(&self.service, tasks, now));
+    }
+
+    /// Whether the service has the digest that it should have, and only its tasks are looked at.
+    pub fn has_its_digest(&self) -> bool {
+        self.is_over && self.tasks.as_ref().is_none_or(|tasks| tasks.failure.is_none())
     }
 }
 
@@ -170,13 +153,25 @@ pub(super) fn decide(
     let unfinished = candidate.unfinished.as_deref()?;
     let service = &unfinished.service;
     let state = service.update.as_ref().map_or(UpdateState::Updating, |status| status.state.clone());
+    let is_going_back = matches!(state, UpdateState::RollbackStarted | UpdateState::RollbackPaused);
+    if update.start == Start::WithoutNode && is_going_back {
+        // No node takes its tasks, so that there is nothing to watch.
+        return unfinished.hangs(held).or(Some(Decision::LeftAlone(Reason::RollingBack)));
+    }
     if update.start != Start::Replaced {
-        // Sending it would be all: nothing of it is watched, now or later. It may stand `updating` for ever.
+        // Gantry sends such an update and watches nothing, now or later. It may stand `updating` for ever.
         return None;
     }
     if candidate.is_itself && state == UpdateState::Updating {
-        // We run, which is what would be watched for, and the others need not wait until Swarm says so.
+        // This process runs, which is what an update of Gantry waits for. The other services need not wait for the swarm.
         return None;
+    }
+    if unfinished.is_over {
+        return unfinished.failing(&update.from, &is_current);
+    }
+    let is_judged_by_tasks = state != UpdateState::Completed || unfinished.is_left_behind;
+    if is_judged_by_tasks && unfinished.needs_tasks() && unfinished.tasks.is_none() {
+        return Some(Decision::LeftAlone(Reason::TasksUnknown));
     }
     let present = &update.from;
     let before = service.previous.as_ref().and_then(|previous| Some((previous, image_of(previous)?)));
@@ -185,6 +180,8 @@ pub(super) fn decide(
         |image: &ImageRef| !is_current(present) && image.is_same_tag_as(present) && is_current(image);
 
     match (&state, before) {
+        // The swarm waits out a delay, and all tasks run already.
+        (UpdateState::Updating, _) if unfinished.is_through() => None,
         (UpdateState::Updating | UpdateState::Paused, Some((previous, left))) if has_left_newest(&left) => {
             unfinished.set_back(update, previous, left, held)
         }
@@ -195,9 +192,8 @@ pub(super) fn decide(
         {
             unfinished.sent(update, before, held)
         }
-        // A digest that somebody else has chosen instead of the one that is held back.
-        (UpdateState::Paused, _) if held.is_some() => {
-            Some(unfinished.attention(|message| Attention::Paused { message }, held))
+        (UpdateState::Updating | UpdateState::Paused, before) => {
+            unfinished.in_other_hands(update, before, held)
         }
         // Its failure was written down, its rollback not sent.
         (UpdateState::Completed, before)
@@ -208,24 +204,22 @@ pub(super) fn decide(
         {
             unfinished.sent(update, before, held)
         }
-        // Nobody may have seen how it ended.
+        // Nothing may have seen how it ended.
         (UpdateState::Completed, before)
             if is_current(present)
                 && unfinished.is_left_behind
-                && !unfinished.has_held
+                && !unfinished.tasks.as_ref().is_some_and(|tasks| tasks.has_held)
                 && held.is_none_or(|held| held.why != Why::LeftByHand) =>
         {
             unfinished.sent(update, before, held)
         }
         (UpdateState::RollbackStarted, before) => unfinished.going_back(update, before, held),
         (UpdateState::RollbackPaused, before) => {
-            let failed = unfinished.failed.as_ref().and_then(|mark| mark.image.parse::<ImageRef>().ok());
-            let left = before.map(|(_, image)| image).or(failed);
-            // Once the tag has moved on, the newer image may be what helps.
-            let is_stuck =
-                held.is_some() || is_current(present) || left.is_some_and(|left| has_left_newest(&left));
-            is_stuck.then(|| unfinished.attention(|message| Attention::RollbackFailed { message }, held))
+            // Once the tag has moved on, or a person has released the digest, the newer image may be what helps.
+            let may_help = held.is_none() && !is_current(present);
+            unfinished.paused_rollback(update, before, may_help, held)
         }
+        (UpdateState::Completed, _) if unfinished.is_recent => unfinished.failing(present, &is_current),
         _ => None,
     }
 }
@@ -244,6 +238,8 @@ impl Unfinished {
                 let (replaced, spec) = (previous.clone(), self.service.spec.clone());
                 Some(resume(update, from, update.from.clone(), Begun::Update { replaced, spec }))
             }
+            // Whatever failed once, all of it runs by now.
+            Some(_) if self.runs() => None,
             Some(_) => Some(self.attention(|message| Attention::Kept { message }, held)),
             None if is_paused => Some(self.attention(|message| Attention::Paused { message }, held)),
             // Somebody else's change, which may take for ever.
@@ -265,13 +261,12 @@ impl Unfinished {
         let is_rollback = !is_by_hand && (is_known || is_same_but_for_image(previous, &self.service.spec));
         let is_paused = self.service.update.as_ref().is_some_and(|status| status.state.is_paused());
         match (is_rollback, is_paused) {
+            (true, true) if self.runs() => None,
             (true, true) => Some(self.attention(|message| Attention::RollbackFailed { message }, held)),
             (true, false) => Some(self.rollback(update, left, Mark::of(previous.facts()), By::Gantry)),
-            // The newest image may be what helps, unless it is held back.
-            (false, true) if held.is_some() => {
-                Some(self.attention(|message| Attention::Paused { message }, held))
-            }
-            (false, _) => None,
+            (false, true) => Some(self.attention(|message| Attention::Paused { message }, held)),
+            (false, false) if held.is_some() => None,
+            (false, false) => Some(Decision::Later(Box::new(update.clone()), OtherHand::Updating)),
         }
     }
 
@@ -282,46 +277,143 @@ impl Unfinished {
         before: Option<(&Spec, ImageRef)>,
         held: Option<&HeldBack>,
     ) -> Option<Decision> {
-        let by = if self.service.rollback_by_swarm().is_some() { By::Swarm } else { By::Gantry };
+        let by = self.by();
+        let has_failed = before.as_ref().is_none_or(|(previous, _)| self.has_failed(previous, held));
         let previous = before.map(|(previous, _)| Mark::of(previous.facts()));
-        let has_failed = previous.as_ref().is_none_or(|previous| self.failed.as_ref() == Some(previous));
-        let is_known = held.is_some_and(|held| held.why != Why::LeftByHand);
-        if by == By::Gantry && !has_failed && !is_known {
+        if by == By::Gantry && !has_failed {
             // Nothing tells of a failure: a person's word, as far as can be seen. It is left alone with that reason
             // where it is about what would be offered now, and for the moment in any case.
-            return held.is_none().then_some(Decision::LeftAlone(Reason::RollingBack));
+            return match self.hangs(held) {
+                None if held.is_none() => Some(Decision::LeftAlone(Reason::RollingBack)),
+                hangs => hangs,
+            };
         }
-        let mark = previous.or_else(|| self.failed.clone());
-        let left = mark.as_ref().and_then(|mark| mark.image.parse::<ImageRef>().ok());
-        match mark.zip(left) {
-            Some((mark, left)) if left.is_same_tag_as(&update.from) && left != update.from => {
-                Some(self.rollback(update, left, mark, by))
-            }
+        self.watched_rollback(update, previous, by)
+            .or_else(|| self.hangs(held))
             // Whatever is being restored, this is not the moment for an update.
-            _ => Some(Decision::LeftAlone(Reason::RollingBack)),
+            .or(Some(Decision::LeftAlone(Reason::RollingBack)))
+    }
+
+    /// A rollback that the swarm has paused. It does so when one task of the restored specification fails once, and then
+    /// goes on to restart that task: what runs counts, not the state.
+    fn paused_rollback(
+        &self,
+        update: &Update,
+        before: Option<(&Spec, ImageRef)>,
+        may_help: bool,
+        held: Option<&HeldBack>,
+    ) -> Option<Decision> {
+        let tasks = self.tasks.as_ref()?;
+        if tasks.runs {
+            return None;
+        }
+        let has_failed = before.as_ref().is_none_or(|(previous, _)| self.has_failed(previous, held));
+        let is_of_image = match &before {
+            Some((previous, left)) => {
+                left.is_same_tag_as(&update.from)
+                    && *left != update.from
+                    && (self.is_taken_back(update, previous) || held.is_some())
+            }
+            // The swarm forgets the specification, and its tasks as well after a while.
+            None => self.left(None).is_none_or(|left| left != update.from),
+        };
+        if is_of_image && may_help {
+            return None;
+        }
+        let previous = before.map(|(previous, _)| Mark::of(previous.facts()));
+        let watched = self
+            .watched_rollback(update, previous, self.by())
+            .filter(|_| is_of_image && has_failed && !tasks.is_spent);
+        watched.or_else(|| Some(self.attention(|message| Attention::RollbackFailed { message }, held)))
+    }
+
+    /// Who asked for the rollback, as far as the service tells.
+    fn by(&self) -> By {
+        if self.service.rollback_by_swarm().is_some() { By::Swarm } else { By::Gantry }
+    }
+
+    /// Whether the specification that a rollback on request takes back has failed: otherwise it is a person's word.
+    fn has_failed(&self, left: &Spec, held: Option<&HeldBack>) -> bool {
+        let failed = self.tasks.as_ref().and_then(|tasks| tasks.failed.as_ref());
+        failed == Some(&Mark::of(left.facts())) || held.is_some_and(|held| held.why != Why::LeftByHand)
+    }
+
+    /// A rollback to watch, where it is known which image of the same tag it goes back from.
+    fn watched_rollback(&self, update: &Update, previous: Option<Mark>, by: By) -> Option<Decision> {
+        let tasks = self.tasks.as_ref()?;
+        let mark = previous.or_else(|| tasks.failed.clone()).or_else(|| tasks.replaced.clone())?;
+        let left = mark.image.parse::<ImageRef>().ok()?;
+        let is_of_image = left.is_same_tag_as(&update.from) && left != update.from;
+        is_of_image.then(|| self.rollback(update, left, mark, by))
+    }
+
+    /// The image that a rollback goes back from.
+    fn left(&self, previous: Option<&ImageRef>) -> Option<ImageRef> {
+        let tasks = self.tasks.as_ref();
+        let shown = || tasks.and_then(|tasks| tasks.failed.as_ref().or(tasks.replaced.as_ref()));
+        previous.cloned().or_else(|| shown()?.image.parse().ok())
+    }
+
+    /// Whether all of its tasks run, by the present specification.
+    fn runs(&self) -> bool {
+        self.tasks.as_ref().is_some_and(|tasks| tasks.runs)
+    }
+
+    /// A rollback that nothing is known of has had its time, and its tasks do not run.
+    fn hangs(&self, held: Option<&HeldBack>) -> Option<Decision> {
+        let is_spent = self.tasks.as_ref().is_some_and(|tasks| tasks.is_spent);
+        let status = self.service.status.filter(|_| is_spent && lacks_tasks(&self.service))?;
+        let what = Attention::RollbackHangs { running: status.running, desired: status.desired };
+        Some(self.attention(|_| what, held))
+    }
+
+    /// An update that has something newer to follow, or is held back: its own end comes first where Gantry did not send it.
+    fn in_other_hands(
+        &self,
+        update: &Update,
+        before: Option<(&Spec, ImageRef)>,
+        held: Option<&HeldBack>,
+    ) -> Option<Decision> {
+        let is_ours = before.is_some_and(|(previous, from)| self.is_ours(update, previous, &from));
+        let is_paused = self.service.update.as_ref().is_some_and(|status| status.state.is_paused());
+        match (is_ours, is_paused) {
+            // A digest that somebody else has chosen instead of the one that is held back.
+            (true, true) if held.is_some() => {
+                Some(self.attention(|message| Attention::Paused { message }, held))
+            }
+            (true, _) => None,
+            (false, true) => Some(self.attention(|message| Attention::Paused { message }, held)),
+            (false, false) if held.is_some() => None,
+            (false, false) => Some(Decision::Later(Box::new(update.clone()), OtherHand::Updating)),
         }
     }
 
-    /// Whether this program made the present specification of the previous one, or whoever did changed nothing but
-    /// the digest: our own settings may have been others then. Another tag is never our doing.
-    fn is_ours(&self, update: &Update, previous: &Spec, from: &ImageRef) -> bool {
-        from.is_same_tag_as(&update.from)
-            && (self.is_made_by_us(update, previous, from)
-                || (*from != update.from && is_same_but_for_image(previous, &self.service.spec)))
+    /// Whether an update that the swarm still calls under way has replaced all tasks, and those have run through the
+    /// monitor period.
+    fn is_through(&self) -> bool {
+        let Some(tasks) = &self.tasks else { return false };
+        !self.is_left_behind && tasks.runs && tasks.failure.is_none() && !lacks_tasks(&self.service)
     }
 
-    fn is_made_by_us(&self, update: &Update, previous: &Spec, from: &ImageRef) -> bool {
-        let before = Service { spec: previous.clone(), ..self.service.clone() };
-        let sent = Update { from: from.clone(), to: update.from.clone(), platforms: None, ..update.clone() };
-        let Ok(optioned) = previous.with_options(&update.policy.update_options, &self.ids) else {
-            return false;
-        };
-        let Dispatch::Send(edits) = sent.dispatch(&before, Course::RunsOn, optioned.facts()) else {
-            return false;
-        };
-        // The platforms were those of the new image then; nobody remembers them now.
-        let edits = Edits { platforms: Some(self.service.spec.platforms()), ..edits };
-        optioned.edited(&edits).is_ok_and(|spec| spec.is_same_as(&self.service.spec))
+    /// A service that Gantry updated lately, and whose tasks fail.
+    fn failing(&self, present: &ImageRef, is_current: &dyn Fn(&ImageRef) -> bool) -> Option<Decision> {
+        let tasks = self.tasks.as_ref().filter(|_| is_current(present))?;
+        let cause = tasks.failure.clone()?;
+        Some(self.attention(|_| Attention::Failing { cause }, None))
+    }
+
+    /// Whether a rollback takes back what Gantry made of a specification, or as good as that.
+    fn is_taken_back(&self, update: &Update, left: &Spec) -> bool {
+        let Some(image) = image_of(left) else { return false };
+        let sent = Service { spec: left.clone(), ..self.service.clone() };
+        let update = Update { from: image, ..update.clone() };
+        let restored = &self.service.spec;
+        let is_made_by_us = |from| is_made_by_us(&sent, &self.ids, &update, restored, &from);
+        is_same_but_for_image(restored, left) || image_of(restored).is_some_and(is_made_by_us)
+    }
+
+    fn is_ours(&self, update: &Update, previous: &Spec, from: &ImageRef) -> bool {
+        is_ours(&self.service, &self.ids, update, previous, from)
     }
 
     fn rollback(&self, update: &Update, left: ImageRef, failed: Mark, by: By) -> Decision {
@@ -341,57 +433,13 @@ impl Unfinished {
     }
 }
 
-/// Whether in each place of the service a task of its present specification has lived for so long that the update must have
-/// been through.
-fn has_held(service: &Service, tasks: &[Task], now: Timestamp) -> bool {
-    let facts = service.spec.facts();
-    let (present, proof) = (Mark::of(facts), proof_time(facts));
-    let lived = |task: &Task| {
-        let (begun, ended) = match task.state {
-            TaskState::Running => (task.since?, now),
-            _ => (task.created_at?, task.since?),
-        };
-        Duration::try_from(ended.duration_since(begun)).ok()
-    };
-    let mut places: BTreeMap<(u64, &str), bool> = BTreeMap::new();
-    for task in tasks.iter().filter(|task| task.service_id == service.id && present.is_on(task)) {
-        let node = if facts.mode == Mode::Global { task.node_id.as_str() } else { "" };
-        let has_held = task.state >= TaskState::Running && lived(task).is_some_and(|lived| lived >= proof);
-        *places.entry((task.slot, node)).or_default() |= has_held;
-    }
-    let desired = service.status.map_or(0, |status| status.desired);
-    places.len() as u64 >= desired.max(1) && places.into_values().all(|has_held| has_held)
-}
-
 fn lacks_tasks(service: &Service) -> bool {
     service.status.is_some_and(|status| status.running < status.desired)
-}
-
-/// Whether its last change gave it other tasks.
-fn has_other_tasks(service: &Service) -> bool {
-    let mark = |spec: &Spec| Mark::of(spec.facts());
-    service.previous.as_ref().is_some_and(|previous| mark(previous) != mark(&service.spec))
-}
-
-fn image_of(spec: &Spec) -> Option<ImageRef> {
-    spec.facts().image.as_deref()?.parse().ok()
 }
 
 fn resume(update: &Update, from: ImageRef, to: ImageRef, begun: Begun) -> Decision {
     let begun = Some(Arc::new(begun));
     Decision::Update(Box::new(Update { from, to, begun, ..update.clone() }))
-}
-
-/// Whether two specifications differ in nothing but the image and what follows from it.
-fn is_same_but_for_image(one: &Spec, other: &Spec) -> bool {
-    let facts = other.facts();
-    let edits = Edits {
-        image: facts.image.clone(),
-        platforms: Some(other.platforms()),
-        force_update: (facts.force_update != one.facts().force_update).then_some(facts.force_update),
-        ..Edits::default()
-    };
-    one.edited(&edits).is_ok_and(|spec| spec.is_same_as(other))
 }
 
 #[cfg(test)]

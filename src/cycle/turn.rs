@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
-use super::discover::tasks_of_any;
+use super::discover::{by_service, tasks_of_any};
 use super::gone_back::Tags;
 use super::inspect::Inspected;
 use super::plan::{Decision, Planned, Update};
@@ -75,17 +75,18 @@ pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &
     let ids: Vec<String> = asked.iter().map(|inspected| inspected.candidate.id.clone()).collect();
     match tasks_of_any(&*context.swarm, &ids).await {
         Ok(tasks) => {
+            let tasks = by_service(tasks);
             for Inspected { candidate, .. } in &mut asked {
                 let Some(Ok(image)) = candidate.image.as_deref().map(str::parse::<ImageRef>) else {
                     continue;
                 };
-                let own: Vec<_> =
-                    tasks.iter().filter(|task| task.service_id == candidate.id).cloned().collect();
-                candidate.history.take_tasks(&image, &own);
+                let own = tasks.get(&candidate.id).map_or(&[][..], Vec::as_slice);
+                candidate.history.take_tasks(&image, own);
             }
         }
         Err(error) => {
             tracing::warn!(%error, services = ids.len(), "cannot see what Swarm rolled these services back from");
+            asked.into_iter().for_each(|inspected| inspected.candidate.history.is_untold = true);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! is a list of changes that can be made to any state of them, so two that write at once lose nothing.
 //!
 //! [`entry`] is what is remembered, [`codec`] how it reads, [`book`] all of it, [`lease`] who may begin updates. All
-//! four are pure, and so is [`release`]; this file, `keep`, [`turn`] and [`by_hand`] read and write.
+//! four are pure, and so is [`release`]; this file, `keep` and [`turn`] read and write.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -24,7 +24,6 @@ use self::lease::{Party, SURE};
 use crate::swarm::{ConfigObject, EngineView, Swarm, SwarmError};
 
 pub mod book;
-pub mod by_hand;
 pub mod codec;
 pub mod entry;
 mod keep;
@@ -46,7 +45,7 @@ const MARK: &str = "Gantry remembers";
 const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often a write is tried again that somebody else was faster with, before it is left to the next time.
-const MAX_CONFLICTS: u32 = 5;
+pub(crate) const MAX_CONFLICTS: u32 = 5;
 
 /// The memory of one process, and the way to that of the swarm.
 #[derive(Debug)]
@@ -373,7 +372,7 @@ fn forbidden(words: &str) -> String {
 }
 
 /// Whether the ledger is another one by now than the one that was read.
-fn is_somebody_else_faster(error: &SwarmError) -> bool {
+pub(crate) fn is_somebody_else_faster(error: &SwarmError) -> bool {
     matches!(error, SwarmError::Conflict | SwarmError::NameTaken(_) | SwarmError::NotFound(_))
 }
 

@@ -52,6 +52,8 @@ pub struct Release {
     pub changes: Vec<Change>,
     /// What is offered again.
     pub released: Vec<Held>,
+    /// Services that the next cycle does not update all the same, each with the reason.
+    pub waiting: Vec<(String, String)>,
     /// What stays as it is.
     pub left: Vec<Held>,
     /// Why nothing was released.
@@ -74,19 +76,25 @@ pub enum Miss {
     },
 }
 
-/// What is held back now, by the ledger and by what services show. A quarantine ends after `duration`, if it has one.
-pub fn held(book: &Book, services: &[Service], now: Timestamp, duration: Option<Duration>) -> Vec<Held> {
-    let all = everything(book, services).into_iter().filter(|entry| !entry.has_expired(now, duration));
+/// What is held back now, by the ledger and by what services have `shown`. A quarantine ends after `duration`, if it has one.
+pub fn held(book: &Book, shown: &[Entry], now: Timestamp, duration: Option<Duration>) -> Vec<Held> {
+    let all = everything(book, shown).into_iter().filter(|entry| !entry.has_expired(now, duration));
     let mut held: Vec<Held> = all.map(|entry| describe(&entry)).collect();
     held.sort();
     held
 }
 
-/// What it takes to release this.
-pub fn release(target: &Target, book: &Book, services: &[Service], now: Timestamp) -> Release {
+/// What it takes to release this. `services` are all that there are.
+pub fn release(
+    target: &Target,
+    book: &Book,
+    services: &[Service],
+    shown: &[Entry],
+    now: Timestamp,
+) -> Release {
     let names: BTreeMap<&str, &Service> = services.iter().map(|service| (service.name(), service)).collect();
     let mut release = Release::default();
-    let all = everything(book, services);
+    let all = everything(book, shown);
     for entry in &all {
         if !is_meant(target, entry) {
             release.left.push(describe(entry));
@@ -150,36 +158,9 @@ fn miss(target: &Target, left: &[Held], services: &[Service]) -> Miss {
 }
 
 /// Entries that hold something back, and those that would be made of what services show.
-fn everything(book: &Book, services: &[Service]) -> Vec<Entry> {
+fn everything(book: &Book, shown: &[Entry]) -> Vec<Entry> {
     let holds_back = |entry: &&Entry| matches!(entry.verdict, Verdict::Quarantined | Verdict::LeftByHand);
-    let mut all: Vec<Entry> = book.entries().filter(holds_back).cloned().collect();
-    let shown = services.iter().filter(|service| book.service(service.name(), &service.id).is_none());
-    all.extend(shown.filter_map(left_by_hand));
-    all
-}
-
-/// What a service shows that was rolled back on request.
-fn left_by_hand(service: &Service) -> Option<Entry> {
-    let is_rollback = service.update.as_ref().is_some_and(|update| update.state.is_rollback());
-    let (present, previous) = (image_of(service)?, service.previous.as_ref()?.facts().image.as_deref()?);
-    let previous: ImageRef = previous.parse().ok()?;
-    let image = image_name(&present)?;
-    let is_left = is_rollback
-        && image_name(&previous).as_ref() == Some(&image)
-        && previous.digest() != present.digest();
-    Some(Entry {
-        subject: Subject::Service(service.name().to_owned()),
-        verdict: Verdict::LeftByHand,
-        image,
-        digest: previous.digest().filter(|_| is_left)?.clone(),
-        service_id: service.id.clone(),
-        at: Timestamp::UNIX_EPOCH,
-        node: String::new(),
-        before: Vec::new(),
-        had: Vec::new(),
-        flips: 0,
-        cause: String::new(),
-    })
+    book.entries().filter(holds_back).chain(shown).cloned().collect()
 }
 
 fn image_of(service: &Service) -> Option<ImageRef> {
@@ -238,7 +219,14 @@ impl fmt::Display for Listed {
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.miss {
-            None => f.write_str(&list("released, and offered again by the next cycle:", &self.released))?,
+            None => {
+                let title = "released, and offered again by the next cycle if its tag still has this digest:";
+                f.write_str(&list(title, &self.released))?;
+                if !self.waiting.is_empty() {
+                    f.write_str("\nnot updated by the next cycle:")?;
+                }
+                self.waiting.iter().try_for_each(|(service, why)| write!(f, "\n  {service}: {why}"))?;
+            }
             Some(Miss::NothingHeld) => return f.write_str("nothing was released: nothing is in quarantine"),
             Some(Miss::NotHeld(name)) => write!(f, "nothing was released: {name} is not in quarantine")?,
             Some(Miss::Unknown { name, nearest }) => {

@@ -1,10 +1,12 @@
 //! A service, as the engine describes it. Pure.
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::spec::{Spec, SpecError};
+use super::task::timestamp;
 
 /// A service at one version.
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ pub struct UpdateStatus {
     pub state: UpdateState,
     /// Why, in the swarm's words; names the failed task when a rollback starts.
     pub message: String,
+    /// When the update began, by the leader's clock. A rollback by the swarm keeps the time of its update.
+    pub started: Option<Timestamp>,
 }
 
 impl UpdateStatus {
@@ -159,11 +163,16 @@ struct VersionJson {
 struct UpdateStatusJson {
     state: String,
     message: String,
+    started_at: Option<String>,
 }
 
 impl From<UpdateStatusJson> for UpdateStatus {
     fn from(json: UpdateStatusJson) -> Self {
-        Self { state: UpdateState::from(json.state.as_str()), message: json.message }
+        Self {
+            state: UpdateState::from(json.state.as_str()),
+            message: json.message,
+            started: timestamp(json.started_at.as_deref()),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod fake_swarm;
 mod faults;
 #[cfg(feature = "live")]
 mod live;
+mod promises;
 mod proofs;
 mod registry;
 mod soak;

@@ -27,7 +27,7 @@ fn rows(chapter: &str) -> BTreeMap<String, Vec<String>> {
 }
 
 /// The file with a test of that path, and the test's name.
-fn place(proof: &str) -> Option<(String, &str)> {
+pub(crate) fn place(proof: &str) -> Option<(String, &str)> {
     let (module, name) = proof.rsplit_once("::")?;
     let path = tests().join("it").join(module.replace("::", "/"));
     let text =
@@ -36,7 +36,7 @@ fn place(proof: &str) -> Option<(String, &str)> {
 }
 
 /// What stands in the test of that name, where a file has one that is not ignored.
-fn test<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn test<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.split("#[test]").skip(1).chain(text.split("#[tokio::test").skip(1)).find_map(|rest| {
         let attributes = rest.lines().map(str::trim_start).take_while(|line| !line.contains("fn "));
         let is_ignored = attributes.clone().any(|line| line.starts_with("#[ignore"));

@@ -83,6 +83,7 @@ fn word(decision: &Decision) -> String {
     match decision {
         Decision::Update(update) if update.force => format!("force {}", update.to),
         Decision::Update(update) => format!("update to {}", update.to),
+        Decision::Later(update, hand) => format!("update to {} later: {hand:?}", update.to),
         Decision::UpToDate => "up to date".to_owned(),
         Decision::NeedsAttention { what, .. } => format!("needs attention: {what:?}"),
         Decision::LeftAlone(reason) => format!("left alone: {reason:?}"),

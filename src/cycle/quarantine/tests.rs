@@ -64,7 +64,7 @@ fn why(quarantine: &Quarantine, history: &History) -> Option<Why> {
 }
 
 fn left(name: char, rollback: Option<RolledBack>) -> History {
-    History { previous: Some(app(name)), rollback, failed: BTreeMap::new() }
+    History { previous: Some(app(name)), rollback, ..History::default() }
 }
 
 #[test]

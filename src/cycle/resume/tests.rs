@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Config, ServicePolicy};
+use crate::cycle::course::Course;
 use crate::cycle::inspect::{Answer, Inspected};
 use crate::cycle::plan::plan;
 use crate::cycle::quarantine::{History, Quarantine};
@@ -87,8 +88,10 @@ fn decision_of(
     let config = Config::load(pairs).unwrap().config;
     let facts = service.spec.facts();
     let left_behind = LeftBehind { since: left_behind_since, ..LeftBehind::default() };
-    let unfinished = Unfinished::of(service, &left_behind).map(|mut unfinished| {
-        unfinished.failed = failed.map(|digit| Mark { image: pinned(digit), force_update: 0 });
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let unfinished = Unfinished::of(service, &left_behind, false, now).map(|mut unfinished| {
+        let failed = failed.map(|digit| Mark { image: pinned(digit), force_update: 0 });
+        unfinished.tasks = Some(TaskHistory { failed, ..TaskHistory::default() });
         unfinished.ids = Ids::from([(Name::Network("backend".to_owned()), "n1".to_owned())]);
         Arc::new(unfinished)
     });
@@ -127,11 +130,16 @@ fn decision_of(
                 Some(Begun::Rollback { by, .. }) => format!("watch rollback of {way} by {by:?}"),
             }
         }
+        Decision::Later(update, hand) => {
+            format!("{} to {} later: {hand:?}", name(&update.from), name(&update.to))
+        }
         Decision::UpToDate => "up to date".to_owned(),
         Decision::NeedsAttention { what, .. } => match what {
             Attention::Kept { .. } => "named as kept".to_owned(),
             Attention::Paused { .. } => "named as paused".to_owned(),
             Attention::RollbackFailed { .. } => "named as rollback failed".to_owned(),
+            Attention::RollbackHangs { .. } => "named as a rollback that hangs".to_owned(),
+            Attention::Failing { .. } => "named as failing".to_owned(),
             Attention::NotRunning { .. } => "named as not running".to_owned(),
         },
         Decision::LeftAlone(Reason::HeldBack(held)) => format!("left alone: {:?}", held.why),
@@ -215,10 +223,12 @@ fn a_rollback_is_watched_whoever_began_it_and_never_updated_over() {
             "watch rollback of a to b by Gantry",
         ),
         (with_env(ordered('a')), Some(with_env(ordered('b'))), PAUSED, None, "named as rollback failed"),
-        (with_env(ordered('a')), Some(ordered('b')), UPDATING, None, "update a to b"),
+        (with_env(ordered('a')), Some(ordered('b')), UPDATING, None, "a to b later: Updating"),
         (plain('a'), Some(ordered('b')), BACK_PAUSED, None, "named as rollback failed"),
-        (plain('a'), None, BACK_PAUSED, Some('b'), "named as rollback failed"),
-        // A newer image may be what helps.
+        (with_env(plain('a')), Some(ordered('c')), BACK_PAUSED, None, "named as rollback failed"),
+        (plain('a'), Some(with_env(plain('a'))), BACK_PAUSED, None, "named as rollback failed"),
+        // Nothing speaks against the image that it goes back from, or a newer image may be what helps.
+        (plain('a'), None, BACK_PAUSED, Some('b'), "update a to b"),
         (plain('a'), Some(ordered('c')), BACK_PAUSED, None, "update a to b"),
         (plain('a'), None, BACK_PAUSED, Some('c'), "update a to b"),
     ] {

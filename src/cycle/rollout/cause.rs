@@ -104,6 +104,11 @@ pub enum Cause {
         /// The swarm's words.
         message: String,
     },
+    /// It failed when the update had been called good.
+    Late {
+        /// Why.
+        cause: Box<Cause>,
+    },
     /// The engine did not accept the update.
     Refused {
         /// Its words.
@@ -220,6 +225,7 @@ impl Cause {
             // Constraints, resources and ports are the service's; the platforms are the image's.
             Self::NoSuitableNode { reason } => is_about_platforms(reason),
             Self::TimedOut { blames_image, .. } => *blames_image,
+            Self::Late { cause } => cause.blames_image(),
             // The swarm also stops an update when a task of it was taken from its node: one that was drained, or came
             // back after its power had failed. A task that failed would have told.
             Self::Stopped { .. }
@@ -321,6 +327,7 @@ impl fmt::Display for Cause {
             Self::NotRunning { running, desired } => {
                 write!(f, "the swarm calls the update completed, but {running} of {desired} tasks run")
             }
+            Self::Late { cause } => write!(f, "{cause}, some time after the update had ended well"),
             Self::Stopped { message } if message.is_empty() => f.write_str("the swarm stopped the update"),
             Self::Stopped { message } => write!(f, "the swarm stopped the update: {message}"),
             Self::Refused { message } => write!(f, "the engine refused the update: {message}"),

@@ -10,7 +10,7 @@ use super::super::plan::{Decision, Planned, Reason};
 use super::super::quarantine::{Quarantine, Why};
 use super::super::rank::Rank;
 use crate::image::{Digest, ImageRef};
-use crate::ledger::entry::{Verdict, image_name};
+use crate::ledger::entry::{Subject, Verdict, image_name};
 
 /// What is known of images before their rollout, by [`image_name`] and digest.
 #[derive(Debug, Default)]
@@ -45,11 +45,18 @@ impl Earlier {
             let Some(image) = image.parse::<ImageRef>().ok().as_ref().and_then(image_name) else { continue };
             match decision {
                 Decision::LeftAlone(Reason::HeldBack(held)) if held.why == Why::BrokeService => {
-                    // Whoever is offered an image whose rollout was stopped is so by a person's word.
-                    let entry = quarantine.book.image(&image);
-                    if entry.is_none_or(|entry| {
-                        entry.verdict != Verdict::Quarantined || entry.digest != held.digest
-                    }) {
+                    // A service that is offered a stopped or released digest is offered it by a person's word.
+                    let is_by_hand = quarantine.book.entries().any(|entry| {
+                        let is_image = entry.subject == Subject::Image(image.clone());
+                        entry.image == image
+                            && entry.digest == held.digest
+                            && match entry.verdict {
+                                Verdict::Quarantined => is_image,
+                                Verdict::Released => true,
+                                _ => false,
+                            }
+                    });
+                    if !is_by_hand {
                         let shown = earlier.0.entry((image, held.digest.clone())).or_default();
                         shown.causes.push(held.cause.clone());
                         shown.ailing += usize::from(candidate.rank == Rank::Ailing);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::aftercare::{self, Updated};
 use super::begin::{self, Beginning};
 use super::cause::Cause;
 use super::last_words::{self, LastWords};
@@ -20,17 +21,28 @@ use crate::swarm::Swarm;
 /// Longest usual time between two looks. After a longer one the engine was away.
 const BLIND: Duration = Duration::from_secs(30);
 
-/// Sends the update and follows it, through its rollback if it comes to that.
+/// Sends the update and follows it to its end. With a good end comes what it takes to watch the service on.
 pub(super) async fn update_one<S: Swarm, R>(
     context: &Context<S, R>,
     look_out: &Arc<LookOut>,
     update: &Update,
     words: &mut LastWords,
-) -> Outcome {
-    let Beginning { machine, terms, sent } = match begin::begin(context, look_out, update).await {
-        Ok(beginning) => beginning,
-        Err(outcome) => return outcome,
-    };
+) -> (Outcome, Option<Updated>) {
+    match begin::begin(context, look_out, update).await {
+        Ok(beginning) => follow(context, look_out, update, beginning, words).await,
+        Err(outcome) => (outcome, None),
+    }
+}
+
+/// Follows an update to its end, through its rollback if it comes to that.
+pub(super) async fn follow<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &Arc<LookOut>,
+    update: &Update,
+    beginning: Beginning,
+    words: &mut LastWords,
+) -> (Outcome, Option<Updated>) {
+    let Beginning { machine, terms, sent } = beginning;
     let mut place = look_out.place(&update.id);
     let mut follower = Follower {
         context,
@@ -45,7 +57,7 @@ pub(super) async fn update_one<S: Swarm, R>(
     loop {
         let snapshot = place.next(follower.since).await;
         if let Some(outcome) = follower.look(&snapshot, words).await {
-            return outcome;
+            return follower.end(outcome, &snapshot);
         }
     }
 }
@@ -180,6 +192,15 @@ impl<S: Swarm, R> Follower<'_, S, R> {
                 Some(Outcome::RollbackFailed { cause, why })
             }
         }
+    }
+
+    /// How the update ended, and what it takes to watch its service on where that is good.
+    fn end(self, outcome: Outcome, snapshot: &Snapshot) -> (Outcome, Option<Updated>) {
+        let seen = snapshot.of(&self.update.id);
+        let outcome = aftercare::of_another_party(outcome, self.update, &seen);
+        let sent = self.sent.as_ref().filter(|_| outcome == Outcome::Updated);
+        let updated = sent.and_then(|sent| Updated::of(self.update, sent, &self.terms, &seen));
+        (outcome, updated)
     }
 
     /// Takes note of a write. The time that it took is no time in which a look was missed.

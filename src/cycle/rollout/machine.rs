@@ -357,6 +357,7 @@ impl Machine {
 }
 
 mod ends;
+mod late;
 mod patience;
 mod reason;
 mod verdict;

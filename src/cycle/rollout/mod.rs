@@ -2,27 +2,28 @@
 //!
 //! `send` writes, `watch` looks, [`machine`] judges. This file only moves values between them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use self::aftercare::{Aftercare, News};
 use self::cluster::Cluster;
 use self::earlier::Earlier;
-use self::last_words::LastWords;
-use self::pace::Limits;
+use self::pace::{Effect, Limits};
 use self::queue::Queue;
-use self::watch::LookOut;
+use self::watch::{LookOut, Snapshot};
+use self::workers::Workers;
 use super::Context;
 use super::plan::Update;
+use super::resume::OtherHand;
 use crate::image::ImageRef;
 use crate::ledger::Permission;
 use crate::registry::Registry;
 use crate::swarm::Swarm;
 
 pub(crate) mod absences;
+mod aftercare;
 pub mod before;
 mod begin;
 pub mod cause;
@@ -45,6 +46,7 @@ mod queue;
 mod samples;
 mod send;
 mod watch;
+mod workers;
 
 pub use cause::Cause;
 pub use outcome::{By, Outcome};
@@ -108,6 +110,10 @@ pub enum Held {
     Interrupted,
     /// Another Gantry is rolling out, or the cluster is not fit for it.
     Postponed,
+    /// Another party is at work on the service.
+    OtherHand(OtherHand),
+    /// A person or another program took another service of its image back.
+    TakenBack,
 }
 
 /// An image whose rollout was stopped, because too many of its updates failed.
@@ -127,27 +133,6 @@ pub struct StoppedRollout {
     pub blames_image: bool,
 }
 
-/// An update that has begun.
-struct Begun {
-    turn: usize,
-    id: String,
-    service: String,
-    from: ImageRef,
-    to: ImageRef,
-}
-
-impl Begun {
-    fn of(turn: usize, update: &Update) -> Self {
-        let Update { id, service, from, to, .. } = update;
-        Self { turn, id: id.clone(), service: service.clone(), from: from.clone(), to: to.clone() }
-    }
-
-    /// Which service was sent what.
-    fn sent(&self) -> (&str, String) {
-        (&self.id, self.to.to_string())
-    }
-}
-
 /// Carries out the updates at each image's [`pace`], in which what is known from [`earlier`] counts. Returns when all have come to their end, but for those
 /// of stopped rollouts and those that the [`guard`] held up for too long, or as soon as Gantry is stopped.
 pub async fn roll_out<S: Swarm, R: Registry>(
@@ -162,44 +147,48 @@ pub async fn roll_out<S: Swarm, R: Registry>(
     let cluster = Cluster::first_look(context).await;
     placing::find_unplaced(context, &cluster, &mut updates).await;
     let mut queue = Queue::new(Limits::of(&context.config), updates, earlier);
-    let mut workers: JoinSet<Finished> = JoinSet::new();
-    let mut under_way: HashMap<tokio::task::Id, Begun> = HashMap::new();
-    let begin = |workers: &mut JoinSet<Finished>, turn: usize, update: Update| {
-        let begun = Begun::of(turn, &update);
-        let worker = workers.spawn(carry_out(context.clone(), look_out.clone(), update));
-        (worker.id(), begun)
-    };
+    let mut workers = Workers::new(context, &look_out);
     for (turn, update) in queue.under_way() {
-        under_way.extend([begin(&mut workers, turn, update)]);
+        workers.begin(turn, update);
     }
+    let mut aftercare = Aftercare::default();
+    let mut snapshots = look_out.snapshots();
     let mut keeping = std::pin::pin!(async { tokio::join!(look_out.keep(context), cluster.keep(context)) });
     loop {
         while !context.stop.is_cancelled()
             && context.ledger.permission() == Permission::Granted
-            && cluster.may_begin(under_way.values().map(Begun::sent))
+            && cluster.may_begin(workers.sent())
             && let Some((turn, update)) = queue.begin()
         {
-            under_way.extend([begin(&mut workers, turn, update)]);
+            workers.begin(turn, update);
         }
         // The engine is away, or slow: until we have seen that the lease is still ours, nothing begins.
         let has_waiting = queue.has_waiting() && !context.stop.is_cancelled();
         let permission = context.ledger.permission();
         let is_unsure = has_waiting && permission == Permission::Unsure;
         // The same while the cluster is not fit for more, until it is or has not been for too long.
-        let is_held = has_waiting
-            && permission == Permission::Granted
-            && !cluster.may_begin(under_way.values().map(Begun::sent));
+        let is_held = has_waiting && permission == Permission::Granted && !cluster.may_begin(workers.sent());
         let shut = if is_held { cluster.given_up() } else { None };
         let waits = is_unsure || (is_held && shut.is_none());
         cluster.ask(has_waiting);
+        // What was called updated is looked at once more before the end.
+        let is_settled = context.stop.is_cancelled()
+            || permission == Permission::Refused
+            || aftercare.is_settled(Instant::now());
+        let is_idle = workers.tasks.is_empty();
+        look_out.keep_an_eye_on(aftercare.ids(), is_idle && !waits && aftercare.lacks_last_look());
         let ended = tokio::select! {
-            ended = workers.join_next_with_id(), if !workers.is_empty() || !waits => ended,
+            ended = workers.tasks.join_next_with_id(), if !is_idle || (!waits && is_settled) => ended,
             _ = &mut keeping => None,
-            () = sleep(SURE_AGAIN), if is_unsure => continue,
+            () = sleep(SURE_AGAIN), if is_unsure || (is_idle && !is_settled) => continue,
             () = cluster.looked(), if is_held => continue,
+            snapshot = watch::next_whole(&mut snapshots) => {
+                look_after(&mut aftercare, &mut queue, &mut workers, &snapshot);
+                continue;
+            }
         };
         let (id, ended) = match ended {
-            Some(Ok((id, finished))) => (id, Ok(finished)),
+            Some(Ok((id, ended))) => (id, Ok(ended)),
             Some(Err(error)) => (error.id(), Err(error)),
             None if context.ledger.permission() == Permission::Refused => {
                 return queue.close(Held::Postponed);
@@ -209,66 +198,38 @@ pub async fn roll_out<S: Swarm, R: Registry>(
             // Nothing is under way that could change it.
             None => return queue.close(Held::Unproven),
         };
-        let Some(Begun { turn, service, from, to, .. }) = under_way.remove(&id) else { continue };
-        let finished = ended.unwrap_or_else(|error| {
-            // A fault of our own in one update: the others go on, and the report still names it.
-            let cause = Cause::Internal { message: cause::words(&error.to_string()) };
-            let outcome = Outcome::Failed { cause };
-            let (log, took) = (Vec::new(), Duration::ZERO);
-            let finished = Finished { service, from, to, outcome, log, health: None, took };
-            announce(&finished);
-            finished
-        });
-        queue.end(turn, finished);
+        let Some(begun) = workers.begun.remove(&id) else { continue };
+        let (turn, is_late) = (begun.turn, begun.is_late);
+        let (finished, updated) = ended.unwrap_or_else(|error| (begun.failed(&error), None));
+        aftercare.ended(turn, updated, Instant::now());
+        if is_late {
+            queue.end_again(turn, finished);
+        } else {
+            queue.end(turn, finished);
+        }
     }
 }
 
-/// Carries out one update and says how it went.
-async fn carry_out<S: Swarm, R: Registry>(
-    context: Arc<Context<S, R>>,
-    look_out: Arc<LookOut>,
-    update: Update,
-) -> Finished {
-    let begun = Instant::now();
-    tracing::info!(
-        service = update.service,
-        image = update.to.tagged(),
-        from = update.from.digest().map_or("no digest", |digest| digest.short()),
-        to = update.to.digest().map_or("whatever the nodes have", |digest| digest.short()),
-        "{}",
-        begin::words(&update)
-    );
-    let mut words = LastWords::default();
-    let work = follow::update_one(&context, &look_out, &update, &mut words);
-    let outcome = tokio::select! {
-        outcome = work => outcome,
-        () = context.stop.cancelled() => Outcome::Interrupted,
-    };
-    let finished = Finished {
-        service: update.service,
-        from: update.from,
-        to: update.to,
-        outcome,
-        log: words.log,
-        health: words.health,
-        took: begun.elapsed(),
-    };
-    announce(&finished);
-    finished
-}
-
-fn announce(finished: &Finished) {
-    let Finished { service, outcome, log, health, took, .. } = finished;
-    let seconds = took.as_secs();
-    if outcome.is_failure() {
-        tracing::error!(service, seconds, "{outcome}");
-        if let Some(health) = health {
-            tracing::error!(service, "its health check's last output: {health}");
+/// Looks at the services that were called updated: what fails late counts, and is rolled back.
+fn look_after<S: Swarm, R: Registry>(
+    aftercare: &mut Aftercare,
+    queue: &mut Queue,
+    workers: &mut Workers<S, R>,
+    snapshot: &Snapshot,
+) {
+    for (turn, updated, news) in aftercare.look(snapshot.began(), snapshot.nodes(), |id| snapshot.of(id)) {
+        let update = &updated.update;
+        match news {
+            News::Failed(cause) => {
+                queue.turn_bad(turn, update, Effect::of_cause(&cause));
+                workers.context.remember_failure(update, &cause);
+                workers.take_back(turn, updated, Some(cause));
+            }
+            News::RolledBack => {
+                queue.turn_bad(turn, update, Effect::Failure { blames_image: false });
+                workers.take_back(turn, updated, None);
+            }
+            News::TakenBack => queue.turn_bad(turn, update, Effect::TakenBack),
         }
-        for line in log {
-            tracing::error!(service, "its last output: {line}");
-        }
-    } else {
-        tracing::info!(service, seconds, "{outcome}");
     }
 }

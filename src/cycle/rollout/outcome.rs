@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::cause::Cause;
+use crate::cycle::resume::OtherHand;
 
 /// Who rolled a service back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub enum By {
     Gantry,
     /// The swarm, because the service's own failure action says so.
     Swarm,
+    /// A person or another program.
+    Other,
 }
 
 /// How an update ended. Only what was seen counts: the service carries the image, and its tasks run.
@@ -52,8 +55,12 @@ pub enum Outcome {
     Started(String),
     /// Somebody else changed the service meanwhile; their change stands.
     Superseded(String),
+    /// A person or another program took the service back to the digest that it had: a word on the new image.
+    TakenBack(String),
     /// The service was removed meanwhile.
     Removed,
+    /// Nothing was sent, because another party had begun something on the service by then.
+    Postponed(OtherHand),
     /// This program was stopped; the swarm goes on by itself.
     Interrupted,
 }
@@ -100,8 +107,9 @@ impl Outcome {
             Self::RollbackFailed { .. } => "rollback failed",
             Self::Failed { .. } | Self::Overtaken { .. } => "failed",
             Self::Started(_) => "started",
-            Self::Superseded(_) => "superseded",
+            Self::Superseded(_) | Self::TakenBack(_) => "superseded",
             Self::Removed => "removed",
+            Self::Postponed(_) => "postponed",
             Self::Interrupted => "interrupted",
         }
     }
@@ -115,14 +123,18 @@ impl fmt::Display for Outcome {
             Self::Unchanged(why) => write!(f, "unchanged: {why}"),
             Self::RolledBack { by: By::Gantry, cause } => write!(f, "rolled back: {cause}"),
             Self::RolledBack { by: By::Swarm, cause } => write!(f, "rolled back by Swarm: {cause}"),
+            Self::RolledBack { by: By::Other, cause } => {
+                write!(f, "rolled back by a person or another program: {cause}")
+            }
             Self::RollbackFailed { cause, why } => {
                 write!(f, "rollback failed: {why}; the update had failed because {cause}")
             }
             Self::Failed { cause } => write!(f, "failed, and kept as it is: {cause}"),
             Self::Overtaken { cause, how } => write!(f, "failed: {cause}; then {how}"),
             Self::Started(why) => write!(f, "started, nothing to wait for: {why}"),
-            Self::Superseded(how) => write!(f, "superseded: {how}"),
+            Self::Superseded(how) | Self::TakenBack(how) => write!(f, "superseded: {how}"),
             Self::Removed => f.write_str("removed meanwhile"),
+            Self::Postponed(hand) => write!(f, "postponed: {hand}; the next cycle looks again"),
             Self::Interrupted => f.write_str("interrupted: Gantry was stopped, the swarm goes on by itself"),
         }
     }

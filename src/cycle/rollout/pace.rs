@@ -31,6 +31,9 @@
 //! services have would crawl. It is not counted as exposed. One whose tasks no node takes, which will start unwatched when
 //! a node does, gets no image that is not proved.
 //!
+//! A service that is taken back by hand is the strongest word on an image: nothing more of it begins. One that was called
+//! updated and fails while the rollout lasts counts as a failure, and no longer as a success.
+//!
 //! A service whose tasks did not run before its update fails for its own reasons as likely as for the image's: once
 //! the image is proved, that does not count.
 
@@ -78,6 +81,8 @@ pub enum Effect {
     },
     /// It failed for a reason that says nothing of the next service: go slower, but do not stop for it.
     Setback,
+    /// A person or another program took the service back: go slower, and begin no more.
+    TakenBack,
     /// Sent, and nothing runs that could show anything.
     Sent,
     /// Nothing was learned.
@@ -91,16 +96,19 @@ impl Effect {
             (_, Some(cause)) => Self::of_cause(cause),
             (Outcome::Updated | Outcome::UpdatedBut(_), None) => Self::Success,
             (Outcome::Started(_), None) => Self::Sent,
+            (Outcome::TakenBack(_), None) => Self::TakenBack,
             (_, None) => Self::Nothing,
         }
     }
 
-    fn of_cause(cause: &Cause) -> Self {
+    /// What an update that failed for this means.
+    pub(super) fn of_cause(cause: &Cause) -> Self {
         match cause {
-            // Nothing was sent, or a node was lost, for which the cluster guard waits.
+            // Nothing was sent, the old image fails in the same way, or a node was lost, for which the cluster guard waits.
             Cause::Refused { .. }
             | Cause::Internal { .. }
             | Cause::Unfit { .. }
+            | Cause::AsBefore { .. }
             | Cause::NodeDown { .. }
             | Cause::NodeLost { .. } => Self::Setback,
             cause => Self::Failure { blames_image: cause.blames_image() },
@@ -141,6 +149,8 @@ struct Image {
     /// Those of them that the image is to blame for.
     blamed: usize,
     is_stopped: bool,
+    /// The update that was taken back, if one was.
+    taken_back: Option<usize>,
     last_turn: u64,
 }
 
@@ -238,9 +248,28 @@ impl Pace {
         image.in_flight -= 1;
         image.exposed -= usize::from(shows.has_tasks());
         image.found.remove(&number);
+        if effect == Effect::TakenBack {
+            image.taken_back.get_or_insert(number);
+        }
         let is_own_trouble =
             shows == Shows::AilingTasks && image.is_proved() && matches!(effect, Effect::Failure { .. });
         image.follow(if is_own_trouble { Effect::Setback } else { effect }, &self.limits)
+    }
+
+    /// Takes note that an update which was called good has failed, or was taken back. Returns the stop of its rollout, if
+    /// that is the consequence.
+    pub fn turn_bad(&mut self, number: usize, effect: Effect) -> Option<Stop> {
+        let image = &mut self.images[self.places[number].0];
+        image.succeeded = image.succeeded.saturating_sub(1);
+        if effect == Effect::TakenBack {
+            image.taken_back.get_or_insert(number);
+        }
+        image.follow(effect, &self.limits)
+    }
+
+    /// The update that was taken back, for which this one's rollout is held.
+    pub fn held_for(&self, number: usize) -> Option<usize> {
+        self.images[self.places[number].0].taken_back
     }
 
     /// Whether this update's rollout was stopped.
@@ -260,6 +289,7 @@ impl Image {
         let is_unproven = shows.has_tasks() && !self.is_proved();
         let exposed = self.exposed + self.failed;
         !self.is_stopped
+            && self.taken_back.is_none()
             && !is_too_much(self.failed, self.succeeded, limits)
             && self.in_flight < self.width
             && self.may_show(*shows)
@@ -286,11 +316,14 @@ impl Image {
                 self.failed += 1;
                 self.blamed += usize::from(blames_image);
             }
+            Effect::TakenBack => self.failed += 1,
             Effect::Setback | Effect::Sent | Effect::Nothing => {}
         }
         match effect {
             Effect::Success | Effect::Sent => self.width = (self.width + 1).min(limits.workers),
-            Effect::Failure { .. } | Effect::Setback => self.width = (self.width / 2).max(1),
+            Effect::Failure { .. } | Effect::Setback | Effect::TakenBack => {
+                self.width = (self.width / 2).max(1)
+            }
             Effect::Nothing => {}
         }
         self.stop_if_too_much(limits)

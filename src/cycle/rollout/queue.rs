@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::earlier::Earlier;
 use super::pace::{Effect, Limits, Pace, Stop};
-use super::{Finished, Held, NotBegun, RolledOut, StoppedRollout};
+use super::{Finished, Held, NotBegun, Outcome, RolledOut, StoppedRollout};
 use crate::cycle::plan::Update;
 use crate::image::ImageRef;
 
@@ -17,7 +17,10 @@ pub(super) struct Queue {
     pace: Pace,
     /// By the number of their turn; `None`: begun.
     waiting: Vec<Option<Update>>,
-    finished: Vec<Finished>,
+    /// With their turns.
+    finished: Vec<(usize, Finished)>,
+    /// Updates whose turn came when another party was at work on their service.
+    not_begun: Vec<NotBegun>,
     earlier: Earlier,
 }
 
@@ -39,7 +42,8 @@ impl Queue {
                 tell_of_stop(&to.tagged(), &stop);
             }
         }
-        Self { pace, waiting: updates.into_iter().map(Some).collect(), finished: Vec::new(), earlier }
+        let waiting = updates.into_iter().map(Some).collect();
+        Self { pace, waiting, finished: Vec::new(), not_begun: Vec::new(), earlier }
     }
 
     /// The updates that an earlier run has begun, each with the number of its turn. They wait for nobody: they are
@@ -57,13 +61,42 @@ impl Queue {
         self.waiting[turn].take().map(|update| (turn, update))
     }
 
-    /// Takes note of how an update ended, and says so when that stops its image's rollout.
+    /// Takes note of how an update ended, and says so when that stops or holds its image's rollout.
     pub(super) fn end(&mut self, turn: usize, finished: Finished) {
         let effect = Effect::of(&finished.outcome);
-        let image = finished.to.tagged();
-        self.finished.push(finished);
-        if let Some(stop) = self.pace.end(turn, effect) {
-            tell_of_stop(&image, &stop);
+        let (image, name) = (finished.to.tagged(), finished.service.clone());
+        if let Outcome::Postponed(hand) = finished.outcome {
+            let Finished { service, from, to, .. } = finished;
+            self.not_begun.push(NotBegun { service, from, to, why: Held::OtherHand(hand) });
+        } else {
+            self.finished.push((turn, finished));
+        }
+        let stop = self.pace.end(turn, effect);
+        self.tell(turn, &image, &name, effect, stop.as_ref());
+    }
+
+    /// Takes note that an update which was called good has failed, or was taken back.
+    pub(super) fn turn_bad(&mut self, turn: usize, update: &Update, effect: Effect) {
+        let stop = self.pace.turn_bad(turn, effect);
+        self.tell(turn, &update.to.tagged(), &update.service, effect, stop.as_ref());
+    }
+
+    /// Replaces how an update ended that was called good.
+    pub(super) fn end_again(&mut self, turn: usize, finished: Finished) {
+        if let Some((_, known)) = self.finished.iter_mut().find(|(known, _)| *known == turn) {
+            *known = finished;
+        }
+    }
+
+    fn tell(&self, turn: usize, image: &str, service: &str, effect: Effect, stop: Option<&Stop>) {
+        if let Some(stop) = stop {
+            tell_of_stop(image, stop);
+        } else if effect == Effect::TakenBack && self.pace.held_for(turn) == Some(turn) {
+            tracing::warn!(
+                image,
+                service,
+                "a person or another program took this service back; no more updates to its image begin in this cycle"
+            );
         }
     }
 
@@ -75,20 +108,25 @@ impl Queue {
     /// What became of all; `otherwise` is why those did not begin whose rollout was not stopped.
     pub(super) fn close(self, otherwise: Held) -> RolledOut {
         let stopped = self.pace.stops().filter_map(|stop| self.stopped(stop)).collect();
-        let held = |turn: usize| {
-            if self.pace.is_stopped(turn) { Held::RolloutStopped } else { otherwise }
+        let held = |turn: usize| match self.pace.held_for(turn) {
+            _ if self.pace.is_stopped(turn) => Held::RolloutStopped,
+            Some(_) => Held::TakenBack,
+            None => otherwise,
         };
         let waiting = self.waiting.into_iter().enumerate();
         let not_begun = waiting.filter_map(|(turn, update)| {
             let Update { service, from, to, .. } = update?;
             Some(NotBegun { service, from, to, why: held(turn) })
         });
-        RolledOut { not_begun: not_begun.collect(), stopped, finished: self.finished, shut: None }
+        let not_begun = self.not_begun.into_iter().chain(not_begun).collect();
+        let finished = self.finished.into_iter().map(|(_, finished)| finished).collect();
+        RolledOut { not_begun, stopped, finished, shut: None }
     }
 
     fn stopped(&self, stop: Stop) -> Option<StoppedRollout> {
         let Stop { image, touched, failed, total, blames_image } = stop;
-        let finished = self.finished.iter().filter(|finished| finished.to.to_string() == image);
+        let finished = self.finished.iter().map(|(_, finished)| finished);
+        let finished = finished.filter(|finished| finished.to.to_string() == image);
         let image: ImageRef = image.parse().ok()?;
         let earlier = self.earlier.of_image(&image).into_iter().flat_map(|shown| shown.causes.clone());
         let causes = finished.filter_map(|finished| finished.outcome.cause()).map(ToString::to_string);

@@ -14,6 +14,7 @@ use crate::cycle::Context;
 use crate::cycle::back_off::BackOff;
 use crate::cycle::course::{Course, comes_to_an_end};
 use crate::cycle::plan::{Dispatch, Start, Update};
+use crate::cycle::resume::other_hand;
 use crate::ledger::Permission;
 use crate::options::{Ids, Options};
 use crate::swarm::spec::Edits;
@@ -35,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// An update that the engine has accepted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sent {
     /// What the service had.
     pub(super) replaced: Spec,
@@ -207,6 +208,9 @@ async fn deliver<S: Swarm, R>(
                 }
                 Dispatch::NotNow(why) => return Err(Outcome::Unchanged(why.to_owned())),
             };
+        if let Some(hand) = other_hand(update, &service, &ids) {
+            return Err(Outcome::Postponed(hand));
+        }
         let spec = optioned
             .and_then(|spec| spec.edited(&edits))
             .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
@@ -323,7 +327,11 @@ pub(super) async fn take_back<S: Swarm, R>(
         attempts.answered();
         let facts = service.spec.facts();
         if terms.is_replaced(facts) {
-            return TakenBack::Sent(if is_unanswered { By::Gantry } else { By::Swarm });
+            return TakenBack::Sent(match service.rollback_by_swarm() {
+                _ if is_unanswered => By::Gantry,
+                Some(_) => By::Swarm,
+                None => By::Other,
+            });
         }
         if !terms.is_sent(facts) {
             let image = facts.image.as_deref().unwrap_or("no image");

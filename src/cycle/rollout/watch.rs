@@ -3,7 +3,7 @@
 //! The number of requests does not grow with the number of workers. Events only say that a look may pay;
 //! what counts is the snapshot.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,12 @@ const FLOOR: Duration = Duration::from_millis(500);
 /// Longest time from one snapshot to the next: tasks change without an event.
 const CEILING: Duration = Duration::from_secs(2);
 
+/// How often services are looked at that were called updated, where they are many. Each look costs the engine their list.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// So many of them are part of every look.
+const FEW: usize = 100;
+
 /// How old the list of nodes may be. A node that is down may be back soon after it was missed, and what its tasks
 /// then say of their end is not the image's fault, so that it was down must not be overlooked.
 const NODES_AGE: Duration = Duration::from_secs(1);
@@ -35,12 +41,24 @@ const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(1), Duration::from_se
 #[derive(Debug)]
 pub(super) struct Snapshot {
     began: Instant,
+    /// Whether it shows the services that were called updated, too.
+    is_whole: bool,
     services: HashMap<String, Service>,
     tasks: HashMap<String, Vec<Task>>,
     nodes: Arc<Nodes>,
 }
 
 impl Snapshot {
+    /// When it was begun.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// All nodes.
+    pub(super) fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
     /// What it shows of one service.
     pub(super) fn of(&self, id: &str) -> Seen<'_> {
         Seen {
@@ -56,9 +74,20 @@ impl Snapshot {
 pub(super) struct LookOut {
     /// Watched services, each with the number of its watchers.
     watched: Mutex<BTreeMap<String, usize>>,
+    kept: Mutex<Kept>,
     has_work: Notify,
     latest: watch::Sender<Option<Arc<Snapshot>>>,
     listings: Listings,
+}
+
+/// The services that were called updated.
+#[derive(Debug, Default)]
+struct Kept {
+    ids: BTreeSet<String>,
+    /// When they were last looked at.
+    looked: Option<Instant>,
+    /// Whether only a look at them is waited for.
+    is_urgent: bool,
 }
 
 /// One worker's place at the look-out. Given up when dropped.
@@ -74,6 +103,7 @@ impl LookOut {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             watched: Mutex::default(),
+            kept: Mutex::default(),
             has_work: Notify::new(),
             latest: watch::Sender::new(None),
             listings: Listings::default(),
@@ -96,6 +126,23 @@ impl LookOut {
         Place { look_out: self.clone(), id: id.to_owned(), latest: self.latest.subscribe() }
     }
 
+    /// Says which services were called updated, and whether only a look at them is waited for.
+    pub(super) fn keep_an_eye_on(&self, ids: BTreeSet<String>, is_urgent: bool) {
+        let mut kept = self.kept();
+        (kept.ids, kept.is_urgent) = (ids, is_urgent);
+        drop(kept);
+        self.has_work.notify_one();
+    }
+
+    /// Every snapshot to come.
+    pub(super) fn snapshots(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.latest.subscribe()
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, usize>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,14 +158,24 @@ impl LookOut {
         let mut last = Instant::now();
         let mut back_off = BACK_OFF;
         loop {
-            let ids = self.ids();
-            if ids.is_empty() {
-                self.has_work.notified().await;
-                continue;
-            }
-            tokio::select! {
-                () = sleep_until(last + CEILING) => {}
-                _ = changes.next() => sleep_until(last + FLOOR).await,
+            if self.ids().is_empty() {
+                // Nothing is under way: what was called updated can wait, unless it is all that is waited for.
+                let due = self.kept().next_look(last);
+                match due {
+                    Some(due) => tokio::select! {
+                        () = sleep_until(due) => {}
+                        () = self.has_work.notified() => continue,
+                    },
+                    None => {
+                        self.has_work.notified().await;
+                        continue;
+                    }
+                }
+            } else {
+                tokio::select! {
+                    () = sleep_until(last + CEILING) => {}
+                    _ = changes.next() => sleep_until(last + FLOOR).await,
+                }
             }
             last = Instant::now();
             match self.look(context, &mut nodes).await {
@@ -144,7 +201,14 @@ impl LookOut {
         nodes: &mut (Option<Instant>, Arc<Nodes>),
     ) -> Result<Snapshot, SwarmError> {
         let began = Instant::now();
-        let ids = self.ids();
+        let mut ids = self.ids();
+        let is_whole = self.kept().is_due(began);
+        if is_whole {
+            let kept = self.kept().ids.clone();
+            ids.extend(kept);
+            ids.sort();
+            ids.dedup();
+        }
         let services = context.swarm.services(Listing::Ids(&ids)).await?;
         // A service that is gone would make the engine refuse to list the tasks of all. It may go at any moment.
         let present: Vec<String> = services.iter().map(|service| service.id.clone()).collect();
@@ -158,12 +222,44 @@ impl LookOut {
         for task in listed {
             tasks.entry(task.service_id.clone()).or_default().push(task);
         }
+        if is_whole {
+            self.kept().looked = Some(began);
+        }
         Ok(Snapshot {
             began,
+            is_whole,
             services: services.into_iter().map(|service| (service.id.clone(), service)).collect(),
             tasks,
             nodes: nodes.1.clone(),
         })
+    }
+}
+
+impl Kept {
+    fn is_due(&self, now: Instant) -> bool {
+        let is_due = || self.looked.is_none_or(|looked| now.duration_since(looked) >= KEPT);
+        !self.ids.is_empty() && (self.is_urgent || self.ids.len() <= FEW || is_due())
+    }
+
+    /// When the next look at them is due, after the last look at anything.
+    fn next_look(&self, last: Instant) -> Option<Instant> {
+        let wait = if self.is_urgent { FLOOR } else { KEPT };
+        (!self.ids.is_empty()).then_some(last + wait)
+    }
+}
+
+/// The next snapshot that shows the services that were called updated.
+pub(super) async fn next_whole(snapshots: &mut watch::Receiver<Option<Arc<Snapshot>>>) -> Arc<Snapshot> {
+    loop {
+        if snapshots.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        let latest = snapshots.borrow_and_update().clone();
+        if let Some(snapshot) = latest
+            && snapshot.is_whole
+        {
+            return snapshot;
+        }
     }
 }
 

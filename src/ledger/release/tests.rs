@@ -44,6 +44,12 @@ fn entry(subject: Subject, verdict: Verdict) -> Entry {
     }
 }
 
+/// What a service shows that a person rolled back.
+fn shown() -> Vec<Entry> {
+    let entry = entry(Subject::Service("shop".to_owned()), Verdict::LeftByHand);
+    vec![Entry { cause: String::new(), ..entry }]
+}
+
 fn scene() -> (Book, Vec<Service>) {
     let entries = [
         entry(Subject::Service("web".to_owned()), Verdict::Quarantined),
@@ -62,15 +68,15 @@ fn scene() -> (Book, Vec<Service>) {
 fn released(name: &str) -> (Vec<String>, Vec<Change>) {
     let (book, services) = scene();
     let target = if name == "--all" { Target::All } else { Target::Named(name.to_owned()) };
-    let release = release(&target, &book, &services, Timestamp::UNIX_EPOCH);
+    let release = release(&target, &book, &services, &shown(), Timestamp::UNIX_EPOCH);
     (release.released.into_iter().map(|held| held.service).collect(), release.changes)
 }
 
 #[test]
 fn all_that_is_held_back_is_listed_with_the_reason() {
-    let (book, services) = scene();
+    let (book, _) = scene();
     let list: Vec<String> =
-        held(&book, &services, Timestamp::UNIX_EPOCH, None).iter().map(ToString::to_string).collect();
+        held(&book, &shown(), Timestamp::UNIX_EPOCH, None).iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(list.join("\n"), @r"
     all services: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
     gone: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
@@ -108,13 +114,13 @@ fn the_release_of_a_service_is_remembered_as_the_service_still_shows_what_it_lef
 fn said(name: &str) -> String {
     let (book, services) = scene();
     let target = if name == "--all" { Target::All } else { Target::Named(name.to_owned()) };
-    release(&target, &book, &services, Timestamp::UNIX_EPOCH).to_string()
+    release(&target, &book, &services, &shown(), Timestamp::UNIX_EPOCH).to_string()
 }
 
 #[test]
 fn a_release_says_what_it_did_and_what_is_left() {
     insta::assert_snapshot!(said("web"), @r"
-    released, and offered again by the next cycle:
+    released, and offered again by the next cycle if its tag still has this digest:
       web: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
     still not offered:
       all services: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
@@ -122,7 +128,7 @@ fn a_release_says_what_it_did_and_what_is_left() {
       shop: r.test/app:1 at bbbbbbbbbbbb (rolled back by hand)
     ");
     insta::assert_snapshot!(said("--all"), @r"
-    released, and offered again by the next cycle:
+    released, and offered again by the next cycle if its tag still has this digest:
       all services: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
       gone: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
       shop: r.test/app:1 at bbbbbbbbbbbb (rolled back by hand)
@@ -149,7 +155,7 @@ fn a_release_that_finds_nothing_says_why_and_what_may_have_been_meant() {
     nothing was released: there is no service and no image "\u{1b}[31m" in this swarm
     "#);
     let empty = |target: Target| {
-        release(&target, &Book::default(), &services[..1], Timestamp::UNIX_EPOCH).to_string()
+        release(&target, &Book::default(), &services[..1], &[], Timestamp::UNIX_EPOCH).to_string()
     };
     insta::assert_snapshot!(empty(Target::All), @"nothing was released: nothing is in quarantine");
     insta::assert_snapshot!(empty(Target::Named("web".to_owned())), @r"
@@ -164,8 +170,8 @@ fn a_release_that_finds_nothing_says_why_and_what_may_have_been_meant() {
 
 #[test]
 fn the_list_names_what_it_cannot_read_and_a_ledger_that_is_not_there() {
-    let (book, services) = scene();
-    let held = held(&book, &services, Timestamp::UNIX_EPOCH, None);
+    let (book, _) = scene();
+    let held = held(&book, &shown(), Timestamp::UNIX_EPOCH, None);
     let damaged = vec!["gantry.service.ghost".to_owned()];
     insta::assert_snapshot!(Listed { held, damaged, missing: None }, @r"
     not offered again:

@@ -1,7 +1,7 @@
 //! What is no fault of the image, and what could not run before: nothing is rolled back, held back or waited for in vain.
 
+use gantry::cycle::by_hand;
 use gantry::cycle::rollout::{By, Cause, Outcome};
-use gantry::ledger::by_hand;
 use gantry::ledger::release::Target;
 
 use super::{APP, Scene, finished, outcome};
@@ -166,7 +166,13 @@ async fn a_second_attempt_is_not_judged_by_the_dead_tasks_of_the_first() {
     let report = scene.cycle().await;
     assert!(outcome(&report, "web").cause().is_some_and(Cause::blames_image), "{report:?}");
 
-    by_hand::release(&scene.swarm, "gantry", &Target::Named("web".to_owned())).await.unwrap();
+    by_hand::release(
+        &scene.config(),
+        &std::sync::Arc::new(scene.swarm.clone()),
+        &Target::Named("web".to_owned()),
+    )
+    .await
+    .unwrap();
     scene.swarm.image(&new).never_gets_healthy();
     let report = scene.cycle().await;
     let cause = outcome(&report, "web").cause().unwrap_or_else(|| panic!("{report:?}"));

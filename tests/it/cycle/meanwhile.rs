@@ -75,7 +75,7 @@ async fn a_rollback_by_hand_is_somebodys_decision_and_not_a_failure() {
     scene.swarm.image(&new).starts_after(secs(30));
     scene.swarm.later(secs(5), |world| world.roll_back("web"));
     let report = scene.cycle().await;
-    assert!(matches!(outcome(&report, "web"), Outcome::Superseded(_)), "{report:?}");
+    assert!(matches!(outcome(&report, "web"), Outcome::TakenBack(_)), "{report:?}");
     assert_eq!(scene.swarm.image_of("web"), pinned(APP, "old"));
 }
 

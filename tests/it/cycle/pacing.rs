@@ -81,7 +81,9 @@ async fn an_image_that_broke_enough_services_in_earlier_cycles_is_offered_to_no_
     assert!(report.has_failed());
     // A person's word for one of them is not stopped by what the others went through.
     let target = gantry::ledger::release::Target::Named("site-4".to_owned());
-    gantry::ledger::by_hand::release(&scene.swarm, "gantry", &target).await.unwrap();
+    gantry::cycle::by_hand::release(&scene.config(), &std::sync::Arc::new(scene.swarm.clone()), &target)
+        .await
+        .unwrap();
     scene.cycle().await;
     assert_eq!(sent(&scene, &bad), ["site-0", "site-1", "site-4"]);
 }

@@ -2,12 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gantry::cycle::by_hand;
 use gantry::cycle::plan::Reason;
 use gantry::cycle::quarantine::Why;
 use gantry::cycle::rollout::Outcome;
 use gantry::cycle::{self, Report};
 use gantry::ledger::book::{self, Book};
-use gantry::ledger::by_hand;
 use gantry::ledger::entry::Verdict;
 use gantry::ledger::release::Target;
 use gantry::swarm::{SwarmError, UpdateState};
@@ -365,7 +365,13 @@ async fn a_release_by_hand_in_the_middle_of_a_rollout_and_what_that_rollout_lear
     let context = scene.context();
     let rollout = tokio::spawn(async move { cycle::run(&context).await });
     scene.swarm.until("the lease", |_| entries(&scene).iter().any(|(key, _)| key == "gantry.lease")).await;
-    let release = by_hand::release(&scene.swarm, "gantry", &Target::Named("web".to_owned())).await.unwrap();
+    let release = by_hand::release(
+        &scene.config(),
+        &std::sync::Arc::new(scene.swarm.clone()),
+        &Target::Named("web".to_owned()),
+    )
+    .await
+    .unwrap();
     assert_eq!(release.released.len(), 1, "{release:?}");
     assert!(matches!(outcome(&rollout.await.unwrap(), "third"), Outcome::RolledBack { .. }));
     let labels = scene.swarm.config("gantry").unwrap().labels;

@@ -66,6 +66,7 @@ fn most_in_flight(begun: &[Duration]) -> usize {
 async fn engine_requests_per_second_do_not_grow_with_the_number_of_workers() {
     let (five, _) = load(5).await;
     let (fifty, per_update) = load(50).await;
-    assert!(fifty <= five * 1.3, "{five} a second with 5 workers, {fifty} with 50");
+    // A rollout with more workers is shorter, and has as many looks before the updates and one at its end.
+    assert!(fifty <= five * 1.5, "{five} a second with 5 workers, {fifty} with 50");
     assert!(per_update <= 4.0, "{per_update} requests per update");
 }

@@ -104,7 +104,7 @@ async fn an_update_whose_answer_was_lost_and_that_is_taken_back_meanwhile_is_not
             Outcome::RolledBack { by: By::Swarm, cause: Cause::TaskFailed { exit_code: Some(3), .. } } => {
                 assert!(is_by_swarm, "{report:?}");
             }
-            Outcome::Superseded(how) => {
+            Outcome::TakenBack(how) => {
                 assert!(!is_by_swarm && how == "somebody rolled it back", "{report:?}");
             }
             _ => panic!("{action}: {report:?}"),

@@ -355,10 +355,11 @@ impl World {
             version: service.version,
             spec: service.plan.spec.clone(),
             previous: service.previous.as_ref().map(|plan| plan.spec.clone()),
-            update: service
-                .status
-                .as_ref()
-                .map(|status| UpdateStatus { state: status.state.clone(), message: status.message.clone() }),
+            update: service.status.as_ref().map(|status| UpdateStatus {
+                state: status.state.clone(),
+                message: status.message.clone(),
+                started: Some(self.time(status.started)),
+            }),
             status: with_status.then(|| self.counts(service)),
         }
     }

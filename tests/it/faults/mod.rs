@@ -23,6 +23,7 @@ use crate::cycle::Scene;
 use crate::fake::{FakeSwarm, millis, secs};
 
 mod direct;
+mod random;
 mod wire;
 
 /// From the beginning of one cycle to that of the next: whatever is away is back by then.

@@ -25,6 +25,7 @@ mod logs;
 mod meanwhile;
 mod notification;
 mod options;
+mod other_hands;
 mod outages;
 mod pacing;
 mod registries;

@@ -121,6 +121,7 @@ impl Watched {
                 match by {
                     By::Gantry => prop_assert!(self.rollbacks == 1 && !self.swarm_is_faster),
                     By::Swarm => prop_assert!(self.saw_rollback_by_swarm || self.rollbacks == 1),
+                    By::Other => prop_assert!(self.rollbacks == 1),
                 }
             }
             Outcome::RollbackFailed { .. } => {
@@ -139,7 +140,9 @@ impl Watched {
                 prop_assert!(!is_there || !self.terms.is_replaced(facts) || self.rollbacks == 0);
             }
             Outcome::Removed => prop_assert!(!is_there && self.machine.cause().is_none()),
-            Outcome::Unchanged(_) | Outcome::Interrupted => prop_assert!(false, "not its to say"),
+            Outcome::Unchanged(_) | Outcome::Postponed(_) | Outcome::TakenBack(_) | Outcome::Interrupted => {
+                prop_assert!(false, "not its to say");
+            }
         }
         Ok(())
     }

@@ -239,6 +239,30 @@ fn a_rollout_that_the_image_is_not_to_blame_for_stops_too_but_does_not_blame_it(
 }
 
 #[test]
+fn a_service_that_is_taken_back_holds_its_rollout_and_no_other() {
+    let mut pace = Pace::new(LIMITS, image("app", 100).chain(image("other", 1)));
+    assert_eq!(begin(&mut pace), [0, 100]);
+    assert_eq!(pace.end(0, Effect::TakenBack), None);
+    assert!(begin(&mut pace).is_empty());
+    assert_eq!((pace.held_for(7), pace.held_for(100), pace.is_stopped(7)), (Some(0), None, false));
+}
+
+#[test]
+fn successes_that_turn_bad_slow_a_rollout_down_and_stop_it() {
+    let mut pace = Pace::new(LIMITS, image("app", 1200));
+    for expected in [1, 2, 4] {
+        let round = begin(&mut pace);
+        assert_eq!(round.len(), expected);
+        round.into_iter().for_each(|number| _ = pace.end(number, Effect::Success));
+    }
+    assert_eq!(pace.turn_bad(0, BAD), None);
+    assert_eq!(begin(&mut pace).len(), 4, "half of eight");
+    let stop = Stop { image: "app".into(), touched: 11, failed: 2, total: 1200, blames_image: true };
+    assert_eq!(pace.turn_bad(1, BAD), Some(stop));
+    assert!(begin(&mut pace).is_empty());
+}
+
+#[test]
 fn each_outcome_has_its_effect() {
     let image = || Cause::Unhealthy { node: "n".into() };
     let node = || Cause::NodeDown { node: "n".into() };
@@ -264,6 +288,7 @@ fn each_outcome_has_its_effect() {
         (Outcome::Started(String::new()), Effect::Sent),
         (Outcome::Unchanged(String::new()), Effect::Nothing),
         (Outcome::Superseded(String::new()), Effect::Nothing),
+        (Outcome::TakenBack(String::new()), Effect::TakenBack),
         (Outcome::Removed, Effect::Nothing),
         (Outcome::Interrupted, Effect::Nothing),
     ] {

@@ -1,0 +1,173 @@
+//! `gantry quarantine` and `gantry release`: a person reads and changes the ledger.
+//!
+//! Both decide as the next cycle does: what services show is read by the rule of the plan, and what a release promises is
+//! what the plan decides on the changed ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use super::discover::{self, Candidate, by_service, tasks_of_any};
+use super::inspect::{Answer, Inspected};
+use super::plan::{self, Decision};
+use super::quarantine::Quarantine;
+use crate::config::Config;
+use crate::heartbeat::Heartbeat;
+use crate::image::ImageRef;
+use crate::ledger::book::{self, Book, Labels};
+use crate::ledger::entry::{Entry, Subject, image_name};
+use crate::ledger::release::{self, Listed, Release, Target};
+use crate::ledger::{Ledger, MAX_CONFLICTS, TEXT, is_ours, is_somebody_else_faster};
+use crate::swarm::{ConfigObject, Listing, Service, Swarm};
+
+/// What a person's command works on.
+struct Seen {
+    object: Option<ConfigObject>,
+    labels: Labels,
+    quarantine: Quarantine,
+    /// All services of the swarm.
+    services: Vec<Service>,
+    /// Those that Gantry may update.
+    candidates: Vec<Candidate>,
+    /// What services show and the ledger does not hold.
+    shown: Vec<Entry>,
+}
+
+/// What is held back now.
+pub async fn listed<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Listed> {
+    let Seen { object, quarantine, shown, .. } = look(config, swarm).await?;
+    let held = release::held(&quarantine.book, &shown, quarantine.now, quarantine.duration);
+    let missing = object.is_none().then(|| config.ledger_name.clone());
+    Ok(Listed { held, damaged: quarantine.book.damaged, missing })
+}
+
+/// Releases what is meant. A daemon sees it at its next cycle.
+pub async fn release<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>, target: &Target) -> Result<Release> {
+    let mut conflicts = 0;
+    loop {
+        let seen = look(config, swarm).await?;
+        let mut release =
+            release::release(target, &seen.quarantine.book, &seen.services, &seen.shown, seen.quarantine.now);
+        let after = book::change(&seen.labels, &release.changes);
+        seen.promise(&mut release, &after, config);
+        let written = match &seen.object {
+            _ if after == seen.labels => Ok(()),
+            Some(object) => swarm.update_config_object(object, &after).await,
+            None => {
+                let text = STANDARD.encode(TEXT);
+                swarm.create_config_object(&config.ledger_name, &after, &text).await.map(|_| ())
+            }
+        };
+        match written {
+            Err(error) if is_somebody_else_faster(&error) && conflicts < MAX_CONFLICTS => conflicts += 1,
+            written => return Ok(written.map(|()| release)?),
+        }
+    }
+}
+
+/// Looks at the swarm and the ledger as a cycle does.
+async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen> {
+    let name = &config.ledger_name;
+    let object = swarm.config_object(name).await?;
+    if object.as_ref().is_some_and(|object| !is_ours(object)) {
+        anyhow::bail!("the config {name} is somebody else's; GANTRY_LEDGER_NAME names Gantry's own");
+    }
+    // A person waits for the answer: an engine that is away is not waited for.
+    let config = Arc::new(Config { interval: None, trigger_path: None, ..Config::clone(config) });
+    let context = Context {
+        config: config.clone(),
+        swarm: swarm.clone(),
+        registry: Arc::new(()),
+        ledger: Arc::new(Ledger::new(name)),
+        itself: None,
+        leftovers: BTreeSet::new(),
+        stop: CancellationToken::new(),
+        heartbeat: Heartbeat::new(Instant::now()),
+    };
+    let found = discover::discover(&context).await?;
+    let mut candidates: Vec<Candidate> = found.itself.into_iter().chain(found.others).collect();
+    let services = swarm.services(Listing::Filters(&[])).await.context("cannot list the services")?;
+    let quarantine = context.quarantine();
+    let ids: Vec<String> = candidates
+        .iter()
+        .filter(|candidate| candidate.history.rollback.is_some())
+        .map(|candidate| candidate.id.clone())
+        .collect();
+    let tasks = if ids.is_empty() { Vec::new() } else { tasks_of_any(&**swarm, &ids).await? };
+    let tasks = by_service(tasks);
+    for candidate in &mut candidates {
+        let own = tasks.get(&candidate.id).map_or(&[][..], Vec::as_slice);
+        if let Some(Ok(image)) = candidate.image.as_deref().map(str::parse::<ImageRef>) {
+            candidate.history.take_tasks(&image, own);
+        }
+    }
+    let shown = candidates.iter().filter_map(|candidate| quarantine.shown_by(candidate)).collect();
+    let labels = object.as_ref().map(|object| object.labels.clone()).unwrap_or_default();
+    Ok(Seen { object, labels, quarantine, services, candidates, shown })
+}
+
+impl Seen {
+    /// Says of each service that is released what the next cycle would not update yet, and why not.
+    fn promise(&self, release: &mut Release, after: &Labels, config: &Config) {
+        let quarantine = Quarantine { book: Book::read(after), ..self.quarantine.clone() };
+        let mut waiting: BTreeMap<String, String> = BTreeMap::new();
+        for change in &release.changes {
+            let book::Change::Put(entry) = change else { continue };
+            for candidate in self.candidates.iter().filter(|candidate| is_about(entry, candidate)) {
+                if let Some(why) = self.obstacle(candidate, entry, &quarantine, config) {
+                    waiting.insert(candidate.name.clone(), why);
+                }
+            }
+            let is_managed = |name: &String| self.candidates.iter().any(|candidate| candidate.name == *name);
+            if let Subject::Service(name) = &entry.subject
+                && !is_managed(name)
+            {
+                waiting.insert(name.clone(), "GANTRY_SERVICES_FILTERS does not select it".to_owned());
+            }
+        }
+        release.waiting = waiting.into_iter().collect();
+    }
+
+    /// Why the plan would not offer the released digest to a service. `None`: it would.
+    fn obstacle(
+        &self,
+        candidate: &Candidate,
+        entry: &Entry,
+        quarantine: &Quarantine,
+        config: &Config,
+    ) -> Option<String> {
+        let answer =
+            Answer { digest: entry.digest.clone(), manifest: None, credentials: None, by_turns: false };
+        let inspected = Inspected { candidate: candidate.clone(), answer: Some(Ok(answer)), account: None };
+        let planned = plan::plan(&[inspected], &Arc::new(config.services.clone()), quarantine);
+        match planned.into_iter().next()?.decision {
+            Decision::Update(update) if update.begun.is_none() => None,
+            Decision::Update(_) => Some("its last change has not ended".to_owned()),
+            Decision::Later(_, hand) => Some(hand.to_string()),
+            // A service of an image that was released for all: it has the digest already.
+            Decision::UpToDate if matches!(entry.subject, Subject::Image(_)) => None,
+            Decision::UpToDate => Some("it has this digest already".to_owned()),
+            Decision::NeedsAttention { what, .. } => Some(what.to_string()),
+            Decision::LeftAlone(reason) => Some(reason.to_string()),
+            Decision::Error(cause) => Some(cause),
+        }
+    }
+}
+
+/// Whether an entry is about this service, or about its image.
+fn is_about(entry: &Entry, candidate: &Candidate) -> bool {
+    match &entry.subject {
+        Subject::Tag(_) => false,
+        Subject::Service(name) => *name == candidate.name && entry.service_id == candidate.id,
+        Subject::Image(name) => {
+            let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
+            image.as_ref().and_then(image_name).as_ref() == Some(name)
+        }
+    }
+}
