@@ -6,6 +6,9 @@
     reason = "every edit in the table has the same type, those that cannot fail too"
 )]
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value, json};
 
 use super::{Ids, Name, OptionError, Options};
@@ -107,9 +110,8 @@ impl Editing<'_> {
     /// Removes keys from an object.
     pub(super) fn remove_keys(&mut self, path: &str, keys: &[Value]) -> Done {
         if let Some(object) = self.spec.pointer_mut(path).and_then(Value::as_object_mut) {
-            for key in texts(keys) {
-                object.shift_remove(key);
-            }
+            let gone: HashSet<&str> = texts(keys).collect();
+            object.retain(|key, _| !gone.contains(key.as_str()));
         }
         Ok(())
     }
@@ -117,11 +119,9 @@ impl Editing<'_> {
     /// Adds to a list what is not in it.
     pub(super) fn add_each(&mut self, path: &str, values: &[Value]) -> Done {
         let list = self.list(path);
-        for value in values {
-            if !list.contains(value) {
-                list.push(value.clone());
-            }
-        }
+        let present: HashSet<Value> = list.iter().cloned().collect();
+        let mut added = HashSet::new();
+        list.extend(values.iter().filter(|value| !present.contains(*value) && added.insert(*value)).cloned());
         Ok(())
     }
 
@@ -134,35 +134,53 @@ impl Editing<'_> {
 
     /// Removes from a list what is equal.
     pub(super) fn remove_each(&mut self, path: &str, values: &[Value]) -> Done {
+        let gone: HashSet<&Value> = values.iter().collect();
         if let Some(list) = self.present_list(path) {
-            list.retain(|value| !values.contains(value));
+            list.retain(|value| !gone.contains(value));
         }
         Ok(())
     }
 
     /// Removes from a list of objects those with one of these names, which stand at `name` in each.
     pub(super) fn remove_named(&mut self, path: &str, name: &str, names: &[Value]) -> Done {
+        let gone: HashSet<&Value> = names.iter().collect();
         if let Some(list) = self.present_list(path) {
-            list.retain(|value| value.pointer(name).is_none_or(|name| !names.contains(name)));
+            list.retain(|value| value.pointer(name).is_none_or(|name| !gone.contains(name)));
         }
         Ok(())
     }
 
     /// Puts objects into a list, each in the place of the one that has the same name at `name`.
     pub(super) fn put_named(&mut self, path: &str, name: &str, values: &[Value]) {
-        let list = self.list(path);
-        for value in values {
-            match list.iter_mut().find(|present| present.pointer(name) == value.pointer(name)) {
-                Some(present) => present.clone_from(value),
-                None => list.push(value.clone()),
-            }
-        }
+        put_keyed(self.list(path), values, |value| value.pointer(name).cloned());
     }
 
     /// The id of something that an option names.
     pub(super) fn id(&self, name: &Name) -> Result<String, OptionError> {
         let id = self.ids.get(name).cloned();
         id.ok_or_else(|| OptionError::new(name.to_string(), "one that exists"))
+    }
+}
+
+/// Puts values into a list, each in the place of the first one that has the same key. Takes time in proportion to the number
+/// of values: a label may bring a thousand of them.
+pub(super) fn put_keyed<K: Eq + std::hash::Hash>(
+    list: &mut Vec<Value>,
+    values: &[Value],
+    key: impl Fn(&Value) -> K,
+) {
+    let mut places = HashMap::new();
+    for (place, present) in list.iter().enumerate() {
+        places.entry(key(present)).or_insert(place);
+    }
+    for value in values {
+        match places.entry(key(value)) {
+            Entry::Occupied(place) => list[*place.get()].clone_from(value),
+            Entry::Vacant(place) => {
+                place.insert(list.len());
+                list.push(value.clone());
+            }
+        }
     }
 }
 

@@ -5,9 +5,11 @@
     reason = "every edit in the table has the same type, those that cannot fail too"
 )]
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use serde_json::{Value, json};
 
-use super::apply::{Done, Editing, is_on, text, texts};
+use super::apply::{Done, Editing, is_on, put_keyed, text, texts};
 use super::value::key;
 use super::{Name, OptionError};
 
@@ -69,7 +71,7 @@ pub(super) fn unpublish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
         let (protocol, target, mode, _) = port_key(port);
         (protocol, target, mode)
     };
-    let gone: Vec<_> = ports(values).into_iter().map(key).collect();
+    let gone: HashSet<_> = ports(values).into_iter().map(key).collect();
     // The CLI gives a service without any an endpoint here too.
     editing.list("/EndpointSpec/Ports").retain(|port| !gone.contains(&key(port)));
     Ok(())
@@ -87,11 +89,8 @@ pub(super) fn publish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
 /// The CLI sorts the ports of an update, and leaves those of a new service as they were written.
 pub(super) fn publish_as_written(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     let list = editing.list("/EndpointSpec/Ports");
-    for port in ports(values) {
-        if !list.iter().any(|present| port_key(present) == port_key(port)) {
-            list.push(port.clone());
-        }
-    }
+    let mut present: HashSet<_> = list.iter().map(port_key).collect();
+    list.extend(ports(values).into_iter().filter(|port| present.insert(port_key(port))).cloned());
     Ok(())
 }
 
@@ -118,12 +117,8 @@ pub(super) fn detach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
 
 pub(super) fn attach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     move_networks(editing);
-    for network in values {
-        let mut network = network.clone();
-        let name = Name::Network(text(&network, "/Target").to_owned());
-        network["Target"] = json!(editing.id(&name)?);
-        editing.put_named(NETWORKS, "/Target", &[network]);
-    }
+    let networks = editing.with_ids(values, "/Target", "Target", Name::Network)?;
+    editing.put_named(NETWORKS, "/Target", &networks);
     editing.list(NETWORKS).sort_by(|a, b| text(a, "/Target").cmp(text(b, "/Target")));
     Ok(())
 }
@@ -149,22 +144,16 @@ pub(super) fn log_driver(editing: &mut Editing<'_>, values: &[Value]) -> Done {
 }
 
 pub(super) fn remove_variables(editing: &mut Editing<'_>, values: &[Value]) -> Done {
-    let gone: Vec<&str> = texts(values).collect();
+    let gone: HashSet<&str> = texts(values).collect();
     if let Some(list) = editing.present_list("/TaskTemplate/ContainerSpec/Env") {
-        list.retain(|variable| variable.as_str().is_none_or(|variable| !gone.contains(&key(variable))));
+        list.retain(|variable| variable.as_str().is_none_or(|variable| !gone.contains(key(variable))));
     }
     Ok(())
 }
 
 pub(super) fn add_variables(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     let list = editing.list("/TaskTemplate/ContainerSpec/Env");
-    for variable in texts(values) {
-        let has_its_name = |present: &&mut Value| present.as_str().map(key) == Some(key(variable));
-        match list.iter_mut().find(has_its_name) {
-            Some(present) => *present = json!(variable),
-            None => list.push(json!(variable)),
-        }
-    }
+    put_keyed(list, values, |variable| variable.as_str().map(|variable| key(variable).to_owned()));
     Ok(())
 }
 
@@ -184,31 +173,24 @@ pub(super) fn add_ulimits(editing: &mut Editing<'_>, values: &[Value]) -> Done {
 }
 
 pub(super) fn add_secrets(editing: &mut Editing<'_>, values: &[Value]) -> Done {
-    for secret in values {
-        let mut secret = secret.clone();
-        let name = Name::Secret(text(&secret, "/SecretName").to_owned());
-        secret["SecretID"] = json!(editing.id(&name)?);
-        editing.put_named(&format!("{CONTAINER}/Secrets"), "/File/Name", &[secret]);
-    }
+    let secrets = editing.with_ids(values, "/SecretName", "SecretID", Name::Secret)?;
+    editing.put_named(&format!("{CONTAINER}/Secrets"), "/File/Name", &secrets);
     Ok(())
 }
 
 pub(super) fn add_configs(editing: &mut Editing<'_>, values: &[Value]) -> Done {
-    for config in values {
-        let mut config = config.clone();
-        let name = Name::Config(text(&config, "/ConfigName").to_owned());
-        config["ConfigID"] = json!(editing.id(&name)?);
-        editing.put_named(&format!("{CONTAINER}/Configs"), "/File/Name", &[config]);
-    }
+    let configs = editing.with_ids(values, "/ConfigName", "ConfigID", Name::Config)?;
+    editing.put_named(&format!("{CONTAINER}/Configs"), "/File/Name", &configs);
     Ok(())
 }
 
 /// Only those that are files: others belong to a credential specification.
 pub(super) fn remove_configs(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+    let gone: HashSet<&Value> = values.iter().collect();
     if let Some(list) = editing.present_list("/TaskTemplate/ContainerSpec/Configs") {
         let is_gone = |config: &Value| {
             config.get("Runtime").is_none_or(Value::is_null)
-                && config.get("ConfigName").is_some_and(|name| values.contains(name))
+                && config.get("ConfigName").is_some_and(|name| gone.contains(name))
         };
         list.retain(|config| !is_gone(config));
     }
@@ -243,15 +225,16 @@ pub(super) fn credential_spec(editing: &mut Editing<'_>, values: &[Value]) -> Do
 
 /// `HOST` is removed everywhere, `HOST:IP` from that address; an address without a name goes with it.
 pub(super) fn remove_hosts(editing: &mut Editing<'_>, values: &[Value]) -> Done {
-    let gone: Vec<(&str, &str)> =
-        texts(values).map(|host| host.split_once(':').unwrap_or((host, ""))).collect();
+    let mut gone: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for (host, address) in texts(values).map(|host| host.split_once(':').unwrap_or((host, ""))) {
+        gone.entry(host).or_default().insert(address);
+    }
     let Some(list) = editing.present_list("/TaskTemplate/ContainerSpec/Hosts") else { return Ok(()) };
     list.retain_mut(|entry| {
         let Some(line) = entry.as_str() else { return true };
         let mut words = line.split_whitespace();
         let Some(ip) = words.next() else { return true };
-        let is_gone =
-            |name: &str| gone.iter().any(|(host, at)| *host == name && (at.is_empty() || *at == ip));
+        let is_gone = |name: &str| gone.get(name).is_some_and(|at| at.contains("") || at.contains(ip));
         let (out, left): (Vec<&str>, Vec<&str>) = words.partition(|name| is_gone(name));
         if out.is_empty() {
             return true;
@@ -267,57 +250,62 @@ pub(super) fn remove_hosts(editing: &mut Editing<'_>, values: &[Value]) -> Done 
 const RESET: &str = "RESET";
 
 /// Capabilities as the CLI writes them: `net_admin` is `CAP_NET_ADMIN`.
-fn capabilities(values: &[Value]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for value in texts(values) {
+fn capabilities(values: &[Value]) -> BTreeSet<String> {
+    let name = |value: &str| {
         let name = value.trim().to_uppercase();
-        let name = if name == "ALL" || name == RESET || name.starts_with("CAP_") {
-            name
-        } else {
-            format!("CAP_{name}")
-        };
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
+        let is_whole = name == "ALL" || name == RESET || name.starts_with("CAP_");
+        if is_whole { name } else { format!("CAP_{name}") }
+    };
+    texts(values).map(name).collect()
 }
 
 impl Editing<'_> {
-    fn present_capabilities(&mut self, field: &str) -> Vec<String> {
-        self.present_list(&format!("{CONTAINER}/{field}")).map_or_else(Vec::new, |list| capabilities(list))
+    fn present_capabilities(&mut self, field: &str) -> BTreeSet<String> {
+        let present = self.present_list(&format!("{CONTAINER}/{field}"));
+        present.map_or_else(BTreeSet::new, |list| capabilities(list))
     }
 
-    fn write_capabilities(&mut self, field: &str, mut names: Vec<String>) {
+    fn write_capabilities(&mut self, field: &str, names: BTreeSet<String>) {
         let path = format!("{CONTAINER}/{field}");
         if names.is_empty() && self.present_list(&path).is_none() {
             return;
         }
-        names.sort();
-        if names.iter().any(|name| name == "ALL") {
-            names = vec!["ALL".to_owned()];
-        }
-        *self.list(&path) = names.into_iter().map(Value::from).collect();
+        let is_all = names.contains("ALL");
+        let names = names.into_iter().filter(|name| !is_all || name == "ALL");
+        *self.list(&path) = names.map(Value::from).collect();
+    }
+
+    /// Copies of values in which the id of what each names at `name` stands in the field `id`.
+    fn with_ids(
+        &self,
+        values: &[Value],
+        name: &str,
+        id: &str,
+        kind: fn(String) -> Name,
+    ) -> Result<Vec<Value>, OptionError> {
+        let with_id = |value: &Value| {
+            let mut value = value.clone();
+            value[id] = json!(self.id(&kind(text(&value, name).to_owned()))?);
+            Ok(value)
+        };
+        values.iter().map(with_id).collect()
     }
 }
 
 /// One that was added before is added no more; else it is dropped. What is also to be added is not dropped.
 pub(super) fn drop_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     let (to_drop, to_add) = (capabilities(values), capabilities(editing.options.values("cap-add")));
-    let has = |names: &[String], name: &str| names.iter().any(|it| it == name);
     let mut added = editing.present_capabilities("CapabilityAdd");
     let mut dropped = editing.present_capabilities("CapabilityDrop");
-    if has(&to_add, RESET) {
+    if to_add.contains(RESET) {
         added.clear();
     }
-    if has(&to_drop, RESET) {
+    if to_drop.contains(RESET) {
         dropped.clear();
     }
-    for name in to_drop.into_iter().filter(|name| name != RESET && !has(&to_add, name)) {
-        if has(&added, &name) {
-            added.retain(|it| *it != name);
-        } else if !has(&dropped, &name) {
-            dropped.push(name);
+    for name in to_drop.into_iter().filter(|name| name != RESET && !to_add.contains(name)) {
+        if !added.remove(&name) {
+            dropped.insert(name);
         }
     }
     editing.write_capabilities("CapabilityAdd", added);
@@ -328,17 +316,14 @@ pub(super) fn drop_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> 
 /// One that was dropped before is dropped no more; else it is added.
 pub(super) fn add_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     let to_add = capabilities(values);
-    let has = |names: &[String], name: &str| names.iter().any(|it| it == name);
     let mut added = editing.present_capabilities("CapabilityAdd");
     let mut dropped = editing.present_capabilities("CapabilityDrop");
-    if has(&to_add, RESET) {
+    if to_add.contains(RESET) {
         added.clear();
     }
     for name in to_add.into_iter().filter(|name| name != RESET) {
-        if has(&dropped, &name) {
-            dropped.retain(|it| *it != name);
-        } else if !has(&added, &name) {
-            added.push(name);
+        if !dropped.remove(&name) {
+            added.insert(name);
         }
     }
     editing.write_capabilities("CapabilityAdd", added);

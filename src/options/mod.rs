@@ -8,12 +8,14 @@
 //! options being applied again and again: an option that is in effect already changes nothing. Nothing here
 //! asks anybody: the ids of networks, secrets and configs come in as [`Ids`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde_json::Value;
 
 mod apply;
+#[cfg(test)]
+mod cost;
 mod edits;
 mod number;
 mod syntax;
@@ -39,6 +41,23 @@ pub enum Command {
     /// `docker service create`, for the image remover.
     Create,
 }
+
+/// How much one text of options may hold. Options come from labels, which a stranger may have written, and they are read in
+/// every cycle.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Bytes of text.
+    bytes: usize,
+    /// Values of all options together.
+    values: usize,
+    /// Ports. A range counts with all its ports: telephony needs 10,000.
+    ports: usize,
+}
+
+const LIMITS: Limits = Limits { bytes: 16 << 10, values: 1000, ports: 20_000 };
+
+/// Most characters of a word that an error shows.
+const MAX_SHOWN: usize = 60;
 
 /// Options that were understood.
 #[derive(Clone, Default, PartialEq)]
@@ -115,7 +134,7 @@ impl Command {
     fn find(self, name: &str) -> Result<&'static Known, OptionError> {
         let mut options = OPTIONS.iter().filter(|known| self.has(known));
         options.clone().find(|known| known.name == name).ok_or_else(|| {
-            let shown = name.escape_debug().to_string();
+            let shown = shown(name);
             let expected = match suggest::nearest(name, "", options.by_ref().map(|known| known.name)) {
                 Some(known) => format!("an option of {self}; did you mean --{known}?"),
                 None => format!("an option of {self}"),
@@ -145,11 +164,18 @@ impl Options {
     /// `--flag=false`, `-s value`, quoted as in a shell.
     ///
     /// # Errors
-    /// The first option that is unknown, malformed, not accepted or not to be combined with another.
+    /// The first option that is unknown, malformed, not accepted or not to be combined with another; or more text, values or
+    /// ports than any service needs.
     pub fn parse(command: Command, text: &str) -> Result<Self, OptionError> {
+        Self::read(command, text, LIMITS)
+    }
+
+    fn read(command: Command, text: &str, limits: Limits) -> Result<Self, OptionError> {
+        within(limits.bytes, "bytes of options", text.len())?;
         let words =
             words::split(text).map_err(|unbalanced| OptionError::new("...", unbalanced.to_string()))?;
-        let mut reading = Reading { command, words: words.into_iter().enumerate(), options: Self::default() };
+        let words = words.into_iter().enumerate();
+        let mut reading = Reading { command, words, options: Self::default(), values: 0, ports: 0 };
         while let Some((at, word)) = reading.words.next() {
             match word.strip_prefix('-') {
                 Some("-") => {
@@ -162,7 +188,9 @@ impl Options {
                 _ => return Err(belongs_to_no_option(at)),
             }
         }
-        let mut options = reading.options;
+        let Reading { mut options, values, ports, .. } = reading;
+        within(limits.values, "values", values)?;
+        within(limits.ports, "ports", ports)?;
         options.given.sort_by_key(|given| place(given.known));
         options.check()?;
         Ok(options)
@@ -235,11 +263,8 @@ impl Options {
             [("mount", "/Target"), ("secret", "/File/Name"), ("config", "/File/Name"), ("network", "/Target")]
         {
             for option in [option.to_owned(), format!("{option}-add")] {
-                let values = self.values(&option);
-                let is_repeated = |(i, value): (usize, &Value)| {
-                    values[..i].iter().any(|before| before.pointer(pointer) == value.pointer(pointer))
-                };
-                if values.iter().enumerate().any(is_repeated) {
+                let mut targets = HashSet::new();
+                if !self.values(&option).iter().all(|value| targets.insert(value.pointer(pointer))) {
                     return Err(OptionError::new(format!("--{option}"), "each target once"));
                 }
             }
@@ -264,11 +289,27 @@ fn belongs_to_no_option(at: usize) -> OptionError {
     OptionError::new(format!("word {}", at + 1), "an option, or quotes around a value with white space")
 }
 
+fn within(most: usize, what: &str, found: usize) -> Result<(), OptionError> {
+    if found <= most {
+        return Ok(());
+    }
+    Err(OptionError::new("...", format!("at most {most} {what}, found {found}")))
+}
+
+/// A word as an error shows it: printable, and cut where it is long.
+fn shown(word: &str) -> String {
+    let cut = if word.chars().nth(MAX_SHOWN).is_some() { "..." } else { "" };
+    format!("{}{cut}", word.chars().take(MAX_SHOWN).collect::<String>().escape_debug())
+}
+
 /// A command line while it is read.
 struct Reading<W> {
     command: Command,
     words: W,
     options: Options,
+    /// How many values there are so far, and how many ports in them.
+    values: usize,
+    ports: usize,
 }
 
 impl<W: Iterator<Item = (usize, String)>> Reading<W> {
@@ -316,10 +357,11 @@ impl<W: Iterator<Item = (usize, String)>> Reading<W> {
             Some(value) => value,
         };
         let parsed = known.kind.parse(&value).map_err(|expected| {
-            let value =
-                if known.kind.may_be_shown() { value.escape_debug().to_string() } else { "***".to_owned() };
+            let value = if known.kind.may_be_shown() { shown(&value) } else { "***".to_owned() };
             OptionError::new(format!("--{name} {value}"), expected)
         })?;
+        self.values += 1;
+        self.ports += parsed.as_array().filter(|_| known.kind == Kind::Ports).map_or(0, Vec::len);
         match self.options.given.iter_mut().find(|given| std::ptr::eq(given.known, known)) {
             Some(given) => given.values.push(parsed),
             None => self.options.given.push(Given { known, values: vec![parsed] }),

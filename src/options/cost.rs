@@ -1,0 +1,129 @@
+//! What options cost: time in proportion to their text, and never more than the limits allow. Options come from labels, and a
+//! label that costs a minute of the only thread stops every update.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::json;
+
+use super::*;
+
+const NO_LIMITS: Limits = Limits { bytes: usize::MAX, values: usize::MAX, ports: usize::MAX };
+
+/// Time of this thread's processor, which other work on the machine does not lengthen.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
+/// The `i`th value of a kind: each another one where the kind has so many.
+fn value(kind: Kind, i: usize) -> String {
+    match kind {
+        Kind::Flag => "true".to_owned(),
+        Kind::Text | Kind::Command | Kind::Key | Kind::NetworkName => format!("word{i}"),
+        Kind::Choice(words) => words[i % words.len()].to_owned(),
+        Kind::Unsigned => i.to_string(),
+        Kind::Integer(least, most) => {
+            (least + i64::try_from(i).unwrap() % (most.min(1000) - least)).to_string()
+        }
+        Kind::Ratio => "0.5".to_owned(),
+        Kind::Duration => format!("{i}s"),
+        Kind::Bytes | Kind::Swap => format!("{i}m"),
+        Kind::Cpus => "0.5".to_owned(),
+        Kind::Label | Kind::Pair | Kind::Variable => format!("name{i}=value"),
+        Kind::Address => format!("10.{}.{}.1", i / 256, i % 256),
+        Kind::Domain => format!("d{i}.test"),
+        Kind::Host => format!("h{i}:10.{}.{}.1", i / 256, i % 256),
+        Kind::Resource => format!("kind{i}=1"),
+        Kind::Preference => format!("spread=node.labels.l{i}"),
+        Kind::Ulimit => format!("nofile={}:{}", i + 1, i + 1),
+        Kind::Mount => format!("type=tmpfs,target=/t{i}"),
+        Kind::Ports => format!("{}:{}", i + 1, i + 1),
+        Kind::Network | Kind::Secret | Kind::Config => format!("word{i}"),
+        Kind::CredentialSpec => format!("file://word{i}"),
+    }
+}
+
+/// Options, and a specification in which they are in effect already.
+struct Case {
+    command: Command,
+    text: String,
+    ids: Ids,
+    spec: Value,
+}
+
+impl Case {
+    fn new(command: Command, text: String) -> Self {
+        let options = Options::read(command, &text, NO_LIMITS).unwrap_or_else(|error| panic!("{error}"));
+        let ids: Ids =
+            options.names().into_iter().map(|name| (name.clone(), format!("id of {name}"))).collect();
+        let mut spec = json!({ "Mode": { "Replicated": { "Replicas": 1 } } });
+        options.apply(&mut spec, &ids).unwrap();
+        Self { command, text, ids, spec }
+    }
+
+    /// What it takes to read the options and to apply them.
+    fn cost(&self) -> Duration {
+        let begun = processor_time();
+        let mut spec = self.spec.clone();
+        Options::read(self.command, &self.text, NO_LIMITS).unwrap().apply(&mut spec, &self.ids).unwrap();
+        processor_time() - begun
+    }
+}
+
+/// Whether eight times the values cost more than twelve times as much. Compares the shortest of several times: other work on the
+/// machine makes single ones longer, never shorter.
+fn is_slow(few: &Case, many: &Case) -> Option<String> {
+    let (mut least_few, mut least_many) = (Duration::MAX, Duration::MAX);
+    for _ in 0..20 {
+        least_few = least_few.min(few.cost()).min(few.cost());
+        least_many = least_many.min(many.cost());
+        if least_many <= least_few * 12 {
+            return None;
+        }
+    }
+    Some(format!("{}: {least_few:?}, eight times as many {least_many:?}", &few.text[..30]))
+}
+
+#[test]
+fn eight_times_the_values_cost_at_most_twelve_times_as_much() {
+    const FEW: usize = 250;
+    let accepted = OPTIONS.iter().filter(|known| known.refusal().is_none());
+    let slow = accepted.filter_map(|known| {
+        let command = if Command::Update.has(known) { Command::Update } else { Command::Create };
+        let case = |values: usize| {
+            let values = (0..values).map(|i| format!(" --{}={}", known.name, value(known.kind, i)));
+            Case::new(command, values.collect())
+        };
+        is_slow(&case(FEW), &case(8 * FEW))
+    });
+    let slow: Vec<String> = slow.collect();
+    assert!(slow.is_empty(), "{slow:#?}");
+}
+
+#[test]
+fn a_range_of_ports_costs_in_proportion_to_its_length() {
+    let range = |ports: usize| {
+        Case::new(Command::Update, format!("--publish-add 10000-{0}:10000-{0}/udp", 9999 + ports))
+    };
+    assert_eq!(is_slow(&range(1000), &range(8000)), None);
+}
+
+#[test]
+fn more_than_any_service_needs_is_refused_in_a_short_line() {
+    let many = |option: &str, count: usize| format!(" {option}").repeat(count);
+    for (text, expected) in [
+        (format!("--env-add A={}", "x".repeat(16 << 10)), "at most 16384 bytes of options, found 16396"),
+        (many("-t", 1001), "at most 1000 values, found 1001"),
+        ("--publish-add 1-65535:1-65535".to_owned(), "at most 20000 ports, found 65535"),
+    ] {
+        let error = Options::parse(Command::Update, &text).unwrap_err();
+        assert_eq!(error.expected, expected);
+    }
+    for text in [format!("--{}", "x".repeat(9000)), format!("--limit-memory {}", "x".repeat(9000))] {
+        let error = Options::parse(Command::Update, &text).unwrap_err().to_string();
+        assert!(error.len() < 200, "{error}");
+    }
+    Options::parse(Command::Update, "--publish-add 10000-20000:10000-20000/udp").unwrap();
+    Options::parse(Command::Update, &many("-t", 1000)).unwrap();
+}
