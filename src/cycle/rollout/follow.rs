@@ -89,8 +89,8 @@ impl<S: Swarm, R> Follower<'_, S, R> {
         if !had_failed && let Some(cause) = self.machine.cause() {
             self.context.remember_failure(self.update, cause);
         }
-        let has_failed = matches!(step, Step::Finish(Outcome::Failed { .. } | Outcome::Overtaken { .. }));
-        let is_news = !had_failed && (has_failed || self.machine.cause().is_some());
+        let is_end = matches!(step, Step::Finish(Outcome::Failed { .. } | Outcome::Overtaken { .. }));
+        let is_news = !had_failed && (is_end || self.machine.cause().is_some());
         match step {
             // A service that was stopped first is down until the rollback is sent: that does not wait for any words.
             Step::RollBack => {

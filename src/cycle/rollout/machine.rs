@@ -329,7 +329,6 @@ impl Machine {
     fn follow(&mut self, verdict: Verdict, now: Instant) -> Step {
         let may_resume = self.resumed < MAX_RESUMED;
         match verdict {
-            Verdict::Wait => Step::Wait,
             Verdict::Over(outcome) => Step::Finish(self.overtaken(outcome)),
             Verdict::RolledBackBySwarm(cause) => {
                 let restoring = Restoring::new(By::Swarm, cause, now, &self.terms);
@@ -350,7 +349,7 @@ impl Machine {
                 }
             }
             Verdict::GoOn(why) if may_resume => Step::GoOn(why),
-            Verdict::GoOn(_) => Step::Wait,
+            Verdict::GoOn(_) | Verdict::Wait => Step::Wait,
             Verdict::RenewAccount => Step::RenewAccount,
         }
     }

@@ -201,7 +201,9 @@ async fn deliver<S: Swarm, R>(
                     return Err(Outcome::Unchanged("it has the new image already".to_owned()));
                 }
                 Dispatch::ChangedTo(image) => {
-                    return Err(Outcome::Superseded(format!("somebody changed it to {image}")));
+                    return Err(Outcome::Superseded(format!(
+                        "a user or another program changed it to {image}"
+                    )));
                 }
                 Dispatch::NotOurs => {
                     return Err(Outcome::Unchanged("it was taken out meanwhile".to_owned()));
@@ -335,7 +337,9 @@ pub(super) async fn take_back<S: Swarm, R>(
         }
         if !terms.is_sent(facts) {
             let image = facts.image.as_deref().unwrap_or("no image");
-            return TakenBack::Over(Outcome::Superseded(format!("somebody changed it to {image}")));
+            return TakenBack::Over(Outcome::Superseded(format!(
+                "a user or another program changed it to {image}"
+            )));
         }
         let is_swap = may_swap && is_untouched(&service, sent);
         // What was sent twice is its own previous specification.
@@ -410,6 +414,9 @@ pub(super) async fn renew_account<S: Swarm, R>(
 /// The label that makes the swarm's updater begin anew.
 const GO_ON_LABEL: &str = "gantry.go-on";
 
+/// How long the label stays.
+const GO_ON_WAIT: Duration = Duration::from_millis(500);
+
 /// Makes the swarm go on with an update, or with its rollback, where it has stopped for something that is no failure. A
 /// service that has another image by now, or is gone, is left alone: the next look tells.
 pub(super) async fn resume<S: Swarm, R>(
@@ -444,7 +451,13 @@ pub(super) async fn resume<S: Swarm, R>(
         }
         let change = Change::To(&spec);
         match context.swarm.update_service(&update.id, service.version, change, auth.as_ref()).await {
-            Ok(_) => _ = labels.pop(),
+            Ok(_) => {
+                labels.pop();
+                if !labels.is_empty() {
+                    // Two changes in one moment may be none to the updater.
+                    sleep(GO_ON_WAIT).await;
+                }
+            }
             Err(error) => {
                 if let Err(error) = attempts.write_again(error).await {
                     tracing::warn!(service = update.service, %error, "cannot have Swarm go on");

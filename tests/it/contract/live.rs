@@ -122,6 +122,10 @@ impl Stage for Live {
         self.home.lab.run(&["start", "1"]);
     }
 
+    fn pause(&self, node: &str) {
+        self.home.lab.docker(&["node", "update", "--availability", "pause", node]);
+    }
+
     fn drain(&self, node: &str, is_drained: bool) {
         let availability = if is_drained { "drain" } else { "active" };
         self.home.lab.docker(&["node", "update", "--availability", availability, node]);

@@ -62,6 +62,8 @@ pub(crate) trait Stage: Sync {
     fn change_leader(&self);
     /// A node hands its tasks over and takes no more, or takes them again.
     fn drain(&self, node: &str, is_drained: bool);
+    /// A node keeps its tasks and takes no more.
+    fn pause(&self, node: &str);
 }
 
 /// Each rule becomes a test per stage; `apart`: on a stage that no other rule stands on.

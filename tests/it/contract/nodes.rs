@@ -14,6 +14,7 @@ rules! { apart:
     a_drained_node_hands_its_tasks_over_and_keeps_none,
     after_a_change_of_leader_a_node_is_unknown_and_keeps_its_tasks,
     a_node_that_is_down_stays_down_over_a_change_of_leader,
+    a_paused_node_keeps_its_tasks_and_is_left_out_of_a_global_update,
 }
 
 const LOST: &str = "node3";
@@ -221,4 +222,27 @@ async fn a_node_that_is_down_stays_down_over_a_change_of_leader<S: Stage>(stage:
     }
     stage.restore(LOST);
     until(stage, "it is back", |node| node.is_ready).await;
+}
+
+async fn a_paused_node_keeps_its_tasks_and_is_left_out_of_a_global_update<S: Stage>(stage: &S) {
+    let agent = Subject::running(stage, plain(stage, "agent").global().monitor(secs(1))).await;
+    agent.until("a task on each node", async |agent| counted(agent).await == (3, 3)).await;
+    let web = Subject::running(stage, plain(stage, "web").replicas(3)).await;
+    stage.pause(LOST);
+    let paused = until(stage, "it is paused", |node| !node.is_active).await;
+    assert!(paused.is_ready && !paused.is_down, "{paused:?}");
+
+    agent.send(Kind::Good(2)).await;
+    agent.history(gantry::swarm::UpdateState::Completed).await;
+    let tasks = there(&agent, &paused).await;
+    let found: Vec<_> = tasks.iter().map(|task| (task.desired, task.state, task.image.clone())).collect();
+    assert_eq!(found, [(TaskState::Running, TaskState::Running, stage.image(Kind::Good(1)))]);
+    let [old, new] = [Kind::Good(1), Kind::Good(2)].map(|kind| stage.image(kind));
+    let mut expected = vec![old, new.clone(), new];
+    expected.sort();
+    let mut running = agent.running_images().await;
+    running.sort();
+    assert_eq!(running, expected);
+    // Nor has the other service lost its task there.
+    assert_eq!(there(&web, &paused).await.len(), 1);
 }

@@ -71,6 +71,10 @@ impl Stage for Paused {
         self.0.leader_changes();
     }
 
+    fn pause(&self, node: &str) {
+        self.0.node_is_paused(node, true);
+    }
+
     fn drain(&self, node: &str, is_drained: bool) {
         self.0.node_is_active(node, !is_drained);
     }

@@ -28,6 +28,7 @@ rules! {
     a_global_service_is_updated_node_by_node,
     a_forced_update_replaces_tasks_of_the_same_image,
     what_a_specification_does_not_say_takes_five_seconds,
+    an_updater_that_waits_for_a_node_begins_anew_when_a_label_changes,
 }
 
 fn step(state: UpdateState, images: &str) -> (UpdateState, String) {
@@ -307,6 +308,30 @@ async fn what_a_specification_does_not_say_takes_five_seconds<S: Stage>(stage: &
     // The delay, and the second that it runs.
     let between = failed[1].duration_since(failed[0]).as_millis();
     assert!((5_900..9_000).contains(&between), "{between} ms");
+}
+
+/// Its updater takes the slots in any order, and waits for ever in one whose task finds no node.
+async fn an_updater_that_waits_for_a_node_begins_anew_when_a_label_changes<S: Stage>(stage: &S) {
+    let nodes = stage.swarm().nodes().await.unwrap().len();
+    let service = plain(stage, "web").replicas(nodes as u64 + 1).max_per_node(1).monitor(secs(1));
+    let web = Subject::new(stage, service).await;
+    let good = |number: u8| vec![stage.image(Kind::Good(number)); nodes];
+    web.until("as many as there are nodes", async |web| web.running_images().await == good(1)).await;
+    web.send(Kind::Good(2)).await;
+    let new = stage.image(Kind::Good(2));
+    web.until("the new task without a node", async |web| {
+        web.tasks().await.iter().any(|task| task.image == new && task.error.contains("no suitable node"))
+    })
+    .await;
+    // The place of each old task goes to the one that waits, and the updater waits again.
+    for _ in 0..2 * nodes {
+        web.post(|spec| spec.with_label("x", Some("1")).unwrap()).await;
+        tokio::time::sleep(millis(500)).await;
+        web.post(|spec| spec.with_label("x", None).unwrap()).await;
+        tokio::time::sleep(secs(3)).await;
+    }
+    web.until("the new image on all nodes", async |web| web.running_images().await == good(2)).await;
+    assert!(web.see().await.spec.facts().labels.is_empty());
 }
 
 /// The specification with any change.

@@ -105,7 +105,7 @@ async fn an_update_whose_answer_was_lost_and_that_is_taken_back_meanwhile_is_not
                 assert!(is_by_swarm, "{report:?}");
             }
             Outcome::TakenBack(how) => {
-                assert!(!is_by_swarm && how == "somebody rolled it back", "{report:?}");
+                assert!(!is_by_swarm && how == "a user or another program rolled it back", "{report:?}");
             }
             _ => panic!("{action}: {report:?}"),
         }

@@ -72,7 +72,10 @@ impl World {
             Some([_, _, ..]) => true,
             _ => false,
         };
-        let queue: VecDeque<Slot> = slots.into_iter().filter(is_dirty).collect();
+        // The real one takes them in any order. Those that wait for a node first is the worst of all.
+        let waits = |slot: &Slot| present[slot].iter().all(|task| self.pending.contains(task));
+        let mut queue: VecDeque<Slot> = slots.into_iter().filter(is_dirty).collect();
+        queue.make_contiguous().sort_by_key(|slot| !waits(slot));
         if queue.is_empty() {
             if matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted)) {
                 self.complete(id);

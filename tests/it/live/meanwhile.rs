@@ -21,7 +21,7 @@ fn an_image_that_somebody_else_sets_meanwhile_stays() {
     assert_eq!(run.code, Some(0), "{run}");
     assert_eq!(
         run.outcome(&service),
-        format!("superseded: somebody changed it to {}", theirs.pinned()),
+        format!("superseded: a user or another program changed it to {}", theirs.pinned()),
         "{run}"
     );
     wait("their image", 30, || (service.running_images() == [theirs.pinned()]).then_some(()));
@@ -36,7 +36,7 @@ fn a_rollback_that_somebody_else_asks_for_meanwhile_is_not_called_ours() {
     let daemon = begin(&stage.gantry(), &service, &stage.slow_image("web", "2", 5));
     service.update(&["--rollback"]);
     let run = daemon.end(60);
-    assert_eq!(run.outcome(&service), "superseded: somebody rolled it back", "{run}");
+    assert_eq!(run.outcome(&service), "superseded: a user or another program rolled it back", "{run}");
     assert_eq!((run.code, service.image()), (Some(0), old.pinned()));
 }
 

@@ -17,6 +17,7 @@ mod deployed;
 mod failing;
 mod faults;
 mod guarding;
+mod harmless;
 mod hooks;
 mod inspection;
 mod jobs;

@@ -315,7 +315,7 @@ fn a_persons_word_during_an_update_stands_in_the_next_cycle_too() {
     another.update(&["--image", &own.pinned()]);
     let run = daemon.end(120);
     for service in [&rolled_back, &older, &another] {
-        assert!(run.outcome(service).starts_with("superseded: somebody "), "{run}");
+        assert!(run.outcome(service).starts_with("superseded: a user or another program "), "{run}");
     }
     for (service, image) in [(&rolled_back, &old), (&older, &old), (&another, &own)] {
         wait("what somebody wanted", 60, || (service.running_images() == [image.pinned()]).then_some(()));

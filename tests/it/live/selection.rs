@@ -158,7 +158,7 @@ fn what_has_become_of_a_service_when_its_turn_comes_is_what_counts() {
     assert_eq!(run.outcome(&taken_out), "unchanged: it was taken out meanwhile", "{run}");
     assert_eq!(
         run.outcome(&changed),
-        format!("superseded: somebody changed it to {}", theirs.pinned()),
+        format!("superseded: a user or another program changed it to {}", theirs.pinned()),
         "{run}"
     );
     assert_eq!(run.outcome(&removed), "removed meanwhile", "{run}");

@@ -11,20 +11,22 @@ use serde_json::json;
 use super::rules::Watched;
 use super::*;
 use crate::cycle::rollout::samples::{
-    NEW, OLD, crashed, nodes_without, ran, replicas, service_from, shut_down, spec, task,
+    NEW, OLD, crashed, nodes_without, replicas, service_from, shut_down, spec, task,
 };
 use crate::swarm::TaskState;
 
 const THIRD: &str = "app:2";
 
 /// How often each end has to come about at least in [`STORIES`]: a third of how often they do.
-const LEAST: [(&str, usize); 6] = [
+const LEAST: [(&str, usize); 8] = [
     ("updated", 350),
     ("superseded", 240),
     ("removed", 150),
     ("failed", 80),
     ("rolled back", 45),
-    ("rollback failed", 30),
+    ("rollback failed", 10),
+    ("updated, but", 10),
+    ("overtaken", 10),
 ];
 
 const STORIES: u32 = 3_000;
@@ -78,17 +80,33 @@ struct World {
     tasks: Vec<Task>,
     nodes_away: [bool; 3],
     is_there: bool,
+    /// Whether the last slot found no node before the update, and finds none now.
+    is_short: bool,
+}
+
+/// Why the scheduler finds no node.
+const NO_ROOM: &str = "no suitable node (insufficient resources on 3 nodes)";
+
+/// A task that finds no node.
+fn without_node(task: Task) -> Task {
+    Task { node_id: String::new(), state: TaskState::Pending, error: NO_ROOM.to_owned(), ..task }
 }
 
 impl World {
     /// The update was sent a moment ago.
-    fn new(slots: u64) -> Self {
+    fn new(slots: u64, is_short: bool) -> Self {
+        let is_short = is_short && slots > 1;
+        let old = |slot| {
+            let old = task(&format!("old {slot}"), OLD, slot);
+            if is_short && slot == slots { without_node(old) } else { old }
+        };
         Self {
             slots,
+            is_short,
             image: NEW,
             previous: Some(OLD),
             status: None,
-            tasks: (1..=slots).map(|slot| task(&format!("old {slot}"), OLD, slot)).collect(),
+            tasks: (1..=slots).map(old).collect(),
             nodes_away: [false; 3],
             is_there: true,
         }
@@ -186,11 +204,20 @@ impl World {
         }
         let new =
             self.tasks.iter().position(|task| task.slot == slot && task.image == image && task.is_wanted());
+        let has_room = !self.is_short || slot < self.slots;
         let Some(new) = new else {
             let id = format!("task {}", self.tasks.len());
-            self.tasks.push(Task { state: TaskState::Pending, ..task(&id, image, slot) });
+            let new = Task { state: TaskState::Pending, ..task(&id, image, slot) };
+            if !has_room {
+                let is_old = |task: &Task| task.slot == slot && task.is_wanted();
+                self.tasks.retain(|task| !is_old(task));
+            }
+            self.tasks.push(if has_room { new } else { without_node(new) });
             return;
         };
+        if !has_room {
+            return;
+        }
         let task = &mut self.tasks[new];
         task.state = match task.state {
             TaskState::Pending => TaskState::Preparing,
@@ -213,17 +240,15 @@ type Chapter = (Vec<Event>, u64);
 fn the_rules_hold_and_every_end_comes_about() {
     let chapters = prop::collection::vec((prop::collection::vec(any_event(), 0..6), 0..30_u64), 1..60);
     let timeout = prop::option::of(60..600_u64);
-    let stories = (chapters, timeout, 1..3_u64, any::<bool>(), prop::bool::weighted(0.1));
+    let flags = (any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.3));
+    let stories = (chapters, timeout, 1..3_u64, flags);
     let config = Config { source_file: Some(file!()), ..Config::with_cases(STORIES) };
     let ends: RefCell<BTreeMap<&str, usize>> = RefCell::default();
-    let told = TestRunner::new(config).run(
-        &stories,
-        |(chapters, timeout, slots, may_roll_back, swarm_is_faster)| {
-            let end = tell(&chapters, timeout, slots, may_roll_back, swarm_is_faster)?;
-            *ends.borrow_mut().entry(end.map_or("none", |end| end.name())).or_default() += 1;
-            Ok(())
-        },
-    );
+    let told = TestRunner::new(config).run(&stories, |(chapters, timeout, slots, flags)| {
+        let end = tell(&chapters, timeout, slots, flags)?;
+        *ends.borrow_mut().entry(end.map_or("none", |end| name(&end))).or_default() += 1;
+        Ok(())
+    });
     told.unwrap_or_else(|error| panic!("{error}"));
     let ends = ends.into_inner();
     for (name, least) in LEAST {
@@ -232,15 +257,26 @@ fn the_rules_hold_and_every_end_comes_about() {
     }
 }
 
+/// The end's name, with those apart that share one.
+fn name(end: &Outcome) -> &'static str {
+    match end {
+        Outcome::UpdatedBut(_) => "updated, but",
+        Outcome::Overtaken { .. } => "overtaken",
+        end => end.name(),
+    }
+}
+
 fn tell(
     chapters: &[Chapter],
     timeout: Option<u64>,
     slots: u64,
-    may_roll_back: bool,
-    swarm_is_faster: bool,
+    (may_roll_back, swarm_is_faster, is_short): (bool, bool, bool),
 ) -> Result<Option<Outcome>, TestCaseError> {
     let mut now = Instant::now();
     let mark = |image: &str| Mark { image: image.to_owned(), force_update: 0 };
+    let mut world = World::new(slots, is_short);
+    let old = service_from(&json!({ "Spec": spec(OLD, &replicas(slots)) }));
+    let before = Before::of(&old, &world.tasks, jiff::Timestamp::UNIX_EPOCH);
     let terms = Terms {
         sent: mark(NEW),
         replaced: mark(OLD),
@@ -248,10 +284,9 @@ fn tell(
         timeout: timeout.map(Duration::from_secs),
         may_roll_back,
         spec: None,
-        before: ran(slots),
+        before,
         has_account: false,
     };
-    let mut world = World::new(slots);
     let mut watched = Watched::new(terms, swarm_is_faster);
     for (events, seconds) in chapters {
         for event in events {

@@ -354,7 +354,7 @@ fn a_rollback_that_somebody_asks_for_is_their_decision() {
         [asked_back("rollback_started"), asked_back("rollback_completed"), asked_back("rollback_paused")]
     {
         let outcome = Watching::begin().end(2, &look, &two(OLD));
-        assert_eq!(outcome, Outcome::Superseded("somebody rolled it back".to_owned()));
+        assert_eq!(outcome, Outcome::Superseded("a user or another program rolled it back".to_owned()));
     }
     // The swarm's message is worded by versions; that it leaves no previous specification is not.
     let reworded = Look { status: Some(("rollback_started", "asked for")), ..asked_back("") };

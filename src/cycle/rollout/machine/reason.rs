@@ -1,11 +1,12 @@
 //! Why an update failed, as far as its tasks tell. Pure.
 
+use std::time::Duration;
+
 use super::view::View;
 use super::watch::Watch;
 use super::{Ends, Mark, Seen};
 use crate::cycle::rollout::cause::{Cause, words};
 use crate::swarm::{Facts, Task, TaskState};
-use std::time::Duration;
 
 impl View<'_> {
     /// The cause of a failure: what a task with this mark tells, else the swarm's words.

@@ -35,7 +35,11 @@ pub(super) fn updating(view: &View<'_>, watch: &mut Watch) -> Verdict {
     }
     if !terms.is_sent(facts) {
         let is_rollback = service.update.as_ref().is_some_and(|status| status.state.is_rollback());
-        let how = if is_rollback { "somebody rolled it back".to_owned() } else { view.changed_to() };
+        let how = if is_rollback {
+            "a user or another program rolled it back".to_owned()
+        } else {
+            view.changed_to()
+        };
         return Verdict::Over(Outcome::Superseded(how));
     }
     if let Some(fields) = view.change_since(terms.spec.as_ref()) {
@@ -154,10 +158,10 @@ pub(super) fn rolling_back(view: &View<'_>, restoring: &Restoring, watch: &mut W
         };
     }
     match (rolling_back_late(view, restoring.since, watch), watched) {
-        (Some(None), _) => rolled_back(),
-        (Some(Some(why)), _) => failed(why),
-        (None, Watched::Stuck(why)) => Verdict::GoOn(why.to_string()),
-        (None, _) => Verdict::Wait,
+        (Late::WellInTime, _) => rolled_back(),
+        (Late::Failed(why), _) => failed(why),
+        (Late::No, Watched::Stuck(why)) => Verdict::GoOn(why.to_string()),
+        (Late::No, _) => Verdict::Wait,
     }
 }
 
@@ -175,21 +179,31 @@ fn is_as_before(view: &View<'_>, watch: &Watch) -> bool {
         && ran.is_some_and(|ran| watch.held(view.facts, view.now) >= ran)
 }
 
-/// Whether a rollback has had its time, and why it has failed then; `None` inside: it has not.
-fn rolling_back_late(view: &View<'_>, since: Instant, watch: &Watch) -> Option<Option<Cause>> {
+/// Whether a rollback has had its time.
+enum Late {
+    /// Not yet.
+    No,
+    /// Its time is over, and all has run through the monitor period.
+    WellInTime,
+    /// Its time is over, and it has failed.
+    Failed(Cause),
+}
+
+/// Whether a rollback has had its time.
+fn rolling_back_late(view: &View<'_>, since: Instant, watch: &Watch) -> Late {
     let View { terms, facts, now, .. } = *view;
     let elapsed = now.duration_since(since);
     let waiting = watch.waiting.activity.clone();
     match terms.timeout {
-        Some(timeout) if elapsed >= timeout && watch.has_held(facts, now) => Some(None),
+        Some(timeout) if elapsed >= timeout && watch.has_held(facts, now) => Late::WellInTime,
         Some(timeout) if elapsed >= timeout && !watch.is_monitored(facts, elapsed, timeout) => {
-            Some(Some(Cause::TimedOut { after: timeout, waiting, blames_image: false }))
+            Late::Failed(Cause::TimedOut { after: timeout, waiting, blames_image: false })
         }
         None if watch.has_stalled(facts, now) => {
             let cause = Cause::TimedOut { after: stall_limit(facts), waiting, blames_image: false };
-            Some(Some(stalled(cause)))
+            Late::Failed(stalled(cause))
         }
-        _ => None,
+        _ => Late::No,
     }
 }
 

@@ -5,7 +5,8 @@ use tokio::time::Instant;
 use super::{Ends, Mark, Seen, Terms};
 use crate::cycle::rollout::absences::Absences;
 use crate::cycle::rollout::cause::Cause;
-use crate::swarm::{Facts, Service, Task, TaskState, UpdateStatus};
+use crate::cycle::rollout::change::change;
+use crate::swarm::{Facts, Service, Spec, Task, TaskState, UpdateStatus};
 
 /// One look, and what is known from before.
 #[derive(Clone, Copy)]
@@ -29,13 +30,11 @@ impl<'a> View<'a> {
     /// its node went away. Swarm stops an update for that as well.
     pub(super) fn is_paused_for_a_node(&self, pause: &UpdateStatus) -> bool {
         let mark = Mark::of(self.facts);
-        match self.task_cause(&mark) {
-            Some(cause) => cause.is_about_a_node(),
-            None => {
-                let blamed = self.seen.tasks.iter().find(|task| pause.message.contains(&task.id));
-                blamed.is_some_and(|task| mark.is_on(task) && was_taken_away(task))
-            }
+        if let Some(cause) = self.task_cause(&mark) {
+            return cause.is_about_a_node();
         }
+        let blamed = self.seen.tasks.iter().find(|task| pause.message.contains(&task.id));
+        blamed.is_some_and(|task| mark.is_on(task) && was_taken_away(task))
     }
 
     /// Whether tasks of another specification are wanted still, on nodes that take tasks.
@@ -46,8 +45,8 @@ impl<'a> View<'a> {
     }
 
     /// What a user or another program changed, where that makes other tasks than these.
-    pub(super) fn change_since(&self, spec: Option<&crate::swarm::Spec>) -> Option<String> {
-        crate::cycle::rollout::change::change(spec?, &self.service.spec)
+    pub(super) fn change_since(&self, spec: Option<&Spec>) -> Option<String> {
+        change(spec?, &self.service.spec)
     }
 
     /// Whose image the service has, in words.
@@ -63,7 +62,7 @@ impl<'a> View<'a> {
         format!("a user or another program changed it to {image}{whose}")
     }
 
-    /// The cause of what a task tells, if the mark's latest failure is the old image's as well.
+    /// Why the swarm has paused, if it has.
     pub(super) fn pause_cause(&self) -> Option<Cause> {
         self.pause().map(|status| self.cause_by(&Mark::of(self.facts), &status.message))
     }
@@ -71,6 +70,6 @@ impl<'a> View<'a> {
 
 /// Whether the swarm told a task to end, or lost it with its node.
 fn was_taken_away(task: &Task) -> bool {
-    !task.is_wanted() && matches!(task.state, TaskState::Shutdown | TaskState::Orphaned | TaskState::Remove)
-        || (!task.is_wanted() && task.state <= TaskState::Running)
+    let is_gone = matches!(task.state, TaskState::Shutdown | TaskState::Orphaned | TaskState::Remove);
+    !task.is_wanted() && (is_gone || task.state <= TaskState::Running)
 }
