@@ -23,9 +23,6 @@ fn an_old_image_that_finds_its_lock_taken_once_is_rolled_back() {
     assert!(outcome.starts_with("rolled back: a task failed on node") && outcome.contains("(3)"), "{run}");
     assert!(service.state() == "rollback_paused" || service.state() == "rollback_completed", "{run}");
     service.runs(&old, 1);
-    // It is not stuck: the next cycle finds nothing wrong with it.
-    let run = stage.cycle();
-    assert!(!run.says(&["needs attention"]), "{run}");
 }
 
 #[test]

@@ -553,10 +553,10 @@ fn a_global_service_whose_tasks_end_for_good_has_failed_also_in_its_rollback() {
         update.wait(second, &new("completed"), &ended(NEW));
     }
     update.fail(31, &new("completed"), &ended(NEW));
-    for second in 32..182 {
+    for second in 32..122 {
         update.wait(second, &asked_back("rollback_completed"), &ended(OLD));
     }
-    let outcome = update.end(182, &asked_back("rollback_completed"), &ended(OLD));
+    let outcome = update.end(122, &asked_back("rollback_completed"), &ended(OLD));
     assert!(matches!(outcome, Outcome::RollbackFailed { .. }), "{outcome}");
 }
 

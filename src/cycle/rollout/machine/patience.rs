@@ -41,5 +41,5 @@ pub(super) fn stalled(cause: Cause) -> Cause {
 /// How long the tasks of a rollback may fail again and again before it has failed: Swarm starts each again, and what keeps
 /// the old image down may pass. A lock that the new image held is free when its task has ended, or its lease has run out.
 pub(super) fn recovery_time(facts: &Facts) -> Duration {
-    settling_time(facts) + facts.longest_step * 2 + Duration::from_secs(120)
+    settling_time(facts) + facts.longest_step * 2 + Duration::from_secs(60)
 }

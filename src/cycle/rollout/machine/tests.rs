@@ -259,9 +259,9 @@ fn a_paused_rollback_whose_old_tasks_keep_failing_has_failed_and_acquits_the_ima
     let start = Instant::now();
     let dead = both(crashed(NEW), crashed(OLD));
     let look = |second| (second, view(OLD, Some("rollback_paused"), dead.clone()));
-    let mut views = vec![(1, view(NEW, Some("paused"), crashed(NEW))), look(2), look(140)];
+    let mut views = vec![(1, view(NEW, Some("paused"), crashed(NEW))), look(2), look(91)];
     assert_eq!(play(machine(None, true, start), start, &views), Step::Wait);
-    views.push(look(153));
+    views.push(look(92));
     let step = play(machine(None, true, start), start, &views);
     assert_finish(&step, |outcome| match outcome {
         Outcome::RollbackFailed { cause: Cause::AsBefore { .. }, why } => why.blames_image(),
@@ -321,10 +321,10 @@ fn how_tasks_ended_that_had_another_account_does_not_count_however_long_the_next
     let fails = vec![task("pulls", OLD, 1, TaskState::Failed, TaskState::Shutdown)];
     let fails = view(OLD, None, both(crashed(OLD), fails));
     // The swarm starts it again for a while.
-    for second in [601, 700, 740] {
+    for second in [601, 650, 690] {
         assert_eq!(look(&mut machine, after(second), &fails), Step::Wait, "{second} s");
     }
-    let step = look(&mut machine, after(751), &fails);
+    let step = look(&mut machine, after(691), &fails);
     assert_finish(&step, |outcome| matches!(outcome, Outcome::RollbackFailed { .. }));
 }
 
