@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use super::aftercare::{self, Updated};
 use super::begin::{self, Beginning};
 use super::cause::Cause;
+use super::go_on::{self, Resume};
 use super::last_words::{self, LastWords};
 use super::machine::{Machine, Step, Terms};
 use super::outcome::Outcome;
 use super::progress::Progress;
-use super::send::{self, Resume, Sent, TakenBack};
+use super::send::{self, Sent, TakenBack};
 use super::watch::{LookOut, Snapshot};
 use crate::cycle::Context;
 use crate::cycle::plan::Update;
@@ -139,7 +140,7 @@ impl<S: Swarm, R> Follower<'_, S, R> {
     }
 
     async fn resume(&mut self, how: Resume) {
-        send::resume(self.context, self.update, &self.terms, how).await;
+        go_on::resume(self.context, self.update, &self.terms, how).await;
         self.has_written();
         self.machine.resumed();
     }

@@ -9,6 +9,7 @@ use super::before::Before;
 use super::cause::{Cause, words};
 use super::machine::{Mark, Terms};
 use super::outcome::{By, Outcome};
+use super::paused;
 use super::watch::LookOut;
 use crate::cycle::Context;
 use crate::cycle::back_off::BackOff;
@@ -46,16 +47,6 @@ pub(super) struct Sent {
     pub(super) before: Before,
 }
 
-/// How the swarm is made to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Resume {
-    /// It has paused: the same specification, sent again, ends that.
-    SameAgain,
-    /// Its updater waits for ever in one slot. It begins anew, with the slots that are left, only when the specification
-    /// changes (tried on 20.10): a label is added, and taken away at once.
-    PastTheStuck,
-}
-
 /// What became of taking an update back.
 #[derive(Debug)]
 pub(super) enum TakenBack {
@@ -68,7 +59,7 @@ pub(super) enum TakenBack {
 }
 
 /// Waits between attempts, and knows when it has been enough.
-struct Attempts {
+pub(super) struct Attempts {
     /// How long the engine may be away; `None`, as soon as something was sent: as long as it wants.
     patience: Option<Duration>,
     conflicts: u32,
@@ -81,7 +72,7 @@ struct Attempts {
 }
 
 impl Attempts {
-    fn new(patience: Option<Duration>) -> Self {
+    pub(super) fn new(patience: Option<Duration>) -> Self {
         Self {
             patience,
             conflicts: 0,
@@ -93,7 +84,7 @@ impl Attempts {
     }
 
     /// The engine could be read.
-    fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.away_since = None;
         if self.unwilling_since.is_none() {
             self.back_off.answered();
@@ -101,7 +92,7 @@ impl Attempts {
     }
 
     /// Waits before it is read again; an error when it makes no sense to try again.
-    async fn read_again(&mut self, error: SwarmError) -> Result<(), SwarmError> {
+    pub(super) async fn read_again(&mut self, error: SwarmError) -> Result<(), SwarmError> {
         if !error.is_transient() {
             return Err(error);
         }
@@ -115,7 +106,7 @@ impl Attempts {
     }
 
     /// Waits before the service is read again that could not be written; an error when it makes no sense to try again.
-    async fn write_again(&mut self, error: SwarmError) -> Result<(), SwarmError> {
+    pub(super) async fn write_again(&mut self, error: SwarmError) -> Result<(), SwarmError> {
         match error {
             SwarmError::Conflict if self.conflicts < MAX_CONFLICTS => {
                 self.conflicts += 1;
@@ -185,7 +176,8 @@ async fn deliver<S: Swarm, R>(
             return Ok((sent, course));
         }
         let (course, before) = match look_before(context, look_out, update, &service).await {
-            Ok(looked) => looked,
+            Ok(Ok(looked)) => looked,
+            Ok(Err(postponed)) => return Err(Outcome::Unchanged(postponed)),
             Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
             Err(error) => {
                 attempts.read_again(error).await.map_err(|error| refused(&error))?;
@@ -257,18 +249,24 @@ fn has_arrived(sent: &Sent, sent_to: u64, service: &Service) -> bool {
     is_sent(&service.spec) || (service.version > sent_to && was_sent)
 }
 
-/// What a service's tasks do before its update, and what becomes of them by themselves.
+/// What a service's tasks do before its update, and what becomes of them by themselves; or why the update waits.
 async fn look_before<S: Swarm, R>(
     context: &Context<S, R>,
     look_out: &LookOut,
     update: &Update,
     service: &Service,
-) -> Result<(Course, Before), SwarmError> {
+) -> Result<Result<(Course, Before), String>, SwarmError> {
     let facts = service.spec.facts();
     let tasks = look_out.tasks_before(context, &service.id).await?;
+    if update.start == Start::Replaced && paused::is_bound(service) {
+        let nodes = look_out.nodes_before(context).await?;
+        if let Some(why) = paused::waits_for_node(service, &tasks, &nodes) {
+            return Ok(Err(why));
+        }
+    }
     let before = Before::of(service, &tasks, context.ledger.now());
     let decides = comes_to_an_end(facts) || update.start == Start::WithoutNode;
-    Ok((if decides { Course::of(facts, &tasks) } else { Course::RunsOn }, before))
+    Ok(Ok((if decides { Course::of(facts, &tasks) } else { Course::RunsOn }, before)))
 }
 
 /// Looks up what options name.
@@ -405,63 +403,6 @@ pub(super) async fn renew_account<S: Swarm, R>(
             Err(error) => {
                 if attempts.write_again(error).await.is_err() {
                     return false;
-                }
-            }
-        }
-    }
-}
-
-/// The label that makes the swarm's updater begin anew.
-const GO_ON_LABEL: &str = "gantry.go-on";
-
-/// How long the label stays.
-const GO_ON_WAIT: Duration = Duration::from_millis(500);
-
-/// Makes the swarm go on with an update, or with its rollback, where it has stopped for something that is no failure. A
-/// service that has another image by now, or is gone, is left alone: the next look tells.
-pub(super) async fn resume<S: Swarm, R>(
-    context: &Context<S, R>,
-    update: &Update,
-    terms: &Terms,
-    how: Resume,
-) {
-    let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
-    let mut attempts = Attempts::new(None);
-    // What is still to be written, the last one first.
-    let mut labels: Vec<Option<&str>> = match how {
-        Resume::SameAgain => vec![None],
-        Resume::PastTheStuck => vec![None, Some("1")],
-    };
-    while let Some(label) = labels.last() {
-        context.beat();
-        let service = match context.swarm.service(&update.id).await {
-            Ok(Some(service)) => service,
-            Ok(None) => return,
-            Err(error) => match attempts.read_again(error).await {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
-        };
-        attempts.answered();
-        let facts = service.spec.facts();
-        let is_ours = terms.is_sent(facts) || terms.is_replaced(facts);
-        let Ok(spec) = service.spec.with_label(GO_ON_LABEL, *label) else { return };
-        if !is_ours {
-            return;
-        }
-        let change = Change::To(&spec);
-        match context.swarm.update_service(&update.id, service.version, change, auth.as_ref()).await {
-            Ok(_) => {
-                labels.pop();
-                if !labels.is_empty() {
-                    // Two changes in one moment may be none to the updater.
-                    sleep(GO_ON_WAIT).await;
-                }
-            }
-            Err(error) => {
-                if let Err(error) = attempts.write_again(error).await {
-                    tracing::warn!(service = update.service, %error, "cannot have Swarm go on");
-                    return;
                 }
             }
         }

@@ -119,6 +119,18 @@ impl LookOut {
         self.listings.tasks(context, id).await
     }
 
+    /// The nodes, as the latest snapshot shows them if it is a recent one.
+    pub(super) async fn nodes_before<S: Swarm, R>(
+        &self,
+        context: &Context<S, R>,
+    ) -> Result<Arc<Nodes>, SwarmError> {
+        let latest = self.latest.borrow().clone();
+        if let Some(snapshot) = latest.filter(|snapshot| snapshot.began.elapsed() <= CEILING * 2) {
+            return Ok(snapshot.nodes.clone());
+        }
+        Ok(Arc::new(context.swarm.nodes().await?.into_iter().collect()))
+    }
+
     /// Starts to watch a service.
     pub(super) fn place(self: &Arc<Self>, id: &str) -> Place {
         *self.lock().entry(id.to_owned()).or_default() += 1;

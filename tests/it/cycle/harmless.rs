@@ -262,3 +262,20 @@ async fn a_failure_ratio_that_the_owner_allows_is_honoured() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_has_no_place_but_a_paused_node_is_not_stopped() {
+    for order in ["stop-first", "start-first"] {
+        let scene = Scene::new();
+        scene.service("db").replicas(1).order(order).constraint("node.hostname==node3").create();
+        scene.swarm.node_is_paused("node3", true);
+        let new = scene.registry.release(APP, "new");
+        let report = scene.cycle().await;
+        let Outcome::Unchanged(why) = outcome(&report, "db") else { panic!("{report:?}") };
+        assert!(why.starts_with("postponed, as node3 is paused: Swarm"), "{why}");
+        assert_eq!(scene.swarm.running_images("db"), [pinned(APP, "old")]);
+        scene.swarm.node_is_paused("node3", false);
+        assert_eq!(outcome(&scene.cycle().await, "db"), &Outcome::Updated);
+        assert_eq!(scene.swarm.running_images("db"), [new]);
+    }
+}

@@ -77,7 +77,7 @@ fn a_canary_that_a_person_rolls_back_holds_its_rollout() {
         }
         let run = daemon.end(120);
         let outcome = run.outcome(&services[0]);
-        assert!(outcome.starts_with("superseded: somebody "), "{run}");
+        assert!(outcome.starts_with("superseded: a user or another program "), "{run}");
         let line = run.lines.iter().find(|line| line.is_about(&services[0]) && line.message() == outcome);
         assert_eq!(line.unwrap().level(), "WARN", "{run}");
         for service in &services {
