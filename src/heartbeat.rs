@@ -1,7 +1,7 @@
 //! A sign of life: the work beats, and whoever asks can tell a loop that works or waits from a dead one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,18 +11,29 @@ use tokio::time::Instant;
 pub struct Heartbeat {
     born: Instant,
     last_millis: Arc<AtomicU64>,
+    illness: Arc<Mutex<Option<String>>>,
 }
 
 impl Heartbeat {
     /// A heart that has just beaten.
     pub fn new(now: Instant) -> Self {
-        Self { born: now, last_millis: Arc::new(AtomicU64::new(0)) }
+        Self { born: now, last_millis: Arc::new(AtomicU64::new(0)), illness: Arc::default() }
     }
 
     /// Gives a sign of life.
     pub fn beat(&self, now: Instant) {
         let millis = u64::try_from(now.duration_since(self.born).as_millis()).unwrap_or(u64::MAX);
         self.last_millis.fetch_max(millis, Ordering::Relaxed);
+    }
+
+    /// Says why the program cannot do its work, though it lives; `None`: it can.
+    pub fn diagnose(&self, illness: Option<String>) {
+        *self.illness.lock().unwrap_or_else(PoisonError::into_inner) = illness;
+    }
+
+    /// Why the program cannot do its work, if so.
+    pub fn illness(&self) -> Option<String> {
+        self.illness.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How long ago the last sign of life was.

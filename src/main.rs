@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use gantry::config::{self, Command, Config, Loaded};
 use gantry::cycle::cleanup::remover_name;
 use gantry::cycle::{by_hand, remover};
-use gantry::daemon::{Daemon, End, health, stop_overdue};
+use gantry::daemon::{Daemon, End, health, notification, stop_overdue};
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::release::Target;
 use gantry::registry::{HttpRegistry, Settings};
@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The exit code for mistakes in the configuration, as for wrong usage of most commands.
 const MISTAKES: u8 = 2;
+
+/// The exit code of a single cycle without a failure that leaves something behind which should have been updated.
+const INCOMPLETE: u8 = 3;
 
 /// How long a stop may take. Docker kills after ten seconds by default.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
@@ -50,10 +53,15 @@ fn main() -> ExitCode {
         Ok(Command::Quarantine) => by_hand(None),
         Ok(Command::Release(name)) => by_hand(Some(name.map_or(Target::All, Target::Named))),
         Err(error) => {
-            say(&format!("gantry: {error}"));
+            complain(&error.to_string());
             ExitCode::from(MISTAKES)
         }
     }
+}
+
+/// Says why a command did not do what it was asked, where no answer is expected.
+fn complain(why: &str) {
+    Output::stderr().line(&format!("gantry: {why}"));
 }
 
 /// Lists what is not offered, or releases some of it: 0 when there was something to release, else 1.
@@ -62,7 +70,7 @@ fn by_hand(target: Option<Target>) -> ExitCode {
     let config = match Config::load(std::env::vars_os()) {
         Ok(loaded) => Arc::new(loaded.config),
         Err(mistakes) => {
-            telemetry::log_mistakes(&mistakes, Output::stdout());
+            telemetry::log_mistakes(&mistakes, Output::stderr());
             return ExitCode::from(MISTAKES);
         }
     };
@@ -81,15 +89,18 @@ fn by_hand(target: Option<Target>) -> ExitCode {
             }
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(work)) {
+    match runtime().map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(work)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            say(&format!("gantry: {error:#} (DOCKER_HOST: {})", config.engine));
+            complain(&format!("{error:#} (DOCKER_HOST: {})", config.engine));
             ExitCode::FAILURE
         }
     }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Reads the configuration and does what it says.
@@ -97,7 +108,12 @@ fn daemon_or_remover() -> ExitCode {
     let Loaded { config, warnings } = match Config::load(std::env::vars_os()) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
-            telemetry::log_mistakes(&mistakes, Output::stdout());
+            telemetry::log_mistakes(&mistakes, Output::stderr());
+            telemetry::init(&mistakes.log);
+            if let Ok(runtime) = runtime() {
+                runtime.block_on(notification::tell_of_mistakes(&mistakes));
+                runtime.shutdown_background();
+            }
             return ExitCode::from(MISTAKES);
         }
     };
@@ -106,15 +122,12 @@ fn daemon_or_remover() -> ExitCode {
         tracing::warn!("{warning}");
     }
     install_crypto_provider();
-    let done =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start").and_then(
-            |runtime| {
-                let done = runtime.block_on(run(config, &node_name));
-                // Names that are being resolved, or folders that are being looked through, are not waited for.
-                runtime.shutdown_background();
-                done
-            },
-        );
+    let done = runtime().context("cannot start").and_then(|runtime| {
+        let done = runtime.block_on(run(config, &node_name));
+        // Names that are being resolved, or folders that are being looked through, are not waited for.
+        runtime.shutdown_background();
+        done
+    });
     match done {
         Ok(code) => code,
         Err(error) => {
@@ -126,13 +139,13 @@ fn daemon_or_remover() -> ExitCode {
 
 /// Runs in the role that the configuration gives, until that is done or a signal comes.
 async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
-    let engine = Engine::new(config.engine.clone());
+    let heartbeat = Heartbeat::new(Instant::now());
+    let engine = Engine::beating(config.engine.clone(), heartbeat.clone());
     let (stop, at_once) = stop_on_signals()?;
     if !config.images_to_remove.is_empty() {
         return Ok(remove_images(&engine, &config, &stop).await);
     }
 
-    let heartbeat = Heartbeat::new(Instant::now());
     let daemon = Daemon {
         registry: Arc::new(HttpRegistry::new(Settings {
             proxies: config.proxies.clone(),
@@ -162,6 +175,7 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
     };
     Ok(match end {
         End::Good => ExitCode::SUCCESS,
+        End::Incomplete => ExitCode::from(INCOMPLETE),
         End::Failed => ExitCode::FAILURE,
     })
 }

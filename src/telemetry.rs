@@ -1,4 +1,5 @@
-//! The log: text for people or JSON for machines, one line per event, to standard output.
+//! The log: text for people or JSON for machines, one line per event, to standard error. What a command prints goes to
+//! standard output, so that it can be piped.
 //!
 //! A line is one line whatever stands in an event: task errors, hooks and registries can print what they
 //! like, and none of it becomes a second line, a colour or a field of ours.
@@ -48,12 +49,18 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output, by the system's clock. That nobody reads it is no reason to stop.
+    /// Standard output, for answers, by the system's clock. A closed pipe is no reason to stop.
     pub fn stdout() -> Self {
         let write = |line: &str| {
             let mut stdout = std::io::stdout().lock();
             let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
         };
+        Self { write: Box::new(write), now: Timestamp::now }
+    }
+
+    /// Standard error, for the log and for errors, by the system's clock. A closed pipe is no reason to stop.
+    pub fn stderr() -> Self {
+        let write = |line: &str| _ = std::io::stderr().lock().write_all(line.as_bytes());
         Self { write: Box::new(write), now: Timestamp::now }
     }
 
@@ -69,11 +76,11 @@ impl fmt::Debug for Output {
     }
 }
 
-/// Logs all events of this process to standard output from now on, panics among them. The first call counts.
+/// Logs all events of this process to standard error from now on, panics among them. The first call counts.
 ///
 /// The node is named by the settings; where they do not, by whoever calls [`NodeName::set`].
 pub fn init(settings: &LogSettings) -> NodeName {
-    let (subscriber, node) = subscriber(settings, Output::stdout());
+    let (subscriber, node) = subscriber(settings, Output::stderr());
     let _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(log_panic));
     node

@@ -91,8 +91,11 @@ impl Value for DockerHost {
 
     fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(if text.starts_with('/') { Self::BARE_PATH } else { Self::EXPECTED });
+        let (scheme, rest) = match text.split_once("://") {
+            Some(parts) => parts,
+            None if is_path(text) => return Err(Self::BARE_PATH),
+            // As the docker CLI takes it.
+            None => ("tcp", text),
         };
         let https = match scheme {
             "unix" if rest.is_empty() => return Ok(Self::Unix("/var/run/docker.sock".into())),
@@ -106,6 +109,8 @@ impl Value for DockerHost {
         if rest.contains('/') {
             return Err(Self::NO_PATH);
         }
+        // A port alone is one of this machine, as for the docker CLI.
+        let rest = if rest.starts_with(':') { format!("localhost{rest}") } else { rest.to_owned() };
         let authority: http::uri::Authority = rest.parse().map_err(|_| Self::EXPECTED)?;
         // `Authority` takes `host:` and `host:123456` for a host without a port.
         let port = authority.as_str().strip_prefix(authority.host()).ok_or(Self::EXPECTED)?;
@@ -121,6 +126,11 @@ impl Value for DockerHost {
         }
         Ok(Self::Tcp { host: authority.host().to_owned(), port, https })
     }
+}
+
+/// Whether a text without a scheme is meant as the path of a socket.
+fn is_path(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(before, _)| before == "unix:" || !before.contains(':'))
 }
 
 #[cfg(test)]
@@ -147,6 +157,13 @@ mod tests {
             ("tcp://[::1]:2376", true, tcp("[::1]:2376", Some("/certs"))),
             ("http://manager:80", false, tcp("manager:80", None)),
             ("https://manager", false, tcp("manager:2376", Some("/certs"))),
+            ("manager:2375", false, tcp("manager:2375", None)),
+            ("10.0.0.1:2376", true, tcp("10.0.0.1:2376", Some("/certs"))),
+            ("[::1]:2375", false, tcp("[::1]:2375", None)),
+            ("manager", true, tcp("manager:2376", Some("/certs"))),
+            (" manager:2375\n", false, tcp("manager:2375", None)),
+            ("tcp://:2375", false, tcp("localhost:2375", None)),
+            (":2375", false, tcp("localhost:2375", None)),
         ] {
             let host = DockerHost::parse(written).unwrap_or_else(|e| panic!("{written}: expected {e}"));
             assert_eq!(host.address(verify, Some("/certs".into())), Ok(expected), "{written}");
@@ -164,15 +181,17 @@ mod tests {
             ("ssh://user@manager", "ssh -L"),
             ("/var/run/docker.sock", "unix:// before"),
             ("tcp://manager:2375/prefix", "nothing after the port"),
-            ("manager:2375", "unix:///PATH or tcp://"),
+            ("run/docker.sock", "unix:// before"),
+            ("unix:/var/run/docker.sock", "unix:// before"),
+            ("manager:2375/prefix", "nothing after the port"),
             ("npipe:////./pipe/docker_engine", "unix:///PATH"),
             ("unix://relative", "unix:///PATH"),
             ("tcp://", "tcp://HOST:PORT"),
-            ("tcp://:2375", "tcp://HOST:PORT"),
             ("tcp://manager:", "tcp://HOST:PORT"),
             ("tcp://manager:0", "tcp://HOST:PORT"),
             ("tcp://manager:99999", "tcp://HOST:PORT"),
             ("tcp://a b:1", "tcp://HOST:PORT"),
+            ("user:secret@manager:1", "tcp://HOST:PORT without a user and a password"),
             ("tcp://user:secret@manager:1", "tcp://HOST:PORT without a user and a password"),
             ("ssh://user:secret@manager", "ssh -L"),
         ] {

@@ -16,7 +16,17 @@ Usage: gantry             Keep the services on the newest image of their tag
        gantry --help      Show this text
        gantry --version   Show the version
 
-Exit codes: 0 nothing failed, 1 something failed, 2 the configuration or the command line is wrong.
+Exit codes of a single run (GANTRY_SLEEP_SECONDS=0):
+  0  Nothing failed, and each service has what it should have. What the quarantine or a rule keeps
+     from an update is no exception.
+  1  Something failed, or the run was interrupted.
+  2  The configuration or the command line is wrong. Nothing was touched.
+  3  Nothing failed, but something that should have been updated is left behind: postponed,
+     unproved, without a node, or not begun. The last line of the log says what.
+A daemon ends with 0 when it is told to stop. Other commands:
+  quarantine   0 listed, 1 the engine cannot be asked
+  release      0 something was released, 1 nothing matches or the engine cannot be asked
+  healthcheck  0 healthy, 1 unhealthy
 ";
 
 /// The text of `gantry --version`, without a line feed at its end.

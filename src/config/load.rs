@@ -8,11 +8,11 @@ use jiff::tz::TimeZone;
 
 use super::mistakes::{Mistake, Mistakes};
 use super::shepherd;
-use super::value::{Value, Zone};
+use super::value::{Url, Value, Zone};
 use super::variables::{Raw, VARIABLES, Variable, Variables};
 use super::{
     Cleanup, Config, EngineAddress, Hooks, LogFormat, LogLevel, LogSettings, Login, Logins, Lookups,
-    Notification, Quarantine, Rollback, Rollout, Selection, Source, Updates,
+    Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source, Updates,
 };
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
@@ -50,7 +50,9 @@ impl Config {
             Some(config) if mistakes.is_empty() => Ok(Loaded { config, warnings }),
             _ => {
                 mistakes.sort_by_key(|mistake| VARIABLES.iter().position(|v| v.name == mistake.name));
-                Err(Mistakes { list: mistakes, log: readable_log_settings(&raw) })
+                let notification = readable_notification(&raw);
+                let proxies = readable_proxies(&raw);
+                Err(Mistakes { list: mistakes, log: readable_log_settings(&raw), notification, proxies })
             }
         }
     }
@@ -124,6 +126,24 @@ fn readable_log_settings(raw: &Raw) -> LogSettings {
         time_zone: read(raw.tz.as_ref()).map_or(TimeZone::UTC, |Zone(zone)| zone),
         node_name: name.map(str::to_owned),
     }
+}
+
+/// Whom to tell of mistakes: nobody where the address itself is one.
+fn readable_notification(raw: &Raw) -> Notification {
+    let set = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+    let url = set(&raw.gantry_notification_apprise_url).and_then(|text| Url::parse(&text).ok());
+    Notification {
+        apprise_url: url.map(|url| url.0),
+        condition: NotificationCondition::All,
+        title: set(&raw.gantry_notification_title).map(|title| title.trim().to_owned()),
+    }
+}
+
+/// The proxies whose addresses are right.
+fn readable_proxies(raw: &Raw) -> Proxies {
+    let read = |variable, text: &Option<String>| Proxy::read(variable, text.as_deref()?.trim()).ok();
+    let (http, https) = (read("HTTP_PROXY", &raw.http_proxy), read("HTTPS_PROXY", &raw.https_proxy));
+    Proxies::new(http, https, raw.no_proxy.as_deref().unwrap_or_default())
 }
 
 /// Puts the parsed variables where they are read, and checks those that depend on each other.

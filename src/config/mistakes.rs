@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::LogSettings;
+use super::{LogSettings, Notification};
+use crate::proxy::Proxies;
 
 /// One value that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,10 @@ pub struct Mistakes {
     pub list: Vec<Mistake>,
     /// How to say so: what of the log's own settings could be read, defaults for the rest.
     pub log: LogSettings,
+    /// Whom to tell, as far as that could be read.
+    pub notification: Notification,
+    /// The proxies for that.
+    pub proxies: Proxies,
 }
 
 impl std::error::Error for Mistakes {}

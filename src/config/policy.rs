@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::suggest::{UNKNOWN_REMEDY, nearest};
 
 /// Every label that begins so is ours, known or not.
-const PREFIX: &str = "gantry.";
+pub(super) const PREFIX: &str = "gantry.";
 
 /// The label by which swarm-cronjob knows its services (its documentation, `docs/usage/docker-labels.md`).
 const CRONJOB: &str = "swarm.cronjob.enable";
@@ -103,7 +103,7 @@ fn names_digest(image: &str) -> bool {
 
 /// Whether the label `gantry.services.excluded` has a meaning by itself: while the default filter is there, and no other.
 /// With others, or another value, it is for the engine to say which services have all that they ask for.
-fn is_exclusion_by_label(config: &Config) -> bool {
+pub(super) fn is_exclusion_by_label(config: &Config) -> bool {
     let filters = &config.services.excluded_filters;
     filters.len() == 1 && filters[0].to_string() == "label=gantry.services.excluded=true"
 }

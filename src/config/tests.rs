@@ -34,17 +34,44 @@ fn an_empty_environment_gives_the_defaults() {
 }
 
 #[test]
-fn an_empty_variable_is_unset_except_where_empty_means_none() {
-    let empty: Vec<_> = VARIABLES.iter().map(|variable| (variable.name, "")).collect();
-    let blank: Vec<_> = VARIABLES.iter().map(|variable| (variable.name, " \n")).collect();
-    for environment in [empty, blank] {
-        let Loaded { config: all_empty, warnings } = load(&environment).unwrap();
-        assert_eq!(all_empty.services.excluded_filters, []);
-        assert_eq!(warnings, [""; 0]);
-        let services =
-            Selection { excluded_filters: config(&[]).services.excluded_filters, ..all_empty.services };
-        let rest = Config { services, ..all_empty };
-        assert_eq!(format!("{rest:?}"), format!("{:?}", config(&[])));
+fn an_empty_variable_has_its_default_without_exception() {
+    let default = format!("{:?}", config(&[]));
+    for empty in ["", " ", " \n"] {
+        let all: Vec<_> = VARIABLES.iter().map(|variable| (variable.name, empty)).collect();
+        let each = VARIABLES.iter().map(|variable| vec![(variable.name, empty)]);
+        for environment in each.chain([all]) {
+            let Loaded { config, warnings } =
+                load(&environment).unwrap_or_else(|mistakes| panic!("{environment:?}: {mistakes}"));
+            assert_eq!(format!("{config:?}"), default, "{environment:?}");
+            assert_eq!(warnings, [""; 0], "{environment:?}");
+        }
+        // What a pre-run command empties has its default in that cycle, too.
+        let process = [("GANTRY_SERVICES_EXCLUDED_FILTERS", "none"), ("GANTRY_UPDATE_NUM_WORKERS", "7")];
+        let pairs = |variables: &[(&str, &str)]| -> Environment {
+            variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+        };
+        let emptied: Vec<_> = process.iter().map(|(name, _)| (*name, empty)).collect();
+        let loaded = Config::of_cycle(&pairs(&process), pairs(&emptied)).unwrap();
+        assert_eq!(format!("{:?}", loaded.config), default);
+    }
+}
+
+#[test]
+fn an_empty_label_is_no_label_without_exception() {
+    let config = config(&[
+        ("GANTRY_UPDATE_TIMEOUT_SECONDS", "60"),
+        ("GANTRY_UPDATE_ORDER", "keep"),
+        ("GANTRY_UPDATE_OPTIONS", "--force"),
+        ("GANTRY_MANIFEST_OPTIONS", "--insecure"),
+    ]);
+    let unlabelled = ServicePolicy::of(&config, &labels(&[])).unwrap();
+    let others = ["gantry.enable", "gantry.unknown", "swarm.cronjob.enable"];
+    let names: Vec<&str> = LABELS.iter().map(|label| label.name).chain(others).collect();
+    for empty in ["", " ", "\t\n"] {
+        let all = names.iter().map(|name| (*name, empty)).collect();
+        for set in names.iter().map(|name| vec![(*name, empty)]).chain([all]) {
+            assert_eq!(ServicePolicy::of(&config, &labels(&set)).as_ref(), Ok(&unlabelled), "{set:?}");
+        }
     }
 }
 
@@ -314,7 +341,8 @@ fn the_label_that_excludes_has_no_meaning_once_its_filter_was_replaced() {
     let labels = labels(&[("gantry.services.excluded", "true")]);
     for (filters, excluded) in [
         ("label=gantry.services.excluded=true", true),
-        ("", false),
+        ("", true),
+        ("none", false),
         ("label=x", false),
         ("label=gantry.services.excluded=true label=tier=db", false),
         ("label=gantry.services.excluded=false", false),

@@ -18,9 +18,6 @@ pub(super) trait Value: Sized {
     /// Whether a value must never be shown.
     const IS_SECRET: bool = false;
 
-    /// Whether an empty text is a value. Everywhere else it means unset.
-    const EMPTY_IS_A_VALUE: bool = false;
-
     /// Reads a value; in the error stands what was expected, [`Value::EXPECTED`] or something that helps
     /// more with this text.
     fn parse(text: &str) -> Result<Self, &'static str>;
@@ -217,19 +214,33 @@ impl Value for Filters {
     const EXPECTED: &'static str = "filters of the form key=value, separated by white space";
 
     fn parse(text: &str) -> Result<Self, &'static str> {
-        text.split_whitespace().map(Filter::parse).collect::<Option<_>>().map(Self).ok_or(Self::EXPECTED)
+        let filters: Option<Vec<Filter>> = text.split_whitespace().map(Filter::parse).collect();
+        let filters = filters.ok_or(Self::EXPECTED)?;
+        // `name=${NAME:-}`: the engine would take that for all services, or for none.
+        if filters.iter().any(|filter| filter.value.is_empty()) {
+            return Err(Self::NO_VALUE);
+        }
+        Ok(Self(filters))
     }
 }
 
-/// A list of filters that has a default, so that an empty one must be possible.
+impl Filters {
+    const NO_VALUE: &str = "filters of the form key=value, each with a value";
+}
+
+/// A list of filters that has a default. The word `none` stands for an empty list.
 pub(super) struct FiltersOrNone(pub(super) Vec<Filter>);
 
 impl Value for FiltersOrNone {
-    const EXPECTED: &'static str = Filters::EXPECTED;
-    const EMPTY_IS_A_VALUE: bool = true;
+    const EXPECTED: &'static str = "filters of the form key=value, separated by white space, or none";
 
     fn parse(text: &str) -> Result<Self, &'static str> {
-        Filters::parse(text).map(|filters| Self(filters.0))
+        if text.trim().eq_ignore_ascii_case("none") {
+            return Ok(Self(Vec::new()));
+        }
+        let filters = Filters::parse(text);
+        let with_none = |expected| if expected == Filters::EXPECTED { Self::EXPECTED } else { expected };
+        filters.map(|filters| Self(filters.0)).map_err(with_none)
     }
 }
 
@@ -380,6 +391,22 @@ mod tests {
         let expected = r#"{"label":["a=b"],"mode":["global"]}"#;
         assert_eq!(filters("label=a=b\n\t mode=global ").as_deref(), Some(expected));
         assert_eq!(filters("label=a=b global"), None);
+        assert_eq!(filters("none"), None);
+        for without_a_value in ["name=", "label=a=b label=", "mode=\t"] {
+            assert_eq!(Filters::parse(without_a_value).err(), Some(Filters::NO_VALUE), "{without_a_value:?}");
+        }
+        assert_eq!(filters("label=a=").as_deref(), Some(r#"{"label":["a="]}"#), "a label may be empty");
+    }
+
+    #[test]
+    fn no_filters_at_all_are_a_word_of_their_own() {
+        let parse = |text| FiltersOrNone::parse(text).map(|filters| Filter::to_json(&filters.0));
+        for none in ["none", "None", " NONE\n"] {
+            assert_eq!(parse(none), Ok("{}".to_owned()), "{none:?}");
+        }
+        assert_eq!(parse("label=a=none"), Ok(r#"{"label":["a=none"]}"#.to_owned()));
+        assert_eq!(parse("label=a none"), Err(FiltersOrNone::EXPECTED));
+        assert_eq!(parse("label="), Err(Filters::NO_VALUE));
     }
 
     #[test]

@@ -165,7 +165,7 @@ macro_rules! table {
             /// Parses all variables; `None` when there are mistakes, which are then added.
             pub(super) fn read(raw: &Raw, mistakes: &mut Vec<Mistake>) -> Option<Self> {
                 $($(
-                    let $field = is_set::<$type>(raw.$field.as_deref());
+                    let $field = set(raw.$field.as_deref());
                     let $field = read!($type $field, $name, mistakes $(, $default)?);
                 )+)+
                 Some(Self { $($($field: $field?,)+)+ })
@@ -176,11 +176,11 @@ macro_rules! table {
             /// Parses all labels; `None` when there are mistakes, which are then added.
             pub(super) fn read(labels: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Option<Self> {
                 $($($(
-                    let $label_field = is_set::<$type>(labels.get($label).map(String::as_str));
+                    let $label_field = set(labels.get($label).map(String::as_str));
                     let $label_field = read!($type $label_field, $label, mistakes);
                 )?)+)+
                 $(
-                    let $own_field = is_set::<$own_type>(labels.get($own_label).map(String::as_str));
+                    let $own_field = set(labels.get($own_label).map(String::as_str));
                     let $own_field = read!($own_type $own_field, $own_label, mistakes);
                 )+
                 Some(Self { $($($($label_field: $label_field?,)?)+)+ $($own_field: $own_field?,)+ })
@@ -189,9 +189,9 @@ macro_rules! table {
     };
 }
 
-/// The text, unless it is empty and its kind takes that for unset.
-fn is_set<T: Value>(text: Option<&str>) -> Option<&str> {
-    text.filter(|text| T::EMPTY_IS_A_VALUE || !text.trim().is_empty())
+/// The text, unless it is empty: that means unset, whatever the variable or label.
+fn set(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.trim().is_empty())
 }
 
 /// Parses a text or notes the mistake.
@@ -213,7 +213,7 @@ table! {
 
     group "Cycle"
         /// From the start of one cycle to the start of the next. A cycle that takes longer is followed by
-        /// the next one at once. 0: run once and exit, with 0 when nothing failed, else with 1; with
+        /// the next one at once. 0: run once and exit, with an exit code that says how it went; with
         /// `GANTRY_TRIGGER_PATH`, run at the start and then whenever that changes.
         "GANTRY_SLEEP_SECONDS" gantry_sleep_seconds: Seconds = "0";
         /// A file or folder, which need not exist yet. Whatever is changed, created, moved or removed there
@@ -285,7 +285,8 @@ table! {
         "GANTRY_SERVICES_FILTERS" gantry_services_filters: Filters else "all services";
         /// Names of services that are never updated.
         "GANTRY_SERVICES_EXCLUDED" gantry_services_excluded: Words;
-        /// A service that passes these filters, as those above, is never updated. Set but empty: there are none.
+        /// A service that passes these filters, as those above, is never updated. `none`: no service is excluded by a
+        /// filter, and its label `gantry.services.excluded` has no effect.
         "GANTRY_SERVICES_EXCLUDED_FILTERS" gantry_services_excluded_filters: FiltersOrNone
             = "label=gantry.services.excluded=true";
         /// The name of Gantry's own service, which is updated before the others are looked at.

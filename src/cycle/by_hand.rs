@@ -12,11 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
 use super::discover::{self, Candidate, by_service, tasks_of_any};
 use super::inspect::{Answer, Inspected};
 use super::plan::{self, Decision};
 use super::quarantine::Quarantine;
+use super::{Context, Said, Standing};
 use crate::config::Config;
 use crate::heartbeat::Heartbeat;
 use crate::image::ImageRef;
@@ -80,6 +80,7 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen> {
     }
     // A person waits for the answer: an engine that is away is not waited for.
     let config = Arc::new(Config { interval: None, trigger_path: None, ..Config::clone(config) });
+    let (stop, heartbeat) = (CancellationToken::new(), Heartbeat::new(Instant::now()));
     let context = Context {
         config: config.clone(),
         swarm: swarm.clone(),
@@ -87,8 +88,10 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen> {
         ledger: Arc::new(Ledger::new(name)),
         itself: None,
         leftovers: BTreeSet::new(),
-        stop: CancellationToken::new(),
-        heartbeat: Heartbeat::new(Instant::now()),
+        standing: Standing::new(stop.clone(), heartbeat.clone()),
+        stop,
+        said: Said::default(),
+        heartbeat,
     };
     let found = discover::discover(&context).await?;
     let mut candidates: Vec<Candidate> = found.itself.into_iter().chain(found.others).collect();

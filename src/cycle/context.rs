@@ -1,9 +1,11 @@
 //! What a cycle works with, passed down rather than reached for.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -11,6 +13,11 @@ use crate::heartbeat::Heartbeat;
 use crate::image::ImageRef;
 use crate::ledger::Ledger;
 use crate::registry::Sources;
+
+use super::standing::Standing;
+
+/// From one sign of life to the next while something is waited for.
+const BEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What a cycle works with.
 #[derive(Debug)]
@@ -31,6 +38,21 @@ pub struct Context<S, R> {
     pub stop: CancellationToken,
     /// Beats while work goes on.
     pub heartbeat: Heartbeat,
+    /// What was said already.
+    pub said: Said,
+    /// Whether the engine is still a manager. Ends the run by `stop` when it is none for long.
+    pub standing: Standing,
+}
+
+/// What this process has said already and does not say in each cycle. Cheap to clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Said(Arc<Mutex<BTreeSet<String>>>);
+
+impl Said {
+    /// Whether this is to be said: it is new.
+    pub fn is_news(&self, text: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned())
+    }
 }
 
 /// Our own service.
@@ -58,6 +80,17 @@ impl<S, R> Context<S, R> {
     /// Gives a sign of life.
     pub(super) fn beat(&self) {
         self.heartbeat.beat(Instant::now());
+    }
+
+    /// Gives signs of life while something goes on that has a time limit of its own and gives none itself.
+    pub(super) async fn beating<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            self.beat();
+            if let Ok(done) = timeout(BEAT_INTERVAL, &mut work).await {
+                return done;
+            }
+        }
     }
 
     /// Where accounts at registries are looked for.

@@ -14,13 +14,13 @@ use super::course::Course;
 use super::quarantine::History;
 use super::rank::Rank;
 use super::resume::{ANSWERS_FOR, Unfinished};
-use crate::config::{LabelMistakes, ServicePolicy};
+use crate::config::{LabelMistakes, OnContainers, ServicePolicy};
 use crate::hosts::EngineRegistries;
 use crate::image::ImageRef;
 use crate::ledger::book::Book;
 use crate::ledger::entry::image_name;
 use crate::options::{Ids, Name, Options};
-use crate::swarm::{Listing, Mode, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
+use crate::swarm::{EngineView, Listing, Mode, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
 
 /// What the swarm has for us.
 #[derive(Debug)]
@@ -117,11 +117,7 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
     let selection = &context.config.services;
     let engine = context.swarm.engine().await.context("cannot ask the engine about itself")?;
     *is_reached = true;
-    match engine.role {
-        Role::Manager => {}
-        Role::Worker => bail!("{} is a worker; run Gantry on a manager node", engine.host_name),
-        Role::None => bail!("{} is not in a swarm; run Gantry on a manager node", engine.host_name),
-    }
+    must_be_manager(context, &engine)?;
 
     context.ledger.read(&*context.swarm, &engine).await.with_context(|| {
         format!("cannot read the ledger (the config {}, GANTRY_LEDGER_NAME)", context.config.ledger_name)
@@ -143,6 +139,7 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
         excluded.into_iter().map(|service| service.id).collect()
     };
 
+    warn_of_labels_without_effect(context, &listed).await;
     let newest = listed.iter().map(|service| service.version).max().unwrap_or_default();
     let itself = context.itself_name();
     let (left_behind, book) = (context.ledger.left_behind(), context.ledger.book());
@@ -163,6 +160,28 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
     warn(&candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, newest, hosts: Arc::new(engine.registries) })
+}
+
+/// An error where the engine is no manager. The health check says so as long as that lasts.
+fn must_be_manager<S: Swarm, R>(context: &Context<S, R>, engine: &EngineView) -> Result<()> {
+    let name = &engine.host_name;
+    let why = match engine.role {
+        Role::Manager => {
+            context.standing.is_manager();
+            context.heartbeat.diagnose(None);
+            return Ok(());
+        }
+        // It is about to be one, or not: it is asked again.
+        Role::Pending => {
+            let words = format!("{name} has just started and is not back in its swarm yet");
+            return Err(SwarmError::Unavailable(words).into());
+        }
+        Role::Worker => format!("{name} is a worker; run Gantry on a manager node"),
+        Role::Locked => format!("the swarm of {name} is locked; unlock it with docker swarm unlock"),
+        Role::None => format!("{name} is not in a swarm; run Gantry on a manager node"),
+    };
+    context.heartbeat.diagnose(Some(why.clone()));
+    bail!(why)
 }
 
 /// Asks for what the list does not tell of unfinished services: their tasks, in one request, and the ids of what
@@ -250,6 +269,12 @@ fn candidate<S, R>(
 ) -> Candidate {
     let facts = service.spec.facts();
     let policy = ServicePolicy::of(&context.config, &facts.labels);
+    let on_containers = OnContainers::of(&context.config, &facts.labels, &service.spec.container_labels());
+    if let Some(OnContainers { warning, .. }) = &on_containers
+        && context.said.is_news(&format!("{}: {warning}", service.id))
+    {
+        tracing::warn!(service = facts.name, "{warning}");
+    }
     let history = History::of(&service);
     Candidate {
         name: facts.name.clone(),
@@ -257,7 +282,9 @@ fn candidate<S, R>(
         mode: facts.mode,
         course,
         version: service.version,
-        is_excluded: context.config.services.excluded.contains(&facts.name) || excluded.contains(&service.id),
+        is_excluded: context.config.services.excluded.contains(&facts.name)
+            || excluded.contains(&service.id)
+            || on_containers.is_some_and(|on_containers| on_containers.excludes),
         is_itself: itself == Some(&facts.name),
         history,
         rank: Rank::of(facts, course, service.status, policy.as_ref().is_ok_and(|policy| policy.canary)),
@@ -277,6 +304,34 @@ fn was_offered(book: &Book, service: &Service, now: Timestamp) -> bool {
             image.digest() == Some(&entry.digest) && now.duration_since(entry.at) < ANSWERS_FOR
         })
     })
+}
+
+/// Says once which services lose their exclusion, and which of those that were not `listed` have the label by which
+/// services opt in on their containers only.
+async fn warn_of_labels_without_effect<S: Swarm, R>(context: &Context<S, R>, listed: &[Service]) {
+    let config = &context.config;
+    let ignored = listed.iter().filter(|service| config.ignores_exclusion(&service.spec.facts().labels));
+    let ignored: Vec<&str> = ignored.map(Service::name).collect();
+    if !ignored.is_empty() {
+        let warning = config.ignored_exclusions(&ignored);
+        if context.said.is_news(&warning) {
+            tracing::warn!("{warning}");
+        }
+    }
+    if config.opt_in_filters().next().is_none() || !context.said.is_news("looked for misplaced labels") {
+        return;
+    }
+    // One request in the life of a process; where it fails, nothing else depends on it.
+    let Ok(all) = context.swarm.services(Listing::Filters(&[])).await else { return };
+    let known: HashSet<&str> = listed.iter().map(|service| service.id.as_str()).collect();
+    for service in all.iter().filter(|service| !known.contains(service.id.as_str())) {
+        let (labels, on_containers) = (&service.spec.facts().labels, service.spec.container_labels());
+        if config.opt_in_filters().any(|filter| filter.passes(&on_containers) == Some(true))
+            && let Some(OnContainers { warning, .. }) = OnContainers::of(config, labels, &on_containers)
+        {
+            tracing::warn!(service = service.name(), "not updated: {warning}");
+        }
+    }
 }
 
 /// Says what is wrong with labels, once for all services that have the same.

@@ -187,7 +187,7 @@ async fn ask_all<S, R: Registry>(
     let workers = context.config.lookups.workers.max(1);
     stream::iter(groups.into_values())
         .map(|group| async {
-            let answer = ask(&*context.registry, &group).await;
+            let answer = context.beating(ask(&*context.registry, &group)).await;
             context.beat();
             let image = group.lookup.image.tagged();
             let login = group.lookup.credentials.as_ref().map_or("none", |login| login.source.as_str());

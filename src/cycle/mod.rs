@@ -27,10 +27,10 @@ pub mod remover;
 pub mod report;
 pub mod resume;
 pub mod rollout;
+mod standing;
 mod turn;
 
-pub use self::context::{Context, Itself};
-pub use self::report::Report;
+pub use self::{context::Context, context::Itself, context::Said, report::Report, standing::Standing};
 
 /// Runs one cycle. An error that concerns all services is part of the report as well.
 pub async fn run<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>) -> Report {
@@ -48,7 +48,7 @@ pub async fn run<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>) -> Report 
         error = work => error,
         () = context.ledger.keep(&*context.swarm) => None,
     };
-    report.error = error;
+    report.error = error.or_else(|| context.standing.lost());
     report.is_interrupted = context.stop.is_cancelled();
     let left = report.left_behind(context.ledger.left_behind(), context.itself_name());
     context.ledger.give_back(&*context.swarm, &left).await;

@@ -374,6 +374,13 @@ fn order(wanted: UpdateOrder, facts: &Facts) -> Option<Order> {
     }
 }
 
+impl Reason {
+    /// Whether the service is left alone for this moment only, so that an update it may need is still to come.
+    pub fn is_for_now(&self) -> bool {
+        matches!(self, Self::RollingBack | Self::NotAsked)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

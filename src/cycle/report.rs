@@ -1,7 +1,7 @@
 //! Stage 6: what happened, as one value. Log lines, notification, metrics and the exit code only render
 //! it. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use super::cleanup::Cleaned;
@@ -21,6 +21,8 @@ pub struct Report {
     pub services: usize,
     /// How many of them have what the registry has.
     pub up_to_date: usize,
+    /// Their names.
+    pub newest: Vec<String>,
     /// Services that were left alone, with the reason.
     pub left_alone: Vec<(String, Reason)>,
     /// Services of which it could not be told whether they need an update: name, image, cause.
@@ -60,6 +62,21 @@ pub enum Weight {
     Detail,
 }
 
+/// Why updates are called unproved.
+const UNPROVED: &str =
+    "no node takes their tasks, or they have none, and no other service has shown that the image works";
+
+/// Services of which for the same cause it could not be told whether they need an update.
+#[derive(Debug)]
+pub struct AlikeErrors<'a> {
+    /// The cause.
+    pub cause: &'a str,
+    /// The services.
+    pub services: Vec<&'a str>,
+    /// Their images, each once.
+    pub images: BTreeSet<&'a str>,
+}
+
 impl Report {
     /// Takes note of the decisions and returns the updates among them.
     pub(super) fn take_decisions(&mut self, planned: Vec<Planned>) -> Vec<Update> {
@@ -78,7 +95,10 @@ impl Report {
                     let why = Held::OtherHand(hand);
                     self.not_begun.push(NotBegun { service, from, to, why });
                 }
-                Decision::UpToDate => self.up_to_date += 1,
+                Decision::UpToDate => {
+                    self.up_to_date += 1;
+                    self.newest.push(service);
+                }
                 Decision::NeedsAttention { what, .. } => self.needs_attention.push((service, what)),
                 Decision::LeftAlone(reason) => self.left_alone.push((service, reason)),
                 Decision::Error(cause) => self.errors.push((service, image, cause)),
@@ -135,6 +155,15 @@ impl Report {
             || self.finished.iter().any(|finished| finished.outcome.is_failure())
     }
 
+    /// Whether something that should have been updated is left behind, though nothing failed: a one-shot run then exits
+    /// with 3. What a rule or the quarantine keeps from an update is not left behind.
+    pub fn is_incomplete(&self) -> bool {
+        !self.has_failed()
+            && (!self.not_begun.is_empty()
+                || self.finished.iter().any(|finished| finished.outcome.is_left_behind())
+                || self.left_alone.iter().any(|(_, reason)| reason.is_for_now()))
+    }
+
     /// How many updates ended in which way.
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
@@ -147,14 +176,22 @@ impl Report {
     /// The cycle in one sentence: counts, and nothing that is zero but the number of services.
     pub fn summary(&self) -> String {
         let after = self.post_run.as_ref().map_or_else(String::new, |failed| format!("; {failed}"));
-        if let Some(error) = &self.error {
-            let ended: Vec<String> =
-                self.counts().iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
-            let before = if ended.is_empty() { "nothing was updated".to_owned() } else { ended.join(", ") };
-            return format!("cycle failed, {before}: {error}{after}");
+        match (&self.error, self.services) {
+            (Some(error), _) => {
+                let ended: Vec<String> =
+                    self.counts().iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
+                let before =
+                    if ended.is_empty() { "nothing was updated".to_owned() } else { ended.join(", ") };
+                format!("cycle failed, {before}: {error}{after}")
+            }
+            (None, 0) if self.is_interrupted => format!("interrupted, nothing was updated{after}"),
+            (None, _) => format!("{}{after}", self.numbers()),
         }
+    }
+
+    /// The counts, and what explains them.
+    fn numbers(&self) -> String {
         let mut summary = match self.services {
-            0 if self.is_interrupted => return format!("interrupted, nothing was updated{after}"),
             0 => "no service matches".to_owned(),
             1 => "1 service".to_owned(),
             services => format!("{} services", grouped(services)),
@@ -167,13 +204,14 @@ impl Report {
             ("held back", not_begun(Held::RolloutStopped) + not_begun(Held::TakenBack)),
             ("unproved", not_begun(Held::Unproven)),
             ("not begun", not_begun(Held::Interrupted)),
-            ("postponed", not_begun(Held::Postponed) + self.in_other_hands().count()),
             (
                 if self.needs_attention.len() == 1 { "needs attention" } else { "need attention" },
                 self.needs_attention.len(),
             ),
             (if self.errors.len() == 1 { "error" } else { "errors" }, self.errors.len()),
             ("left alone", self.left_alone.len()),
+            // The last, as its reason follows.
+            ("postponed", not_begun(Held::Postponed) + self.in_other_hands().count()),
         ];
         let mut separator = ": ";
         for (name, count) in decided.into_iter().chain(ended).chain(rest) {
@@ -183,7 +221,12 @@ impl Report {
             }
         }
         if let Some(why) = &self.postponed {
-            let _ = write!(summary, "; postponed, as {why}");
+            let is_counted = not_begun(Held::Postponed) > 0;
+            let _ = write!(summary, "{}: {why}", if is_counted { "" } else { "; postponed" });
+        }
+        let without_node = self.finished.iter().filter(|finished| finished.outcome.is_without_node()).count();
+        if without_node > 0 {
+            let _ = write!(summary, "; {} started without a node", grouped(without_node));
         }
         for stopped in self.stopped.iter().filter(|stopped| stopped.touched < stopped.total) {
             let _ = write!(summary, "; {}", stopped.summary());
@@ -191,16 +234,16 @@ impl Report {
         if self.is_interrupted {
             summary.push_str("; interrupted");
         }
-        summary.push_str(&after);
         summary
     }
 
     /// The names behind the counts, the gravest first.
     pub fn lines(&self) -> Vec<(Weight, String)> {
         let mut lines = Vec::new();
-        for (service, image, cause) in &self.errors {
-            lines.push((Weight::Error, format!("error: {service} ({image}): {cause}")));
-        }
+        lines.extend(self.alike_errors().map(|alike| {
+            let services = alike.services.join(" ");
+            (Weight::Error, format!("error: {services} ({}): {}", alike.image_names(), alike.cause))
+        }));
         for stopped in self.stopped.iter().filter(|stopped| stopped.touched < stopped.total) {
             lines.push((Weight::Error, stopped.to_string()));
         }
@@ -210,30 +253,14 @@ impl Report {
             let names: Vec<&str> = services.iter().map(|finished| finished.service.as_str()).collect();
             lines.push((weight, format!("{name}: {}", names.join(" "))));
         }
-        let unproven = self.not_begun.iter().filter(|held| held.why == Held::Unproven);
-        let unproven: Vec<&str> = unproven.map(|held| held.service.as_str()).collect();
-        if !unproven.is_empty() {
-            let why = "no node takes their tasks, or they have none, and no other service has shown that the image works";
-            lines.push((Weight::Warning, format!("unproved: {}: {why}", unproven.join(" "))));
-        }
-        let mut waiting: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for (service, hand) in self.in_other_hands() {
-            waiting.entry(hand.to_string()).or_default().push(service);
-        }
-        for (hand, services) in waiting {
-            let words = format!("postponed: {}: {hand}; the next cycle looks again", services.join(" "));
-            lines.push((Weight::Warning, words));
-        }
-        let held = self.not_begun.iter().filter(|held| held.why == Held::TakenBack);
-        let held: Vec<&str> = held.map(|held| held.service.as_str()).collect();
-        if !held.is_empty() {
-            let why = "a person or another program took another service of this image back; the next cycle looks again";
-            lines.push((Weight::Warning, format!("held back: {}: {why}", held.join(" "))));
-        }
+        lines.extend(self.left_behind_lines());
         for (reason, services) in self.services_by_reason() {
-            let is_told = matches!(reason, Reason::HeldBack(_) | Reason::RollingBack | Reason::TasksUnknown);
-            let weight = if is_told { Weight::Warning } else { Weight::Detail };
+            let is_told = matches!(reason, Reason::HeldBack(_) | Reason::TasksUnknown) || reason.is_for_now();
+            let weight = if is_told { Weight::Warning } else { Weight::Info };
             lines.push((weight, format!("left alone: {}: {reason}", services.join(" "))));
+        }
+        if !self.newest.is_empty() {
+            lines.push((Weight::Detail, format!("up to date: {}", self.newest.join(" "))));
         }
         let mut alike: BTreeMap<String, (Weight, Vec<&str>)> = BTreeMap::new();
         for (service, what) in &self.needs_attention {
@@ -257,6 +284,55 @@ impl Report {
         })
     }
 
+    /// The services that should have been updated and were not, or whose new tasks no node takes.
+    fn left_behind_lines(&self) -> Vec<(Weight, String)> {
+        let postponed = self.postponed.as_deref().unwrap_or("the next cycle tries again");
+        let held = [
+            (Held::Unproven, "unproved", UNPROVED),
+            (Held::Postponed, "postponed", postponed),
+            (Held::Interrupted, "not begun", "Gantry was stopped first"),
+        ];
+        let of = |why: Held| -> Vec<&str> {
+            self.not_begun.iter().filter(|held| held.why == why).map(|held| held.service.as_str()).collect()
+        };
+        let held = held.into_iter().map(|(why, what, words)| (of(why), what, words));
+        let without_node = self.finished.iter().filter(|finished| finished.outcome.is_without_node());
+        let without_node = without_node.map(|finished| finished.service.as_str()).collect();
+        let without_node = (without_node, "without a node", "their tasks start when a node takes them");
+        let taken_back =
+            "a person or another program took another service of this image back; the next cycle looks again";
+        let taken_back = (of(Held::TakenBack), "held back", taken_back);
+        let lines = held.chain([without_node, taken_back]).filter(|(services, ..)| !services.is_empty());
+        let mut lines: Vec<(Weight, String)> = lines
+            .map(|(services, what, words)| {
+                (Weight::Warning, format!("{what}: {}: {words}", services.join(" ")))
+            })
+            .collect();
+        let mut waiting: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (service, hand) in self.in_other_hands() {
+            waiting.entry(hand.to_string()).or_default().push(service);
+        }
+        for (hand, services) in waiting {
+            let words = format!("postponed: {}: {hand}; the next cycle looks again", services.join(" "));
+            lines.push((Weight::Warning, words));
+        }
+        lines
+    }
+
+    /// The errors, those with the same cause together: the cause of most services first.
+    pub fn alike_errors(&self) -> impl Iterator<Item = AlikeErrors<'_>> {
+        let mut by_cause: BTreeMap<&str, (Vec<&str>, BTreeSet<&str>)> = BTreeMap::new();
+        for (service, image, cause) in &self.errors {
+            let (services, images) = by_cause.entry(cause).or_default();
+            services.push(service);
+            images.insert(image);
+        }
+        let alike = |(cause, (services, images))| AlikeErrors { cause, services, images };
+        let mut alike: Vec<AlikeErrors<'_>> = by_cause.into_iter().map(alike).collect();
+        alike.sort_by_key(|alike| std::cmp::Reverse(alike.services.len()));
+        alike.into_iter()
+    }
+
     /// The services that were left alone, those with the same reason together.
     fn services_by_reason(&self) -> Vec<(&Reason, Vec<&str>)> {
         let mut by_words: BTreeMap<String, (&Reason, Vec<&str>)> = BTreeMap::new();
@@ -277,6 +353,18 @@ impl Report {
     /// The services that were updated.
     pub fn updated(&self) -> impl Iterator<Item = &Finished> {
         self.finished.iter().filter(|finished| finished.outcome.is_success())
+    }
+}
+
+impl AlikeErrors<'_> {
+    /// The images, of many only how many they are.
+    pub fn image_names(&self) -> String {
+        const NAMES: usize = 3;
+        let names: Vec<&str> = self.images.iter().take(NAMES).copied().collect();
+        match self.images.len().saturating_sub(NAMES) {
+            0 => names.join(", "),
+            more => format!("{} and {} other images", names.join(", "), grouped(more)),
+        }
     }
 }
 
@@ -312,160 +400,4 @@ fn grouped(number: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::cycle::rollout::{By, Cause, Outcome};
-
-    fn finished(service: &str, outcome: Outcome) -> Finished {
-        Finished {
-            service: service.to_owned(),
-            from: "app:1".parse().unwrap(),
-            to: "app:1".parse().unwrap(),
-            outcome,
-            log: Vec::new(),
-            health: None,
-            took: Duration::from_secs(1),
-        }
-    }
-
-    fn held(why: Held) -> NotBegun {
-        let image = || "app:1".parse().unwrap();
-        NotBegun { service: "z".to_owned(), from: image(), to: image(), why }
-    }
-
-    fn cause() -> Cause {
-        Cause::Unhealthy { node: "node1".to_owned() }
-    }
-
-    #[test]
-    fn the_summary_counts_what_is_not_zero_and_the_lines_name_it_gravest_first() {
-        let report = Report {
-            services: 12,
-            up_to_date: 2,
-            left_alone: vec![("cron".to_owned(), Reason::Job)],
-            errors: vec![("local".to_owned(), "local:1".to_owned(), "no registry knows it".to_owned())],
-            finished: vec![
-                finished("a", Outcome::Updated),
-                finished("b", Outcome::RolledBack { by: By::Swarm, cause: cause() }),
-                finished("c", Outcome::Updated),
-                finished("d", Outcome::Removed),
-            ],
-            needs_attention: vec![
-                ("e".to_owned(), Attention::NotRunning { running: 1, desired: 2 }),
-                ("f".to_owned(), Attention::Kept { message: "update paused".to_owned() }),
-                ("g".to_owned(), Attention::NotRunning { running: 1, desired: 2 }),
-            ],
-            not_begun: vec![held(Held::Interrupted)],
-            ..Report::default()
-        };
-        insta::assert_snapshot!(
-            report.summary(),
-            @"12 services: 2 up to date, 1 removed, 1 rolled back, 2 updated, 1 not begun, 3 need attention, 1 error, 1 left alone"
-        );
-        let lines: Vec<String> =
-            report.lines().into_iter().map(|(weight, line)| format!("{weight:?} {line}")).collect();
-        insta::assert_snapshot!(lines.join("\n"), @r"
-        Error error: local (local:1): no registry knows it
-        Error rolled back: b
-        Error needs attention: f: its update has failed and was kept: update paused
-        Warning needs attention: e g: it has the newest image, but 1 of 2 tasks run
-        Info removed: d
-        Info updated: a c
-        Detail left alone: cron: a job, and updating a job runs it (GANTRY_UPDATE_JOBS=true allows it)
-        ");
-        assert!(report.has_failed());
-    }
-
-    #[test]
-    fn a_stopped_rollout_is_told_with_its_numbers_and_causes() {
-        let stopped = StoppedRollout {
-            image: format!("app:1@sha256:{}", "0123".repeat(16)).parse().unwrap(),
-            touched: 2,
-            failed: 2,
-            total: 1200,
-            causes: [cause(), Cause::Ended { node: "node2".to_owned() }]
-                .map(|cause| cause.to_string())
-                .into(),
-            blames_image: true,
-        };
-        let report = Report {
-            services: 1200,
-            finished: vec![
-                finished("a", Outcome::RolledBack { by: By::Gantry, cause: cause() }),
-                finished("b", Outcome::RolledBack { by: By::Gantry, cause: cause() }),
-            ],
-            not_begun: vec![held(Held::RolloutStopped); 1198],
-            stopped: vec![stopped],
-            ..Report::default()
-        };
-        insta::assert_snapshot!(report.summary(), @"1,200 services: 2 rolled back, 1,198 held back; the rollout of app:1 was stopped after 2 of 1,200");
-        insta::assert_snapshot!(report.lines()[0].1, @"the rollout of app:1 was stopped after 2 of 1,200 (digest 012301230123): 2 failed: a task was unhealthy on node1; a task ended on node2 with exit code 0: it was unhealthy, or its program was done");
-        assert!(report.has_failed());
-    }
-
-    #[test]
-    fn what_nobody_has_judged_is_left_behind_and_what_was_left_until_somebody_has() {
-        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let internal = Outcome::Failed { cause: Cause::Internal { message: "a fault".to_owned() } };
-        let outcomes = || {
-            vec![
-                finished("judged", Outcome::Updated),
-                finished("under way", Outcome::Interrupted),
-                finished("ourselves", Outcome::Interrupted),
-                finished("fault", internal.clone()),
-            ]
-        };
-        let left = LeftBehind { since: Some(7), services: set(&["judged", "left"]) };
-        for (is_interrupted, error, since, names) in [
-            (true, None, Some(7), &["error", "fault", "left", "under way"][..]),
-            (false, Some("away".to_owned()), Some(7), &["error", "fault", "left", "under way"]),
-            (false, None, None, &["error", "fault", "under way"]),
-        ] {
-            let unjudged = vec!["error".to_owned()];
-            let finished = outcomes();
-            let report = Report { error, finished, unjudged, is_interrupted, ..Report::default() };
-            let expected = LeftBehind { since, services: set(names) };
-            assert_eq!(report.left_behind(left.clone(), Some("ourselves")), expected, "{report:?}");
-        }
-    }
-
-    #[test]
-    fn an_error_before_updating_is_the_whole_story() {
-        let report = Report { error: Some("cannot list the services".to_owned()), ..Report::default() };
-        insta::assert_snapshot!(report.summary(), @"cycle failed, nothing was updated: cannot list the services");
-        assert!(report.has_failed());
-    }
-
-    #[test]
-    fn a_cycle_that_was_stopped_before_it_looked_does_not_say_that_there_is_nothing() {
-        let report = Report { is_interrupted: true, ..Report::default() };
-        insta::assert_snapshot!(report.summary(), @"interrupted, nothing was updated");
-        insta::assert_snapshot!(Report { services: 2, up_to_date: 2, ..report }.summary(), @"2 services: 2 up to date; interrupted");
-    }
-
-    #[test]
-    fn only_failures_make_a_cycle_fail() {
-        let failed = |outcome: Outcome| {
-            Report { finished: vec![finished("a", outcome)], ..Report::default() }.has_failed()
-        };
-        for outcome in [
-            Outcome::RolledBack { by: By::Gantry, cause: cause() },
-            Outcome::RollbackFailed { cause: cause(), why: cause() },
-            Outcome::Failed { cause: cause() },
-        ] {
-            assert!(failed(outcome.clone()), "{outcome}");
-        }
-        for outcome in [
-            Outcome::Updated,
-            Outcome::Unchanged(String::new()),
-            Outcome::Started(String::new()),
-            Outcome::Superseded(String::new()),
-            Outcome::Removed,
-            Outcome::Interrupted,
-        ] {
-            assert!(!failed(outcome.clone()), "{outcome}");
-        }
-    }
-}
+mod tests;

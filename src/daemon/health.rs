@@ -1,7 +1,7 @@
 //! `gantry healthcheck`: tells a dead loop from a live one.
 //!
 //! The daemon answers on an abstract Unix socket, which needs no file and so works on a read-only root. It
-//! answers with the age of the loop's last sign of life. A process that hangs does not answer at all; one
+//! answers with the age of the loop's last sign of life, or says why it cannot do its work. A process that hangs does not answer at all; one
 //! whose loop hangs answers with an age that only grows.
 
 use std::convert::Infallible;
@@ -24,6 +24,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the loop may be without a sign of life. The longest stretch of honest work is one look-up
 /// with all its retries, well under four minutes.
 pub const MAX_AGE: Duration = Duration::from_secs(300);
+
+/// What the answer of a daemon begins with that cannot do its work; why follows.
+const ILL: &str = "ill: ";
 
 /// From one try to answer to the next.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,7 +51,11 @@ fn name_in(namespace: &str, variables: &[Option<OsString>]) -> String {
     // Only here: in a container, the daemon may have been given more of them than those who check it.
     let mut hasher = DefaultHasher::new();
     for variable in variables {
-        variable.clone().unwrap_or_default().hash(&mut hasher);
+        // Empty is unset.
+        variable
+            .as_ref()
+            .map_or(String::new(), |it| it.to_string_lossy().trim().to_owned())
+            .hash(&mut hasher);
     }
     format!("gantry/healthcheck/{namespace}/{:x}", hasher.finish())
 }
@@ -76,8 +83,9 @@ async fn answer(name: &str, heartbeat: &Heartbeat) -> io::Result<Infallible> {
     loop {
         let (mut stream, _) = listener.accept().await?;
         let age = heartbeat.age(Instant::now()).as_secs();
+        let answer = heartbeat.illness().map_or_else(|| age.to_string(), |illness| format!("{ILL}{illness}"));
         // A checker that has gone away is its own problem.
-        let _ = stream.write_all(age.to_string().as_bytes()).await;
+        let _ = stream.write_all(answer.as_bytes()).await;
     }
 }
 
@@ -99,6 +107,9 @@ fn check_as(name: &str) -> Result<String, String> {
 }
 
 fn judge(answer: &str) -> Result<String, String> {
+    if let Some(illness) = answer.strip_prefix(ILL) {
+        return Err(format!("unhealthy: {illness}"));
+    }
     let Ok(seconds) = answer.parse::<u64>() else {
         return Err(format!("unhealthy: the daemon answers {answer:?}"));
     };
@@ -118,6 +129,7 @@ mod tests {
         assert!(judge("300").is_ok());
         assert!(judge("301").is_err());
         assert!(judge("").is_err());
+        assert_eq!(judge("ill: no manager").unwrap_err(), "unhealthy: no manager");
         assert!(judge("soon").is_err());
     }
 
@@ -128,7 +140,10 @@ mod tests {
         assert_ne!(container, name_in("pid:[4026532602]", &one));
         assert_eq!(container, name_in("pid:[4026532601]", &other));
         assert_ne!(name_in(HOST_NAMESPACE, &one), name_in(HOST_NAMESPACE, &other));
-        assert_eq!(name_in(HOST_NAMESPACE, &[None]), name_in(HOST_NAMESPACE, &[Some("".into())]));
+        assert_eq!(
+            name_in(HOST_NAMESPACE, &[None, None]),
+            name_in(HOST_NAMESPACE, &[Some("".into()), Some(" ".into())])
+        );
         assert!(socket_name().contains("/pid:["), "{}", socket_name());
         assert!(SocketAddr::from_abstract_name(socket_name()).is_ok());
     }

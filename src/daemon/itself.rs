@@ -57,6 +57,7 @@ impl Search {
             Ok(found) => {
                 self.is_over = true;
                 self.found = found;
+                say_which_socket(config, self.found.as_ref());
             }
             Err(error) => self.say(&error, config),
         }
@@ -103,6 +104,28 @@ impl Search {
     }
 }
 
+/// Says, where the engine is asked elsewhere, which socket the image remover needs on each node.
+fn say_which_socket(config: &Config, itself: Option<&Itself>) {
+    let is_default = match &config.engine {
+        EngineAddress::Unix(path) => plain(&path.to_string_lossy()) == plain(DEFAULT_SOCKET),
+        EngineAddress::Tcp { .. } => false,
+    };
+    let is_mounted = itself.is_some_and(|itself| itself.socket.is_some());
+    let has_remover = itself.is_some() || config.cleanup.remover.is_some();
+    if config.cleanup.enabled && has_remover && !is_default && !is_mounted {
+        tracing::warn!(
+            "DOCKER_HOST is {}; to remove old images, each node needs its Docker socket at {DEFAULT_SOCKET} \
+             (GANTRY_CLEANUP_IMAGES=false removes none)",
+            config.engine
+        );
+    }
+}
+
+/// A path as every system that Docker supports has it: there, `/var/run` is `/run`.
+fn plain(path: &str) -> String {
+    path.strip_prefix("/var").unwrap_or(path).to_owned()
+}
+
 fn describe(service: &Service, engine: &EngineAddress, task: Option<(String, String)>) -> Itself {
     let inside = match engine {
         EngineAddress::Unix(path) => path.to_string_lossy().into_owned(),
@@ -123,8 +146,6 @@ fn describe(service: &Service, engine: &EngineAddress, task: Option<(String, Str
 
 /// Where on the host the file is that is mounted there.
 fn mount_source(spec: &str, target: &str) -> Option<String> {
-    // `/run` is `/var/run` on every system that Docker supports.
-    let plain = |path: &str| path.strip_prefix("/var").unwrap_or(path).to_owned();
     let spec: Value = serde_json::from_str(spec).ok()?;
     let mounts = spec.pointer("/TaskTemplate/ContainerSpec/Mounts")?.as_array()?;
     let mount = mounts.iter().find(|mount| {

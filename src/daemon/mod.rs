@@ -1,7 +1,6 @@
 //! The loop: a cycle with what runs around it, and the wait for the next one. It knows when to wake and when
 //! to stop, and nothing about services.
 
-use std::collections::BTreeSet;
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,16 +9,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::hooks::{Hook, HookError, When};
+use self::hooks::{Hook, HookError, Leader, When};
 use self::itself::Search;
 use self::notification::Notifier;
 use self::trigger::Trigger;
 use crate::config::{Config, Environment, Loaded};
 use crate::cycle::cleanup::Leftovers;
 use crate::cycle::report::Weight;
-use crate::cycle::{self, Context, Report};
+use crate::cycle::{self, Context, Report, Said, Standing};
 use crate::heartbeat::Heartbeat;
-use crate::image::ImageRef;
 use crate::ledger::Ledger;
 use crate::registry::Registry;
 use crate::swarm::Swarm;
@@ -38,8 +36,21 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(15);
 pub enum End {
     /// The single cycle is over and nothing failed, or the daemon was stopped.
     Good,
+    /// The single cycle is over, nothing failed, and something that should have been updated is left behind.
+    Incomplete,
     /// The single cycle failed, or was interrupted.
     Failed,
+}
+
+impl End {
+    /// How a single cycle ended.
+    fn of(report: &Report) -> Self {
+        match report {
+            report if report.has_failed() || report.is_interrupted => Self::Failed,
+            report if report.is_incomplete() => Self::Incomplete,
+            _ => Self::Good,
+        }
+    }
 }
 
 /// What the daemon works with.
@@ -59,43 +70,53 @@ pub struct Daemon<S, R> {
     pub heartbeat: Heartbeat,
 }
 
+/// What is kept from one cycle to the next.
+struct Kept {
+    itself: Search,
+    ledger: Arc<Ledger>,
+    said: Said,
+    leftovers: Leftovers,
+    trigger: Option<Trigger>,
+}
+
 impl<S: Swarm, R: Registry> Daemon<S, R> {
     /// Runs cycles until Gantry is stopped, or one cycle when nothing is there that starts another. A cycle
     /// that fails never ends it: the next cycle is the retry.
     ///
     /// `on_node_name` is told the engine's host name as soon as it is known.
     pub async fn run(&self, on_node_name: impl Fn(&str)) -> End {
-        let mut itself = Search::new(itself::container_ids());
-        let ledger = Arc::new(Ledger::new(&self.config.ledger_name));
-        ledger.suspect_remover();
-        let mut said = BTreeSet::new();
-        let mut leftovers = Leftovers::default();
         let mut notifier = Notifier::new();
-        let mut trigger = match self.config.trigger_path.clone() {
-            Some(path) => Some(Trigger::new(path).await),
-            None => None,
+        let mut kept = Kept {
+            itself: Search::new(itself::container_ids()),
+            ledger: Arc::new(Ledger::new(&self.config.ledger_name)),
+            said: Said::default(),
+            leftovers: Leftovers::default(),
+            trigger: match self.config.trigger_path.clone() {
+                Some(path) => Some(Trigger::new(path).await),
+                None => None,
+            },
         };
+        kept.ledger.suspect_remover();
         loop {
             let begun = Instant::now();
             // What has changed until now is seen by the cycle that begins now.
-            if let Some(trigger) = &mut trigger {
+            if let Some(trigger) = &mut kept.trigger {
                 trigger.forget().await;
             }
-            itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
-            let (config, report) = self.cycle(&itself, &ledger, leftovers.images(), &mut said).await;
+            kept.itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
+            let (config, report) = self.cycle(&mut kept).await;
             announce(&report, begun.elapsed());
             self.beating(notifier.tell(&config, &report, &self.stop)).await;
             if report.cleanup.is_some() {
-                itself.cleaned_up();
+                kept.itself.cleaned_up();
             }
-            leftovers.follow(report.cleanup.as_ref());
+            kept.leftovers.follow(report.cleanup.as_ref());
 
             let due = self.config.interval.map(|interval| begun + interval);
-            if due.is_none() && trigger.is_none() {
-                let is_good = !report.has_failed() && !report.is_interrupted;
-                return if is_good { End::Good } else { End::Failed };
+            if due.is_none() && kept.trigger.is_none() {
+                return End::of(&report);
             }
-            if self.beating(self.wait(due, trigger.as_mut())).await == Woken::Stopped {
+            if self.beating(self.wait(due, kept.trigger.as_mut())).await == Woken::Stopped {
                 tracing::info!("stopped");
                 return End::Good;
             }
@@ -103,24 +124,21 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
     }
 
     /// One cycle between its hooks, and the configuration that it had.
-    async fn cycle(
-        &self,
-        itself: &Search,
-        ledger: &Arc<Ledger>,
-        leftovers: BTreeSet<ImageRef>,
-        said: &mut BTreeSet<String>,
-    ) -> (Arc<Config>, Report) {
-        let (config, environment, mut report) = match self.beating(self.pre_run(said)).await {
+    async fn cycle(&self, kept: &mut Kept) -> (Arc<Config>, Report) {
+        let (config, environment, mut report) = match self.pre_run(kept).await {
             Ok((config, environment)) => {
+                let stop = self.stop.child_token();
                 let context = Arc::new(Context {
                     config: config.clone(),
                     swarm: self.swarm.clone(),
                     registry: self.registry.clone(),
-                    ledger: ledger.clone(),
-                    itself: itself.found().cloned(),
-                    leftovers,
-                    stop: self.stop.clone(),
+                    ledger: kept.ledger.clone(),
+                    itself: kept.itself.found().cloned(),
+                    leftovers: kept.leftovers.images(),
+                    standing: Standing::new(stop.clone(), self.heartbeat.clone()),
+                    stop,
                     heartbeat: self.heartbeat.clone(),
+                    said: kept.said.clone(),
                 });
                 (config, environment, cycle::run(&context).await)
             }
@@ -130,19 +148,20 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 (self.config.clone(), self.environment.clone(), report)
             }
         };
-        let post_run = self.beating(self.post_run(&config, environment, &report)).await;
+        let post_run = self.post_run(&config, environment, &report, &mut kept.trigger).await;
         report.post_run = post_run.err().map(|error| error.to_string());
         (config, report)
     }
 
     /// Runs the command before the cycle, and returns the cycle's configuration and the environment that it
     /// came from. The error says why there is to be no cycle.
-    async fn pre_run(&self, said: &mut BTreeSet<String>) -> Result<(Arc<Config>, Environment), String> {
+    async fn pre_run(&self, kept: &mut Kept) -> Result<(Arc<Config>, Environment), String> {
         let unchanged = (self.config.clone(), self.environment.clone());
         let Some(command) = &self.config.hooks.pre_run else { return Ok(unchanged) };
         let (environment, timeout) = (self.environment.clone(), self.config.hooks.timeout);
-        let hook = Hook { when: When::PreRun, command, environment, timeout };
-        let Some(left_behind) = hook.run(&self.stop).await.map_err(|error| error.to_string())? else {
+        let hook = Hook { when: When::PreRun, command, environment, timeout, leader: Leader::default() };
+        let left_behind = self.run_hook(hook, &mut kept.trigger).await;
+        let Some(left_behind) = left_behind.map_err(|error| error.to_string())? else {
             tracing::warn!(
                 "what the pre-run command has set is not known, as its shell ended by exec, or by exit with a trap \
                  of the command's own"
@@ -155,7 +174,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 format!("the pre-run command has set what cannot be used: {}", mistakes.join("; "))
             })?;
         for warning in warnings {
-            if said.insert(warning.clone()) {
+            if kept.said.is_news(&warning) {
                 tracing::warn!("{warning}");
             }
         }
@@ -169,12 +188,28 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         config: &Config,
         mut environment: Environment,
         report: &Report,
+        trigger: &mut Option<Trigger>,
     ) -> Result<(), HookError> {
         let Some(command) = &config.hooks.post_run else { return Ok(()) };
         environment.push(("GANTRY_CYCLE_FAILED".into(), report.has_failed().to_string().into()));
         environment.push(("GANTRY_CYCLE_SUMMARY".into(), report.summary().into()));
-        let hook = Hook { when: When::PostRun, command, environment, timeout: config.hooks.timeout };
-        hook.run(&self.stop).await.map(drop)
+        let (timeout, leader) = (config.hooks.timeout, Leader::default());
+        let hook = Hook { when: When::PostRun, command, environment, timeout, leader };
+        self.run_hook(hook, trigger).await.map(drop)
+    }
+
+    /// Runs a hook. What it changes at the trigger path starts no cycle.
+    async fn run_hook(
+        &self,
+        hook: Hook<'_>,
+        trigger: &mut Option<Trigger>,
+    ) -> Result<Option<Environment>, HookError> {
+        let leader = hook.leader.clone();
+        let work = self.beating(hook.run(&self.stop));
+        match trigger {
+            Some(trigger) => trigger.apart_from(work, || leader.activity()).await,
+            None => work.await,
+        }
     }
 
     /// Waits for the next cycle. One that is late already begins at once.
@@ -250,6 +285,8 @@ fn announce(report: &Report, took: Duration) {
     let seconds = took.as_secs();
     if report.has_failed() {
         tracing::error!(seconds, "{}", report.summary());
+    } else if report.is_incomplete() {
+        tracing::warn!(seconds, "{}", report.summary());
     } else {
         tracing::info!(seconds, "{}", report.summary());
     }

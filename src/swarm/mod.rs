@@ -15,6 +15,7 @@ use crate::options::Name;
 use crate::secret::Secret;
 
 mod config_object;
+mod container_labels;
 pub mod engine;
 mod node;
 mod service;
@@ -50,6 +51,10 @@ pub enum Role {
     /// Not part of a swarm.
     #[default]
     None,
+    /// About to be part of one again: the engine has just started.
+    Pending,
+    /// Part of one whose keys are locked away until a person unlocks them.
+    Locked,
     /// Part of one, but the cluster's state is not to be had from it.
     Worker,
     /// The cluster's state can be read and changed through it.
@@ -199,8 +204,8 @@ pub enum SwarmError {
     /// There is something of that name already.
     #[error("the name is taken: {0}")]
     NameTaken(String),
-    /// Whoever stands between us and the engine (a socket proxy, an authorization plugin) forbids it.
-    #[error("not allowed: {0}")]
+    /// A socket proxy or an authorization plugin before the engine does not let the request through.
+    #[error("refused before it reached the engine: {0}")]
     Forbidden(String),
     /// What was named does not exist.
     #[error("not found: {0}")]
@@ -209,7 +214,7 @@ pub enum SwarmError {
     #[error("the engine refuses: {0}")]
     Refused(String),
     /// The engine is no manager of a swarm.
-    #[error("this engine is not a swarm manager; run Gantry on a manager node (it said: {0})")]
+    #[error("this engine is not a swarm manager; run Gantry on a manager node (the engine says: {0})")]
     NotManager(String),
     /// No connection, no answer in time, no leader, or an error of the engine's own.
     #[error("the engine cannot be used: {0}")]
@@ -223,5 +228,11 @@ impl SwarmError {
     /// Whether the same request may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Unreadable(_))
+    }
+
+    /// Whether it is worth while to ask again while work is under way: also a manager that was demoted may be promoted
+    /// again within a minute.
+    pub fn may_pass(&self) -> bool {
+        self.is_transient() || matches!(self, Self::NotManager(_))
     }
 }

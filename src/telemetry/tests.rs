@@ -95,7 +95,7 @@ fn nothing_that_is_logged_can_forge_a_line() {
 fn level_none_is_silent_even_about_errors_and_mistakes() {
     assert_eq!(logged(&[("GANTRY_LOG_LEVEL", "NONE")], a_cycle), "");
     let captured = Captured::default();
-    log_mistakes(&mistakes(&[("GANTRY_LOG_LEVEL", "NONE"), ("DOCKER_HOST", "x")]), captured.output());
+    log_mistakes(&mistakes(&[("GANTRY_LOG_LEVEL", "NONE"), ("DOCKER_HOST", "ssh://x")]), captured.output());
     assert_eq!(captured.text(), "");
 }
 

@@ -120,7 +120,7 @@ fn gantry(socket: &Path, interval: &str) -> Command {
         .env("DOCKER_HOST", format!("unix://{}", socket.display()))
         .env("GANTRY_SERVICES_FILTERS", "label=gantry.enable=true")
         .env("GANTRY_SLEEP_SECONDS", interval)
-        .stdout(Stdio::null());
+        .stderr(Stdio::null());
     command
 }
 

@@ -89,7 +89,7 @@ fn rollout(socket: &Path, requests: &AtomicUsize, services: usize, initial: usiz
         .env("GANTRY_ROLLOUT_INITIAL_WORKERS", initial.to_string())
         .env("GANTRY_LEDGER_NAME", "gantry-bench")
         .env("GANTRY_CLEANUP_IMAGES", "false")
-        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .status()
         .unwrap();
     let took = begun.elapsed();

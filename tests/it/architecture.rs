@@ -16,7 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("options", &["suggest"]),
     ("config", &["options", "proxy", "secret", "suggest"]),
     ("telemetry", &["config"]),
-    ("swarm", &["config", "hosts", "options", "proxy", "secret", "words"]),
+    ("swarm", &["config", "heartbeat", "hosts", "options", "proxy", "secret", "words"]),
     ("registry", &["config", "hosts", "image", "proxy", "secret", "tls", "words"]),
     ("ledger", &["image", "suggest", "swarm"]),
     ("cycle", &["config", "heartbeat", "hosts", "image", "ledger", "options", "registry", "secret", "swarm"]),

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
+use crate::support::http::{Answer, Server};
+
 /// The program with nothing but these variables.
 fn gantry(environment: &[(&str, &str)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
@@ -11,10 +13,18 @@ fn gantry(environment: &[(&str, &str)], arguments: &[&str]) -> Command {
     command
 }
 
+/// The exit code and what is on standard output, which is all that it says.
 fn run(environment: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = gantry(environment, arguments).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&stderr), "");
     (status.code(), String::from_utf8(stdout).unwrap())
+}
+
+/// The exit code and what is on standard error, which is all that it says: nothing that could be piped.
+fn complains(environment: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = gantry(environment, arguments).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&stdout), "");
+    (status.code(), String::from_utf8(stderr).unwrap())
 }
 
 #[test]
@@ -28,7 +38,7 @@ fn help_and_version_are_answered_without_an_engine_or_a_valid_configuration() {
 
 #[test]
 fn an_unknown_argument_ends_with_2_and_a_hint() {
-    let (code, said) = run(&[], &["--hlep"]);
+    let (code, said) = complains(&[], &["--hlep"]);
     assert_eq!(code, Some(2));
     assert!(said.contains("did you mean gantry --help?"), "{said}");
 }
@@ -44,18 +54,18 @@ fn a_release_without_a_name_or_with_two_ends_with_2_and_nothing_is_asked_of_any_
         (&["release", "--everything"], "\"--everything\" is not expected here; gantry release takes"),
         (&["quarantine", "web"], "\"web\" is not expected here; quarantine stands alone"),
     ] {
-        let (code, said) = run(&[], arguments);
+        let (code, said) = complains(&[], arguments);
         assert_eq!(code, Some(2), "{arguments:?}: {said}");
         assert!(said.starts_with(&format!("gantry: {words}")), "{said}");
     }
-    let (code, said) = run(&[("GANTRY_LEDGER_NAME", "two words")], &["release", "web"]);
+    let (code, said) = complains(&[("GANTRY_LEDGER_NAME", "two words")], &["release", "web"]);
     assert!(code == Some(2) && said.contains("GANTRY_LEDGER_NAME=\"two words\": expected"), "{said}");
 }
 
 #[test]
 fn a_release_without_an_engine_ends_with_1_and_says_where_it_looked() {
     for arguments in [&["quarantine"][..], &["release", "web"], &["release", "--all"]] {
-        let (code, said) = run(&[], arguments);
+        let (code, said) = complains(&[], arguments);
         assert_eq!(code, Some(1), "{said}");
         assert!(
             said.contains("the engine cannot be used") && said.contains("/nowhere/docker.sock"),
@@ -73,7 +83,7 @@ fn all_mistakes_are_told_together_and_end_with_2() {
         ("GANTRY_UPDATE_NUM_WORKERS", "0"),
         ("TZ", "Europe/Atlantis"),
     ];
-    let (code, said) = run(&wrong, &[]);
+    let (code, said) = complains(&wrong, &[]);
     assert_eq!(code, Some(2));
     let event: serde_json::Value = serde_json::from_str(said.trim_end()).unwrap();
     for name in ["GANTRY_SLEEP_SECONDS=\"soon\"", "GANTRY_UPDATE_NUM_WORKERS=\"0\"", "TZ=\"Europe/Atlantis\""]
@@ -81,16 +91,53 @@ fn all_mistakes_are_told_together_and_end_with_2() {
         assert!(event["message"].as_str().unwrap().contains(name), "{said}");
     }
 
-    let (code, said) = run(&wrong[1..], &[]);
+    let (code, said) = complains(&wrong[1..], &[]);
     assert_eq!((code, said.lines().count()), (Some(2), 4), "{said}");
 
     let silent = [&wrong[1..], &[("GANTRY_LOG_LEVEL", "NONE")]].concat();
-    assert_eq!(run(&silent, &[]), (Some(2), String::new()));
+    assert_eq!(complains(&silent, &[]), (Some(2), String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_told_to_the_address_of_notifications_where_that_is_right() {
+    let server = Server::start(|_| Answer::new(200, "")).await;
+    let address = format!("http://{}/notify/key", server.authority());
+    let wrong = [
+        ("GANTRY_SLEEP_SECONDS", "soon"),
+        ("GANTRY_REGISTRY_PASSWORD", "hush"),
+        ("GANTRY_NOTIFICATION_APPRISE_URL", address.as_str()),
+        ("GANTRY_NOTIFICATION_CONDITION", "never"),
+        ("GANTRY_NOTIFICATION_TITLE", "(production)"),
+    ];
+    let said = |environment: Vec<(&'static str, String)>| async move {
+        let run = move || {
+            let pairs: Vec<(&str, &str)> =
+                environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            complains(&pairs, &[])
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    };
+    let owned = |pairs: &[(&'static str, &str)]| {
+        pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    };
+    let (code, log) = said(owned(&wrong)).await;
+    assert_eq!(code, Some(2), "{log}");
+    let told = server.requests();
+    assert_eq!(told.len(), 1, "{log}");
+    let message: serde_json::Value = serde_json::from_slice(&told[0].body).unwrap();
+    assert_eq!(message["title"], "Gantry: not started, as its configuration is wrong (production)");
+    assert_eq!(message["type"], "failure");
+    let body = message["body"].as_str().unwrap();
+    assert!(body.contains("GANTRY_SLEEP_SECONDS=\"soon\": expected") && !body.contains("hush"), "{body}");
+
+    let nowhere = [("GANTRY_SLEEP_SECONDS", "soon"), ("GANTRY_NOTIFICATION_APPRISE_URL", "not an address")];
+    assert_eq!(said(owned(&nowhere)).await.0, Some(2));
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]
 fn unknown_variables_are_named_at_start() {
-    let (code, said) = run(&[("GANTRY_UPDATE_WORKERS", "5")], &[]);
+    let (code, said) = complains(&[("GANTRY_UPDATE_WORKERS", "5")], &[]);
     assert_eq!(code, Some(1), "there is no engine");
     assert!(
         said.contains("WARN  - GANTRY_UPDATE_WORKERS is not a variable of Gantry; did you mean"),
@@ -100,13 +147,13 @@ fn unknown_variables_are_named_at_start() {
 
 #[test]
 fn variables_of_shepherd_are_named_at_start_with_ours() {
-    let (code, said) = run(&[("SLEEP_TIME", "5m"), ("WITH_REGISTRY_AUTH", "true"), ("TZ", "UTC")], &[]);
+    let (code, said) = complains(&[("SLEEP_TIME", "5m"), ("WITH_REGISTRY_AUTH", "true"), ("TZ", "UTC")], &[]);
     assert_eq!(code, Some(1), "there is no engine");
     let hint = "WARN  - variables of Shepherd have no effect: SLEEP_TIME (here: GANTRY_SLEEP_SECONDS), \
                 WITH_REGISTRY_AUTH (here: nothing)\n";
     assert!(said.contains(hint), "{said}");
 
-    let (_, said) = run(&[("TIMEOUT", "5m"), ("SLEEP_TIME", "")], &[]);
+    let (_, said) = complains(&[("TIMEOUT", "5m"), ("SLEEP_TIME", "")], &[]);
     assert!(!said.contains("Shepherd"), "{said}");
 }
 
@@ -121,9 +168,8 @@ fn a_log_that_nobody_reads_is_no_reason_to_die() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        drop(child.stdout.take());
+        drop((child.stdout.take(), child.stderr.take()));
         let output = child.wait_with_output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         assert_eq!(output.status.code(), Some(expected));
     }
 }

@@ -10,7 +10,7 @@ use http::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::fake::{FakeSwarm, Front, Instead, millis, secs};
@@ -59,10 +59,10 @@ impl Engine {
             .env("GANTRY_CLEANUP_IMAGES", "false")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         Gantry { child, lines, log: String::new() }
     }
 
@@ -84,7 +84,7 @@ fn is_change_of_the_ledger(method: &Method, path: &str) -> bool {
 /// The program while it runs. Killed when dropped.
 struct Gantry {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Lines<BufReader<ChildStderr>>,
     log: String,
 }
 

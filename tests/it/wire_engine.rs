@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use gantry::config::{EngineAddress, Filter};
+use gantry::heartbeat::Heartbeat;
 use gantry::secret::Secret;
 use gantry::swarm::engine::Engine;
 use gantry::swarm::spec::Edits;
@@ -448,7 +449,7 @@ async fn a_socket_proxys_page_is_not_repeated() {
     let error =
         Engine::new(EngineAddress::Tcp { host: server.authority(), tls: None }).engine().await.unwrap_err();
     assert!(matches!(error, SwarmError::Forbidden(_)), "{error}");
-    assert!(error.to_string().ends_with("403 Forbidden"), "{error}");
+    assert!(error.to_string().contains("refuses GET /info (403 Forbidden); let it through"), "{error}");
 }
 
 #[tokio::test]
@@ -463,4 +464,40 @@ async fn an_engine_tells_its_proxies() {
     assert_eq!(shown("http://registry.test/").as_deref(), Some("http://proxy.test:1"));
     assert_eq!(shown("http://registry.corp.test/"), None);
     assert_eq!(shown("https://registry.test/"), None);
+}
+
+#[tokio::test]
+async fn each_answer_is_a_sign_of_life_and_silence_is_none() {
+    let wire = Wire::new();
+    let born = tokio::time::Instant::now() - secs(1000);
+    let heartbeat = Heartbeat::new(born);
+    let engine = Engine::beating(wire.front.address(), heartbeat.clone());
+    let age = || heartbeat.age(tokio::time::Instant::now());
+    assert!(age() > secs(900));
+    let nowhere = EngineAddress::Unix("/nowhere/docker.sock".into());
+    assert!(Engine::beating(nowhere, heartbeat.clone()).nodes().await.is_err());
+    wire.front.answer("/nodes", Instead::Cut);
+    assert!(engine.nodes().await.is_err());
+    assert!(age() > secs(900), "nobody has answered");
+    engine.engine().await.unwrap();
+    assert!(age() < secs(100));
+
+    let heartbeat = Heartbeat::new(born);
+    let engine = Engine::beating(wire.front.address(), heartbeat.clone());
+    wire.front.answer("/nodes", Instead::Answer(500, "{\"message\":\"no\"}".to_owned()));
+    assert!(engine.nodes().await.is_err());
+    assert!(heartbeat.age(tokio::time::Instant::now()) < secs(100), "an error is an answer");
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_told_with_the_request_and_without_html() {
+    let wire = Wire::new();
+    let page =
+        "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
+    wire.front.answer("/configs", Instead::Answer(403, page.to_owned()));
+    let error = wire.engine.config_object("gantry").await.unwrap_err();
+    let said = error.to_string();
+    assert!(matches!(error, SwarmError::Forbidden(_)), "{said}");
+    assert!(said.contains("a proxy in front of the engine refuses GET /configs (403 Forbidden"), "{said}");
+    assert!(said.contains("docs/socket-proxy.md") && !said.contains('<'), "{said}");
 }

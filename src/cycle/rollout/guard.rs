@@ -287,6 +287,9 @@ impl Shut {
 impl fmt::Display for Shut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Silence { words } if words.contains("not a swarm manager") => {
+                f.write_str("the engine is not a manager of the swarm")
+            }
             Self::Silence { words } => write!(f, "the engine does not answer ({words})"),
             Self::NoLeader => f.write_str("the managers have no leader"),
             Self::NoSpareVote { reachable, managers } => write!(

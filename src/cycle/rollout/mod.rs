@@ -37,7 +37,7 @@ pub mod guard;
 mod last_words;
 mod listings;
 pub mod machine;
-mod outcome;
+pub(crate) mod outcome;
 pub mod pace;
 mod paused;
 mod placing;

@@ -65,7 +65,30 @@ pub enum Outcome {
     Interrupted,
 }
 
+/// Why there is nothing to wait for where no node takes the tasks of a service.
+pub(crate) const NO_NODE: &str = "no node takes its tasks, as before";
+
+/// Why an update was not sent where the service had the image by then.
+pub(crate) const ALREADY_THERE: &str = "it has the new image already";
+
+/// Why an update was not sent where its owner had excluded the service by then.
+pub(crate) const TAKEN_OUT: &str = "it was taken out meanwhile";
+
 impl Outcome {
+    /// Whether its tasks wait for a node, as those before did.
+    pub fn is_without_node(&self) -> bool {
+        matches!(self, Self::Started(why) if why == NO_NODE)
+    }
+
+    /// Whether the service still waits for the image that it should have, though nothing failed.
+    pub fn is_left_behind(&self) -> bool {
+        match self {
+            Self::Unchanged(why) => why != ALREADY_THERE && why != TAKEN_OUT,
+            Self::Postponed(_) => true,
+            outcome => outcome.is_without_node(),
+        }
+    }
+
     /// Whether the service does not run what it should.
     pub fn is_failure(&self) -> bool {
         matches!(
@@ -135,7 +158,7 @@ impl fmt::Display for Outcome {
             Self::Superseded(how) | Self::TakenBack(how) => write!(f, "superseded: {how}"),
             Self::Removed => f.write_str("removed meanwhile"),
             Self::Postponed(hand) => write!(f, "postponed: {hand}; the next cycle looks again"),
-            Self::Interrupted => f.write_str("interrupted: Gantry was stopped, the swarm goes on by itself"),
+            Self::Interrupted => f.write_str("interrupted: Gantry stops watching, Swarm goes on by itself"),
         }
     }
 }

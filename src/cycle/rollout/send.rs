@@ -8,14 +8,14 @@ use super::SURE_AGAIN;
 use super::before::Before;
 use super::cause::{Cause, words};
 use super::machine::{Mark, Terms};
-use super::outcome::{By, Outcome};
+use super::outcome::{ALREADY_THERE, By, NO_NODE, Outcome, TAKEN_OUT};
 use super::paused;
 use super::watch::LookOut;
-use crate::cycle::Context;
 use crate::cycle::back_off::BackOff;
 use crate::cycle::course::{Course, comes_to_an_end};
 use crate::cycle::plan::{Dispatch, Start, Update};
 use crate::cycle::resume::other_hand;
+use crate::cycle::{Context, Standing};
 use crate::ledger::Permission;
 use crate::options::{Ids, Options};
 use crate::swarm::spec::Edits;
@@ -60,6 +60,9 @@ pub(super) enum TakenBack {
 
 /// Waits between attempts, and knows when it has been enough.
 pub(super) struct Attempts {
+    /// The service.
+    service: String,
+    standing: Standing,
     /// How long the engine may be away; `None`, as soon as something was sent: as long as it wants.
     patience: Option<Duration>,
     conflicts: u32,
@@ -72,8 +75,10 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    pub(super) fn new(patience: Option<Duration>) -> Self {
+    pub(super) fn new<S, R>(context: &Context<S, R>, update: &Update, patience: Option<Duration>) -> Self {
         Self {
+            service: update.service.clone(),
+            standing: context.standing.clone(),
             patience,
             conflicts: 0,
             away_since: None,
@@ -86,6 +91,7 @@ impl Attempts {
     /// The engine could be read.
     pub(super) fn answered(&mut self) {
         self.away_since = None;
+        self.standing.is_manager();
         if self.unwilling_since.is_none() {
             self.back_off.answered();
         }
@@ -93,10 +99,14 @@ impl Attempts {
 
     /// Waits before it is read again; an error when it makes no sense to try again.
     pub(super) async fn read_again(&mut self, error: SwarmError) -> Result<(), SwarmError> {
-        if !error.is_transient() {
+        if !error.may_pass() {
             return Err(error);
         }
+        self.standing.heard(&error);
         self.unwilling_since = None;
+        if self.away_since.is_none() {
+            tracing::warn!(service = self.service, %error, "the engine cannot be read; trying again");
+        }
         let since = *self.away_since.get_or_insert_with(Instant::now);
         if self.patience.is_some_and(|patience| since.elapsed() >= patience) {
             return Err(error);
@@ -113,16 +123,22 @@ impl Attempts {
                 sleep(CONFLICT_WAIT * self.conflicts).await;
                 Ok(())
             }
-            error if error.is_transient() => {
+            error if error.may_pass() => {
+                self.standing.heard(&error);
                 let now = Instant::now();
+                if self.unwilling_since.is_none() {
+                    tracing::warn!(service = self.service, %error, "the engine did not take a change; trying again");
+                }
                 if let Some(since) = self.unwilling_since.replace(now) {
                     self.unwilling += now.duration_since(since);
                 }
                 if self.unwilling >= PATIENCE {
                     return Err(error);
                 }
-                // It may have arrived.
-                self.patience = None;
+                if error.is_transient() {
+                    // It may have arrived.
+                    self.patience = None;
+                }
                 sleep(self.back_off.wait()).await;
                 Ok(())
             }
@@ -140,7 +156,7 @@ pub(super) async fn send<S: Swarm, R>(
     let (sent, course) = deliver(context, look_out, update).await?;
     let why = match update.start {
         // By now it may have one.
-        Start::WithoutNode if course == Course::WithoutNode => "no node takes its tasks, as before",
+        Start::WithoutNode if course == Course::WithoutNode => NO_NODE,
         Start::Replaced | Start::WithoutNode => return Ok(sent),
         Start::Again => "its tasks had ended, and run once more",
         Start::LeftToCronjob { .. } => "it has no replicas until swarm-cronjob starts it",
@@ -155,7 +171,7 @@ async fn deliver<S: Swarm, R>(
     update: &Update,
 ) -> Result<(Sent, Course), Outcome> {
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
-    let mut attempts = Attempts::new(Some(PATIENCE));
+    let mut attempts = Attempts::new(context, update, Some(PATIENCE));
     let options = &update.policy.update_options;
     let ids = ids(context, options, &mut attempts).await.map_err(|error| refused(&error))?;
     // What was last sent without an answer, and to which version: it may have arrived, and may still do so.
@@ -190,7 +206,7 @@ async fn deliver<S: Swarm, R>(
             match update.dispatch(&service, course, optioned.as_ref().unwrap_or(&service.spec).facts()) {
                 Dispatch::Send(edits) => edits,
                 Dispatch::AlreadyThere => {
-                    return Err(Outcome::Unchanged("it has the new image already".to_owned()));
+                    return Err(Outcome::Unchanged(ALREADY_THERE.to_owned()));
                 }
                 Dispatch::ChangedTo(image) => {
                     return Err(Outcome::Superseded(format!(
@@ -198,7 +214,7 @@ async fn deliver<S: Swarm, R>(
                     )));
                 }
                 Dispatch::NotOurs => {
-                    return Err(Outcome::Unchanged("it was taken out meanwhile".to_owned()));
+                    return Err(Outcome::Unchanged(TAKEN_OUT.to_owned()));
                 }
                 Dispatch::NotNow(why) => return Err(Outcome::Unchanged(why.to_owned())),
             };
@@ -304,7 +320,7 @@ pub(super) async fn take_back<S: Swarm, R>(
     sent: &Sent,
     terms: &Terms,
 ) -> TakenBack {
-    let mut attempts = Attempts::new(None);
+    let mut attempts = Attempts::new(context, update, None);
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
     // A rollback replaces the tasks anyway.
     let options = update.policy.rollback_options.without("force");
@@ -378,7 +394,7 @@ pub(super) async fn renew_account<S: Swarm, R>(
     let Some(credentials) = &update.credentials else { return false };
     let auth = credentials.registry_auth();
     // Something was sent: an engine that is away is waited for.
-    let mut attempts = Attempts::new(None);
+    let mut attempts = Attempts::new(context, update, None);
     loop {
         context.beat();
         let service = match context.swarm.service(&update.id).await {

@@ -169,6 +169,7 @@ impl LookOut {
         let mut nodes: (Option<Instant>, Arc<Nodes>) = (None, Arc::default());
         let mut last = Instant::now();
         let mut back_off = BACK_OFF;
+        let mut is_demotion_told = false;
         loop {
             if self.ids().is_empty() {
                 // Nothing is under way: what was called updated can wait, unless it is all that is waited for.
@@ -193,13 +194,20 @@ impl LookOut {
             match self.look(context, &mut nodes).await {
                 Ok(snapshot) => {
                     back_off.answered();
+                    context.standing.is_manager();
+                    is_demotion_told = false;
                     context.beat();
                     self.latest.send_replace(Some(Arc::new(snapshot)));
                 }
                 Err(error) => {
-                    if back_off.is_fresh() {
+                    if matches!(error, SwarmError::NotManager(_)) {
+                        if !std::mem::replace(&mut is_demotion_told, true) {
+                            tracing::warn!(%error, "the engine is no manager at the moment; the updates are watched on when it is one again");
+                        }
+                    } else if back_off.is_fresh() {
                         tracing::warn!(%error, "the engine does not answer; the updates are watched on when it does");
                     }
+                    context.standing.heard(&error);
                     context.beat();
                     sleep(back_off.wait()).await;
                 }

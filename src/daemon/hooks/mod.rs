@@ -32,10 +32,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub use self::activity::{Activity, Leader};
 use self::group::Group;
 use self::output::Lines;
 use crate::config::Environment;
 
+mod activity;
 mod group;
 mod output;
 #[cfg(test)]
@@ -90,6 +92,8 @@ pub struct Hook<'a> {
     pub environment: Environment,
     /// How long it may take; `None`: for ever.
     pub timeout: Option<Duration>,
+    /// Learns which process group it is when it has started.
+    pub leader: Leader,
 }
 
 /// Why a hook did not come to a good end.
@@ -152,6 +156,7 @@ impl Hook<'_> {
         let script = script(when, channel.as_ref().map(|(_, writer)| writer));
         let mut child = self.start(&script).map_err(not_run)?;
         let group = Group::led_by(&child);
+        self.leader.set(child.id());
 
         let mut output = JoinSet::new();
         output.spawn(log_lines(child.stdout.take(), when));

@@ -24,7 +24,7 @@ fn hook<'a>(when: When, command: &'a str, variables: &[(&str, &str)]) -> Hook<'a
     if !environment.iter().any(|(name, _)| name == "PATH") {
         environment.push(("PATH".into(), "/usr/bin:/bin".into()));
     }
-    Hook { when, command, environment, timeout: Some(Duration::from_secs(30)) }
+    Hook { when, command, environment, timeout: Some(Duration::from_secs(30)), leader: Leader::default() }
 }
 
 async fn pre_run(command: &str) -> Result<Option<Environment>, HookError> {

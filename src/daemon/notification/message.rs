@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::config::NotificationCondition;
+use crate::config::{Mistakes, NotificationCondition};
 use crate::cycle::Report;
-use crate::cycle::rollout::{Finished, Outcome};
+use crate::cycle::rollout::{Finished, Held, Outcome};
 
 /// How many names stand in one line.
 const NAMES: usize = 30;
@@ -70,6 +70,16 @@ impl Message {
         Self { title, body, kind }
     }
 
+    /// Tells that nothing was started, and why.
+    pub(super) fn of_mistakes(mistakes: &Mistakes) -> Self {
+        let mut title = "Gantry: not started, as its configuration is wrong".to_owned();
+        if let Some(suffix) = &mistakes.notification.title {
+            let _ = write!(title, " {suffix}");
+        }
+        let lines: Vec<String> = mistakes.list.iter().map(ToString::to_string).collect();
+        Self { title, body: cut(&lines, LINES, "\n", "more lines in the log"), kind: Kind::Failure }
+    }
+
     /// The same, told later than at its cycle's end, which was then.
     pub(super) fn late(&self, end: &str) -> Self {
         Self {
@@ -82,9 +92,17 @@ impl Message {
 
 /// The counts that matter, the gravest first.
 fn headline(report: &Report) -> String {
-    if report.error.is_some() {
-        return "cycle failed, nothing was updated".to_owned();
+    match report.error {
+        Some(_) if report.services == 0 => return "cycle failed, nothing was updated".to_owned(),
+        Some(_) => return "cycle failed".to_owned(),
+        None => {}
     }
+    let attention = |is_failure: bool| {
+        let number =
+            report.needs_attention.iter().filter(|(_, what)| what.is_failure() == is_failure).count();
+        let words = if number == 1 { "needs attention" } else { "need attention" };
+        (number > 0).then(|| format!("{number} {words}"))
+    };
     let mut counts: Vec<(bool, &str, usize)> = Vec::new();
     for (name, count) in report.counts() {
         let is_failure =
@@ -92,7 +110,8 @@ fn headline(report: &Report) -> String {
         counts.push((!is_failure, name, count));
     }
     counts.sort_unstable();
-    let mut words: Vec<String> = counts.iter().map(|(_, name, count)| format!("{count} {name}")).collect();
+    let mut words: Vec<String> = attention(true).into_iter().collect();
+    words.extend(counts.iter().map(|(_, name, count)| format!("{count} {name}")));
     match report.errors.len() {
         0 => {}
         1 => words.push("1 error".to_owned()),
@@ -102,6 +121,8 @@ fn headline(report: &Report) -> String {
         report.stopped.iter().map(|stopped| format!("rollout of {} stopped", stopped.image.tagged())),
     );
     words.extend(report.post_run.as_ref().map(|_| "the post-run command failed".to_owned()));
+    words.extend(attention(false));
+    words.extend(held(report));
     if words.is_empty() {
         let nothing = match report.services {
             0 if report.is_interrupted => "interrupted",
@@ -113,11 +134,27 @@ fn headline(report: &Report) -> String {
     words.join(", ")
 }
 
-/// What failed, with its cause; services with the same one share a line.
+/// How many updates were not begun, and why; those of a stopped rollout are told with it.
+fn held(report: &Report) -> impl Iterator<Item = String> {
+    let kinds =
+        [(Held::Postponed, "postponed"), (Held::Unproven, "unproved"), (Held::Interrupted, "not begun")];
+    kinds.into_iter().filter_map(|(why, name)| {
+        let number = report.not_begun.iter().filter(|held| held.why == why).count();
+        (number > 0).then(|| format!("{number} {name}"))
+    })
+}
+
+/// What needs a person, with its cause; services with the same one share a line.
 fn failures(report: &Report) -> Vec<String> {
     let mut by_cause: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (service, image, cause) in &report.errors {
-        by_cause.entry(format!("error: {image}: {cause}")).or_default().push(service);
+    for alike in report.alike_errors() {
+        by_cause
+            .entry(format!("error: {}: {}", alike.image_names(), alike.cause))
+            .or_default()
+            .extend(alike.services);
+    }
+    for (service, what) in &report.needs_attention {
+        by_cause.entry(format!("needs attention: {what}")).or_default().push(service);
     }
     for one in report.finished.iter().filter(|one| one.outcome.is_failure()) {
         let cause = format!("{} ({})", one.outcome, one.to.tagged());
@@ -190,7 +227,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cycle::rollout::{By, Cause};
+    use crate::cycle::rollout::{By, Cause, NotBegun};
 
     fn finished(service: &str, outcome: Outcome) -> Finished {
         Finished {
@@ -202,6 +239,83 @@ mod tests {
             health: None,
             took: Duration::from_secs(1),
         }
+    }
+
+    #[test]
+    fn what_needs_a_person_is_in_the_title_and_in_the_body() {
+        use crate::cycle::resume::Attention;
+        let message = || "update paused due to failure".to_owned();
+        let with = |what: Attention| Report {
+            services: 3,
+            up_to_date: 2,
+            needs_attention: vec![("shop".to_owned(), what)],
+            ..Report::default()
+        };
+        for (what, kind, words) in [
+            (Attention::Kept { message: message() }, "Failure", "its update has failed and was kept"),
+            (Attention::RollbackFailed { message: message() }, "Failure", "its rollback has failed"),
+            (Attention::Paused { message: message() }, "Success", "is paused: update paused due to failure"),
+            (Attention::NotRunning { running: 1, desired: 2 }, "Success", "but 1 of 2 tasks run"),
+        ] {
+            let shown = shown(&with(what), None);
+            assert!(shown.starts_with(&format!("[{kind}] Gantry: 1 needs attention\n")), "{shown}");
+            assert!(shown.contains("\nshop: needs attention: ") && shown.contains(words), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_never_called_nothing_to_update() {
+        let failed = |service: &str| finished(service, Outcome::Failed { cause: unhealthy("node1") });
+        let report = || Report { services: 3, up_to_date: 3, ..Report::default() };
+        for report in [
+            Report { error: Some("no manager".to_owned()), ..report() },
+            Report { error: Some("no manager".to_owned()), ..Report::default() },
+            Report { post_run: Some("it failed".to_owned()), ..report() },
+            Report { errors: vec![("a".to_owned(), "b".to_owned(), "c".to_owned())], ..report() },
+            Report { finished: vec![failed("a")], ..report() },
+        ] {
+            let shown = shown(&report, None);
+            assert!(shown.starts_with("[Failure]") && !shown.contains("nothing to update"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn updates_that_were_not_begun_are_in_the_title() {
+        let not_begun = |why| NotBegun {
+            service: "web".to_owned(),
+            from: "app:1".parse().unwrap(),
+            to: "app:1".parse().unwrap(),
+            why,
+        };
+        let report = Report {
+            services: 3,
+            not_begun: vec![
+                not_begun(Held::Postponed),
+                not_begun(Held::Postponed),
+                not_begun(Held::Unproven),
+            ],
+            postponed: Some("node3 is down".to_owned()),
+            ..Report::default()
+        };
+        assert_eq!(
+            shown(&report, None),
+            "[Success] Gantry: 2 postponed, 1 unproved\n\n3 services: 1 unproved, 2 postponed: node3 is down"
+        );
+    }
+
+    #[test]
+    fn a_registry_that_is_down_is_one_line_of_a_message() {
+        let errors = (0..1200).map(|n| {
+            (
+                format!("site-{n:04}"),
+                format!("registry.test/app{}:1", n % 12),
+                "it cannot be reached".to_owned(),
+            )
+        });
+        let report = Report { services: 1200, errors: errors.collect(), ..Report::default() };
+        let shown = shown(&report, None);
+        assert_eq!(shown.lines().count(), 5, "{shown}");
+        assert!(shown.contains("and 9 other images: it cannot be reached"), "{shown}");
     }
 
     fn unhealthy(node: &str) -> Cause {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::message::Message;
-use crate::config::Config;
+use crate::config::{Config, Mistakes};
 use crate::cycle::Report;
 use crate::proxy::Proxies;
 use crate::words::foreign;
@@ -59,6 +59,14 @@ struct Kept {
     end: String,
     /// Whether it may have been delivered all the same: it is sent once more, but not with every cycle.
     is_doubtful: bool,
+}
+
+/// Tells that nothing was started, because of mistakes in the configuration, if the address for it is right.
+pub async fn tell_of_mistakes(mistakes: &Mistakes) {
+    let Some(url) = &mistakes.notification.apprise_url else { return };
+    if let Err(fault) = deliver(url.reveal(), &mistakes.proxies, &Message::of_mistakes(mistakes)).await {
+        not_sent(&fault.to_string());
+    }
 }
 
 /// Why a message was not delivered. The address is not shown: it may have a password or a key in it.

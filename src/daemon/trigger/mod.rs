@@ -8,6 +8,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::tree::Picture;
 use self::watch::{Told, Watch};
+use super::hooks::Activity;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,9 @@ const QUIET: Duration = Duration::from_millis(250);
 
 /// How long a change that does not come to rest is waited for.
 const RESTLESS: Duration = Duration::from_secs(5);
+
+/// From one look at what a hook does to the next, at least.
+const SAMPLE: Duration = Duration::from_millis(10);
 
 /// From one look to the next where the kernel cannot tell.
 const POLL: Duration = Duration::from_secs(2);
@@ -44,6 +49,8 @@ pub struct Trigger {
     picture: Picture,
     /// Whether it has been said that the kernel cannot tell.
     is_polling: bool,
+    /// Whether another program has changed something before or while a hook ran.
+    is_pending: bool,
 }
 
 impl Trigger {
@@ -53,8 +60,14 @@ impl Trigger {
     }
 
     async fn with(path: PathBuf, begin: fn(&Path) -> io::Result<Watch>) -> Self {
-        let mut trigger =
-            Self { path: path.into(), begin, watch: None, picture: Picture::default(), is_polling: false };
+        let mut trigger = Self {
+            path: path.into(),
+            begin,
+            watch: None,
+            picture: Picture::default(),
+            is_polling: false,
+            is_pending: false,
+        };
         trigger.look().await;
         trigger
     }
@@ -67,11 +80,51 @@ impl Trigger {
     /// Forgets what has changed until now.
     pub async fn forget(&mut self) {
         self.look().await;
+        self.is_pending = false;
+    }
+
+    /// Does the work of a hook. What the hook itself changes meanwhile is no change; what another program changes is one,
+    /// as far as it can be told: `activity` shows that no process of the hook has run at that time.
+    pub async fn apart_from<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        activity: impl Fn() -> Option<Activity>,
+    ) -> T {
+        let has_happened = self.take_now() == Some(Told::Change);
+        self.is_pending |= self.look().await | has_happened;
+        let mut work = pin!(work);
+        // What is read from the kernel has happened since it was read before, so between the moment before that and now.
+        let (mut before_last, mut last) = (None, activity());
+        let mut pause = SAMPLE;
+        loop {
+            let done = tokio::select! {
+                biased;
+                done = &mut work => Some(done),
+                () = sleep(pause) => None,
+            };
+            if let Some(done) = done {
+                self.look().await;
+                return done;
+            }
+            let told = self.take_now();
+            let begun = Instant::now();
+            let now = activity();
+            // Many processes on the machine take a while to look through.
+            pause = SAMPLE.max(begun.elapsed() * 10);
+            self.is_pending |= told == Some(Told::Change) && now.is_some() && now == before_last;
+            before_last = std::mem::replace(&mut last, now);
+        }
+    }
+
+    /// What the kernel has to tell at this moment.
+    fn take_now(&self) -> Option<Told> {
+        self.watch.as_ref().and_then(Watch::take_now)
     }
 
     /// Waits for a change, and until it is over.
     pub async fn changed(&mut self) {
-        while !self.happened().await {}
+        while !self.is_pending && !self.happened().await {}
+        self.is_pending = false;
         let deadline = Instant::now() + RESTLESS;
         loop {
             // What has just been made is watched only from now on.

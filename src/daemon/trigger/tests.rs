@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
+use crate::daemon::hooks::Leader;
 
 /// How long a change may take to be noticed: far more than it does, as the machine may be busy.
 const SOON: Duration = Duration::from_secs(20);
@@ -187,4 +188,56 @@ async fn without_the_kernel_s_help_it_is_looked_at_every_few_seconds() {
     fs::remove_file(&path).unwrap();
     assert!(is_noticed(&mut trigger).await);
     assert!(timeout(POLL * 2, trigger.changed()).await.is_err());
+}
+
+/// What a hook is that waits, and what it is that runs.
+fn at_rest() -> Option<Activity> {
+    Leader::default().activity()
+}
+
+#[tokio::test]
+async fn what_a_hook_changes_itself_is_no_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let mut trigger = Trigger::new(path.clone()).await;
+    let hook = async {
+        for name in ["a", "b", "c"] {
+            fs::create_dir(path.join(name)).unwrap();
+            fs::write(path.join(name).join("file"), name).unwrap();
+            sleep(Duration::from_millis(30)).await;
+        }
+    };
+    trigger.apart_from(hook, || None).await;
+    assert!(is_quiet(&mut trigger).await);
+    fs::write(path.join("a/file"), "again").unwrap();
+    assert!(is_noticed(&mut trigger).await, "what comes afterwards is one, however deep");
+}
+
+#[tokio::test]
+async fn what_another_program_changes_while_a_hook_waits_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let mut trigger = Trigger::new(path.clone()).await;
+    let waiting = async {
+        sleep(Duration::from_millis(200)).await;
+        fs::write(path.join("file"), "").unwrap();
+        sleep(Duration::from_millis(200)).await;
+    };
+    trigger.apart_from(waiting, at_rest).await;
+    assert!(is_noticed(&mut trigger).await);
+    assert!(is_quiet(&mut trigger).await, "once");
+}
+
+#[tokio::test]
+async fn what_has_changed_before_a_hook_is_not_lost_and_is_forgotten_with_all_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let mut trigger = Trigger::new(path.clone()).await;
+    fs::write(path.join("file"), "").unwrap();
+    trigger.apart_from(async {}, || None).await;
+    assert!(is_noticed(&mut trigger).await);
+    fs::write(path.join("file"), "2").unwrap();
+    trigger.apart_from(async {}, || None).await;
+    trigger.forget().await;
+    assert!(is_quiet(&mut trigger).await);
 }

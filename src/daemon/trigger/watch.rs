@@ -112,6 +112,14 @@ impl Watch {
         }
     }
 
+    /// Takes all that the kernel has to tell at this moment.
+    pub(super) fn take_now(&self) -> Option<Told> {
+        match &self.events {
+            Events::Registered(fd) => self.read(fd.get_ref()),
+            Events::New(_) => None,
+        }
+    }
+
     /// Reads until there is nothing more.
     fn read(&self, fd: &OwnedFd) -> Option<Told> {
         let mut buffer = [MaybeUninit::uninit(); 4096];

@@ -18,12 +18,14 @@ use super::{
     SwarmError, Task,
 };
 use crate::config::{EngineAddress, Filter};
+use crate::heartbeat::Heartbeat;
 use crate::hosts::EngineRegistries;
 use crate::options::Name;
 use crate::proxy::Proxies;
 use crate::secret::Secret;
 
 mod log;
+mod refusal;
 mod transport;
 
 /// Docker's engine behind a socket.
@@ -34,7 +36,12 @@ pub struct Engine {
 impl Engine {
     /// An engine at this address. Nothing is sent yet.
     pub fn new(address: EngineAddress) -> Self {
-        Self { transport: Transport::new(address) }
+        Self { transport: Transport::new(address, None) }
+    }
+
+    /// The same, where each answer is a sign of life.
+    pub fn beating(address: EngineAddress, heartbeat: Heartbeat) -> Self {
+        Self { transport: Transport::new(address, Some(heartbeat)) }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, SwarmError> {
@@ -63,6 +70,8 @@ impl Swarm for Engine {
         let role = match (info.swarm.local_node_state.as_str(), info.swarm.control_available) {
             (_, true) => Role::Manager,
             ("active", false) => Role::Worker,
+            ("pending", false) => Role::Pending,
+            ("locked", false) => Role::Locked,
             _ => Role::None,
         };
         let proxies = Proxies::of_engine(&info.http_proxy, &info.https_proxy, &info.no_proxy);

@@ -9,16 +9,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::errors::Error;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Uri};
 use http_body_util::{Either, Full};
+use tokio::time::Instant;
 
+use super::refusal::{meaning, route, silence};
 use crate::config::EngineAddress;
+use crate::heartbeat::Heartbeat;
 use crate::secret::Secret;
 use crate::swarm::SwarmError;
-use crate::words::without_markup;
 
 /// Longest wait for an answer's headers, seconds. A leader election takes up to ten.
 const HEADER_TIMEOUT_SECONDS: u64 = 30;
@@ -65,16 +68,18 @@ impl Request {
 pub(super) struct Transport {
     address: EngineAddress,
     docker: Mutex<Option<Docker>>,
+    /// Beats with each answer: an engine that answers is honest work, however long it takes in all.
+    heartbeat: Option<Heartbeat>,
 }
 
 impl Transport {
-    pub(super) fn new(address: EngineAddress) -> Self {
-        Self { address, docker: Mutex::new(None) }
+    pub(super) fn new(address: EngineAddress, heartbeat: Option<Heartbeat>) -> Self {
+        Self { address, docker: Mutex::new(None), heartbeat }
     }
 
     /// Sends a request and reads the whole answer.
     pub(super) async fn call(&self, request: Request) -> Result<Bytes, SwarmError> {
-        let what = format!("{} {}", request.method, path_only(&request.path));
+        let what = route(&request.method, &request.path);
         let read = async {
             let mut chunks = std::pin::pin!(self.open(request)?);
             let mut answer = BytesMut::new();
@@ -87,7 +92,8 @@ impl Transport {
             Ok(answer.freeze())
         };
         tokio::time::timeout(ANSWER_TIMEOUT, read).await.unwrap_or_else(|_| {
-            Err(SwarmError::Unavailable(format!("no answer to {what} in {} s", ANSWER_TIMEOUT.as_secs())))
+            let seconds = ANSWER_TIMEOUT.as_secs();
+            Err(SwarmError::Unavailable(format!("{}: no answer to {what} in {seconds} s", self.address)))
         })
     }
 
@@ -104,6 +110,7 @@ impl Transport {
             .map(|auth| HeaderValue::from_str(auth.reveal()))
             .transpose()
             .map_err(|_| SwarmError::Refused("the credentials make no header".to_owned()))?;
+        let what = route(&request.method, &request.path);
         let docker = self.docker()?.with_request_modifier(move |mut raw| {
             let mut uri = raw.uri().clone().into_parts();
             // No version prefix: the engine then speaks its newest API and strips no field.
@@ -119,8 +126,14 @@ impl Transport {
             raw
         });
         let chunks = docker.export_image("-");
-        let address = self.address.to_string();
-        Ok(chunks.map(move |chunk| chunk.map_err(|error| translate(&error, &address))))
+        let (address, heartbeat) = (self.address.clone(), self.heartbeat.clone());
+        Ok(chunks.map(move |chunk| {
+            let is_answer = matches!(chunk, Ok(_) | Err(Error::DockerResponseServerError { .. }));
+            if let Some(heartbeat) = heartbeat.as_ref().filter(|_| is_answer) {
+                heartbeat.beat(Instant::now());
+            }
+            chunk.map_err(|error| translate(&error, &what, &address))
+        }))
     }
 
     fn docker(&self) -> Result<Docker, SwarmError> {
@@ -134,7 +147,7 @@ impl Transport {
     }
 }
 
-fn connect(address: &EngineAddress) -> Result<Docker, bollard::errors::Error> {
+fn connect(address: &EngineAddress) -> Result<Docker, Error> {
     let version = bollard::API_DEFAULT_VERSION;
     match address {
         EngineAddress::Unix(path) => {
@@ -154,40 +167,10 @@ fn connect(address: &EngineAddress) -> Result<Docker, bollard::errors::Error> {
     }
 }
 
-fn path_only(path: &str) -> &str {
-    path.split_once('?').map_or(path, |(path, _)| path)
-}
-
-/// What the engine's statuses and texts mean. The texts are swarmkit's and moby's; the live tests hold
-/// them against a real engine.
-fn translate(error: &bollard::errors::Error, address: &str) -> SwarmError {
-    use bollard::errors::Error;
+/// What an error says of the engine at this address. `what` is the request.
+fn translate(error: &Error, what: &str, address: &EngineAddress) -> SwarmError {
     match error {
-        Error::DockerResponseServerError { status_code, message } => {
-            // A socket proxy answers in pages of its own.
-            let message = without_markup(message.trim());
-            match *status_code {
-                // The engine answers 500, as it does to everything that it has no word for.
-                500 if message.contains("out of sequence") => SwarmError::Conflict,
-                404 => SwarmError::NotFound(message),
-                // swarmkit's words for services, and for everything else.
-                409 if message.contains("AlreadyExists") => SwarmError::NameTaken(message),
-                // What a socket proxy or an authorization plugin answers to what it does not let through.
-                401 | 403 | 405 => SwarmError::Forbidden(message),
-                400 | 406 | 409 | 501 => SwarmError::Refused(message),
-                503 if message.contains("not a swarm manager") => SwarmError::NotManager(message),
-                status => SwarmError::Unavailable(format!("{message} (status {status})")),
-            }
-        }
-        other => SwarmError::Unavailable(format!("{address}: {}", deepest(other))),
+        Error::DockerResponseServerError { status_code, message } => meaning(*status_code, message, what),
+        other => SwarmError::Unavailable(format!("{address}: {}", silence(other))),
     }
-}
-
-/// The innermost cause; those around it only say which of our libraries met it.
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(inner) = deepest.source() {
-        deepest = inner;
-    }
-    deepest.to_string()
 }

@@ -23,9 +23,10 @@ pub(super) fn daemon(scene: &Scene) -> Daemon<FakeSwarm, FakeRegistry> {
     }
 }
 
-/// When cycles began, in seconds: each lists the services that match and then those that are excluded.
+/// When cycles began, in seconds: each lists the services that match and then those that are excluded. The first also lists
+/// all, for labels in the wrong place.
 fn starts(scene: &Scene) -> Vec<u64> {
-    scene.swarm.calls(Call::Services).into_iter().step_by(2).map(|at| at.as_secs()).collect()
+    scene.swarm.calls(Call::Services).into_iter().skip(1).step_by(2).map(|at| at.as_secs()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,6 +80,24 @@ async fn one_cycle_alone_ends_well_or_badly_by_what_it_did() {
     let bad = scene.registry.release(APP, "bad");
     scene.swarm.image(&bad).crashes_after(millis(10), 1);
     assert_eq!(daemon(&scene).run(|_| {}).await, End::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_cycle_alone_is_incomplete_where_an_update_is_left_behind() {
+    // No node takes the tasks of one, and no other service has shown that the image works.
+    let scene = Scene::new();
+    scene.service("web").constraint("node.labels.nowhere==true").create();
+    scene.registry.release(APP, "new");
+    assert_eq!(daemon(&scene).run(|_| {}).await, End::Incomplete);
+
+    // A node is lost in the middle of a rollout, and the rest is postponed.
+    let scene = Scene::new().with("GANTRY_UPDATE_NUM_WORKERS", 1);
+    for index in 0..5 {
+        scene.service(&format!("web-{index}")).constraint("node.hostname==node2").create();
+    }
+    scene.registry.release(APP, "new");
+    scene.swarm.later(secs(8), |world| world.set_ready("node3", false));
+    assert_eq!(daemon(&scene).run(|_| {}).await, End::Incomplete);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,12 @@
 //! Discover, inspect, plan: who is looked at, what is asked, what is decided.
 
+use gantry::cycle;
 use gantry::cycle::rollout::Outcome;
 use gantry::registry::RegistryError;
 
 use super::{APP, Scene, finished, outcome};
 use crate::fake::{digest, pinned, secs};
+use crate::support::log::Log;
 
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_moved_updates_all_services_that_opted_in_and_no_others() {
@@ -30,11 +32,62 @@ async fn a_tag_that_moved_updates_all_services_that_opted_in_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_filter_of_excluded_services_excludes_none() {
-    let scene = Scene::new().with("GANTRY_SERVICES_EXCLUDED_FILTERS", "");
-    scene.service("web").label("gantry.services.excluded", "true").create();
+async fn an_empty_filter_of_excluded_services_is_the_default_and_none_excludes_none() {
+    for (value, excluded) in [("", 1), (" ", 1), ("none", 0), ("None", 0)] {
+        let scene = Scene::new().with("GANTRY_SERVICES_EXCLUDED_FILTERS", value);
+        scene.service("db").label("gantry.services.excluded", "true").create();
+        scene.service("web").create();
+        scene.registry.release(APP, "new");
+        let log = Log::from_level("WARN");
+        let context = scene.context();
+        let report = cycle::run(&context).await;
+        assert_eq!(
+            (report.left_alone.len(), report.updated().count()),
+            (excluded, 2 - excluded),
+            "{value:?}"
+        );
+        cycle::run(&context).await;
+        let told = log.lines_with("gantry.services.excluded=true of 1 service has no effect: db");
+        assert_eq!(told.len(), 1 - excluded, "said once: {told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_on_containers_are_warned_of_and_the_one_that_excludes_is_obeyed() {
+    let scene = Scene::new();
+    let containers = |name: &str, label: &'static str, value: &'static str| {
+        let labels = move |spec: &mut serde_json::Value| {
+            spec["TaskTemplate"]["ContainerSpec"]["Labels"][label] = value.into();
+        };
+        scene.service(name).edit(labels)
+    };
+    containers("db", "gantry.services.excluded", "true").create();
+    containers("slow", "gantry.update.timeout_seconds", "600").create();
+    containers("stranger", "gantry.enable", "true").label("gantry.enable", "").create();
+    containers("other", "com.example", "x").create();
     scene.registry.release(APP, "new");
-    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+    let log = Log::from_level("WARN");
+    let context = scene.context();
+    for _ in 0..2 {
+        cycle::run(&context).await;
+    }
+    assert_eq!(scene.swarm.image_of("db"), pinned(APP, "old"));
+    for (name, words) in [
+        (
+            "db",
+            "gantry.services.excluded (gantry.services.excluded is obeyed all the same); labels for Gantry",
+        ),
+        (
+            "slow",
+            "WARN  - labels on the containers are not read: gantry.update.timeout_seconds; labels for Gantry",
+        ),
+        ("stranger", "not updated: labels on the containers are not read: gantry.enable; labels for Gantry"),
+    ] {
+        let lines = log.lines_with(&format!("service={name}"));
+        assert_eq!(lines.len(), 1, "{name}: {lines:?}");
+        assert!(lines[0].contains(words) && lines[0].contains("deploy.labels"), "{lines:?}");
+    }
+    assert_eq!(log.lines_with("containers").len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

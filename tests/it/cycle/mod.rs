@@ -4,6 +4,7 @@ mod accounts;
 mod behind_a_proxy;
 mod cleaning;
 mod daemon;
+mod demoted;
 mod failing;
 mod going_back;
 mod guarding;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 
 use gantry::config::Config;
 use gantry::cycle::rollout::{Finished, Outcome};
-use gantry::cycle::{self, Context, Itself, Report};
+use gantry::cycle::{self, Context, Itself, Report, Said, Standing};
 use gantry::heartbeat::Heartbeat;
 use gantry::image::ImageRef;
 use gantry::ledger::Ledger;
@@ -102,6 +103,7 @@ impl Scene {
     }
 
     pub(crate) fn context(&self) -> Arc<Context<FakeSwarm, FakeRegistry>> {
+        let heartbeat = Heartbeat::new(Instant::now());
         Arc::new(Context {
             config: self.config(),
             swarm: Arc::new(self.swarm.clone()),
@@ -110,7 +112,9 @@ impl Scene {
             itself: self.itself.clone(),
             leftovers: self.leftovers.clone(),
             stop: self.stop.clone(),
-            heartbeat: Heartbeat::new(Instant::now()),
+            standing: Standing::new(self.stop.clone(), heartbeat.clone()),
+            heartbeat,
+            said: Said::default(),
         })
     }
 

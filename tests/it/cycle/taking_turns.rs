@@ -78,7 +78,7 @@ async fn a_holder_that_lives_is_waited_for_no_longer_than_the_interval_and_that_
     assert!((secs(120)..secs(130)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     assert!(second.postponed.is_some() && !second.has_failed(), "{second:?}");
     assert!(second.finished.is_empty() && second.not_begun.len() >= 4, "{second:?}");
-    assert!(second.summary().contains("postponed, as another Gantry (node1/"), "{}", second.summary());
+    assert!(second.summary().contains("postponed: another Gantry (node1/"), "{}", second.summary());
     assert_eq!(first.await.unwrap().finished.len(), 6);
 }
 

@@ -1,6 +1,6 @@
 //! Nodes that go away and come back, nodes after a change of leader, and nodes that are drained or paused.
 
-use gantry::swarm::TaskState;
+use gantry::swarm::{ManagerStatus, TaskState};
 
 use super::world::{Due, FakeTask, World};
 
@@ -65,6 +65,13 @@ impl World {
             }
         };
         self.after(self.timing.miss, Due::Script(Box::new(miss)));
+    }
+
+    /// A node is demoted or promoted.
+    pub fn set_manager(&mut self, node: &str, is_manager: bool) {
+        let found = self.node_mut(node);
+        found.node.manager = is_manager.then_some(ManagerStatus { is_leader: true, is_reachable: true });
+        found.node.version += 1;
     }
 
     /// The power of a node fails: what ran there is dead. The swarm misses it a while later.

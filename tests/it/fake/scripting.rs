@@ -230,6 +230,11 @@ impl FakeSwarm {
         self.tell(World::elect);
     }
 
+    /// A node is demoted, or promoted again: asked about the cluster, a worker refuses.
+    pub fn node_is_manager(&self, node: &str, is_manager: bool) {
+        self.tell(|world| world.set_manager(node, is_manager));
+    }
+
     /// The power of a node fails: what ran there is dead, and the swarm misses it a while later.
     pub fn node_loses_power(&self, node: &str) {
         self.tell(|world| world.cut_power(node));

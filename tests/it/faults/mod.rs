@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gantry::cycle::rollout::{Cause, Outcome};
-use gantry::cycle::{self, Context, Report};
+use gantry::cycle::{self, Context, Report, Said, Standing};
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::Ledger;
 use gantry::ledger::book::{self, Book};
@@ -86,6 +86,7 @@ async fn course<S: Swarm, R: Registry>(
     requests: impl Fn() -> (usize, usize),
 ) -> Course {
     let config = scene.config();
+    let heartbeat = Heartbeat::new(Instant::now());
     let context = Arc::new(Context {
         swarm,
         registry,
@@ -94,7 +95,9 @@ async fn course<S: Swarm, R: Registry>(
         itself: None,
         leftovers: std::collections::BTreeSet::new(),
         stop: scene.stop.clone(),
-        heartbeat: Heartbeat::new(Instant::now()),
+        standing: Standing::new(scene.stop.clone(), heartbeat.clone()),
+        heartbeat,
+        said: Said::default(),
     });
     let mut course = Course { reports: Vec::new(), took: Duration::ZERO, requests: (0, 0) };
     for number in 0..CYCLES {

@@ -232,7 +232,7 @@ fn it_updates_itself_first_survives_that_and_cleans_up_after_itself() {
         let tasks = itself.tasks();
         let tasks: Vec<&serde_json::Value> = tasks.iter().filter(of_image).collect();
         assert_eq!(tasks.len(), 1, "each Gantry was started once: {tasks:#?}");
-        stage.lab.docker(&["service", "logs", "--raw", tasks[0]["ID"].as_str().unwrap()])
+        stage.lab.log_of(&["service", "logs", "--raw", tasks[0]["ID"].as_str().unwrap()])
     };
     assert!(logs(&new).contains(&format!("\"service\":\"{}\"", web.name)), "{}", logs(&new));
     // It does not begin anew with itself, nor with anything else.

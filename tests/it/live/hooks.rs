@@ -204,7 +204,7 @@ fn in_gantry_s_own_image_they_are_run_by_its_shell_and_leave_nothing_behind() {
         arguments.extend(["--env", variable]);
     }
     stage.lab.docker(&[&arguments[..], &[&image]].concat());
-    let log = || stage.lab.docker(&["logs", &name]);
+    let log = || stage.lab.log_of(&["logs", &name]);
     wait("end of the first cycle", 60, || log().contains("waiting for the next cycle").then_some(()));
     let log = log();
     for words in ["before hook=pre-run", "after: 1 service: 1 up to date hook=post-run"] {

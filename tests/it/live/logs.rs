@@ -43,8 +43,9 @@ fn each_level_says_what_it_is_for_in_both_forms_and_nothing_below_it() {
         for format in ["text", "json"] {
             let gantry = gantry.clone().set("GANTRY_LOG_LEVEL", level).set("GANTRY_LOG_FORMAT", format);
             let output = gantry.output();
-            let log = String::from_utf8(output.stdout).expect("a log is text");
-            assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0), "{log}");
+            let log = String::from_utf8(output.stderr).expect("a log is text");
+            // Standard output is for what is piped.
+            assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{log}");
             assert!(log.chars().all(|c| c == '\n' || !c.is_control()), "{log:?}");
             let seen: BTreeSet<String> = log.lines().map(|line| level_of(line, format)).collect();
             let expected: BTreeSet<String> = LEVELS[..=place].iter().map(|&level| level.to_owned()).collect();

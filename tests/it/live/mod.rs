@@ -24,6 +24,7 @@ mod jobs;
 mod killed;
 mod logs;
 mod meanwhile;
+mod no_harm;
 mod notification;
 mod options;
 mod other_hands;

@@ -121,7 +121,7 @@ fn what_changes_during_a_cycle_starts_exactly_one_more() {
     let (folder, go) = (stage.folder.path().join("folder"), stage.folder.path().join("go"));
     fs::create_dir(&folder).unwrap();
     // A cycle takes as long as the test wants it to.
-    let hook = format!("echo begun; until [ -e {} ]; do sleep 0.05; done", go.display());
+    let hook = format!("echo begun; until [ -e {} ]; do sleep 0.3; done", go.display());
     let daemon = stage
         .gantry()
         .set("PATH", "/usr/bin:/bin")
@@ -155,6 +155,40 @@ fn what_changes_during_a_cycle_starts_exactly_one_more() {
     change_much();
     fs::write(&go, "").unwrap();
     is_at_rest(&daemon, 4, "changes during a cycle that was started by a change");
+    sleep(A_WHILE);
+    is_at_rest(&daemon, 4, "quiet");
+}
+
+#[test]
+fn what_its_own_hooks_change_starts_no_cycle_and_what_others_change_meanwhile_does() {
+    let stage = Stage::new();
+    let folder = stage.folder.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let folder_name = folder.display();
+    let daemon = stage
+        .gantry()
+        .set("PATH", "/usr/bin:/bin")
+        .set("GANTRY_TRIGGER_PATH", folder.to_str().unwrap())
+        .set("GANTRY_PRE_RUN_CMD", &format!("mkdir -p {folder_name}/state; date >{folder_name}/state/begin"))
+        .set(
+            "GANTRY_POST_RUN_CMD",
+            &format!("date >{folder_name}/last-run; sleep 2; date >{folder_name}/state/end"),
+        )
+        .start();
+    is_at_rest(&daemon, 1, "start");
+    sleep(A_WHILE);
+    is_at_rest(&daemon, 1, "its own hooks");
+
+    fs::write(folder.join("go"), "1").unwrap();
+    is_at_rest(&daemon, 2, "a change from outside");
+    fs::write(folder.join("go"), "2").unwrap();
+    wait("the post-run command of the third cycle", SOON, || {
+        (said(&daemon, "running the post-run command") >= 3).then_some(())
+    });
+    // The command sleeps now: what changes is not its doing.
+    sleep(Duration::from_secs(1));
+    fs::write(folder.join("go"), "3").unwrap();
+    is_at_rest(&daemon, 4, "a change from outside while a hook waits");
     sleep(A_WHILE);
     is_at_rest(&daemon, 4, "quiet");
 }
@@ -211,7 +245,7 @@ fn a_bind_mount_tells_of_what_happens_on_its_node() {
         let mut log = String::new();
         let rest = "waiting for the next cycle, or for a change of /trigger";
         wait(&format!("rest of {} after {cycles} cycles ({after})", service.name), 2 * SOON, || {
-            log = stage.lab.docker(&["service", "logs", "--raw", &service.name]);
+            log = stage.lab.log_of(&["service", "logs", "--raw", &service.name]);
             (log.matches(rest).count() >= cycles).then_some(())
         });
         assert_eq!(log.matches("no service matches").count(), cycles, "{after}: {log}");

@@ -127,7 +127,7 @@ fn where_configs_are_forbidden_it_says_so_and_goes_on_alone_and_remembers_for_it
     stage.image("web", "2", &["--cmd", "echo no database; sleep 0.2; exit 3"]);
     let gantry = stage.gantry().set("DOCKER_HOST", &proxy.docker_host()).set("GANTRY_SLEEP_SECONDS", "1");
     let alone = gantry.start();
-    let line = alone.wait_for("configs are forbidden to Gantry (the proxy says no): ", 30);
+    let line = alone.wait_for("configs are forbidden to Gantry (a proxy in front of the engine refuses", 30);
     assert_eq!(line.level(), "WARN");
     alone.wait_for("1 service: 1 rolled back", 60);
     alone.wait_for("is in quarantine here", 30);
@@ -167,7 +167,10 @@ fn a_ledger_that_the_engine_does_not_write_is_told_with_its_cause_and_nothing_be
     let new = stage.image("web", "2", &[]);
     let daemon = daemon(&stage).set("DOCKER_HOST", &proxy.docker_host()).start();
     let line = daemon.wait_for("cannot write the ledger, and without it no update begins", 30);
-    assert!(line.level() == "WARN" && line.0["error"].to_string().contains("the proxy says no (status 500)"));
+    assert!(
+        line.level() == "WARN"
+            && line.0["error"].to_string().contains("the proxy says no (status 500 to POST /configs")
+    );
     wait("more tries", 30, || (proxy.seen("POST /configs") >= 3).then_some(()));
     assert_eq!(service.version(), version);
     assert!(daemon.lines().iter().all(|line| !line.message().contains(WAITS)), "nobody else is there");

@@ -184,14 +184,18 @@ fn a_process_that_is_told_what_to_remove_removes_it_from_its_node() {
         .set("DOCKER_HOST", &stage.lab.docker_host(2))
         .set("GANTRY_IMAGES_TO_REMOVE", &image.pinned())
         .start();
-    remover.wait_for("gantry_image_removal", 60);
+    wait("the remover's answer", 60, || remover.answers().first().cloned());
     assert!(!has_image());
+    let answers = remover.answers();
+    assert!(answers.len() == 1 && answers[0].starts_with("{\"gantry_image_removal\":"), "{answers:?}");
+    let log = remover.lines();
+    assert!(log.iter().all(|line| !line.message().contains("gantry_image_removal")), "{log:?}");
     assert_eq!(remover.stop().code, Some(0));
     // What it could not do is told by its answer and by its end.
     let nowhere = format!("unix://{}", stage.folder.path().join("nowhere.sock").display());
     let remover =
         Gantry::new().set("DOCKER_HOST", &nowhere).set("GANTRY_IMAGES_TO_REMOVE", &image.pinned()).start();
-    remover.wait_for("gantry_image_removal", 60);
+    wait("the remover's answer", 60, || remover.answers().first().cloned());
     assert_eq!(remover.stop().code, Some(1));
 }
 

@@ -30,6 +30,7 @@ pub(crate) struct Line(pub(crate) Value);
 pub(crate) struct Daemon {
     child: Child,
     lines: Arc<Mutex<Vec<Line>>>,
+    answers: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
     begun: Instant,
 }
@@ -79,7 +80,8 @@ impl Gantry {
                 command
             }
         };
-        command.env_clear().envs(&self.variables).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.env_clear().envs(&self.variables).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -88,16 +90,22 @@ impl Gantry {
         let mut command = self.command();
         let mut child = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let output = BufReader::new(child.stdout.take().unwrap());
+        let (answer, log) = (child.stdout.take().unwrap(), BufReader::new(child.stderr.take().unwrap()));
         let (into, is_json) =
             (lines.clone(), self.variables.get("GANTRY_LOG_FORMAT").is_some_and(|it| it == "json"));
         let reader = std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
+            for line in log.lines().map_while(Result::ok) {
                 let line = if is_json { Line::from_json(&line) } else { Line(line.into()) };
                 into.lock().unwrap().push(line);
             }
         });
-        Daemon { child, lines, reader: Some(reader), begun: Instant::now() }
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let into = answers.clone();
+        std::thread::spawn(move || {
+            let lines = BufReader::new(answer).lines().map_while(Result::ok);
+            lines.for_each(|line| into.lock().unwrap().push(line));
+        });
+        Daemon { child, lines, answers, reader: Some(reader), begun: Instant::now() }
     }
 }
 
@@ -119,6 +127,11 @@ impl Daemon {
     /// What it has said so far.
     pub(crate) fn lines(&self) -> Vec<Line> {
         self.lines.lock().unwrap().clone()
+    }
+
+    /// What it has written to standard output so far, which is not for its log.
+    pub(crate) fn answers(&self) -> Vec<String> {
+        self.answers.lock().unwrap().clone()
     }
 
     /// Forgets what it has said so far.

@@ -140,6 +140,29 @@ impl Lab {
         format!("unix://{}", self.socket(node).display())
     }
 
+    /// The address of a port of this machine that leads to a node's engine, without a scheme. It ends with the test's process.
+    pub(crate) fn tcp_before(&self, node: usize) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let socket = self.socket(node);
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let far = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+                let (mut from, mut to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+                let (mut from, mut to) = (far, near);
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        });
+        address
+    }
+
     /// Runs the lab's own program.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         succeed(&mut self.command(arguments), &format!("lab {}", arguments.join(" ")))
@@ -155,6 +178,13 @@ impl Lab {
     /// Runs the docker client on the first node.
     pub(crate) fn docker(&self, arguments: &[&str]) -> String {
         self.docker_on(1, arguments)
+    }
+
+    /// What containers have written to either output, by `docker logs` or `docker service logs` with these arguments.
+    pub(crate) fn log_of(&self, arguments: &[&str]) -> String {
+        let output = self.docker_command(1).args(arguments).output().unwrap();
+        assert!(output.status.success(), "docker {}: {output:?}", arguments.join(" "));
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
     /// Runs the docker client on a node.

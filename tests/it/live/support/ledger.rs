@@ -62,6 +62,8 @@ impl Stage {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gantry"));
         command.env_clear().env("DOCKER_HOST", docker_host).env("GANTRY_LEDGER_NAME", self.ledger());
         let output = command.args(arguments).output().unwrap();
-        Said { code: output.status.code(), text: String::from_utf8(output.stdout).unwrap() }
+        // An answer, or on standard error why there is none.
+        let text = [output.stdout, output.stderr].concat();
+        Said { code: output.status.code(), text: String::from_utf8(text).unwrap() }
     }
 }

@@ -20,7 +20,15 @@ pub(crate) struct SocketProxy {
 struct Refused {
     begin: String,
     status: u16,
+    body: &'static str,
 }
+
+/// What a proxy says in a form that engines have.
+const MESSAGE: &str = r#"{"message":"the proxy says no"}"#;
+
+/// What Tecnativa's proxy says.
+const PAGE: &str =
+    "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
 
 impl SocketProxy {
     /// Lets everything through at first.
@@ -46,7 +54,12 @@ impl SocketProxy {
 
     /// From now on, requests whose `METHOD /path` begins like this are answered with this status.
     pub(crate) fn refuse(&self, begin: &str, status: u16) {
-        self.refused.lock().unwrap().push(Refused { begin: begin.to_owned(), status });
+        self.refused.lock().unwrap().push(Refused { begin: begin.to_owned(), status, body: MESSAGE });
+    }
+
+    /// From now on, requests whose `METHOD /path` begins like this are refused with a page for people.
+    pub(crate) fn refuse_with_page(&self, begin: &str) {
+        self.refused.lock().unwrap().push(Refused { begin: begin.to_owned(), status: 403, body: PAGE });
     }
 
     /// From now on, everything is let through again.
@@ -78,12 +91,11 @@ fn pass(
     let first = String::from_utf8_lossy(&begun[..length]).lines().next().unwrap_or_default().to_owned();
     seen.lock().unwrap().push(first.clone());
     let refusal = refused.lock().unwrap().iter().find(|one| first.starts_with(&one.begin)).cloned();
-    if let Some(Refused { status, .. }) = refusal {
-        let body = r#"{"message":"the proxy says no"}"#;
-        let length = body.len();
+    if let Some(Refused { status, body, .. }) = refusal {
+        let (length, kind) = (body.len(), if body == PAGE { "text/html" } else { "application/json" });
         write!(
             client,
-            "HTTP/1.1 {status} No\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+            "HTTP/1.1 {status} No\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
              Connection: close\r\n\r\n{body}"
         )?;
         return client.shutdown(Shutdown::Write);
