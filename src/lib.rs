@@ -31,6 +31,7 @@
 //! | [`cycle`] | the pipeline above, one file a stage |
 //! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), `aftercare` keeps an eye on what was called updated, [`cycle::rollout::pace`] says who is next, [`cycle::rollout::guard`] whether the cluster is fit for it |
 //! | [`cycle::rank`] | who gets a new image first, and what each shows of it |
+//! | [`cycle::order`] | whether the new task of a place may run beside the old one: the table of obstacles; [`ledger::orders`] remembers whose order a service has |
 //! | [`cycle::course`] | what a service's tasks are up to before it is updated |
 //! | [`cycle::resume`] | what an earlier run has left under way, told by the services, and by the ledger that somebody was stopped or died over them ([`ledger::LeftBehind`]) |
 //! | [`cycle::by_hand`] | `gantry quarantine` and `gantry release`, by the rules of the plan |

@@ -198,7 +198,7 @@ pub struct Updates {
 /// Whether the new task is started before the old one is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateOrder {
-    /// Start first where the service says nothing and nothing forbids it; else as the service says.
+    /// Start first where the service says nothing and two tasks can surely live side by side; else as the service says.
     Auto,
     /// Start first, whatever the service says.
     StartFirst,

@@ -312,9 +312,9 @@ table! {
         /// has failed. Swarm itself has no limit.
         "GANTRY_UPDATE_TIMEOUT_SECONDS" gantry_update_timeout_seconds: Seconds = "0"
             label "gantry.update.timeout_seconds" update_timeout_seconds;
-        /// `auto`: start the new task before the old one is stopped, unless the service has an order of its
-        /// own or something forbids it (ports in host mode, a maximum of replicas per node). `keep`: what
-        /// the service says, also where it says nothing.
+        /// `auto`: the service's own order. Where it has none, the new task starts before the old one stops, if both can
+        /// surely live side by side: no writable mount, no host network or host-mode port, no device or generic resource, and
+        /// room for one task more. Else Swarm's default, stop-first. `keep`: the service's own order, always.
         "GANTRY_UPDATE_ORDER" gantry_update_order: UpdateOrder = "auto"
             label "gantry.update.order" update_order;
         /// Also update replicated and global jobs, and services whose tasks have ended and are not started again

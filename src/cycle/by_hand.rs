@@ -107,7 +107,7 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen> {
     for candidate in &mut candidates {
         let own = tasks.get(&candidate.id).map_or(&[][..], Vec::as_slice);
         if let Some(Ok(image)) = candidate.image.as_deref().map(str::parse::<ImageRef>) {
-            candidate.history.take_tasks(&image, own);
+            candidate.history.take_tasks(&image, own, candidate.may_collide);
         }
     }
     let shown = candidates.iter().filter_map(|candidate| quarantine.shown_by(candidate)).collect();

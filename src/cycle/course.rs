@@ -118,6 +118,7 @@ mod tests {
                 error: error.to_owned(),
                 exit_code: None,
                 created_at: Some(created),
+                reserved: crate::swarm::claims::Resources::default(),
             }
         };
         written.iter().map(task).collect()

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::Context;
 use super::back_off::BackOff;
 use super::course::Course;
+use super::order;
 use super::quarantine::History;
 use super::rank::Rank;
 use super::resume::{ANSWERS_FOR, Unfinished};
@@ -20,7 +21,7 @@ use crate::image::ImageRef;
 use crate::ledger::book::Book;
 use crate::ledger::entry::image_name;
 use crate::options::{Ids, Name, Options};
-use crate::swarm::{EngineView, Listing, Mode, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
+use crate::swarm::{EngineView, Listing, Mode, Order, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
 
 /// What the swarm has for us.
 #[derive(Debug)]
@@ -65,6 +66,10 @@ pub struct Candidate {
     pub tasks: Option<ServiceStatus>,
     /// What an earlier run, or somebody else, has not brought to an end.
     pub unfinished: Option<Arc<Unfinished>>,
+    /// The order that its specification has.
+    pub order: Option<Order>,
+    /// Whether its old and its new task may run into each other.
+    pub may_collide: bool,
 }
 
 impl Candidate {
@@ -291,6 +296,8 @@ fn candidate<S, R>(
         policy,
         tasks: service.status,
         unfinished: unfinished.map(Arc::new),
+        order: facts.update.and_then(|update| update.order),
+        may_collide: order::may_collide(facts),
         id: service.id,
     }
 }

@@ -20,6 +20,7 @@ pub mod discover;
 pub mod gone_back;
 pub mod hub;
 pub mod inspect;
+pub mod order;
 pub mod plan;
 pub mod quarantine;
 pub mod rank;
@@ -66,7 +67,6 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
     context.beat();
     let found = discover::discover(context).await?;
     let keyring = Keyring::open(&context.credential_sources())?;
-
     let hub = hub::before(context, &keyring, found.itself.iter().chain(&found.others)).await;
     // Ourselves first, to the end: the others are looked at by the newest Gantry.
     for candidates in [found.itself, found.others] {

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{LookupMethod, Selection, ServicePolicy, UpdateOrder};
+use crate::config::{LookupMethod, Selection, ServicePolicy};
 use crate::image::{Digest, ImageRef};
 use crate::registry::{Credentials, Platform};
-use crate::swarm::spec::Edits;
-use crate::swarm::{Facts, Mode, Order, Service};
+use crate::swarm::spec::{Edits, OrderChange};
+use crate::swarm::{Mode, Service};
 
 use super::course::Course;
 use super::discover::Candidate;
@@ -111,6 +111,8 @@ pub struct Update {
     pub selection: Arc<Selection>,
     /// It is under way already: it is watched, and nothing is sent.
     pub begun: Option<Arc<Begun>>,
+    /// How the old and the new task ran into each other when it was tried start-first: it is not tried so again.
+    pub collision: Option<String>,
 }
 
 /// What an update starts.
@@ -204,6 +206,7 @@ fn decide(
         policy: policy.clone(),
         selection: selection.clone(),
         begun: None,
+        collision: None,
     };
     // Without its tasks, a failed image would look like a new one, or a failure like a person's word.
     if candidate.history.is_untold {
@@ -294,9 +297,13 @@ pub enum Dispatch {
 }
 
 impl Update {
-    /// Decides again on what is there now. `course` is what becomes of its tasks, and `optioned` its specification
-    /// with the options applied.
-    pub fn dispatch(&self, service: &Service, course: Course, optioned: &Facts) -> Dispatch {
+    /// Whether new tasks take the place of old ones.
+    pub fn replaces_tasks(&self) -> bool {
+        matches!(self.start, Start::Replaced | Start::WithoutNode)
+    }
+
+    /// Decides again on what is there now. `course` is what becomes of its tasks, and `order` how its order changes.
+    pub fn dispatch(&self, service: &Service, course: Course, order: Option<OrderChange>) -> Dispatch {
         let facts = service.spec.facts();
         if !self.selection.still_selects(&facts.labels) {
             return Dispatch::NotOurs;
@@ -317,14 +324,7 @@ impl Update {
                 .platforms
                 .as_ref()
                 .map(|platforms| platforms.iter().map(|p| (p.os.clone(), p.architecture.clone())).collect()),
-            // Where no new task takes the place of an old one, there is no order.
-            order: if self.policy.update_options.has("update-order")
-                || matches!(self.start, Start::Again | Start::LeftToCronjob { .. })
-            {
-                None
-            } else {
-                order(self.policy.order, optioned)
-            },
+            order,
             force_update: self.force.then(|| facts.force_update + 1),
             replicas: matches!(self.start, Start::LeftToCronjob { .. }).then_some(0),
         })
@@ -351,25 +351,6 @@ impl Update {
         match (self.from.tag(), self.from.digest()) {
             (Some("latest"), None) => self.from.name().to_owned(),
             _ => self.from.to_string(),
-        }
-    }
-}
-
-/// The order to set; `None`: leave it as it is.
-fn order(wanted: UpdateOrder, facts: &Facts) -> Option<Order> {
-    if facts.mode == Mode::Job {
-        // A job has no old tasks, and no update configuration either.
-        return None;
-    }
-    let own = facts.update.and_then(|update| update.order);
-    match wanted {
-        UpdateOrder::Keep => None,
-        UpdateOrder::StartFirst => Some(Order::StartFirst),
-        UpdateOrder::StopFirst => Some(Order::StopFirst),
-        UpdateOrder::Auto => {
-            // Two tasks of a slot side by side need a second port of the node, or room for one more replica.
-            let is_forbidden = facts.has_host_ports || facts.max_replicas_per_node > 0;
-            (own.is_none() && !is_forbidden).then_some(Order::StartFirst)
         }
     }
 }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::discover::Candidate;
 use super::inspect::Inspected;
+use super::order::overlaps;
 use super::plan::{Decision, Planned, Reason, Update};
 use super::rollout::Cause;
 use super::rollout::absences::Absences;
@@ -95,7 +96,8 @@ impl History {
     }
 
     /// Takes from the service's tasks which digests of this image failed. The latest failure of each tells.
-    pub fn take_tasks(&mut self, image: &ImageRef, tasks: &[Task]) {
+    /// With `may_collide`, one that failed while the old task of its place was still there says nothing of its image.
+    pub fn take_tasks(&mut self, image: &ImageRef, tasks: &[Task], may_collide: bool) {
         // One that was told to end and has an exit code had run.
         let has_run =
             |task: &Task| task.state == TaskState::Running || (!task.has_ended() && task.exit_code.is_some());
@@ -109,7 +111,8 @@ impl History {
                 // Which nodes were down meanwhile is not known any more: in doubt it was not the image.
                 let cause = Cause::of_task(task, &Facts::default(), &Nodes::default())
                     .map(|cause| cause.with(&Absences::since_later()));
-                let is_blamed = cause.is_some_and(|cause| cause.blames_image());
+                let is_blamed = cause.is_some_and(|cause| cause.blames_image())
+                    && !(may_collide && overlaps(task, tasks));
                 // What was no fault of the image's, and what went well afterwards, was no reason to go back.
                 let is_over = tasks.iter().any(|later| {
                     later.image == task.image && later.created_at > task.created_at && has_run(later)

@@ -13,6 +13,7 @@ use super::rollout::{Cause, StoppedRollout};
 use crate::image::ImageRef;
 use crate::ledger::book::Change;
 use crate::ledger::entry::{Verdict, image_name};
+use crate::ledger::orders::OrderNote;
 use crate::ledger::turn::{Turn, Wish};
 use crate::swarm::{Listing, Swarm};
 
@@ -81,7 +82,7 @@ pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &
                     continue;
                 };
                 let own = tasks.get(&candidate.id).map_or(&[][..], Vec::as_slice);
-                candidate.history.take_tasks(&image, own);
+                candidate.history.take_tasks(&image, own, candidate.may_collide);
             }
         }
         Err(error) => {
@@ -89,6 +90,16 @@ pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &
             asked.into_iter().for_each(|inspected| inspected.candidate.history.is_untold = true);
         }
     }
+}
+
+/// The notes on orders that services do not have any more: those that they have now are their users'.
+fn outdated_orders<S, R>(context: &Context<S, R>, inspected: &[Inspected]) -> impl Iterator<Item = Change> {
+    let orders = context.ledger.book().orders;
+    inspected.iter().filter_map(move |Inspected { candidate, .. }| {
+        let note = orders.of(&candidate.id);
+        let kept = note.of_present(candidate.order);
+        (kept != note).then(|| Change::Order(candidate.id.clone(), kept))
+    })
 }
 
 /// Remembers what only services showed so far, and takes the lease if there is something to update. `since` is the latest
@@ -103,6 +114,7 @@ pub(super) async fn take<S: Swarm, R>(
     // A ledger that is full would forget something else for it, and write in every cycle.
     let room = context.ledger.book().room();
     quarantine::news(planned).take(room).for_each(|change| context.ledger.note(change));
+    outdated_orders(context, inspected).for_each(|change| context.ledger.note(change));
     let updates = || {
         planned.iter().filter_map(|planned| match &planned.decision {
             Decision::Update(update) => Some(&**update),
@@ -116,14 +128,20 @@ pub(super) async fn take<S: Swarm, R>(
     let mut present = quarantine::present(inspected);
     // What broke a service is not forgotten for a tag that may come back to it.
     present.tags.retain(|name, _| !tags.doubts(name));
-    let unseen = quarantine.unseen(&present);
+    let mut unseen = quarantine.unseen(&present);
+    // The engine finds a service by the beginning of its id as well.
+    let is_seen = |key: &&String| present.services.keys().any(|id| id.starts_with(*key));
+    unseen.extend(quarantine.book.orders.keys().filter(|key| !is_seen(key)).cloned());
     if !unseen.is_empty()
         && let Ok(found) = context.swarm.services(Listing::Ids(&unseen)).await
     {
-        let is_gone = |id: &String| found.iter().all(|service| service.id != *id);
+        let is_gone = |id: &String| found.iter().all(|service| !service.id.starts_with(id));
         present.gone = unseen.into_iter().filter(is_gone).collect();
     }
-    let mut changes = quarantine.outdated(&present);
+    let forgotten = |id: &String| Change::Order(id.clone(), OrderNote::default());
+    let mut changes: Vec<Change> = present.gone.iter().map(forgotten).collect();
+    changes.retain(|change| quarantine.book.is_changed_by(change));
+    changes.extend(quarantine.outdated(&present));
     changes.extend(quarantine.offers(updates()));
     let wish =
         Wish { changes, patience: context.config.interval.unwrap_or(PATIENCE), ..wish(context, since) };

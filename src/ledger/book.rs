@@ -6,6 +6,7 @@ use super::codec;
 use super::entry::{Entry, Subject, Verdict};
 use super::lease::{Lease, Party};
 use super::left_behind::LeftBehind;
+use super::orders::{OrderNote, Orders};
 use crate::image::Digest;
 
 /// Most entries that are kept.
@@ -25,6 +26,8 @@ pub type Labels = BTreeMap<String, String>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Book {
     entries: BTreeMap<Subject, Entry>,
+    /// Which services have an update order from Gantry.
+    pub orders: Orders,
     /// Labels that look like entries and cannot be read.
     pub damaged: Vec<String>,
 }
@@ -37,6 +40,8 @@ pub enum Change {
     Put(Entry),
     /// Forget, if it is still this.
     Forget(Entry),
+    /// Remember this of the order of the service with this id; a note that says nothing is forgotten.
+    Order(String, OrderNote),
 }
 
 /// What is known of the present, to tell entries that have had their time.
@@ -53,7 +58,8 @@ pub struct Present {
 impl Book {
     /// Reads the labels. What is no entry is left out.
     pub fn read(labels: &Labels) -> Self {
-        let mut book = Self::default();
+        let orders = labels.get(codec::ORDERS).map(|text| Orders::read(text)).unwrap_or_default();
+        let mut book = Self { orders, ..Self::default() };
         for (key, text) in labels {
             let Some(subject) = codec::subject(key) else { continue };
             match codec::read(&subject, text) {
@@ -93,7 +99,15 @@ impl Book {
                     self.entries.remove(&entry.subject);
                 }
             }
+            Change::Order(id, note) => self.orders.put(id, *note),
         }
+    }
+
+    /// Whether a change would make a difference.
+    pub fn is_changed_by(&self, change: &Change) -> bool {
+        let mut changed = self.clone();
+        changed.apply(change);
+        changed != *self
     }
 
     /// The entry with the history of what it replaces. That a digest is in quarantine for all is not forgotten
@@ -170,7 +184,14 @@ fn size(entry: &Entry) -> usize {
 pub fn change(labels: &Labels, changes: &[Change]) -> Labels {
     let (mut book, mut after) = (Book::read(labels), labels.clone());
     for change in changes {
-        let (Change::Put(Entry { subject, .. }) | Change::Forget(Entry { subject, .. })) = change;
+        let (Change::Put(Entry { subject, .. }) | Change::Forget(Entry { subject, .. })) = change else {
+            book.apply(change);
+            match book.orders.write() {
+                text if text.is_empty() => _ = after.remove(codec::ORDERS),
+                text => _ = after.insert(codec::ORDERS.to_owned(), text),
+            }
+            continue;
+        };
         let had = book.entries.contains_key(subject);
         book.apply(change);
         match book.entries.get(subject) {

@@ -30,6 +30,9 @@ pub const CLAIM: &str = "gantry.claim";
 /// The label that says what was under way when a Gantry was stopped.
 pub const LEFT: &str = "gantry.left";
 
+/// The label with the notes on update orders.
+pub const ORDERS: &str = "gantry.orders";
+
 /// Longest cause that is written. What the log says may be longer.
 const MAX_CAUSE_CHARS: usize = 160;
 

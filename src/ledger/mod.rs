@@ -29,6 +29,7 @@ pub mod entry;
 mod keep;
 pub mod lease;
 mod left_behind;
+pub mod orders;
 pub mod release;
 pub mod turn;
 

@@ -14,16 +14,19 @@ use crate::hosts::EngineRegistries;
 use crate::options::Name;
 use crate::secret::Secret;
 
+pub mod claims;
 mod config_object;
 mod container_labels;
 pub mod engine;
 mod node;
+pub mod placement;
 mod service;
 pub mod spec;
 mod task;
 
+pub use claims::Claims;
 pub use config_object::ConfigObject;
-pub use node::{Container, LocalImage, ManagerStatus, Node, Nodes};
+pub use node::{Container, LocalImage, ManagerStatus, Node, Nodes, Traits};
 pub use service::{Service, ServiceStatus, UpdateState, UpdateStatus};
 pub use spec::{Facts, FailureAction, Mode, Order, RestartCondition, Spec, SpecError, UpdateConfig};
 pub use task::{Task, TaskState, is_about_platforms};

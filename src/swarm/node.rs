@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
+use super::claims::{AmountsJson, PlatformJson, Resources};
+use crate::hosts::null_is_default;
+
 /// A node of the swarm.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// Its id.
     pub id: String,
@@ -22,6 +25,25 @@ pub struct Node {
     pub is_active: bool,
     /// What it is to the other managers, if it is one.
     pub manager: Option<ManagerStatus>,
+    /// What decides on the tasks that it may get.
+    pub traits: Traits,
+}
+
+/// What decides on the tasks that a node may get.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// `manager` or `worker`.
+    pub role: String,
+    /// Its operating system.
+    pub os: String,
+    /// Its architecture, as its kernel says it.
+    pub architecture: String,
+    /// The labels that the swarm gives to it.
+    pub labels: BTreeMap<String, String>,
+    /// The labels that its engine gives to itself.
+    pub engine_labels: BTreeMap<String, String>,
+    /// What it has, where it says so.
+    pub capacity: Option<Resources>,
 }
 
 /// What a manager is to the others.
@@ -165,12 +187,27 @@ struct VersionJson {
 #[serde(rename_all = "PascalCase", default)]
 struct NodeSpecJson {
     availability: String,
+    role: String,
+    #[serde(deserialize_with = "null_is_default")]
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct NodeDescriptionJson {
     hostname: String,
+    #[serde(deserialize_with = "null_is_default")]
+    platform: PlatformJson,
+    resources: Option<AmountsJson>,
+    #[serde(deserialize_with = "null_is_default")]
+    engine: EngineJson,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct EngineJson {
+    #[serde(deserialize_with = "null_is_default")]
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -196,6 +233,14 @@ impl From<NodeJson> for Node {
                 is_leader: status.leader,
                 is_reachable: status.reachability == "reachable",
             }),
+            traits: Traits {
+                role: json.spec.role,
+                os: json.description.platform.os,
+                architecture: json.description.platform.architecture,
+                labels: json.spec.labels,
+                engine_labels: json.description.engine.labels,
+                capacity: json.description.resources.map(Resources::from),
+            },
         }
     }
 }

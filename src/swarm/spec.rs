@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::claims::{Claims, EndpointSpecJson, MountJson, NetworkJson, Pieces, PlacementJson, ResourcesJson};
 use crate::options::{Ids, OptionError, Options};
 
 /// A specification, as the engine wrote it or as edited. Cheap to clone; one out of a listing is a piece of the
@@ -46,10 +47,8 @@ pub struct Facts {
     pub rollback_monitor: Option<Duration>,
     /// Whether its placement lists platforms.
     pub has_platforms: bool,
-    /// Whether a port is published on the nodes themselves (`mode=host`).
-    pub has_host_ports: bool,
-    /// At most so many tasks on one node; 0: no limit.
-    pub max_replicas_per_node: u64,
+    /// What each of its tasks claims of its node.
+    pub claims: Claims,
     /// Which of its tasks the swarm starts again when they have ended.
     pub restart_condition: RestartCondition,
     /// How long the swarm waits before it starts a failed task again.
@@ -111,6 +110,15 @@ impl Order {
     }
 }
 
+/// A change of the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderChange {
+    /// To this one.
+    To(Order),
+    /// To none, as it is before an order is written into a service that says nothing of its updates.
+    ToDefault,
+}
+
 /// What the swarm does by itself when an update fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailureAction {
@@ -158,8 +166,8 @@ pub struct Edits {
     pub image: Option<String>,
     /// The new list of platforms, as (operating system, architecture), where the specification has one.
     pub platforms: Option<Vec<(String, String)>>,
-    /// The order to update in.
-    pub order: Option<Order>,
+    /// Another order to update in.
+    pub order: Option<OrderChange>,
     /// The forced-update counter: another number replaces the tasks though nothing else has changed.
     pub force_update: Option<u64>,
     /// How many tasks there are to be, in a replicated service.
@@ -244,8 +252,10 @@ impl Edits {
         {
             *present = as_placement(platforms);
         }
-        if let Some(order) = self.order {
-            set_order(spec, order);
+        match self.order {
+            Some(OrderChange::To(order)) => set_order(spec, order),
+            Some(OrderChange::ToDefault) => unset_order(spec),
+            None => {}
         }
         if let Some(counter) = self.force_update
             && let Some(template) = spec.pointer_mut("/TaskTemplate")
@@ -277,19 +287,30 @@ fn as_placement(platforms: &[(String, String)]) -> Value {
     Value::Array(listed)
 }
 
-/// Sets the update order. A specification without an update configuration needs all of it: the engine
-/// takes a lone order to mean a parallelism of 0, which is everything at once.
+/// An update configuration that says what the engine does without one. A specification without any needs all of it:
+/// the engine takes a lone order to mean a parallelism of 0, which is everything at once.
+fn default_update() -> Value {
+    json!({ "Parallelism": 1, "FailureAction": "pause", "Monitor": 5_000_000_000_u64, "MaxFailureRatio": 0 })
+}
+
 fn set_order(spec: &mut Value, order: Order) {
     let config = &mut spec["UpdateConfig"];
     if !config.is_object() {
-        *config = json!({
-            "Parallelism": 1,
-            "FailureAction": "pause",
-            "Monitor": 5_000_000_000_u64,
-            "MaxFailureRatio": 0,
-        });
+        *config = default_update();
     }
     config["Order"] = json!(order.name());
+}
+
+/// Takes the order out again, and with it the configuration that was written for it alone. The engine reads no order
+/// as stop-first.
+fn unset_order(spec: &mut Value) {
+    let Some(config) = spec.get_mut("UpdateConfig").and_then(Value::as_object_mut) else { return };
+    config.remove("Order");
+    if *config != default_update().as_object().cloned().unwrap_or_default() {
+        config.insert("Order".to_owned(), json!(Order::StopFirst.name()));
+    } else if let Some(spec) = spec.as_object_mut() {
+        spec.remove("UpdateConfig");
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -306,6 +327,9 @@ struct SpecJson {
     rollback_config: Option<UpdateConfigJson>,
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     endpoint_spec: EndpointSpecJson,
+    /// Where older clients have listed the networks.
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    networks: Vec<NetworkJson>,
 }
 
 #[derive(Default, Deserialize)]
@@ -319,12 +343,16 @@ struct TaskTemplateJson {
     restart_policy: RestartPolicyJson,
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     resources: ResourcesJson,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    networks: Vec<NetworkJson>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct ContainerSpecJson {
     image: String,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    mounts: Vec<MountJson>,
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     healthcheck: HealthcheckJson,
     stop_grace_period: Option<u64>,
@@ -347,31 +375,10 @@ impl HealthcheckJson {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct PlacementJson {
-    #[serde(deserialize_with = "crate::hosts::null_is_default")]
-    platforms: Vec<serde::de::IgnoredAny>,
-    max_replicas: u64,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
 struct RestartPolicyJson {
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     condition: String,
     delay: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct ResourcesJson {
-    #[serde(deserialize_with = "crate::hosts::null_is_default")]
-    limits: LimitsJson,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct LimitsJson {
-    memory_bytes: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -401,19 +408,6 @@ struct UpdateConfigJson {
     order: String,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct EndpointSpecJson {
-    #[serde(deserialize_with = "crate::hosts::null_is_default")]
-    ports: Vec<PortJson>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct PortJson {
-    publish_mode: String,
-}
-
 impl UpdateConfigJson {
     /// A monitor of 0 is kept as the engine has it: it then watches for its default period.
     fn monitor(&self) -> Duration {
@@ -423,7 +417,8 @@ impl UpdateConfigJson {
 
 impl From<SpecJson> for Facts {
     fn from(json: SpecJson) -> Self {
-        let template = json.task_template;
+        let mut template = json.task_template;
+        let mounts = template.container_spec.as_mut().map(|it| std::mem::take(&mut it.mounts));
         let has_health_check =
             template.container_spec.as_ref().is_some_and(|container| container.healthcheck.is_one());
         let container = template.container_spec.as_ref();
@@ -464,8 +459,6 @@ impl From<SpecJson> for Facts {
             }),
             rollback_monitor: json.rollback_config.map(|config| config.monitor()),
             has_platforms: !template.placement.platforms.is_empty(),
-            has_host_ports: json.endpoint_spec.ports.iter().any(|port| port.publish_mode == "host"),
-            max_replicas_per_node: template.placement.max_replicas,
             restart_condition: match template.restart_policy.condition.as_str() {
                 "none" => RestartCondition::None,
                 "on-failure" => RestartCondition::OnFailure,
@@ -475,6 +468,13 @@ impl From<SpecJson> for Facts {
             longest_step,
             memory_limit: template.resources.limits.memory_bytes,
             has_health_check,
+            claims: Claims::from(Pieces {
+                mounts: mounts.unwrap_or_default(),
+                networks: template.networks.into_iter().chain(json.networks).collect(),
+                endpoint: json.endpoint_spec,
+                placement: template.placement,
+                reserved: template.resources.reservations,
+            }),
         }
     }
 }

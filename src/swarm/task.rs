@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::claims::{Resources, ResourcesJson};
+
 /// How far a task has come, in the order in which tasks march. States that this program does not know
 /// sort before [`TaskState::Running`], so they never count as running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +103,8 @@ pub struct Task {
     pub exit_code: Option<i64>,
     /// When it was made, by the clock of the leader.
     pub created_at: Option<Timestamp>,
+    /// What the scheduler sets aside for it on its node.
+    pub reserved: Resources,
 }
 
 impl Task {
@@ -113,6 +117,11 @@ impl Task {
     /// error, and no task of a service that runs on should end at all.
     pub fn has_ended(&self) -> bool {
         self.has_failed() || self.state == TaskState::Complete
+    }
+
+    /// Whether it was put on a node and is not over there: what it claims of the node is taken.
+    pub fn has_place(&self) -> bool {
+        !self.node_id.is_empty() && (TaskState::Assigned..=TaskState::Running).contains(&self.state)
     }
 
     /// Whether the swarm means it to run, whether or not it does yet.
@@ -154,6 +163,8 @@ struct TaskSpecJson {
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     container_spec: TaskContainerJson,
     force_update: u64,
+    #[serde(deserialize_with = "crate::hosts::null_is_default")]
+    resources: ResourcesJson,
 }
 
 #[derive(Default, Deserialize)]
@@ -206,6 +217,7 @@ impl From<TaskJson> for Task {
                 .filter(|container| state > TaskState::Running && !container.container_id.is_empty())
                 .map(|container| container.exit_code),
             created_at: timestamp(json.created_at.as_deref()),
+            reserved: json.spec.resources.reservations.into(),
         }
     }
 }

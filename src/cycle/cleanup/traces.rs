@@ -91,6 +91,7 @@ mod tests {
             error: String::new(),
             exit_code: Some(0),
             created_at: Timestamp::from_second(second).ok(),
+            reserved: crate::swarm::claims::Resources::default(),
         }
     }
 

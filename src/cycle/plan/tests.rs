@@ -56,6 +56,8 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
         policy: ServicePolicy::of(&config(variables), &labels(own)),
         tasks: None,
         unfinished: None,
+        order: None,
+        may_collide: false,
     }
 }
 
@@ -292,7 +294,7 @@ fn service(image: &str, edit: impl FnOnce(&mut Value)) -> Service {
 
 /// The turn of an update without options.
 fn dispatch(update: &Update, service: &Service) -> Dispatch {
-    update.dispatch(service, Course::RunsOn, service.spec.facts())
+    update.dispatch(service, Course::RunsOn, None)
 }
 
 #[test]
@@ -377,7 +379,7 @@ fn what_has_ended_or_was_started_since_it_was_planned_is_left_for_the_next_cycle
     let no_replicas = service(&pinned('a'), |spec| spec["Mode"] = json!({ "Replicated": { "Replicas": 0 } }));
     let replicas = |start, service: &Service, course| {
         let update = Update { start, ..update() };
-        match update.dispatch(service, course, service.spec.facts()) {
+        match update.dispatch(service, course, None) {
             Dispatch::Send(edits) => Ok(edits.replicas),
             Dispatch::NotNow(why) => Err(why),
             other => panic!("{other:?}"),
@@ -451,41 +453,6 @@ fn what_is_forced_counts_on_from_what_is_there_now() {
     };
     assert_eq!(edits.force_update, None);
     assert_eq!(edits.platforms, Some(vec![("linux".to_owned(), "arm64".to_owned())]));
-}
-
-#[test]
-fn the_order_is_start_first_where_nobody_says_anything_and_nothing_forbids_it() {
-    let silent = Facts::default();
-    let says = |order| {
-        let update = crate::swarm::UpdateConfig {
-            order,
-            failure_action: crate::swarm::FailureAction::Pause,
-            monitor: std::time::Duration::from_secs(5),
-        };
-        Facts { update: Some(update), ..Facts::default() }
-    };
-    let host_port = Facts { has_host_ports: true, ..Facts::default() };
-    let one_per_node = Facts { max_replicas_per_node: 1, ..Facts::default() };
-    let job = Facts { mode: Mode::Job, ..Facts::default() };
-    let global = Facts { mode: Mode::Global, ..Facts::default() };
-    let (start, stop) = (Some(Order::StartFirst), Some(Order::StopFirst));
-    for (what, facts, auto) in [
-        ("silent", &silent, start),
-        ("silent and global", &global, start),
-        ("a configuration without an order", &says(None), start),
-        ("says start-first", &says(start), None),
-        ("says stop-first", &says(stop), None),
-        ("a port of the node's own", &host_port, None),
-        ("one task per node", &one_per_node, None),
-    ] {
-        assert_eq!(order(UpdateOrder::Auto, facts), auto, "auto, {what}");
-        assert_eq!(order(UpdateOrder::Keep, facts), None, "keep, {what}");
-        assert_eq!(order(UpdateOrder::StartFirst, facts), start, "start-first, {what}");
-        assert_eq!(order(UpdateOrder::StopFirst, facts), stop, "stop-first, {what}");
-    }
-    for wanted in [UpdateOrder::Auto, UpdateOrder::Keep, UpdateOrder::StartFirst, UpdateOrder::StopFirst] {
-        assert_eq!(order(wanted, &job), None, "a job, {wanted:?}");
-    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ fn web(history: History) -> Candidate {
         policy: ServicePolicy::of(&config, &BTreeMap::default()),
         tasks: None,
         unfinished: None,
+        order: None,
+        may_collide: false,
     }
 }
 
@@ -141,6 +143,7 @@ fn what_went_wrong_before_it_went_well_is_no_reason_to_go_back() {
         error: error.to_owned(),
         exit_code,
         created_at: Timestamp::from_second(created).ok(),
+        reserved: crate::swarm::claims::Resources::default(),
     };
     let away = |created| task(created, TaskState::Rejected, "No such image: app:1", None);
     let crashed = |created| task(created, TaskState::Failed, "task: non-zero exit (3)", Some(3));
@@ -155,7 +158,7 @@ fn what_went_wrong_before_it_went_well_is_no_reason_to_go_back() {
         (vec![crashed(1), ran(2)], Some(Why::BrokeService)),
     ] {
         let mut history = left('b', Some(RolledBack::OnRequest));
-        history.take_tasks(&app('a'), &tasks);
+        history.take_tasks(&app('a'), &tasks, false);
         assert_eq!(why(&quarantine(&[]), &history), expected, "{tasks:?}");
     }
 }

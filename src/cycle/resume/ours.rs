@@ -3,11 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cycle::course::Course;
+use crate::cycle::order;
 use crate::cycle::plan::{Dispatch, Update};
 use crate::cycle::rollout::machine::Mark;
 use crate::image::ImageRef;
 use crate::options::Ids;
-use crate::swarm::spec::Edits;
+use crate::swarm::spec::{Edits, OrderChange};
 use crate::swarm::{Service, Spec, UpdateState};
 
 /// For how long after an update Gantry answers for what its tasks do.
@@ -39,7 +40,9 @@ pub(super) fn is_made_by_us(
     let Ok(optioned) = previous.with_options(&update.policy.update_options, ids) else {
         return false;
     };
-    let Dispatch::Send(edits) = sent.dispatch(&before, Course::RunsOn, optioned.facts()) else {
+    // Which order was right for it then is not known now, and Gantry may have changed it.
+    let order = order_between(&optioned, &service.spec);
+    let Dispatch::Send(edits) = sent.dispatch(&before, Course::RunsOn, order) else {
         return false;
     };
     // The platforms were those of the new image then, and nothing remembers them now.
@@ -77,7 +80,14 @@ pub(super) fn is_same_but_for_image(one: &Spec, other: &Spec) -> bool {
         image: facts.image.clone(),
         platforms: Some(other.platforms()),
         force_update: (facts.force_update != one.facts().force_update).then_some(facts.force_update),
+        order: order_between(one, other),
         ..Edits::default()
     };
     one.edited(&edits).is_ok_and(|spec| spec.is_same_as(other))
+}
+
+/// The change of the order that leads from one specification to another.
+fn order_between(one: &Spec, other: &Spec) -> Option<OrderChange> {
+    let order = |spec: &Spec| spec.facts().update.and_then(|update| update.order);
+    order::change(order(one), order(other))
 }

@@ -109,6 +109,8 @@ fn decision_of(
         policy: ServicePolicy::of(&config, &facts.labels),
         tasks: service.status,
         unfinished,
+        order: None,
+        may_collide: false,
     };
     let answer = Answer { digest: digest(newest), manifest: None, credentials: None, by_turns: false };
     let inspected = Inspected { candidate, answer: Some(Ok(answer)), account: None };

@@ -65,7 +65,7 @@ mod tests {
 
     fn node(version: u64, is_ready: bool) -> Nodes {
         let (id, name) = ("n1".to_owned(), "node1".to_owned());
-        [Node { id, name, version, is_ready, is_down: !is_ready, is_active: true, manager: None }]
+        [Node { id, name, version, is_ready, is_down: !is_ready, is_active: true, ..Node::default() }]
             .into_iter()
             .collect()
     }
@@ -112,7 +112,7 @@ mod tests {
     fn a_node_that_came_back_as_another_one_is_not_down() {
         let node = |id: &str, is_ready: bool| {
             let (id, name) = (id.to_owned(), "node1".to_owned());
-            Node { id, name, version: 1, is_ready, is_down: !is_ready, is_active: true, manager: None }
+            Node { id, name, version: 1, is_ready, is_down: !is_ready, is_active: true, ..Node::default() }
         };
         let mut absences = Absences::default();
         for _ in 0..2 {

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::before::Before;
 use super::machine::{Machine, Mark, Terms};
+use super::ordering;
 use super::outcome::Outcome;
 use super::send::{self, Sent};
 use super::watch::LookOut;
@@ -42,6 +43,7 @@ pub(super) async fn begin<S: Swarm, R>(
     let terms = Terms {
         spec: Some(sent.spec.clone()),
         before: sent.before.clone(),
+        side_by_side: ordering::side_by_side(&look_out.surroundings, sent.spec.facts()),
         ..terms(update, Mark::of(sent.spec.facts()), Mark::of(sent.replaced.facts()))
     };
     let machine = if is_found { Machine::found(terms.clone()) } else { Machine::new(terms.clone()) };
@@ -58,6 +60,7 @@ fn terms(update: &Update, sent: Mark, replaced: Mark) -> Terms {
         may_roll_back: update.policy.rollback_on_failure,
         spec: None,
         before: Before::default(),
+        side_by_side: None,
         has_account: update.credentials.is_some(),
     }
 }

@@ -22,6 +22,9 @@ const TERMINATED: i64 = 143;
 /// contract rule). Programs may use it as well.
 const AFTER_POWER_FAILURE: i64 = 255;
 
+/// How the words on a failure begin that the order has caused. The ledger keeps them.
+pub(super) const BLAMES_ORDER: &str = "start-first is to blame, not the image";
+
 /// Why an update, or a rollback, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -118,6 +121,18 @@ pub enum Cause {
     Unfit {
         /// The option, and what it needs.
         message: String,
+    },
+    /// Start-first is what was asked for, and it cannot work, or did not; nothing was sent.
+    Order {
+        /// Why.
+        message: String,
+    },
+    /// The new task failed, or had no room, while the old task of its place was still there: the order is to blame.
+    Collision {
+        /// What the two cannot have at once, in words.
+        what: String,
+        /// What became of the new task.
+        end: String,
     },
     /// A fault of this program; the other services are not concerned.
     Internal {
@@ -235,6 +250,8 @@ impl Cause {
             | Self::AsBefore { .. }
             | Self::Refused { .. }
             | Self::Unfit { .. }
+            | Self::Order { .. }
+            | Self::Collision { .. }
             | Self::Internal { .. } => false,
         }
     }
@@ -332,6 +349,14 @@ impl fmt::Display for Cause {
             Self::Stopped { message } => write!(f, "the swarm stopped the update: {message}"),
             Self::Refused { message } => write!(f, "the engine refused the update: {message}"),
             Self::Unfit { message } => write!(f, "an option does not fit the service: {message}"),
+            Self::Order { message } => write!(
+                f,
+                "start-first cannot work: {message}. Nothing was sent. GANTRY_UPDATE_ORDER=auto (label \
+                 gantry.update.order) updates it stop-first, and so does deploy.update_config.order in its stack file"
+            ),
+            Self::Collision { what, end } => {
+                write!(f, "{BLAMES_ORDER}: {what}, and the old one was still there: {end}")
+            }
             Self::Internal { message } => write!(f, "internal error: {message}"),
         }
     }

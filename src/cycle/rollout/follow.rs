@@ -11,6 +11,7 @@ use super::cause::Cause;
 use super::go_on::{self, Resume};
 use super::last_words::{self, LastWords};
 use super::machine::{Machine, Step, Terms};
+use super::ordering;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use super::send::{self, Sent, TakenBack};
@@ -22,8 +23,28 @@ use crate::swarm::Swarm;
 /// Longest usual time between two looks. After a longer one the engine was away.
 const BLIND: Duration = Duration::from_secs(30);
 
-/// Sends the update and follows it to its end. With a good end comes what it takes to watch the service on.
+/// Carries out the update, and once more where only its order was to blame. With a good end comes what it takes to watch the
+/// service on.
 pub(super) async fn update_one<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &Arc<LookOut>,
+    update: &Update,
+    words: &mut LastWords,
+) -> (Outcome, Option<Updated>) {
+    let (outcome, updated) = update_once(context, look_out, update, words).await;
+    let Some(again) = ordering::again(update, &outcome) else { return (outcome, updated) };
+    let cause = outcome.cause().map(ToString::to_string).unwrap_or_default();
+    tracing::warn!(service = update.service, cause, "rolled back; updating once more, stop-first");
+    *words = LastWords::default();
+    let (outcome, updated) = update_once(context, look_out, &again, words).await;
+    if matches!(outcome, Outcome::Updated | Outcome::UpdatedBut(_)) {
+        ordering::remember_collision(context, update);
+    }
+    (outcome, updated)
+}
+
+/// Sends the update and follows it to its end.
+async fn update_once<S: Swarm, R>(
     context: &Context<S, R>,
     look_out: &Arc<LookOut>,
     update: &Update,
@@ -100,6 +121,7 @@ impl<S: Swarm, R> Follower<'_, S, R> {
                 let last_words = last_words::last_words(context, (&mark, &ends), snapshot, id);
                 let (over, last_words) = tokio::join!(self.roll_back(), last_words);
                 *words = last_words;
+                self.take_log(snapshot, words);
                 over
             }
             step => {
@@ -107,9 +129,19 @@ impl<S: Swarm, R> Follower<'_, S, R> {
                     let Self { context, terms, update, machine, .. } = self;
                     let marked = (&terms.sent, machine.ends());
                     *words = last_words::last_words(context, marked, snapshot, &update.id).await;
+                    self.take_log(snapshot, words);
                 }
                 self.follow(step, snapshot).await
             }
+        }
+    }
+
+    /// Takes into account what the failed task has said, and remembers what that means for the image.
+    fn take_log(&mut self, snapshot: &Snapshot, words: &LastWords) {
+        if self.machine.take_log(&snapshot.of(&self.update.id), &words.log)
+            && let Some(cause) = self.machine.cause()
+        {
+            self.context.remember_failure(self.update, cause);
         }
     }
 

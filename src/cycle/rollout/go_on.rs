@@ -35,7 +35,7 @@ pub(super) async fn resume<S: Swarm, R>(
     how: Resume,
 ) {
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
-    let mut attempts = Attempts::new(None);
+    let mut attempts = Attempts::new(context, update, None);
     // What is still to be written, the last one first.
     let mut labels: Vec<Option<&str>> = match how {
         Resume::SameAgain => vec![None],

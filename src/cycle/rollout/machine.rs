@@ -29,6 +29,7 @@ use tokio::time::Instant;
 pub use self::ends::Ends;
 pub(in crate::cycle) use self::patience::proof_time;
 pub(super) use self::reason::{failed_task, unready_task};
+pub use self::side_by_side::SideBySide;
 use self::verdict::{Verdict, rolling_back, updating};
 use self::view::View;
 use self::watch::Watch;
@@ -81,6 +82,8 @@ pub struct Terms {
     pub before: Before,
     /// Whether there is an account that nodes may get the old image with.
     pub has_account: bool,
+    /// What the new task finds where the old one of its place is still there; `None`: the old one goes first.
+    pub side_by_side: Option<SideBySide>,
 }
 
 impl Mark {
@@ -359,6 +362,7 @@ mod ends;
 mod late;
 mod patience;
 mod reason;
+mod side_by_side;
 mod verdict;
 mod view;
 mod watch;

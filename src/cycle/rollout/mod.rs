@@ -37,6 +37,7 @@ pub mod guard;
 mod last_words;
 mod listings;
 pub mod machine;
+mod ordering;
 pub(crate) mod outcome;
 pub mod pace;
 mod paused;

@@ -109,6 +109,8 @@ impl Effect {
             | Cause::Internal { .. }
             | Cause::Unfit { .. }
             | Cause::AsBefore { .. }
+            | Cause::Order { .. }
+            | Cause::Collision { .. }
             | Cause::NodeDown { .. }
             | Cause::NodeLost { .. } => Self::Setback,
             cause => Self::Failure { blames_image: cause.blames_image() },

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::before::Before;
 use super::machine::{Mark, Terms};
+use crate::swarm::claims::Resources;
 use crate::swarm::{Node, Nodes, Service, Task, TaskState};
 
 /// The image before an update.
@@ -56,6 +57,7 @@ pub(super) fn task(id: &str, image: &str, slot: u64) -> Task {
         error: String::new(),
         exit_code: None,
         created_at: None,
+        reserved: Resources::default(),
     }
 }
 
@@ -85,7 +87,7 @@ pub(super) fn nodes_without(count: usize, away: &[&str]) -> Nodes {
     let node = |number: usize| {
         let id = format!("n{number}");
         let (is_ready, name) = (!away.contains(&id.as_str()), format!("node{number}"));
-        Node { id, name, version: 1, is_ready, is_down: !is_ready, is_active: true, manager: None }
+        Node { id, name, version: 1, is_ready, is_down: !is_ready, is_active: true, ..Node::default() }
     };
     (1..=count).map(node).collect()
 }
@@ -104,5 +106,15 @@ pub(super) fn ran(count: u64) -> Before {
 /// An update of two tasks that both ran, without a time limit.
 pub(super) fn terms(sent: Mark, replaced: Mark, sent_at: tokio::time::Instant) -> Terms {
     let (before, may_roll_back) = (ran(2), true);
-    Terms { sent, replaced, sent_at, timeout: None, may_roll_back, spec: None, before, has_account: false }
+    Terms {
+        sent,
+        replaced,
+        sent_at,
+        timeout: None,
+        may_roll_back,
+        spec: None,
+        before,
+        has_account: false,
+        side_by_side: None,
+    }
 }

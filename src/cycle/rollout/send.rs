@@ -8,6 +8,7 @@ use super::SURE_AGAIN;
 use super::before::Before;
 use super::cause::{Cause, words};
 use super::machine::{Mark, Terms};
+use super::ordering;
 use super::outcome::{ALREADY_THERE, By, NO_NODE, Outcome, TAKEN_OUT};
 use super::paused;
 use super::watch::LookOut;
@@ -202,25 +203,13 @@ async fn deliver<S: Swarm, R>(
         };
         attempts.answered();
         let optioned = service.spec.with_options(options, &ids);
-        let edits =
-            match update.dispatch(&service, course, optioned.as_ref().unwrap_or(&service.spec).facts()) {
-                Dispatch::Send(edits) => edits,
-                Dispatch::AlreadyThere => {
-                    return Err(Outcome::Unchanged(ALREADY_THERE.to_owned()));
-                }
-                Dispatch::ChangedTo(image) => {
-                    return Err(Outcome::Superseded(format!(
-                        "a user or another program changed it to {image}"
-                    )));
-                }
-                Dispatch::NotOurs => {
-                    return Err(Outcome::Unchanged(TAKEN_OUT.to_owned()));
-                }
-                Dispatch::NotNow(why) => return Err(Outcome::Unchanged(why.to_owned())),
-            };
+        let mut edits = edits(update.dispatch(&service, course, None)).map_err(|outcome| *outcome)?;
         if let Some(hand) = other_hand(update, &service, &ids) {
             return Err(Outcome::Postponed(hand));
         }
+        let facts = optioned.as_ref().unwrap_or(&service.spec).facts();
+        let ordered = ordering::choose(context, &look_out.surroundings, update, (&service, facts)).await?;
+        edits.order = ordered.change;
         let spec = optioned
             .and_then(|spec| spec.edited(&edits))
             .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
@@ -234,11 +223,13 @@ async fn deliver<S: Swarm, R>(
                 return Err(Outcome::Unchanged("not sent, as another Gantry has taken over".to_owned()));
             }
         }
+        ordered.remember(context, update);
         let answer =
             context.swarm.update_service(&update.id, service.version, Change::To(&spec), auth.as_ref()).await;
         let sent = Sent { replaced: service.spec.clone(), spec, before };
         match answer {
             Ok(warnings) => {
+                ordered.tell(update);
                 for warning in warnings {
                     tracing::warn!(service = update.service, "the engine warns: {}", words(&warning));
                 }
@@ -253,6 +244,19 @@ async fn deliver<S: Swarm, R>(
             }
         }
     }
+}
+
+/// The changes to send, or why nothing is sent.
+fn edits(dispatch: Dispatch) -> Result<Edits, Box<Outcome>> {
+    Err(Box::new(match dispatch {
+        Dispatch::Send(edits) => return Ok(edits),
+        Dispatch::AlreadyThere => Outcome::Unchanged(ALREADY_THERE.to_owned()),
+        Dispatch::ChangedTo(image) => {
+            Outcome::Superseded(format!("a user or another program changed it to {image}"))
+        }
+        Dispatch::NotOurs => Outcome::Unchanged(TAKEN_OUT.to_owned()),
+        Dispatch::NotNow(why) => Outcome::Unchanged(why.to_owned()),
+    }))
 }
 
 /// Whether an update without an answer has arrived: the service has it, or had it and was taken back from it since.

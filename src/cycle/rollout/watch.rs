@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::listings::Listings;
 use super::machine::Seen;
+use super::ordering::Surroundings;
 use crate::cycle::Context;
 use crate::cycle::back_off::BackOff;
 use crate::cycle::discover::tasks_of_any;
@@ -78,6 +79,8 @@ pub(super) struct LookOut {
     has_work: Notify,
     latest: watch::Sender<Option<Arc<Snapshot>>>,
     listings: Listings,
+    /// What updates know of the cluster when they choose their order.
+    pub(super) surroundings: Surroundings,
 }
 
 /// The services that were called updated.
@@ -107,6 +110,7 @@ impl LookOut {
             has_work: Notify::new(),
             latest: watch::Sender::new(None),
             listings: Listings::default(),
+            surroundings: Surroundings::default(),
         })
     }
 

@@ -40,8 +40,8 @@ fn the_facts_are_read_from_a_rich_specification() {
     assert_eq!(facts.rollback_monitor, Some(Duration::from_secs(3)));
     assert_eq!(facts.update.unwrap().order, Some(Order::StopFirst));
     assert_eq!(facts.update.unwrap().failure_action, FailureAction::Rollback);
-    assert!(facts.has_host_ports && facts.has_platforms);
-    assert_eq!((facts.max_replicas_per_node, facts.memory_limit), (2, 64 << 20));
+    assert!(facts.has_platforms);
+    assert_eq!((facts.claims.max_per_node, facts.memory_limit), (2, 64 << 20));
     assert_eq!(facts.restart_delay, Duration::from_secs(1));
 }
 
@@ -111,7 +111,7 @@ fn variants_of_one_platform_are_listed_once() {
 
 #[test]
 fn an_order_brings_all_of_the_update_configuration_where_there_was_none() {
-    let edits = Edits { order: Some(Order::StartFirst), ..Edits::default() };
+    let edits = Edits { order: Some(OrderChange::To(Order::StartFirst)), ..Edits::default() };
     for json in ["{}", r#"{"UpdateConfig":null}"#] {
         assert_eq!(
             edited(json, &edits)["UpdateConfig"],
@@ -122,6 +122,49 @@ fn an_order_brings_all_of_the_update_configuration_where_there_was_none() {
     let mut expected: Value = serde_json::from_str(RICH).unwrap();
     expected["UpdateConfig"]["Order"] = json!("start-first");
     assert_eq!(edited(RICH, &edits), expected);
+}
+
+#[test]
+fn an_order_is_taken_out_with_the_configuration_that_came_with_it() {
+    let to = |order| Edits { order: Some(order), ..Edits::default() };
+    let (start, default) = (to(OrderChange::To(Order::StartFirst)), to(OrderChange::ToDefault));
+    for json in ["{}", r#"{"Name":"web","RollbackConfig":{"Monitor":3}}"#] {
+        let with_order = edited(json, &start).to_string();
+        assert_eq!(edited(&with_order, &default), serde_json::from_str::<Value>(json).unwrap(), "{json}");
+    }
+    // What the user has changed of it since stays.
+    let mut expected: Value = serde_json::from_str(RICH).unwrap();
+    expected["UpdateConfig"]["Order"] = json!("stop-first");
+    assert_eq!(edited(&edited(RICH, &start).to_string(), &default), expected);
+    assert_eq!(edited("{}", &default), json!({}));
+}
+
+#[test]
+fn the_claims_of_a_specification_are_read_as_the_engine_writes_them() {
+    let spec = Spec::from_json(
+        r#"{"TaskTemplate":{
+            "ContainerSpec":{"Mounts":[{"Type":"volume","Target":"/a"},{"Type":"bind","Source":"/b","Target":"/b","ReadOnly":true},
+                {"Type":"volume","Source":"c","Target":"/c","VolumeOptions":{"DriverConfig":{"Options":{"type":"nfs"}}}}]},
+            "Networks":[{"Target":"n1"}],
+            "Placement":{"Constraints":["node.id==x"],"MaxReplicas":2,"Platforms":[{"OS":"linux","Architecture":"amd64"}]},
+            "Resources":{"Reservations":{"NanoCPUs":5,"MemoryBytes":7,"GenericResources":[
+                {"DiscreteResourceSpec":{"Kind":"ssd","Value":2}},{"NamedResourceSpec":{"Kind":"gpu","Value":"u1"}},
+                {"NamedResourceSpec":{"Kind":"gpu","Value":"u2"}}]}}},
+          "EndpointSpec":{"Ports":[{"PublishMode":"host","TargetPort":80,"PublishedPort":8080},
+            {"PublishMode":"host","TargetPort":81},{"PublishMode":"ingress","TargetPort":82,"PublishedPort":82}]}}"#,
+    );
+    let claims = spec.unwrap().facts().claims.clone();
+    let mounts: Vec<_> =
+        claims.mounts.iter().map(|it| (it.source.as_str(), it.is_read_only, it.has_driver_options)).collect();
+    assert_eq!(mounts, [("", false, false), ("/b", true, false), ("c", false, true)]);
+    assert_eq!((claims.networks, claims.constraints), (vec!["n1".to_owned()], vec!["node.id==x".to_owned()]));
+    assert_eq!((claims.host_ports, claims.max_per_node), (vec![8080], 2));
+    assert_eq!(claims.platforms, [("linux".to_owned(), "amd64".to_owned())]);
+    let generic = [("gpu".to_owned(), 2), ("ssd".to_owned(), 2)].into();
+    assert_eq!(claims.reserved, crate::swarm::claims::Resources { nano_cpus: 5, memory: 7, generic });
+    for sparse in [r#"{"TaskTemplate":{"ContainerSpec":{"Mounts":null},"Networks":null}}"#, "{}"] {
+        assert_eq!(Spec::from_json(sparse).unwrap().facts().claims, Claims::default());
+    }
 }
 
 #[test]

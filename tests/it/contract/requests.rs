@@ -15,6 +15,7 @@ rules! {
     an_update_of_an_older_version_is_a_conflict,
     writes_of_the_orchestrator_raise_the_version_too,
     filters_are_prefixes_of_names_and_all_of_the_labels,
+    the_beginning_of_an_id_finds_its_service,
     a_specification_is_kept_as_it_was_sent,
     a_specification_that_makes_no_sense_is_refused_in_words,
     changes_wake,
@@ -50,6 +51,14 @@ async fn writes_of_the_orchestrator_raise_the_version_too<S: Stage>(stage: &S) {
     web.history(gantry::swarm::UpdateState::Completed).await;
     versions.push(web.see().await.version);
     assert!(versions.is_sorted() && versions[0] < versions[1] && versions[2] < versions[3], "{versions:?}");
+}
+
+async fn the_beginning_of_an_id_finds_its_service<S: Stage>(stage: &S) {
+    let web = Subject::new(stage, plain(stage, "web").replicas(0)).await;
+    let found = async |id: &str| stage.swarm().services(Listing::Ids(&[id.to_owned()])).await.unwrap();
+    let most = &web.id[..8];
+    assert!(found(most).await.iter().any(|service| service.id == web.id));
+    assert!(found(&format!("{most}-")).await.is_empty());
 }
 
 async fn filters_are_prefixes_of_names_and_all_of_the_labels<S: Stage>(stage: &S) {

@@ -14,6 +14,7 @@ rules! {
     a_task_without_a_node_waits_and_says_why,
     start_first_waits_for_ever_for_a_port_that_the_old_task_has,
     a_limit_per_node_keeps_a_task_waiting,
+    a_reservation_without_room_keeps_a_task_waiting,
     a_service_is_scaled_without_a_status,
     a_job_runs_again_with_every_update_and_has_no_status,
     a_task_leaves_its_last_words,
@@ -114,6 +115,20 @@ async fn a_limit_per_node_keeps_a_task_waiting<S: Stage>(stage: &S) {
     web.send(Kind::Good(2)).await;
     waits_for_a_node(&web, "max replicas per node limit exceed").await;
     assert_eq!(web.running_images().await.len(), nodes);
+}
+
+async fn a_reservation_without_room_keeps_a_task_waiting<S: Stage>(stage: &S) {
+    let nodes = stage.swarm().nodes().await.unwrap();
+    let memory = nodes[0].traits.capacity.as_ref().unwrap().memory / 8 * 5;
+    let service = plain(stage, "web").replicas(nodes.len() as u64).order("start-first");
+    let service = service.edit(|spec| {
+        spec["TaskTemplate"]["Resources"] = json!({ "Reservations": { "MemoryBytes": memory } });
+    });
+    let web = Subject::running(stage, service).await;
+    assert!(web.tasks().await.iter().all(|task| task.reserved.memory == memory));
+    web.send(Kind::Good(2)).await;
+    waits_for_a_node(&web, &format!("insufficient resources on {} nodes", nodes.len())).await;
+    assert_eq!(web.running_images().await.len(), nodes.len());
 }
 
 async fn a_service_is_scaled_without_a_status<S: Stage>(stage: &S) {

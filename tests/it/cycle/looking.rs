@@ -283,27 +283,6 @@ async fn a_service_whose_only_node_is_lost_or_drained_gets_the_image_and_is_not_
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_order_is_start_first_where_the_service_says_nothing_and_nothing_forbids_it() {
-    let scene = Scene::new();
-    let plain =
-        |name: &str| scene.swarm.new_service(name).label("gantry.enable", "true").image(&pinned(APP, "old"));
-    plain("silent").create();
-    plain("stop-first").order("stop-first").create();
-    plain("host-port").host_port(80).create();
-    plain("one-per-node").max_per_node(1).create();
-    scene.registry.release(APP, "new");
-    scene.cycle().await;
-    let order = |name: &str| {
-        let order = scene.swarm.spec(name).facts().update.and_then(|update| update.order);
-        order.map(gantry::swarm::Order::name)
-    };
-    assert_eq!(order("silent"), Some("start-first"));
-    assert_eq!(order("stop-first"), Some("stop-first"));
-    assert_eq!(order("host-port"), None);
-    assert_eq!(order("one-per-node"), None);
-}
-
-#[tokio::test(start_paused = true)]
 async fn fields_that_nobody_has_heard_of_survive_an_update_and_a_rollback() {
     let scene = Scene::new();
     let bad = scene.registry.release(APP, "bad");

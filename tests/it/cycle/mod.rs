@@ -14,6 +14,7 @@ mod killed;
 mod late;
 mod looking;
 mod meanwhile;
+mod ordering;
 mod other_hands;
 mod pacing;
 mod releasing;

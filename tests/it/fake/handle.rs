@@ -206,6 +206,7 @@ fn shown(world: &World, task: &FakeTask) -> Task {
         error: task.error.clone(),
         exit_code: task.exit_code.filter(|_| task.state > TaskState::Running && task.container.is_some()),
         created_at: Some(world.time(task.created)),
+        reserved: task.template.reserved.clone(),
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Fate {
     Ends { after: Duration, exit_code: i64 },
     /// Its container cannot be started.
     CannotStart { error: String },
+    /// Its program takes a lock, and ends at once where another task of its place has it.
+    NeedsLock { exit_code: i64 },
     /// It stays `starting` for ever.
     NeverHealthy,
     /// It is `starting` for so long and fails then; or ends as `complete` with an empty error.

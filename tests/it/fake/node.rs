@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use gantry::swarm::{Container, LocalImage, ManagerStatus, Node, SwarmError};
+use gantry::swarm::claims::Resources;
+use gantry::swarm::{Container, LocalImage, ManagerStatus, Node, SwarmError, Traits};
 use sha2::{Digest as _, Sha256};
 
 use super::world::World;
@@ -34,6 +35,17 @@ impl FakeNode {
                 is_down: false,
                 is_active: true,
                 manager: (number == 1).then_some(ManagerStatus { is_leader: true, is_reachable: true }),
+                traits: Traits {
+                    role: if number == 1 { "manager" } else { "worker" }.to_owned(),
+                    os: "linux".to_owned(),
+                    architecture: "x86_64".to_owned(),
+                    capacity: Some(Resources {
+                        nano_cpus: 4_000_000_000,
+                        memory: 8 << 30,
+                        ..Resources::default()
+                    }),
+                    ..Traits::default()
+                },
             },
             has_power: true,
             outages: 0,

@@ -18,7 +18,10 @@ impl World {
     /// Services that pass filters, or have one of these ids.
     pub fn list(&self, listing: &Listing<'_>) -> Result<Vec<&FakeService>, SwarmError> {
         match listing {
-            Listing::Ids(ids) => Ok(ids.iter().filter_map(|id| self.services.get(id)).collect()),
+            Listing::Ids(ids) => {
+                let is_named = |service: &&FakeService| ids.iter().any(|id| service.id.starts_with(id));
+                Ok(self.services.values().filter(is_named).collect())
+            }
             Listing::Filters(filters) => {
                 let filters: Vec<(&str, &str)> =
                     filters.iter().map(|filter| (filter.key.as_str(), filter.value.as_str())).collect();

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use gantry::swarm::claims::Resources;
 use gantry::swarm::{FailureAction, Spec, TaskState};
 use serde_json::{Value, json};
 
@@ -65,6 +66,8 @@ pub struct Template {
     /// What nodes get the image with (`X-Registry-Auth`). The engine keeps it here, and shows it to nobody.
     pub account: Option<String>,
     pub host_ports: Vec<u64>,
+    /// What the scheduler sets aside for it.
+    pub reserved: Resources,
     text: OnceLock<String>,
 }
 
@@ -138,8 +141,10 @@ impl Plan {
                     .unwrap_or_default()
                     .iter()
                     .filter(|port| port["PublishMode"] == "host")
-                    .filter_map(|port| port["PublishedPort"].as_u64().or_else(|| port["TargetPort"].as_u64()))
+                    // Without a number the engine finds a free one.
+                    .filter_map(|port| port["PublishedPort"].as_u64())
                     .collect(),
+                reserved: reserved(template.pointer("/Resources/Reservations")),
                 json: template,
                 endpoint,
                 text: OnceLock::new(),
@@ -176,6 +181,22 @@ impl Plan {
         let has_image = task.desired <= TaskState::Running
             && (TaskState::Ready..=TaskState::Running).contains(&task.state);
         self.template != task.template || !(has_image || self.account() == task.template.account.as_deref())
+    }
+}
+
+/// Read here once more, for the same reason as [`MONITOR`].
+fn reserved(value: Option<&Value>) -> Resources {
+    let value = value.unwrap_or(&Value::Null);
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let generic = value["GenericResources"].as_array().into_iter().flatten();
+    let generic = generic.filter_map(|one| {
+        let one = &one["DiscreteResourceSpec"];
+        Some((one["Kind"].as_str()?.to_owned(), number(&one["Value"])))
+    });
+    Resources {
+        nano_cpus: number(&value["NanoCPUs"]),
+        memory: number(&value["MemoryBytes"]),
+        generic: generic.collect(),
     }
 }
 

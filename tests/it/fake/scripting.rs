@@ -53,6 +53,11 @@ impl ImageScript {
         self.set(|b| b.fate = Fate::CannotStart { error: error.to_owned() })
     }
 
+    /// Its program takes a lock, and ends with this code where the old task of its place still has it.
+    pub fn needs_lock(self, exit_code: i64) -> Self {
+        self.set(|b| b.fate = Fate::NeedsLock { exit_code })
+    }
+
     /// Stays `starting` for ever.
     pub fn never_gets_healthy(self) -> Self {
         self.set(|b| b.fate = Fate::NeverHealthy)

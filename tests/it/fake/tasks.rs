@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gantry::swarm::claims::Resources;
 use gantry::swarm::{Container, TaskState};
 
 use super::image::{Behaviour, Fate, Takes};
@@ -161,6 +162,7 @@ impl World {
     }
 
     pub(super) fn started(&mut self, id: &str) {
+        self.take_lock(id);
         let task = self.tasks.get_mut(id).expect("it marches");
         task.log.clone_from(&task.behaviour.log);
         match task.behaviour.fate.clone() {
@@ -184,6 +186,22 @@ impl World {
                     _ => {}
                 }
             }
+        }
+    }
+
+    /// Decides what becomes of a task whose program takes a lock.
+    fn take_lock(&mut self, id: &str) {
+        let task = &self.tasks[id];
+        let Fate::NeedsLock { exit_code } = task.behaviour.fate else { return };
+        let is_other = |other: &&FakeTask| {
+            let is_same_place = other.slot == task.slot && (task.slot > 0 || other.node == task.node);
+            other.id != id && is_same_place && other.state == TaskState::Running
+        };
+        let is_taken = self.tasks_of(&task.service).any(|other| is_other(&other));
+        let after = Duration::from_millis(100);
+        let fate = if is_taken { Fate::Ends { after, exit_code } } else { Fate::Runs };
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.behaviour.fate = fate;
         }
     }
 
@@ -316,7 +334,7 @@ impl World {
 
     /// The emptiest node that fits, or why there is none.
     fn choose(&self, service: &str, plan: &Plan, wanted: &str) -> Result<String, String> {
-        let (mut taken, mut full, mut unfit, mut away) = (0, 0, 0, 0);
+        let (mut taken, mut full, mut unfit, mut away, mut poor) = (0, 0, 0, 0, 0);
         let mut best: Option<((usize, usize), &FakeNode)> = None;
         let host_ports = &plan.template.host_ports;
         let places =
@@ -342,6 +360,8 @@ impl World {
                 taken += 1;
             } else if plan.max_per_node > 0 && own as u64 >= plan.max_per_node {
                 full += 1;
+            } else if self.left_on(node).lacks(&plan.template.reserved).is_some() {
+                poor += 1;
             } else if best.is_none_or(|(least, _)| (own, node.load) < least) {
                 best = Some(((own, node.load), node));
             }
@@ -352,10 +372,23 @@ impl World {
             (unfit, format!("scheduling constraints not satisfied on {}", nodes(unfit))),
             (taken, format!("host-mode port already in use on {}", nodes(taken))),
             (full, "max replicas per node limit exceed".to_owned()),
+            (poor, format!("insufficient resources on {}", nodes(poor))),
         ];
         let reasons: Vec<String> =
             reasons.into_iter().filter(|(count, _)| *count > 0).map(|(_, reason)| reason).collect();
         best.map(|(_, node)| node.node.id.clone()).ok_or_else(|| reasons.join("; "))
+    }
+
+    /// What is not set aside for tasks.
+    fn left_on(&self, node: &FakeNode) -> Resources {
+        let mut left = node.node.traits.capacity.clone().unwrap_or_default();
+        let has_place = |task: &&FakeTask| {
+            task.node == node.node.id && (TaskState::Assigned..=TaskState::Running).contains(&task.state)
+        };
+        for task in self.tasks.values().filter(has_place) {
+            left.take(&task.template.reserved);
+        }
+        left
     }
 
     pub(super) fn retry_pending(&mut self) {

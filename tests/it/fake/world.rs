@@ -255,7 +255,8 @@ impl World {
     /// A new id, 25 characters like the swarm's.
     pub(super) fn new_id(&mut self, kind: char) -> String {
         self.ids += 1;
-        format!("{kind}{:024}", self.ids)
+        // The beginning tells them apart, as it does in a swarm.
+        format!("{kind}{:07}{:017}", self.ids, 0)
     }
 
     /// A write to the store: everything has one counter.

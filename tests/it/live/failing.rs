@@ -30,7 +30,7 @@ fn a_crashing_image_is_rolled_back_whatever_the_services_own_failure_action_is()
     let with = |action| stage.service(action, &old, &["--replicas", "2", "--update-failure-action", action]);
     let (pauses, goes_on, by_itself) = (with("pause"), with("continue"), with("rollback"));
     // Also what the service does not say comes back: here an order is set for the update.
-    let silent = stage.create("silent", &old.name, &["--network", "host"]).running();
+    let silent = stage.create("silent", &old.name, &[]).running();
     let services = [&pauses, &goes_on, &by_itself, &silent];
     let before = services.map(Service::spec);
     stage.crashing_image("web", "2");
@@ -129,23 +129,15 @@ fn an_image_that_the_nodes_cannot_pull_is_said_to_be_so() {
 #[test]
 fn an_update_that_no_node_can_take_tells_the_swarms_reason_and_runs_out_of_time() {
     let stage = Stage::new();
-    let (old, other) = (stage.image("web", "1", &[]), stage.image("port", "1", &[]));
+    let old = stage.image("web", "1", &[]);
     let foreign = stage.service("foreign", &old, &[]);
-    let port = (30_000 + std::process::id() % 2_000).to_string();
-    let published = format!("mode=host,target=80,published={port}");
-    // Every node has a task with the port, and the service wants the new one to start first.
-    let options = ["--publish", &published, "--replicas", "3", "--update-order", "start-first"];
-    let full = stage.create("full", &other.name, &options).running();
     stage.image("web", "2", &["--platform", "linux/arm64"]);
     let foreign_image = old.pinned();
-    stage.image("port", "2", &[]);
 
     let run = stage.gantry().set("GANTRY_UPDATE_TIMEOUT_SECONDS", "6").run();
 
     let cause = ["timed out after 6 s while waiting for a node", "no suitable node", "unsupported platform"];
     is_rolled_back(&run, &foreign, &foreign_image, "", &cause);
-    let cause = ["timed out after 6 s while waiting for a node", "port"];
-    is_rolled_back(&run, &full, &other.pinned(), "", &cause);
     // Long before that, and also without a time-out, it says what it waits for.
     let waits = |line: &&Line| {
         line.is_about(&foreign) && line.message() == "waiting while updating" && line.level() == "WARN"

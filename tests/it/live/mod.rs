@@ -27,6 +27,7 @@ mod meanwhile;
 mod no_harm;
 mod notification;
 mod options;
+mod ordering;
 mod other_hands;
 mod outages;
 mod pacing;

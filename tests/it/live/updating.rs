@@ -155,7 +155,7 @@ fn the_new_task_starts_first_where_the_service_says_nothing_and_nothing_forbids_
     let stage = Stage::new();
     let old = stage.image("web", "1", &[]);
     let create = |name: &str, options: &[&str]| stage.create(name, &old.name, options).running();
-    let silent = create("silent", &["--network", "host"]);
+    let silent = create("silent", &[]);
     let own = create("own", &["--network", "host", "--update-order", "stop-first", "--update-monitor", "1s"]);
     let published = format!("mode=host,target=80,published={}", port(&stage, 2));
     let port = create("port", &["--publish", &published]);
@@ -198,7 +198,7 @@ fn the_new_task_starts_first_where_the_service_says_nothing_and_nothing_forbids_
 #[test]
 fn a_start_first_update_leaves_no_moment_without_a_running_task() {
     let stage = Stage::new();
-    let service = stage.create("web", &stage.image("web", "1", &[]).name, &["--network", "host"]).running();
+    let service = stage.create("web", &stage.image("web", "1", &[]).name, &[]).running();
     let new = stage.image("web", "2", &["--health", "true", "--health-interval", "1s"]);
     let (mut least, mut images) = (usize::MAX, BTreeSet::new());
     let run = stage.gantry().start().until_its_end(150, || {

@@ -63,7 +63,8 @@ engine_inside() {
     # Its own /etc: an engine writes its identity to /etc/docker; three engines must not share one.
     mount -n -t overlay -o "lowerdir=/etc,upperdir=$folder/etc/upper,workdir=$folder/etc/work" overlay /etc
     mkdir -p /etc/docker
-    echo '{}' >/etc/docker/lab.json # named, so that the machine's own daemon.json is not read
+    # Named, so that the machine's own daemon.json is not read. One thing of each node's own, for --generic-resource.
+    echo '{"node-generic-resources": ["gpu=1"]}' >/etc/docker/lab.json
     # Whatever its data root, an engine writes a few files to the default one.
     mount -n --bind "$folder/lib" "$DEFAULT_DATA_ROOT"
     mount -n -t proc proc /proc

@@ -55,6 +55,7 @@ impl Shown {
                 is_leader: number == 0 && self.has_leader,
                 is_reachable: *is_reachable,
             }),
+            ..Node::default()
         };
         there.map(node).collect()
     }

@@ -13,6 +13,7 @@ fn node(number: usize, is_ready: bool, manager: Option<(bool, bool)>) -> Node {
         is_down: !is_ready,
         is_active: true,
         manager: manager.map(|(is_leader, is_reachable)| ManagerStatus { is_leader, is_reachable }),
+        ..Node::default()
     }
 }
 

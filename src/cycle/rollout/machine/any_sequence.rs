@@ -143,6 +143,7 @@ proptest! {
             spec: None,
             before: ran(2),
             has_account: false,
+            side_by_side: None,
         };
         let mut watched = Watched::new(terms, swarm_is_faster);
         for look in &looks {

@@ -286,6 +286,7 @@ fn tell(
         spec: None,
         before,
         has_account: false,
+        side_by_side: None,
     };
     let mut watched = Watched::new(terms, swarm_is_faster);
     for (events, seconds) in chapters {

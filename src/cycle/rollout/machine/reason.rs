@@ -17,7 +17,8 @@ impl View<'_> {
     /// What the latest task with this mark that came to an end by itself tells.
     pub(super) fn task_cause(&self, mark: &Mark) -> Option<Cause> {
         let task = failed_task(mark, self.ends, self.seen)?;
-        Cause::of_task(task, self.facts, self.seen.nodes).map(|cause| self.weighed(cause))
+        let cause = Cause::of_task(task, self.facts, self.seen.nodes).map(|cause| self.weighed(cause))?;
+        Some(if *mark == self.terms.sent { cause.by_order(self.terms, task, self.seen) } else { cause })
     }
 
     /// The same cause, or what is true instead: a node was away, or the old image's tasks had failed in the same way.
@@ -43,7 +44,12 @@ impl View<'_> {
                 blames_image: cause.blames_image(),
             },
             None => {
-                Cause::TimedOut { after, waiting: waiting.activity.clone(), blames_image: waiting.has_image }
+                let activity = waiting.activity.clone();
+                let cause = Cause::TimedOut { after, waiting: activity, blames_image: waiting.has_image };
+                match unready_task(&self.terms.sent, self.seen) {
+                    Some(task) => cause.by_order(self.terms, task, self.seen),
+                    None => cause,
+                }
             }
         }
     }

@@ -62,6 +62,7 @@ fn task(id: &str, image: &str, slot: u64, state: TaskState, desired: TaskState) 
         error: if state == TaskState::Failed { "task: non-zero exit (1)".to_owned() } else { String::new() },
         exit_code: (state == TaskState::Failed).then_some(1),
         created_at: None,
+        reserved: crate::swarm::claims::Resources::default(),
     }
 }
 
@@ -83,7 +84,7 @@ fn nodes() -> Nodes {
         is_ready: true,
         is_down: false,
         is_active: true,
-        manager: None,
+        ..Node::default()
     };
     [node].into_iter().collect()
 }
@@ -98,6 +99,7 @@ fn machine(timeout: Option<u64>, may_roll_back: bool, now: Instant) -> Machine {
         spec: None,
         before: ran(2),
         has_account: false,
+        side_by_side: None,
     })
 }
 

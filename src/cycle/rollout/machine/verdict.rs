@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::patience::{recovery_time, settling_time, stall_limit, stalled};
+use super::side_by_side::{lacks_room, no_room};
 use super::view::View;
 use super::watch::{Watch, Watched};
 use super::{Mark, Restoring};
@@ -54,6 +55,7 @@ pub(super) fn updating(view: &View<'_>, watch: &mut Watch) -> Verdict {
         };
     }
     match watch.look(view) {
+        _ if lacks_room(view, watch) => Verdict::Failed(no_room(watch)),
         Watched::Steady(but) => Verdict::Over(updated(&but)),
         Watched::Nothing(why) => Verdict::Over(Outcome::Started(why.to_owned())),
         Watched::Unsteady => match within_ratio(view, watch) {

@@ -161,6 +161,11 @@ impl Watch {
         self.steady.is_some() && elapsed < timeout + facts.monitor()
     }
 
+    /// Whether it has waited for so long, all the time for the same.
+    pub(super) fn has_waited_for(&self, period: Duration, now: Instant) -> bool {
+        self.still.is_some_and(|since| now.duration_since(since) >= period)
+    }
+
     /// Whether for longer than any step takes no more tasks have run than ever before, nor has the slowest of the others
     /// got further, and not all run now. A task that fails and is started again makes no progress.
     pub(super) fn has_stalled(&self, facts: &Facts, now: Instant) -> bool {
