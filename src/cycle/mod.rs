@@ -56,10 +56,9 @@ pub async fn run<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>) -> Report 
     report
 }
 
-/// What follows when the stages are through.
 enum Next {
     Done,
-    /// Another Gantry has been at work since they looked. Its turn is over, and it is ours now.
+    /// Another Gantry has been at work since the stages looked. Its lease is over, and it is ours now.
     LookAgain,
 }
 

@@ -17,7 +17,7 @@ const WORDS: [&str; 7] = [
 ];
 
 /// A part of each sentence, and the test that shows it.
-const PROMISES: [(&str, &str); 14] = [
+const PROMISES: [(&str, &str); 15] = [
     // The commands.
     (
         "released, and offered again by the next cycle if its tag",
@@ -57,6 +57,10 @@ const PROMISES: [(&str, &str); 14] = [
     (
         "took another service of this image back; the next cycle looks again",
         "cycle::other_hands::a_canary_that_a_person_takes_back_holds_its_rollout",
+    ),
+    (
+        "the image remover may be left on all nodes; the next cycle removes it",
+        "cycle::cleaning::a_remover_that_a_killed_gantry_has_left_goes_when_the_next_one_starts",
     ),
     // What the daemon and the ledger do.
     (

@@ -27,14 +27,13 @@ fn a_persons_failed_change_is_left_alone_when_a_good_image_comes() {
     let left = |service: &Service<'_>| {
         service.running_tasks().into_iter().filter(|task| old_tasks.contains(task)).count()
     };
-    let running = left(&service);
-    assert!(running > 0);
+    assert!(left(&service) > 0);
     let new = obedient(&stage, "2");
     for _ in 0..2 {
         let run = stage.cycle();
         assert!(run.says(&["needs attention", &service.name, "has failed and is paused"]), "{run}");
         assert_eq!((run.code, service.spec(), service.state().as_str()), (Some(0), before.clone(), "paused"));
-        assert_eq!(left(&service), running, "{run}");
+        assert!(left(&service) > 0, "{run}");
     }
     service.update(&["--env-rm", "BROKEN"]);
     comes_to(&service, "completed");
@@ -106,7 +105,7 @@ fn an_image_that_dies_after_twelve_seconds_stays_nowhere() {
     for service in &services {
         assert_eq!(service.running_images(), [old.pinned()], "{}: {run}", service.name);
     }
-    assert!(run.says(&["failed after it was called updated", "(3)"]), "{run}");
+    assert!(run.says(&["failed after it was called updated"]), "{run}");
     let ledger = stage.lab.docker(&["config", "inspect", &stage.ledger()]);
     assert!(ledger.contains(&bad.digest) && ledger.contains("quarantined"), "{ledger}");
     let run = gantry.run();
@@ -156,7 +155,7 @@ fn a_paused_rollback_counts_by_what_runs_and_is_released_like_any_other() {
     let service = stage.service("web", &old, &options);
     stage.write("broken", "");
     stage.crashing_image("web", "2");
-    let run = stage.cycle();
+    let run = stage.gantry().set("GANTRY_UPDATE_TIMEOUT_SECONDS", "30").run();
     assert_eq!(run.code, Some(1), "{run}");
     comes_to(&service, "rollback_paused");
     // What the old image lacked is there again.
