@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Selection};
 use crate::heartbeat::Heartbeat;
 use crate::image::ImageRef;
 use crate::ledger::Ledger;
@@ -75,6 +75,11 @@ impl<S, R> Context<S, R> {
     pub(super) fn itself_name(&self) -> Option<&str> {
         let named = self.config.services.itself.as_deref();
         named.or_else(|| self.itself.as_ref().map(|itself| itself.name.as_str()))
+    }
+
+    /// Which services are ours to update.
+    pub(super) fn selection(&self) -> Arc<Selection> {
+        Arc::new(self.config.services.clone())
     }
 
     /// Gives a sign of life.

@@ -76,8 +76,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         turn::ask_tasks(context, &mut inspected).await;
         let quarantine = context.quarantine();
         let tags = gone_back::look(context, &inspected, &quarantine);
-        let selection = Arc::new(context.config.services.clone());
-        let planned = tags.hold(plan::plan(&inspected, &selection, &quarantine));
+        let planned = tags.hold(plan::plan(&inspected, &context.selection(), &quarantine));
         let earlier = Earlier::of(&inspected, &planned, &quarantine);
         let turn = turn::take(context, &inspected, &planned, &tags, found.newest).await;
         drop(inspected);
