@@ -131,7 +131,8 @@ async fn everywhere<S: Swarm, R>(
 ) -> Result<()> {
     // All of them, until it is known which of them services need.
     cleaned.images = replaced.keys().map(ToString::to_string).collect();
-    let services = context.swarm.services(Listing::Filters(&[])).await.context("cannot list the services")?;
+    let list = || context.swarm.services(Listing::Filters(&[]));
+    let services = service::patiently(context, list).await.context("cannot list the services")?;
     let orders = orders(context, replaced, &services).await?;
     cleaned.images = orders.iter().map(|order| order.image.to_string()).collect();
     if orders.is_empty() {

@@ -17,7 +17,7 @@ const WORDS: [&str; 7] = [
 ];
 
 /// A part of each sentence, and the test that shows it.
-const PROMISES: [(&str, &str); 15] = [
+const PROMISES: [(&str, &str); 16] = [
     // The commands.
     (
         "released, and offered again by the next cycle if its tag",
@@ -61,6 +61,10 @@ const PROMISES: [(&str, &str); 15] = [
     (
         "the image remover may be left on all nodes; the next cycle removes it",
         "cycle::cleaning::a_remover_that_a_killed_gantry_has_left_goes_when_the_next_one_starts",
+    ),
+    (
+        "the next cycle tries again",
+        "cycle::guarding::a_node_that_stays_away_postpones_the_rest_and_the_next_cycle_goes_on_without_it",
     ),
     // What the daemon and the ledger do.
     (

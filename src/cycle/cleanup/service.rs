@@ -228,19 +228,8 @@ impl Remover {
 
     /// Ends the service. An engine that is away for a while is asked again.
     pub(super) async fn end<S: Swarm, R>(&self, context: &Context<S, R>, id: &str) -> Result<(), SwarmError> {
-        let begun = Instant::now();
-        loop {
-            let answer = context.swarm.remove_service(id).await;
-            let may_pass = answer.as_ref().is_err_and(SwarmError::is_transient);
-            if !may_pass || begun.elapsed() >= PATIENCE || context.stop.is_cancelled() {
-                return answer.inspect_err(|error| self.tell_left(context, error));
-            }
-            context.beat();
-            tokio::select! {
-                () = sleep(RETRY_INTERVAL) => {}
-                () = context.stop.cancelled() => {}
-            }
-        }
+        let answer = patiently(context, || context.swarm.remove_service(id)).await;
+        answer.inspect_err(|error| self.tell_left(context, error))
     }
 
     fn tell_left<S, R>(&self, context: &Context<S, R>, error: &SwarmError) {
@@ -250,6 +239,29 @@ impl Remover {
             %error,
             "the image remover may be left on all nodes; the next cycle removes it, or `docker service rm {name}`"
         );
+    }
+}
+
+/// Asks the engine, and asks again while it does not answer, until it has been away for too long.
+pub(super) async fn patiently<S, R, T, F>(
+    context: &Context<S, R>,
+    ask: impl Fn() -> F,
+) -> Result<T, SwarmError>
+where
+    F: Future<Output = Result<T, SwarmError>>,
+{
+    let begun = Instant::now();
+    loop {
+        let answer = ask().await;
+        let may_pass = answer.as_ref().is_err_and(SwarmError::is_transient);
+        if !may_pass || begun.elapsed() >= PATIENCE || context.stop.is_cancelled() {
+            return answer;
+        }
+        context.beat();
+        tokio::select! {
+            () = sleep(RETRY_INTERVAL) => {}
+            () = context.stop.cancelled() => {}
+        }
     }
 }
 

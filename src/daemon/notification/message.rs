@@ -254,7 +254,7 @@ mod tests {
         for (what, kind, words) in [
             (Attention::Kept { message: message() }, "Failure", "its update has failed and was kept"),
             (Attention::RollbackFailed { message: message() }, "Failure", "its rollback has failed"),
-            (Attention::Paused { message: message() }, "Success", "is paused: update paused due to failure"),
+            (Attention::Paused { message: message() }, "Success", "is paused; Gantry sends nothing until"),
             (Attention::NotRunning { running: 1, desired: 2 }, "Success", "but 1 of 2 tasks run"),
         ] {
             let shown = shown(&with(what), None);

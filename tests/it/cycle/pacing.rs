@@ -208,7 +208,8 @@ async fn services_that_were_down_before_do_not_blame_a_good_image() {
     let labels = scene.swarm.config("gantry").unwrap().labels;
     let of_images = labels.iter().filter(|(key, _)| key.starts_with("gantry.image."));
     assert!(of_images.into_iter().all(|(_, text)| text.starts_with("offered ")), "{labels:?}");
-    assert!(sent(&scene, &new).ends_with(&["c".to_owned()]));
+    let sent = sent(&scene, &new);
+    assert!(sent.ends_with(&["c".to_owned()]), "{sent:?}");
 }
 
 /// Ten services for a node that is down, or goes down when they run, and so many others.
