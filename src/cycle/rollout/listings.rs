@@ -1,12 +1,17 @@
 //! Lists of tasks for many workers at once: those who ask while a request is under way share the next one.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Mutex as Turn, oneshot};
+use tokio::time::sleep;
 
 use crate::cycle::Context;
 use crate::cycle::discover::tasks_of_any;
 use crate::swarm::{Swarm, SwarmError, Task};
+
+/// How long the first who asks waits for others.
+const GATHER: Duration = Duration::from_millis(20);
 
 type Answer = Result<Vec<Task>, SwarmError>;
 
@@ -23,6 +28,8 @@ impl Listings {
         let (sender, answer) = oneshot::channel();
         self.asked().push((id.to_owned(), sender));
         let turn = self.turn.lock().await;
+        // Updates begin together, when those before them have ended.
+        sleep(GATHER).await;
         let asked = std::mem::take(&mut *self.asked());
         if !asked.is_empty() {
             let ids: Vec<String> = asked.iter().map(|(id, _)| id.clone()).collect();
