@@ -15,7 +15,7 @@ fn an_old_image_that_finds_its_lock_taken_once_is_rolled_back() {
     let mount = format!("type=bind,src={data},dst=/data");
     let options = ["--mount", &mount, "--update-order", "stop-first", "--restart-delay", "1s"];
     let service = stage.service("db", &old, &options);
-    stage.image("db", "2", &["--cmd", "sleep 1; date +%s > /data/lock; exit 3"]);
+    stage.image("db", "2", &["--cmd", "date +%s > /data/lock; sleep 0.2; exit 3"]);
 
     let run = stage.cycle();
 
