@@ -277,9 +277,9 @@ async fn images_of_which_it_is_not_known_who_needs_them_are_tried_again() {
     let calls = scene.swarm.call_log();
     let last = calls.iter().rposition(|(_, call)| *call == Call::Services).unwrap();
     scene.swarm.clear_log();
-    scene.swarm.fail_at(last, Fault::Error(SwarmError::Unavailable("no leader".to_owned())));
+    scene.swarm.fail_at(last, Fault::Error(SwarmError::Refused("not today".to_owned())));
     let cleaned = scene.cycle().await.cleanup.unwrap();
-    let words = "cannot list the services: the engine cannot be used: no leader";
+    let words = "cannot list the services: the engine refuses: not today";
     assert_eq!((cleaned.problem.as_deref(), left(&cleaned)), (Some(words), vec![pinned(APP, "older")]));
     assert!(scene.swarm.calls(Call::Create).is_empty(), "nothing is removed that may be needed");
 }

@@ -113,6 +113,7 @@ pub(super) fn node(node: &FakeNode) -> Value {
         (false, true) => "down",
         (false, false) => "unknown",
     };
+    let capacity = node.node.traits.capacity.clone().unwrap_or_default();
     let mut shown = json!({
         "ID": node.node.id,
         "Version": {"Index": node.node.version},
@@ -124,7 +125,7 @@ pub(super) fn node(node: &FakeNode) -> Value {
         "Description": {
             "Hostname": node.node.name,
             "Platform": {"Architecture": "x86_64", "OS": "linux"},
-            "Resources": {"NanoCPUs": 2_000_000_000, "MemoryBytes": 25_276_502_016_u64},
+            "Resources": {"NanoCPUs": capacity.nano_cpus, "MemoryBytes": capacity.memory},
             "Engine": {"EngineVersion": "28.5.2"},
         },
         "Status": {"State": state, "Addr": "198.18.0.11"},
