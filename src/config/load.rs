@@ -50,8 +50,8 @@ impl Config {
             Some(config) if mistakes.is_empty() => Ok(Loaded { config, warnings }),
             _ => {
                 mistakes.sort_by_key(|mistake| VARIABLES.iter().position(|v| v.name == mistake.name));
-                let notification = readable_notification(&raw);
-                let proxies = readable_proxies(&raw);
+                let notification = Box::new(readable_notification(&raw));
+                let proxies = Box::new(readable_proxies(&raw));
                 Err(Mistakes { list: mistakes, log: readable_log_settings(&raw), notification, proxies })
             }
         }

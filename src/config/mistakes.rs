@@ -55,9 +55,9 @@ pub struct Mistakes {
     /// How to say so: what of the log's own settings could be read, defaults for the rest.
     pub log: LogSettings,
     /// Whom to tell, as far as that could be read.
-    pub notification: Notification,
+    pub notification: Box<Notification>,
     /// The proxies for that.
-    pub proxies: Proxies,
+    pub proxies: Box<Proxies>,
 }
 
 impl std::error::Error for Mistakes {}

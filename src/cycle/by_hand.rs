@@ -123,7 +123,7 @@ impl Seen {
         for change in &release.changes {
             let book::Change::Put(entry) = change else { continue };
             for candidate in self.candidates.iter().filter(|candidate| is_about(entry, candidate)) {
-                if let Some(why) = self.obstacle(candidate, entry, &quarantine, config) {
+                if let Some(why) = obstacle(candidate, entry, &quarantine, config) {
                     waiting.insert(candidate.name.clone(), why);
                 }
             }
@@ -136,30 +136,28 @@ impl Seen {
         }
         release.waiting = waiting.into_iter().collect();
     }
+}
 
-    /// Why the plan would not offer the released digest to a service. `None`: it would.
-    fn obstacle(
-        &self,
-        candidate: &Candidate,
-        entry: &Entry,
-        quarantine: &Quarantine,
-        config: &Config,
-    ) -> Option<String> {
-        let answer =
-            Answer { digest: entry.digest.clone(), manifest: None, credentials: None, by_turns: false };
-        let inspected = Inspected { candidate: candidate.clone(), answer: Some(Ok(answer)), account: None };
-        let planned = plan::plan(&[inspected], &Arc::new(config.services.clone()), quarantine);
-        match planned.into_iter().next()?.decision {
-            Decision::Update(update) if update.begun.is_none() => None,
-            Decision::Update(_) => Some("its last change has not ended".to_owned()),
-            Decision::Later(_, hand) => Some(hand.to_string()),
-            // A service of an image that was released for all: it has the digest already.
-            Decision::UpToDate if matches!(entry.subject, Subject::Image(_)) => None,
-            Decision::UpToDate => Some("it has this digest already".to_owned()),
-            Decision::NeedsAttention { what, .. } => Some(what.to_string()),
-            Decision::LeftAlone(reason) => Some(reason.to_string()),
-            Decision::Error(cause) => Some(cause),
-        }
+/// Why the plan would not offer the released digest to a service. `None`: it would.
+fn obstacle(
+    candidate: &Candidate,
+    entry: &Entry,
+    quarantine: &Quarantine,
+    config: &Config,
+) -> Option<String> {
+    let answer = Answer { digest: entry.digest.clone(), manifest: None, credentials: None, by_turns: false };
+    let inspected = Inspected { candidate: candidate.clone(), answer: Some(Ok(answer)), account: None };
+    let planned = plan::plan(&[inspected], &Arc::new(config.services.clone()), quarantine);
+    match planned.into_iter().next()?.decision {
+        Decision::Update(update) if update.begun.is_none() => None,
+        Decision::Update(_) => Some("its last change has not ended".to_owned()),
+        Decision::Later(_, hand) => Some(hand.to_string()),
+        // A service of an image that was released for all: it has the digest already.
+        Decision::UpToDate if matches!(entry.subject, Subject::Image(_)) => None,
+        Decision::UpToDate => Some("it has this digest already".to_owned()),
+        Decision::NeedsAttention { what, .. } => Some(what.to_string()),
+        Decision::LeftAlone(reason) => Some(reason.to_string()),
+        Decision::Error(cause) => Some(cause),
     }
 }
 

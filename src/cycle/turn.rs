@@ -87,7 +87,9 @@ pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &
         }
         Err(error) => {
             tracing::warn!(%error, services = ids.len(), "cannot see what Swarm rolled these services back from");
-            asked.into_iter().for_each(|inspected| inspected.candidate.history.is_untold = true);
+            for inspected in asked {
+                inspected.candidate.history.is_untold = true;
+            }
         }
     }
 }

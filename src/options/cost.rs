@@ -20,16 +20,21 @@ fn processor_time() -> Duration {
 fn value(kind: Kind, i: usize) -> String {
     match kind {
         Kind::Flag => "true".to_owned(),
-        Kind::Text | Kind::Command | Kind::Key | Kind::NetworkName => format!("word{i}"),
+        Kind::Text
+        | Kind::Command
+        | Kind::Key
+        | Kind::NetworkName
+        | Kind::Network
+        | Kind::Secret
+        | Kind::Config => format!("word{i}"),
         Kind::Choice(words) => words[i % words.len()].to_owned(),
         Kind::Unsigned => i.to_string(),
         Kind::Integer(least, most) => {
             (least + i64::try_from(i).unwrap() % (most.min(1000) - least)).to_string()
         }
-        Kind::Ratio => "0.5".to_owned(),
+        Kind::Ratio | Kind::Cpus => "0.5".to_owned(),
         Kind::Duration => format!("{i}s"),
         Kind::Bytes | Kind::Swap => format!("{i}m"),
-        Kind::Cpus => "0.5".to_owned(),
         Kind::Label | Kind::Pair | Kind::Variable => format!("name{i}=value"),
         Kind::Address => format!("10.{}.{}.1", i / 256, i % 256),
         Kind::Domain => format!("d{i}.test"),
@@ -39,7 +44,6 @@ fn value(kind: Kind, i: usize) -> String {
         Kind::Ulimit => format!("nofile={}:{}", i + 1, i + 1),
         Kind::Mount => format!("type=tmpfs,target=/t{i}"),
         Kind::Ports => format!("{}:{}", i + 1, i + 1),
-        Kind::Network | Kind::Secret | Kind::Config => format!("word{i}"),
         Kind::CredentialSpec => format!("file://word{i}"),
     }
 }
@@ -67,7 +71,7 @@ impl Case {
         let begun = processor_time();
         let mut spec = self.spec.clone();
         Options::read(self.command, &self.text, NO_LIMITS).unwrap().apply(&mut spec, &self.ids).unwrap();
-        processor_time() - begun
+        processor_time().checked_sub(begun).unwrap()
     }
 }
 

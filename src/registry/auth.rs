@@ -124,7 +124,7 @@ impl Authority {
             // The refusal may be about this image alone: then the other images of this account are asked for.
             match self.is_account_refused(transport, call).await {
                 Some(true) => {
-                    result = Err(Failure::Refused { cause: about.to_owned(), about: About::Account })
+                    result = Err(Failure::Refused { cause: about.to_owned(), about: About::Account });
                 }
                 Some(false) => is_let_in = true,
                 None => {}

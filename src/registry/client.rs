@@ -113,29 +113,7 @@ impl HttpRegistry {
         };
         let limit = self.limits().total;
         let result = tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(no_answer(limit)));
-        result.map_err(|failure| self.with_engines_proxy(failure, lookup).into_error(lookup))
-    }
-
-    /// Says of a registry that nobody reaches directly that the engine uses a proxy for it.
-    fn with_engines_proxy(&self, failure: Failure, lookup: &Lookup) -> Failure {
-        let proxy_of = |scheme: &str| {
-            let url = Url::parse(&format!("{scheme}://{}/", lookup.image.registry())).ok()?;
-            lookup.hosts.proxies.of(&url)
-        };
-        let engines = proxy_of("https").or_else(|| proxy_of("http"));
-        match (failure, engines) {
-            (Failure::Unreachable { cause, reached, retry_after, proxy: None }, Some(engines))
-                if reached != Reached::Server =>
-            {
-                let cause = format!(
-                    "{cause}; the engine goes {engines} here and Gantry does not: set {} and NO_PROXY for Gantry as \
-                     for the engine",
-                    engines.variable()
-                );
-                Failure::Unreachable { cause, reached, retry_after, proxy: None }
-            }
-            (failure, _) => failure,
-        }
+        result.map_err(|failure| with_engines_proxy(failure, lookup).into_error(lookup))
     }
 
     /// Asks one server until it answers, or it is not worth it any more.
@@ -366,6 +344,28 @@ impl Remembered {
                 self.manifests.remove(&oldest);
             }
         }
+    }
+}
+
+/// Says of a registry that cannot be reached directly that the engine uses a proxy for it.
+fn with_engines_proxy(failure: Failure, lookup: &Lookup) -> Failure {
+    let proxy_of = |scheme: &str| {
+        let url = Url::parse(&format!("{scheme}://{}/", lookup.image.registry())).ok()?;
+        lookup.hosts.proxies.of(&url)
+    };
+    let engines = proxy_of("https").or_else(|| proxy_of("http"));
+    match (failure, engines) {
+        (Failure::Unreachable { cause, reached, retry_after, proxy: None }, Some(engines))
+            if reached != Reached::Server =>
+        {
+            let cause = format!(
+                "{cause}; the engine goes {engines} here and Gantry does not: set {} and NO_PROXY for Gantry as \
+                 for the engine",
+                engines.variable()
+            );
+            Failure::Unreachable { cause, reached, retry_after, proxy: None }
+        }
+        (failure, _) => failure,
     }
 }
 

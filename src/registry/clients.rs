@@ -4,6 +4,7 @@
 //! A client uses one proxy, or none; [`crate::proxy`] tells which.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -80,7 +81,7 @@ impl Clients {
         let unusable =
             self.lock_files().get(host).map(|(_, files)| files.unusable.clone()).unwrap_or_default();
         for path in unusable {
-            remedy.push_str(&format!("; {} holds no certificate in PEM", path.display()));
+            let _ = write!(remedy, "; {} holds no certificate in PEM", path.display());
         }
         remedy
     }

@@ -64,7 +64,7 @@ pub fn remover_name(ledger: &str) -> String {
         return format!("{REMOVER_NAME}-{ledger}");
     }
     let hash = Sha256::digest(ledger.as_bytes());
-    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash = format!("{:08x}", u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]));
     let plain: String = ledger.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
     let kept = &plain[..plain.len().min(room - hash.len() - 1)];
     format!("{REMOVER_NAME}-{kept}-{hash}")
@@ -286,7 +286,7 @@ pub(super) async fn sweep<S: Swarm, R>(context: &Context<S, R>) {
             tracing::info!(service = name, "removed an image remover that an earlier run has left behind");
         }
         Err(error) => {
-            tracing::warn!(%error, service = name, "cannot remove an image remover that was left behind")
+            tracing::warn!(%error, service = name, "cannot remove an image remover that was left behind");
         }
     }
 }

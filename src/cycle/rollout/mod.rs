@@ -203,8 +203,8 @@ pub async fn roll_out<S: Swarm, R: Registry>(
         };
         let Some(begun) = workers.begun.remove(&id) else { continue };
         let (turn, is_late) = (begun.turn, begun.is_late);
-        let (finished, updated) = ended.unwrap_or_else(|error| (begun.failed(&error), None));
-        aftercare.ended(turn, updated, Instant::now());
+        let (finished, success) = ended.unwrap_or_else(|error| (begun.failed(&error), None));
+        aftercare.ended(turn, success, Instant::now());
         if is_late {
             queue.end_again(turn, finished);
         } else {

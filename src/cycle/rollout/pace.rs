@@ -324,7 +324,7 @@ impl Image {
         match effect {
             Effect::Success | Effect::Sent => self.width = (self.width + 1).min(limits.workers),
             Effect::Failure { .. } | Effect::Setback | Effect::TakenBack => {
-                self.width = (self.width / 2).max(1)
+                self.width = (self.width / 2).max(1);
             }
             Effect::Nothing => {}
         }

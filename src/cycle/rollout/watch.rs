@@ -178,15 +178,14 @@ impl LookOut {
             if self.ids().is_empty() {
                 // Nothing is under way: what was called updated can wait, unless it is all that is waited for.
                 let due = self.kept().next_look(last);
-                match due {
-                    Some(due) => tokio::select! {
+                if let Some(due) = due {
+                    tokio::select! {
                         () = sleep_until(due) => {}
                         () = self.has_work.notified() => continue,
-                    },
-                    None => {
-                        self.has_work.notified().await;
-                        continue;
                     }
+                } else {
+                    self.has_work.notified().await;
+                    continue;
                 }
             } else {
                 tokio::select! {

@@ -140,7 +140,7 @@ impl Found {
     }
 
     /// Keeps the first reason for being anonymous.
-    fn miss(&mut self, reason: impl ToString) {
+    fn miss(&mut self, reason: &impl ToString) {
         self.missing.get_or_insert_with(|| reason.to_string());
     }
 }
@@ -232,7 +232,7 @@ impl Keyring {
                      service uses none of them"
                 );
                 let names = names.join(" or ");
-                found.miss(format!(
+                found.miss(&format!(
                     "there are logins for it, which the label gantry.auth.config={names} chooses"
                 ));
             }
@@ -244,7 +244,7 @@ impl Keyring {
             }
         }
         for error in &self.unreadable {
-            found.miss(error);
+            found.miss(&error);
         }
         Ok(found)
     }
@@ -268,14 +268,14 @@ impl Keyring {
                     return Err(CredentialsError::UnknownLogin { name, known });
                 }
             },
-            Err(error) => found.miss(error),
+            Err(error) => found.miss(&error),
         }
         if found.credentials.is_none() {
             tracing::warn!(
                 registry = host,
                 "label gantry.auth.config={name:?} has no login for this registry, which is asked without one"
             );
-            found.miss(format!("the label gantry.auth.config={name:?} has no login for this registry"));
+            found.miss(&format!("the label gantry.auth.config={name:?} has no login for this registry"));
         }
         Ok(found)
     }
@@ -288,7 +288,7 @@ impl Keyring {
                 Ok(None) => {}
                 Err(error) => {
                     self.warn_once(error.without_registry());
-                    found.miss(error);
+                    found.miss(&error);
                 }
             }
         }
@@ -298,7 +298,7 @@ impl Keyring {
             Ok(credentials) => credentials.map(Arc::new),
             Err(error) => {
                 self.warn_once(error.to_string());
-                found.miss(error);
+                found.miss(&error);
                 None
             }
         }

@@ -1,5 +1,6 @@
 //! Cleaning up on all nodes, where something is in its way.
 
+use crate::fake::world::World;
 use gantry::cycle::cleanup::{Cleaned, Leftovers, REMOVER_NAME, remover_name};
 use gantry::cycle::remover::Removal;
 use gantry::cycle::rollout::Outcome;
@@ -262,7 +263,7 @@ async fn nodes_whose_output_does_not_come_delay_no_other_nodes_report() {
 async fn a_change_of_leader_does_not_end_the_wait_for_reports() {
     let scene = scene();
     scene.swarm.image(&own()).takes_to_pull(secs(3)).logging(&[&Removal::default().to_line()]);
-    scene.swarm.before(Call::Create, REMOVER_NAME, |world| world.elect());
+    scene.swarm.before(Call::Create, REMOVER_NAME, World::elect);
     let cleaned = cleaned(&scene).await;
     assert_eq!((nodes(&cleaned), &cleaned.problem), (vec!["node1", "node2", "node3"], &None));
 }
@@ -336,7 +337,7 @@ async fn whatever_request_goes_wrong_a_single_run_leaves_no_remover() {
     let calls = calm.swarm.call_log();
     let first = calls.iter().position(|(_, call)| *call == Call::Create).unwrap();
     let unavailable = || SwarmError::Unavailable("status 500".to_owned());
-    for number in first..calls.len() {
+    for (number, (_, call)) in calls.iter().enumerate().skip(first) {
         for fault in [
             Fault::Error(unavailable()),
             Fault::CutAfterwards,
@@ -347,7 +348,7 @@ async fn whatever_request_goes_wrong_a_single_run_leaves_no_remover() {
             let scene = scene();
             scene.swarm.fail_at(number, fault.clone());
             let report = scene.cycle().await;
-            let place = format!("{fault:?} at request {number} ({:?}): {report:?}", calls[number].1);
+            let place = format!("{fault:?} at request {number} ({call:?}): {report:?}");
             assert_eq!(outcome(&report, "web"), &Outcome::Updated, "{place}");
             assert!(scene.swarm.see(REMOVER_NAME).is_none(), "{place}");
             assert_eq!(report.cleanup.as_ref().map(|cleaned| cleaned.nodes.len()), Some(3), "{place}");

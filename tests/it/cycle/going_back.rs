@@ -38,10 +38,7 @@ async fn a_tag_that_goes_to_and_fro_moves_nothing_and_warns_once() {
         for _ in 0..4 {
             for (tag, count) in [("old", 3), ("new", 0)] {
                 scene.registry.release(APP, tag);
-                let report = match is_daemon {
-                    true => gantry::cycle::run(&context).await,
-                    false => scene.cycle().await,
-                };
+                let report = if is_daemon { gantry::cycle::run(&context).await } else { scene.cycle().await };
                 assert_eq!((doubted(&report), report.finished.len()), (count, 0), "{report:?}");
                 assert!(!report.has_failed());
                 sleep(secs(300)).await;

@@ -37,19 +37,18 @@ impl View<'_> {
                 blames_image,
             };
         }
-        match self.task_cause(&self.terms.sent) {
-            Some(cause) => Cause::TimedOut {
+        if let Some(cause) = self.task_cause(&self.terms.sent) {
+            Cause::TimedOut {
                 after,
                 waiting: format!("{}; before that, {cause}", waiting.activity),
                 blames_image: cause.blames_image(),
-            },
-            None => {
-                let activity = waiting.activity.clone();
-                let cause = Cause::TimedOut { after, waiting: activity, blames_image: waiting.has_image };
-                match unready_task(&self.terms.sent, self.seen) {
-                    Some(task) => cause.by_order(self.terms, task, self.seen),
-                    None => cause,
-                }
+            }
+        } else {
+            let activity = waiting.activity.clone();
+            let cause = Cause::TimedOut { after, waiting: activity, blames_image: waiting.has_image };
+            match unready_task(&self.terms.sent, self.seen) {
+                Some(task) => cause.by_order(self.terms, task, self.seen),
+                None => cause,
             }
         }
     }

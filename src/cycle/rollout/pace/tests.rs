@@ -253,7 +253,9 @@ fn successes_that_turn_bad_slow_a_rollout_down_and_stop_it() {
     for expected in [1, 2, 4] {
         let round = begin(&mut pace);
         assert_eq!(round.len(), expected);
-        round.into_iter().for_each(|number| _ = pace.end(number, Effect::Success));
+        for number in round {
+            pace.end(number, Effect::Success);
+        }
     }
     assert_eq!(pace.turn_bad(0, BAD), None);
     assert_eq!(begin(&mut pace).len(), 4, "half of eight");

@@ -145,11 +145,11 @@ impl Site {
             Answer::json(401, r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#);
         challenges.iter().fold(refusal, |answer, challenge| answer.with("www-authenticate", challenge))
     }
+}
 
-    /// The same path at another address.
-    pub(super) fn on_to(&self, status: u16, base: &str, request: &Request) -> Answer {
-        Answer::new(status, "").with("location", &format!("{base}{}", request.path))
-    }
+/// The same path at another address.
+pub(super) fn on_to(status: u16, base: &str, request: &Request) -> Answer {
+    Answer::new(status, "").with("location", &format!("{base}{}", request.path))
 }
 
 /// `Basic` with the account of the row's client.

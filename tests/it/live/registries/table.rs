@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::logged_in;
-use super::site::{ACCOUNT, LIST, MANIFEST, OCI_INDEX, OCI_MANIFEST, Site, Who, basic};
+use super::site::{ACCOUNT, LIST, MANIFEST, OCI_INDEX, OCI_MANIFEST, Site, Who, basic, on_to};
 use super::tls::Tls;
 use crate::support::http::{Answer, Request};
 
@@ -201,7 +201,7 @@ fn redirects() -> Vec<Row> {
     let codes = [301, 302, 303, 307, 308].map(|status| {
         let name: &'static str = format!("sent on by {status}").leak();
         row(name, Same, move |who, request, site| match (who, request.path.as_str()) {
-            (Who::Registry, path) if path != "/v2/" => site.on_to(status, &site.other, request),
+            (Who::Registry, path) if path != "/v2/" => on_to(status, &site.other, request),
             _ => site.good(request),
         })
     });
@@ -214,7 +214,7 @@ fn redirects() -> Vec<Row> {
         }),
         row("sent on with an account", Same, |who, request, site| match who {
             Who::Registry if request.path != "/v2/" && request.header("authorization") == basic() => {
-                site.on_to(307, &site.other, request)
+                on_to(307, &site.other, request)
             }
             Who::Registry => site.to(&basic(), request, &["Basic realm=\"lab\""]),
             _ if request.header("authorization").is_empty() => site.good(request),
@@ -223,14 +223,14 @@ fn redirects() -> Vec<Row> {
         })
         .with_account(),
         row("sent on to a server with a token server of its own", Same, |who, request, site| match who {
-            Who::Registry => site.on_to(307, &site.other, request),
+            Who::Registry => on_to(307, &site.other, request),
             Who::Other => site.to("Bearer own", request, &[&site.bearer()]),
             Who::Tokens => Answer::json(200, r#"{"token":"own"}"#),
         }),
         row("images sent on to a server with a token server of its own", GantryOnly, |who, request, site| {
             match who {
                 Who::Registry if request.path == "/v2/" => site.good(request),
-                Who::Registry => site.on_to(307, &site.other, request),
+                Who::Registry => on_to(307, &site.other, request),
                 Who::Other => site.to("Bearer own", request, &[&site.bearer()]),
                 Who::Tokens => Answer::json(200, r#"{"token":"own"}"#),
             }
@@ -313,16 +313,18 @@ fn tokens() -> Vec<Row> {
         row("a token without a name", Neither("holds no token"), |who, request, site| {
             with_tokens(who, request, site, || Answer::json(200, "{}"))
         }),
-        row("a challenge in another order and in small letters", Same, move |who, request, site| match who {
-            Who::Tokens => good(),
-            _ => {
-                let challenge = format!("bearer SERVICE=\"a, b\" , Realm=\"{}/token\"", site.tokens);
-                site.to("Bearer t", request, &[&challenge])
+        row("a challenge in another order and in small letters", Same, move |who, request, site| {
+            if who == Who::Tokens {
+                return good();
             }
+            let challenge = format!("bearer SERVICE=\"a, b\" , Realm=\"{}/token\"", site.tokens);
+            site.to("Bearer t", request, &[&challenge])
         }),
-        row("a challenge with a realm alone", Same, move |who, request, site| match who {
-            Who::Tokens => good(),
-            _ => site.to("Bearer t", request, &[&format!("Bearer realm=\"{}/token\"", site.tokens)]),
+        row("a challenge with a realm alone", Same, move |who, request, site| {
+            if who == Who::Tokens {
+                return good();
+            }
+            site.to("Bearer t", request, &[&format!("Bearer realm=\"{}/token\"", site.tokens)])
         }),
         row("a realm without a host", Neither("no web address"), |_, request, site| {
             site.to("Bearer t", request, &["Bearer realm=\"/token\",service=\"lab\""])
