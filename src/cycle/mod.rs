@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Error, Result};
-
 use self::rollout::earlier::Earlier;
 use crate::ledger::turn::Turn;
 use crate::registry::{Keyring, Registry};
 use crate::swarm::Swarm;
+use anyhow::{Error, Result};
 
 mod back_off;
 pub mod by_hand;

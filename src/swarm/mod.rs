@@ -69,7 +69,7 @@ pub enum Role {
 pub enum Listing<'a> {
     /// Those that match filters of `docker service ls`; all when there are none.
     Filters(&'a [Filter]),
-    /// Those with these ids; one that is gone is left out.
+    /// Those with these ids, or ids that begin so; one that is gone is left out.
     Ids(&'a [String]),
 }
 

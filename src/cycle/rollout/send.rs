@@ -204,7 +204,10 @@ async fn deliver<S: Swarm, R>(
         attempts.answered();
         let optioned = service.spec.with_options(options, &ids);
         let mut edits = edits(update.dispatch(&service, course, None)).map_err(|outcome| *outcome)?;
-        if let Some(hand) = other_hand(update, &service, &ids) {
+        // The rollback after a collision is Gantry's own.
+        if update.collision.is_none()
+            && let Some(hand) = other_hand(update, &service, &ids)
+        {
             return Err(Outcome::Postponed(hand));
         }
         let facts = optioned.as_ref().unwrap_or(&service.spec).facts();

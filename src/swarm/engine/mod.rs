@@ -107,7 +107,10 @@ impl Swarm for Engine {
                     .inspect_err(|error| tracing::error!(%error, "left out a service that cannot be read"))
                     .ok()
             })
-            .filter(|service| wanted.as_ref().is_none_or(|wanted| wanted.contains(&service.id)))
+            .filter(|service| {
+                let begins = |id: &&String| id.len() < service.id.len() && service.id.starts_with(*id);
+                wanted.as_ref().is_none_or(|ids| ids.contains(&service.id) || ids.iter().any(|id| begins(id)))
+            })
             .collect())
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::support::{Image, Service, Stage};
 
 /// Takes a lock in `/data` and ends with exit code 100, silently, where another process has it.
-const LOCK: &str = "mkdir /data/lock 2>/dev/null || exit 100; trap 'rmdir /data/lock; exit 0' TERM; \
+const LOCK: &str = "mkdir -p /data; mkdir /data/lock 2>/dev/null || exit 100; trap 'rmdir /data/lock; exit 0' TERM; \
                     while :; do sleep 1d & wait $!; done";
 
 fn lock(stage: &Stage, version: &str) -> Image {
@@ -163,8 +163,7 @@ fn an_order_from_gantry_is_not_taken_for_the_users_later() {
     let stage = Stage::new();
     let (web, db) = (stage.image("web", "1", &[]), lock(&stage, "1"));
     let port = stage.create("port", &web.name, &ON_NODE_2).running();
-    let data = ["--mount", "type=tmpfs,target=/data"];
-    let volume_later = stage.create("volume", &db.name, &[&ON_NODE_2[..], &data].concat()).running();
+    let volume_later = stage.create("volume", &db.name, &ON_NODE_2).running();
     let services = [&port, &volume_later];
     stage.image("web", "2", &[]);
     lock(&stage, "2");
@@ -176,7 +175,7 @@ fn an_order_from_gantry_is_not_taken_for_the_users_later() {
     let settled = |service: &Service<'_>| service.state() == "completed";
     port.update(&["--publish-add", &published]);
     let mount = volume(&stage, "data");
-    volume_later.update(&["--mount-rm", "/data", "--mount-add", &mount]);
+    volume_later.update(&["--mount-add", &mount]);
     for service in services {
         super::support::wait("the end of a person's update", 60, || settled(service).then_some(()));
     }
