@@ -20,7 +20,7 @@
 //! ```
 //!
 //! An update is never `Updated` after a rollback was seen, and is rolled back at most once. What has failed stays failed:
-//! a user's change afterwards makes it `Overtaken`. No state lasts for ever: each has a limit ([`patience`]).
+//! a user's change afterwards makes it `Overtaken`. No state lasts for ever: each has a limit (`patience`).
 
 use std::time::Duration;
 

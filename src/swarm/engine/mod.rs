@@ -109,7 +109,7 @@ impl Swarm for Engine {
             })
             .filter(|service| {
                 let begins = |id: &&String| id.len() < service.id.len() && service.id.starts_with(*id);
-                wanted.as_ref().is_none_or(|ids| ids.contains(&service.id) || ids.iter().any(|id| begins(id)))
+                wanted.as_ref().is_none_or(|ids| ids.contains(&service.id) || ids.iter().any(begins))
             })
             .collect())
     }

@@ -1,6 +1,6 @@
 //! Cleaning up on all nodes, where something is in its way.
 
-use crate::fake::world::World;
+use crate::fake::World;
 use gantry::cycle::cleanup::{Cleaned, Leftovers, REMOVER_NAME, remover_name};
 use gantry::cycle::remover::Removal;
 use gantry::cycle::rollout::Outcome;
