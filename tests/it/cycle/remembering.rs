@@ -152,6 +152,8 @@ async fn a_persons_rollback_stands_also_after_another_change_until_the_tag_moves
     scene.swarm.now(|world| world.set_label("web", "a", "b"));
     assert_eq!(why(&scene.cycle().await, "web"), Some(Why::LeftByHand));
     assert_eq!(scene.swarm.image_of("web"), pinned(APP, "old"));
+    // What the person does comes to its end first.
+    tokio::time::sleep(secs(60)).await;
     scene.registry.release(APP, "newer");
     assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
 }
