@@ -43,7 +43,7 @@ fn configuration(repository: &str) -> String {
 }
 
 fn manifest(repository: &str) -> String {
-    let of = sha256(&configuration(repository));
+    let of = sha256(configuration(repository));
     format!(r#"{{"schemaVersion":2,"config":{{"digest":"{of}"}},"layers":[],"comment":"{repository}"}}"#)
 }
 
@@ -77,7 +77,7 @@ impl Wires {
         .await;
         let host = registry.authority();
         let old = |repository: &str| format!("{host}/{repository}:1@{}", digest("old"));
-        let new = |repository: &str| format!("{host}/{repository}:1@{}", sha256(&manifest(repository)));
+        let new = |repository: &str| format!("{host}/{repository}:1@{}", sha256(manifest(repository)));
         let images = Images {
             good: [old("app"), new("app")],
             broken: [old("other"), new("other")],
