@@ -128,7 +128,7 @@ fn readable_log_settings(raw: &Raw) -> LogSettings {
     }
 }
 
-/// Whom to tell of mistakes: nobody where the address itself is one.
+/// Where a notification of mistakes goes: nowhere if its address is one of the mistakes.
 fn readable_notification(raw: &Raw) -> Notification {
     let set = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
     let url = set(&raw.gantry_notification_apprise_url).and_then(|text| Url::parse(&text).ok());

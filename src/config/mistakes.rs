@@ -54,7 +54,7 @@ pub struct Mistakes {
     pub list: Vec<Mistake>,
     /// How to say so: what of the log's own settings could be read, defaults for the rest.
     pub log: LogSettings,
-    /// Whom to tell, as far as that could be read.
+    /// Where a notification goes, as far as that could be read.
     pub notification: Box<Notification>,
     /// The proxies for that.
     pub proxies: Box<Proxies>,

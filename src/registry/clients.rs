@@ -72,7 +72,7 @@ impl Clients {
         Ok(client)
     }
 
-    /// Where the certificate of a server belongs that nobody knows, and what is there already that cannot be used.
+    /// The file for the certificate of an unknown authority, and the files there that hold none.
     pub(super) fn remedy(&self, host: &str) -> String {
         let mut remedy = format!(
             "put the certificate of its authority, or its own, into {} (in Gantry's container as on each node)",

@@ -213,7 +213,7 @@ impl Remover {
         service.spec.facts().labels.get(CLEANING_LABEL) == Some(&self.cleaning)
     }
 
-    /// Removes the service if it was made though nobody could tell.
+    /// Removes the service if the engine made it and the answer was lost.
     async fn withdraw<S: Swarm, R>(&self, context: &Context<S, R>) {
         let removed = match context.swarm.service(&self.name).await {
             Ok(Some(found)) if self.is_it(&found) => context.swarm.remove_service(&found.id).await,
