@@ -125,6 +125,8 @@ pub struct Script {
     pub death: Option<Death>,
     /// The largest number of services that one listing named and found.
     pub most_named: usize,
+    /// The largest number of services that were being updated at once.
+    pub most_updating: usize,
     pub calls: Vec<(At, Call)>,
     pub asked: Vec<Asked>,
 }
@@ -179,6 +181,7 @@ impl Script {
         self.numbered.clear();
         self.outages.clear();
         self.most_named = 0;
+        self.most_updating = 0;
     }
 
     pub fn fail_at(&mut self, number: usize, fault: Fault) {

@@ -311,6 +311,11 @@ impl FakeSwarm {
         self.ask(|world| world.script.most_named)
     }
 
+    /// The largest number of services that were being updated at once, since the log was cleared.
+    pub fn most_updating(&self) -> usize {
+        self.ask(|world| world.script.most_updating)
+    }
+
     /// The service of that name, as the engine shows it; not a request.
     pub fn see(&self, name: &str) -> Option<Service> {
         self.ask(|world| world.find(name).map(|service| world.show(service, true)))

@@ -340,6 +340,11 @@ impl World {
             started: service.status.as_ref().map_or(now, |status| status.started),
             completed: is_over.then_some(now),
         });
+        let is_updating = |service: &&FakeService| {
+            service.status.as_ref().is_some_and(|status| status.state == UpdateState::Updating)
+        };
+        let updating = self.services.values().filter(is_updating).count();
+        self.script.most_updating = self.script.most_updating.max(updating);
         self.service_changed(id, &before);
     }
 

@@ -129,7 +129,6 @@ fn a_manager_that_is_demoted_under_an_update_ends_the_run_and_the_daemon_is_unhe
         "{run}"
     );
     assert!(run.says(&["not begun: ", &services[1].name]), "{run}");
-    assert!(run.messages().iter().all(|message| !message.contains("does not answer")), "{run}");
 
     let daemon = stage.gantry().set("GANTRY_SLEEP_SECONDS", "2").start();
     daemon.wait_for("node1 is a worker; run Gantry on a manager node", 30);

@@ -87,8 +87,8 @@ async fn one_cycle(soak: &mut Soak, when: &str) {
     every_service_is_named_or_right(soak, &report, when);
     nothing_broken_spreads(soak, when);
     the_ledger_is_bounded_and_blames_only_what_is_broken(soak, when);
-    let watched = soak.swarm().most_watched();
-    assert!(watched <= WORKERS, "{when}: {watched} services were watched at once");
+    let updating = soak.swarm().most_updating();
+    assert!(updating <= WORKERS, "{when}: {updating} services were updated at once");
     let requests = soak.swarm().call_log().len();
     let bound = 200 + 8 * usize::try_from(begun.elapsed().as_secs()).unwrap();
     assert!(requests <= bound, "{when}: {requests} requests in {:?}", begun.elapsed());

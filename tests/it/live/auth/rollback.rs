@@ -45,7 +45,7 @@ fn an_old_image_that_is_gone_from_its_node_is_pulled_with_the_account_of_today()
         service.runs(old, 1);
     }
     // What is sent along with a rollback by the swarm does not count: it takes a second request.
-    let is_renewed = |line: &&Line| line.message().contains("it is given that of the update");
+    let is_renewed = |line: &&Line| line.message().contains("gives the service the account of the update");
     let renewed: Vec<&Line> = run.lines.iter().filter(is_renewed).collect();
     assert!(renewed.len() == 1 && renewed[0].is_about(&swapped.0), "{run}");
     is_discreet(&run);

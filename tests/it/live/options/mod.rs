@@ -319,9 +319,13 @@ fn what_the_cli_refuses_is_refused_before_anything_is_sent() {
     let run = stage.cycle();
     let mut wrong = Vec::new();
     for (case, service) in MALFORMED.iter().zip(&ours) {
-        let refused = format!("error: {} (", service.name);
+        // Services with the same error share its line.
+        let is_refused = |message: &str| {
+            let names = message.strip_prefix("error: ").and_then(|rest| rest.split(" (").next());
+            names.is_some_and(|names| names.split(' ').any(|name| name == service.name))
+        };
         let is_named = |line: &super::support::Line| {
-            line.level() == "ERROR" && (line.is_about(service) || line.message().starts_with(&refused))
+            line.level() == "ERROR" && (line.is_about(service) || is_refused(line.message()))
         };
         if service.image() != old.pinned() || !run.lines.iter().any(is_named) {
             wrong.push(format!("{case}: {:?}", run.outcome(service)));
