@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 use super::claims::{Claims, EndpointSpecJson, MountJson, NetworkJson, Pieces, PlacementJson, ResourcesJson};
 use crate::options::{Ids, OptionError, Options};
 
+/// The label that makes the swarm's updater begin anew. It stays for half a second.
+pub const GO_ON_LABEL: &str = "gantry.go-on";
+
 /// A specification, as the engine wrote it or as edited. Cheap to clone; one out of a listing is a piece of the
 /// engine's answer, not a copy of it.
 #[derive(Clone)]
@@ -240,6 +243,10 @@ impl fmt::Debug for Spec {
 
 impl Edits {
     fn apply(&self, spec: &mut Value) {
+        // A Gantry that was killed between two writes has left it.
+        if let Some(labels) = spec.get_mut("Labels").and_then(Value::as_object_mut) {
+            labels.remove(GO_ON_LABEL);
+        }
         // Looked up, never indexed: indexing would add what is missing.
         if let Some(image) = &self.image
             && let Some(present) = spec.pointer_mut("/TaskTemplate/ContainerSpec/Image")

@@ -13,10 +13,9 @@ use super::cause::Cause;
 use super::machine::{Mark, Seen, Terms};
 use super::outcome::Outcome;
 use super::send::Sent;
-use crate::cycle::course::comes_to_an_end;
 use crate::cycle::plan::Update;
 use crate::cycle::rank::Rank;
-use crate::swarm::{Facts, Nodes, Task};
+use crate::swarm::{Facts, Mode, Nodes, RestartCondition, Task};
 
 /// How much longer than the latest late failure took the other services of its image are watched.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -33,8 +32,12 @@ pub(super) struct Updated {
     pub(super) update: Update,
     pub(super) sent: Sent,
     pub(super) terms: Terms,
-    /// Tasks that had failed before the update was called good.
+    /// Tasks that had come to an end before the update was called good.
     known: BTreeSet<String>,
+    /// How tasks of the update had failed by then: their share was allowed.
+    allowed: Vec<Cause>,
+    /// Since when it is kept.
+    since: Instant,
 }
 
 /// What has become of a service that was called updated.
@@ -65,19 +68,19 @@ impl Updated {
     /// Keeps what it takes to watch a service on, and to take its update back. `None`: its tasks would prove nothing.
     pub(super) fn of(update: &Update, sent: &Sent, terms: &Terms, seen: &Seen<'_>) -> Option<Self> {
         let facts = sent.spec.facts();
-        let failed_before = seen
-            .tasks
-            .iter()
-            .any(|task| terms.replaced.is_on(task) && blamed(task, facts, seen.nodes).is_some());
-        if update.rank == Rank::Ailing || failed_before || comes_to_an_end(facts) {
+        let may_stay_ended = facts.restart_condition == RestartCondition::None || facts.mode == Mode::Job;
+        if update.rank == Rank::Ailing || terms.before.was_in_trouble() || may_stay_ended {
             return None;
         }
-        let known = seen.tasks.iter().filter(|task| task.has_ended()).map(|task| task.id.clone());
+        let ended = || seen.tasks.iter().filter(|task| task.has_ended());
+        let own = ended().filter(|task| terms.sent.is_on(task));
         Some(Self {
             update: update.clone(),
             sent: sent.clone(),
             terms: terms.clone(),
-            known: known.collect(),
+            known: ended().map(|task| task.id.clone()).collect(),
+            allowed: own.filter_map(|task| blamed(task, facts, seen.nodes)).collect(),
+            since: terms.sent_at,
         })
     }
 
@@ -92,7 +95,9 @@ impl Updated {
         let mark = Mark::of(facts);
         let own = seen.tasks.iter().filter(|task| mark.is_on(task) && !self.known.contains(&task.id));
         let causes = own.filter_map(|task| blamed(task, facts, seen.nodes));
-        causes.map(|cause| cause.with(absences)).find(Cause::blames_image).map(News::Failed)
+        let is_allowed = |cause: &Cause| self.allowed.iter().any(|known| known.is_like(cause));
+        let mut causes = causes.filter(|cause| !is_allowed(cause)).map(|cause| cause.with(absences));
+        causes.find(Cause::blames_image).map(News::Failed)
     }
 
     fn is_still_there(&self, seen: &Seen<'_>) -> bool {
@@ -104,7 +109,7 @@ impl Aftercare {
     /// Takes note that an update has come to its end, and keeps its service where it was called updated.
     pub(super) fn ended(&mut self, turn: usize, updated: Option<Updated>, now: Instant) {
         self.changed = Some(now);
-        self.updated.extend(updated.map(|updated| (turn, updated)));
+        self.updated.extend(updated.map(|updated| (turn, Updated { since: now, ..updated })));
     }
 
     /// The ids of the services that are kept.
@@ -123,6 +128,10 @@ impl Aftercare {
         self.absences.look(nodes);
         let mut news: BTreeMap<usize, News> = BTreeMap::new();
         self.updated.retain(|turn, updated| {
+            // A look that began before it was kept may not show it.
+            if updated.since > began {
+                return true;
+            }
             let seen = seen(&updated.update.id);
             match updated.news(&seen, &self.absences) {
                 Some(found) => _ = news.insert(*turn, found),
@@ -162,8 +171,11 @@ impl Aftercare {
     }
 }
 
-/// Why a task failed, where its image is to blame.
+/// Why a task failed, where its image is to blame. Where only what fails is started again, an end with code 0 is none.
 fn blamed(task: &Task, facts: &Facts, nodes: &Nodes) -> Option<Cause> {
+    if facts.restart_condition != RestartCondition::Any && !task.has_failed() {
+        return None;
+    }
     let cause = Cause::of_task(task, facts, nodes).filter(|_| task.has_ended())?;
     cause.blames_image().then_some(cause)
 }

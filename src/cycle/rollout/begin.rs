@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::before::Before;
-use super::machine::{Machine, Mark, Terms};
+use super::machine::{Machine, Mark, Terms, Whole};
 use super::ordering;
 use super::outcome::Outcome;
 use super::send::{self, Sent};
@@ -41,9 +41,13 @@ pub(super) async fn begin<S: Swarm, R>(
         None => (send::send(context, look_out, update).await?, false),
     };
     let terms = Terms {
-        spec: Some(sent.spec.clone()),
+        whole: Some(Whole { replaced: sent.replaced.clone(), sent: sent.spec.clone() }),
         before: sent.before.clone(),
-        side_by_side: ordering::side_by_side(&look_out.surroundings, sent.spec.facts()),
+        side_by_side: ordering::side_by_side(
+            &look_out.surroundings,
+            (sent.replaced.facts(), sent.spec.facts()),
+            context.ledger.book().orders.of(&update.id),
+        ),
         ..terms(update, Mark::of(sent.spec.facts()), Mark::of(sent.replaced.facts()))
     };
     let machine = if is_found { Machine::found(terms.clone()) } else { Machine::new(terms.clone()) };
@@ -58,7 +62,7 @@ fn terms(update: &Update, sent: Mark, replaced: Mark) -> Terms {
         sent_at: Instant::now(),
         timeout: update.policy.timeout,
         may_roll_back: update.policy.rollback_on_failure,
-        spec: None,
+        whole: None,
         before: Before::default(),
         side_by_side: None,
         has_account: update.credentials.is_some(),

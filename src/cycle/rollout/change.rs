@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 3;
 
 /// The fields in which `is` differs from `was`, where that makes other tasks; `None`: it does not. Values are not named:
 /// they may be secrets.
-pub(super) fn change(was: &Spec, is: &Spec) -> Option<String> {
+pub(in crate::cycle) fn change(was: &Spec, is: &Spec) -> Option<String> {
     if was.json() == is.json() {
         return None;
     }
@@ -54,9 +54,21 @@ fn compare(was: &Value, is: &Value, path: &str, depth: usize, fields: &mut Vec<S
     }
 }
 
-/// Whether both mean the same: the engine writes what is empty in several ways.
+/// Whether both mean the same: the engine leaves out what is empty, in lists as well.
 fn is_same(was: &Value, is: &Value) -> bool {
-    was == is || (is_empty(was) && is_empty(is))
+    match (was, is) {
+        (Value::Array(was), Value::Array(is)) => {
+            was.len() == is.len() && was.iter().zip(is).all(|(was, is)| is_same(was, is))
+        }
+        (Value::Object(was), Value::Object(is)) => {
+            let is_in = |key: &String, map: &serde_json::Map<String, Value>, value: &Value| {
+                map.get(key).map_or(is_empty(value), |other| is_same(value, other))
+            };
+            was.iter().all(|(key, value)| is_in(key, is, value))
+                && is.iter().all(|(key, value)| is_in(key, was, value))
+        }
+        _ => was == is || (is_empty(was) && is_empty(is)),
+    }
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -231,7 +231,8 @@ impl<S: Swarm, R> Follower<'_, S, R> {
     fn end(self, outcome: Outcome, snapshot: &Snapshot) -> (Outcome, Option<Updated>) {
         let seen = snapshot.of(&self.update.id);
         let outcome = aftercare::of_another_party(outcome, self.update, &seen);
-        let sent = self.sent.as_ref().filter(|_| outcome == Outcome::Updated);
+        let is_updated = matches!(outcome, Outcome::Updated | Outcome::UpdatedBut(_));
+        let sent = self.sent.as_ref().filter(|_| is_updated);
         let updated = sent.and_then(|sent| Updated::of(self.update, sent, &self.terms, &seen));
         (outcome, updated)
     }

@@ -8,6 +8,7 @@ use super::machine::Terms;
 use super::send::Attempts;
 use crate::cycle::Context;
 use crate::cycle::plan::Update;
+use crate::swarm::spec::GO_ON_LABEL;
 use crate::swarm::{Change, Swarm};
 
 /// How the swarm is made to go on.
@@ -19,9 +20,6 @@ pub(super) enum Resume {
     /// changes (tried on 20.10): a label is added, and taken away at once.
     PastTheStuck,
 }
-
-/// The label that makes the swarm's updater begin anew.
-const GO_ON_LABEL: &str = "gantry.go-on";
 
 /// How long the label stays.
 const GO_ON_WAIT: Duration = Duration::from_millis(500);

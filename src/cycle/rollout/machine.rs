@@ -40,8 +40,9 @@ use super::convergence::Waiting;
 use super::outcome::{By, Outcome};
 use crate::swarm::{Facts, Nodes, Service, Spec, Task};
 
-/// How often the swarm is told to go on with one update or rollback.
-const MAX_RESUMED: u32 = 10;
+/// How often the swarm is told to go on with one update or rollback, beyond once for each of its tasks: its updater may
+/// stop in the place of each.
+const MAX_RESUMED: u64 = 10;
 
 /// What the swarm showed of one service at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -76,14 +77,31 @@ pub struct Terms {
     pub timeout: Option<Duration>,
     /// Whether it is rolled back when it fails.
     pub may_roll_back: bool,
-    /// The whole specification that it was sent, where that is known.
-    pub spec: Option<Spec>,
+    /// The whole specifications, where they are known.
+    pub whole: Option<Whole>,
     /// What its tasks did before.
     pub before: Before,
     /// Whether there is an account that nodes may get the old image with.
     pub has_account: bool,
     /// What the new task finds where the old one of its place is still there; `None`: the old one goes first.
     pub side_by_side: Option<SideBySide>,
+}
+
+/// The specifications around an update, as far as they are known.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// What the service had before, as the engine showed it.
+    pub replaced: Spec,
+    /// What it was sent.
+    pub sent: Spec,
+}
+
+impl Whole {
+    /// What the engine made of what was sent: it is what the service has, as long as that follows upon what it had before.
+    fn kept_by(&self, service: &Service) -> Option<Spec> {
+        let follows = service.previous.as_ref().is_some_and(|previous| previous.is_same_as(&self.replaced));
+        follows.then(|| service.spec.clone())
+    }
 }
 
 impl Mark {
@@ -136,10 +154,14 @@ pub struct Machine {
     state: State,
     absences: Absences,
     ends: Ends,
+    /// What the engine made of the specification that was sent: it leaves out what is empty, and fills in defaults.
+    kept: Option<Spec>,
     /// What a task of the update was seen to fail with, before anything else was changed.
     failed: Option<Cause>,
     /// How often the swarm was told to go on.
-    resumed: u32,
+    resumed: u64,
+    /// How many tasks there are to be.
+    desired: u64,
     /// What is left out of a rollback, in words.
     remark: Option<String>,
 }
@@ -180,7 +202,7 @@ impl Machine {
     pub fn new(terms: Terms) -> Self {
         let (state, absences) = (State::Updating(Watch::default()), Absences::default());
         let ends = Ends::without(terms.before.ended());
-        Self { terms, state, absences, ends, failed: None, resumed: 0, remark: None }
+        Self { terms, state, absences, ends, kept: None, failed: None, resumed: 0, desired: 0, remark: None }
     }
 
     /// Starts to watch an update that an earlier run sent.
@@ -262,10 +284,15 @@ impl Machine {
             return Step::Finish(self.overtaken(Outcome::Removed));
         };
         let facts = service.spec.facts();
+        self.desired = service.status.map_or(0, |status| status.desired);
         self.absences.look(seen.nodes);
         self.ends.look(service, seen);
-        let Self { terms, absences, ends, .. } = &*self;
-        let view = View { terms, absences, ends, service, facts, seen, now };
+        if self.kept.is_none() {
+            self.kept = self.terms.whole.as_ref().and_then(|whole| whole.kept_by(service));
+        }
+        let Self { terms, absences, ends, kept, .. } = &*self;
+        let kept = kept.as_ref();
+        let view = View { terms, absences, ends, kept, service, facts, seen, now };
         let (mut failed, mut remark) = (None, None);
         let mut state = self.state.clone();
         if let State::FoundRollingBack { by, message } = &state {
@@ -331,6 +358,7 @@ impl Machine {
 
     fn follow(&mut self, verdict: Verdict, now: Instant) -> Step {
         let may_resume = self.resumed < MAX_RESUMED;
+        let may_go_on = self.resumed < MAX_RESUMED.saturating_add(self.desired);
         match verdict {
             Verdict::Over(outcome) => Step::Finish(self.overtaken(outcome)),
             Verdict::RolledBackBySwarm(cause) => {
@@ -351,7 +379,7 @@ impl Machine {
                     None => self.follow(Verdict::Failed(why), now),
                 }
             }
-            Verdict::GoOn(why) if may_resume => Step::GoOn(why),
+            Verdict::GoOn(why) if may_go_on => Step::GoOn(why),
             Verdict::GoOn(_) | Verdict::Wait => Step::Wait,
             Verdict::RenewAccount => Step::RenewAccount,
         }

@@ -27,7 +27,7 @@ mod aftercare;
 pub mod before;
 mod begin;
 pub mod cause;
-mod change;
+pub(super) mod change;
 mod cluster;
 pub mod convergence;
 pub mod earlier;
@@ -232,7 +232,10 @@ fn look_after<S: Swarm, R: Registry>(
                 queue.turn_bad(turn, update, Effect::Failure { blames_image: false });
                 workers.take_back(turn, updated, None);
             }
-            News::TakenBack => queue.turn_bad(turn, update, Effect::TakenBack),
+            News::TakenBack => {
+                queue.taken_back(turn);
+                queue.turn_bad(turn, update, Effect::TakenBack);
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use super::machine::SideBySide;
 use super::outcome::Outcome;
 use crate::config::UpdateOrder;
 use crate::cycle::Context;
-use crate::cycle::order::{self, Choice, Ground, HostNetwork, Room, Sight, Wish};
+use crate::cycle::order::{self, Choice, Ground, HostNetwork, Room, Sight, Wish, is_about_room};
 use crate::cycle::plan::Update;
 use crate::ledger::book::Change;
 use crate::ledger::entry::Verdict;
@@ -110,12 +110,15 @@ impl Surroundings {
         context: &Context<S, R>,
         update: &Update,
         facts: &Facts,
-        has_collided: bool,
+        (own, has_collided): (Option<Order>, bool),
     ) -> Sight {
         let has_networks = !facts.claims.networks.is_empty();
         let host = if has_networks { self.find_host(context).await } else { self.host() };
         let obstacle = order::obstacle(facts, &host);
-        let seen = if order::needs_ground(facts) { self.see(context).await } else { None };
+        // Without start-first to lose, an obstacle is enough to know.
+        let may_matter = obstacle.is_none() || own == Some(Order::StartFirst);
+        let needs_ground = may_matter && order::needs_ground(facts);
+        let seen = if needs_ground { self.see(context).await } else { None };
         let ground = seen.as_deref().map(|Seen { nodes, tasks }| Ground { nodes, tasks });
         let room = order::room(&update.id, facts, ground);
         let remembered = obstacle.as_ref().filter(|_| has_collided);
@@ -141,7 +144,7 @@ pub(super) async fn choose<S: Swarm, R>(
     }
     let wish = optional.map_or(Wish::from(update.policy.order), Wish::Fixed);
     let sight = if wish.asks_for_start_first(own) {
-        surroundings.sight(context, update, optioned, note.has_collided).await
+        surroundings.sight(context, update, optioned, (own.or(optional), note.has_collided)).await
     } else {
         Sight { obstacle: None, room: Room::Sure, collision: None }
     };
@@ -185,13 +188,21 @@ fn failed_before<S, R>(context: &Context<S, R>, update: &Update) -> Option<Strin
     let book = context.ledger.book();
     let entry = book.service(&update.service, &update.id)?;
     let is_this = entry.verdict == Verdict::Excused && Some(&entry.digest) == update.to.digest();
-    (is_this && entry.cause.starts_with(BLAMES_ORDER)).then(|| entry.cause.clone())
+    // Room comes and goes, and is counted anew.
+    let is_lasting = entry.cause.starts_with(BLAMES_ORDER) && !is_about_room(&entry.cause);
+    (is_this && is_lasting).then(|| entry.cause.clone())
 }
 
 /// What an update that was sent makes of two tasks of a place, so that a failure can be told from a collision.
-pub(super) fn side_by_side(surroundings: &Surroundings, sent: &Facts) -> Option<SideBySide> {
-    (order_of(sent) == Some(Order::StartFirst))
-        .then(|| SideBySide { obstacle: order::obstacle(sent, &surroundings.host()) })
+pub(super) fn side_by_side(
+    surroundings: &Surroundings,
+    (replaced, sent): (&Facts, &Facts),
+    note: OrderNote,
+) -> Option<SideBySide> {
+    (order_of(sent) == Some(Order::StartFirst)).then(|| SideBySide {
+        obstacle: order::obstacle(sent, &surroundings.host()),
+        is_our_choice: note.of_present(order_of(replaced)).own(order_of(replaced)).is_none(),
+    })
 }
 
 /// The update that follows one whose old and new task ran into each other: the same once more, and not start-first. Only

@@ -104,13 +104,13 @@ impl Effect {
     /// What an update that failed for this means.
     pub(super) fn of_cause(cause: &Cause) -> Self {
         match cause {
+            // A collision gets here only where the order is not Gantry's to change: each further service would collide too.
             // Nothing was sent, the old image fails in the same way, or a node was lost, for which the cluster guard waits.
             Cause::Refused { .. }
             | Cause::Internal { .. }
             | Cause::Unfit { .. }
             | Cause::AsBefore { .. }
             | Cause::Order { .. }
-            | Cause::Collision { .. }
             | Cause::NodeDown { .. }
             | Cause::NodeLost { .. } => Self::Setback,
             cause => Self::Failure { blames_image: cause.blames_image() },

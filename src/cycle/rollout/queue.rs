@@ -88,6 +88,14 @@ impl Queue {
         }
     }
 
+    /// A service that was called updated has been taken back by a person or another program.
+    pub(super) fn taken_back(&mut self, turn: usize) {
+        if let Some((_, known)) = self.finished.iter_mut().find(|(known, _)| *known == turn) {
+            let how = "a person or another program took it back to the image that it had before";
+            known.outcome = Outcome::TakenBack(how.to_owned());
+        }
+    }
+
     fn tell(&self, turn: usize, image: &str, service: &str, effect: Effect, stop: Option<&Stop>) {
         if let Some(stop) = stop {
             tell_of_stop(image, stop);

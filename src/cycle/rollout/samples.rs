@@ -112,7 +112,7 @@ pub(super) fn terms(sent: Mark, replaced: Mark, sent_at: tokio::time::Instant) -
         sent_at,
         timeout: None,
         may_roll_back,
-        spec: None,
+        whole: None,
         before,
         has_account: false,
         side_by_side: None,

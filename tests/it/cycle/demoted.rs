@@ -3,6 +3,7 @@
 use gantry::cycle;
 use gantry::cycle::rollout::Outcome;
 use gantry::daemon::End;
+use gantry::swarm::ManagerStatus;
 use tokio::time::{Instant, sleep};
 
 use super::daemon::daemon;
@@ -108,4 +109,18 @@ async fn a_single_run_ends_badly_and_a_daemon_is_unhealthy_until_it_is_a_manager
     assert_eq!(end, End::Good, "told to stop");
     assert!(seen.await.unwrap().contains(&true));
     assert_eq!(heartbeat.illness(), None, "it is a manager again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_demotion_before_the_first_update_ends_the_run_as_well() {
+    let scene = slow();
+    // Without a leader nothing begins.
+    let without_leader = ManagerStatus { is_leader: false, is_reachable: true };
+    scene.swarm.now(|world| world.nodes[0].node.manager = Some(without_leader));
+    is_demoted_after(&scene, 5, None);
+    let begun = Instant::now();
+    let report = tokio::time::timeout(secs(600), cycle::run(&scene.context())).await.expect("it ends");
+    assert!(report.has_failed() && begun.elapsed() < secs(200), "{:?} {report:?}", begun.elapsed());
+    assert!(scene.swarm.update_log().is_empty(), "{:?}", scene.swarm.update_log());
+    assert!(report.summary().contains("not a manager of the swarm any more"), "{}", report.summary());
 }

@@ -112,3 +112,37 @@ async fn a_hundred_services_are_watched_on_with_few_requests() {
         scene.swarm.most_watched()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_starts_again_only_what_failed_is_watched_on_as_well() {
+    let scene = Scene::new();
+    for index in 0..40 {
+        scene.service(&format!("web-{index}")).replicas(1).restart_condition("on-failure").create();
+    }
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(secs(12), 3);
+    let report = scene.cycle().await;
+    assert_eq!((report.updated().count(), report.stopped.len()), (0, 1), "{report:?}");
+    assert!(report.not_begun.len() >= 20, "{}", report.summary());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_the_old_image_long_ago_does_not_hide_that_of_the_new_one() {
+    let scene = Scene::new();
+    let flaky = "registry.test/flaky:1";
+    let old = scene.registry.release(flaky, "old");
+    scene.swarm.image(&old).for_the_first(1).crashes_after(secs(12), 1);
+    for index in 0..8 {
+        let service = scene.swarm.new_service(&format!("web-{index}")).image(&old).replicas(1);
+        service.label("gantry.enable", "true").deploy();
+    }
+    scene
+        .swarm
+        .until("a failure", |swarm| (0..8).any(|index| swarm.tasks_of(&format!("web-{index}")).len() > 1))
+        .await;
+    tokio::time::sleep(secs(3600)).await;
+    let bad = scene.registry.release(flaky, "bad");
+    scene.swarm.image(&bad).crashes_after(secs(12), 3);
+    let report = scene.cycle().await;
+    assert_eq!((report.updated().count(), report.stopped.len()), (0, 1), "{report:?}");
+}

@@ -305,3 +305,17 @@ async fn fields_that_nobody_has_heard_of_survive_an_update_and_a_rollback() {
     let sent = scene.swarm.update_log()[0].spec.json().to_owned();
     assert!(sent.contains("12345678901234567890") && sent.contains("\"Neu\":true"), "{sent}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn at_debug_an_update_names_its_login_and_its_options_but_no_values() {
+    let scene = Scene::new();
+    scene.service("web").label("gantry.update.options", "--env-add TOKEN=s3cret --force").create();
+    scene.registry.release(APP, "new");
+    let log = Log::from_level("DEBUG");
+    assert_eq!(*outcome(&scene.cycle().await, "web"), Outcome::Updated);
+    let told = log.lines_with("login and options of the update");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let words = ["service=web", "login=none", r#"options="force env-add""#];
+    assert!(words.iter().all(|word| told[0].contains(word)), "{told:?}");
+    assert!(log.lines_with("s3cret").is_empty());
+}

@@ -330,3 +330,30 @@ async fn a_collision_that_swarm_rolled_back_while_no_gantry_ran_is_no_quarantine
     let scene = scene.with("GANTRY_UPDATE_ORDER", "auto");
     assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_is_not_gantrys_to_change_stops_the_rollout_and_blames_nobody() {
+    let scene = Scene::new().with("GANTRY_UPDATE_ORDER", "keep");
+    for index in 0..20 {
+        with_volume(scene.service(&format!("web-{index:02}")).replicas(1)).create();
+    }
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(300), 3);
+    let report = scene.cycle().await;
+    let tried = scene.swarm.update_log().iter().filter(|asked| !asked.is_rollback).count();
+    assert_eq!((tried, report.stopped.len()), (2, 1), "{report:?}");
+    let labels = scene.swarm.config("gantry").unwrap().labels;
+    assert!(labels.values().all(|entry| !entry.starts_with("quarantined")), "{labels:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_which_no_specification_tells_is_a_collision_too() {
+    let scene = Scene::new();
+    silent(&scene, "web").create();
+    let new = scene.registry.release(APP, "new");
+    scene.swarm.image(&new).needs_lock(1).logging(&["fatal: another instance is at work"]);
+    let report = scene.cycle().await;
+    assert_eq!(outcome(&report, "web"), &Outcome::Updated, "{report:?}");
+    assert_eq!(sent(&scene, "web"), [Some("start-first"), None]);
+    assert!(remembered(&scene).0.is_none_or(|entry| !entry.starts_with("quarantined")));
+}

@@ -273,6 +273,30 @@ async fn one_failure_long_ago_needs_no_attention() {
     assert_eq!(scene.cycle().await.summary(), "1 service: 1 up to date");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_has_run_for_half_an_hour_is_well_whatever_came_before() {
+    let scene = Scene::new();
+    scene.service("web").replicas(1).create();
+    let new = scene.registry.release(APP, "new");
+    scene.swarm.image(&new).for_the_first(3).crashes_after(secs(20), 3);
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+    sleep(secs(600)).await;
+    assert!(scene.cycle().await.has_failed());
+    sleep(secs(1800)).await;
+    assert_eq!(scene.cycle().await.summary(), "1 service: 1 up to date");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failure_on_each_node_is_not_three_of_one_place() {
+    let scene = Scene::new();
+    scene.service("web").global().create();
+    let new = scene.registry.release(APP, "new");
+    scene.swarm.image(&new).for_the_first(3).crashes_after(secs(40), 3);
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+    sleep(secs(600)).await;
+    assert_eq!(scene.cycle().await.summary(), "1 service: 1 up to date");
+}
+
 /// What a person does to take a service back to the image that it had.
 type TakeBack = fn(&mut World, &str);
 
@@ -341,6 +365,7 @@ async fn a_service_taken_back_after_its_update_holds_the_rollout() {
     let report = scene.cycle().await;
     let held = report.not_begun.iter().filter(|held| held.why == Held::TakenBack).count();
     assert!(held >= 4, "{report:?}");
+    assert!(matches!(outcome(&report, "web-0"), Outcome::TakenBack(_)), "{report:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -140,7 +140,7 @@ proptest! {
             sent_at: now,
             timeout: timeout.map(Duration::from_secs),
             may_roll_back,
-            spec: None,
+            whole: None,
             before: ran(2),
             has_account: false,
             side_by_side: None,

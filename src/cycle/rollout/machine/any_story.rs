@@ -283,7 +283,7 @@ fn tell(
         sent_at: now,
         timeout: timeout.map(Duration::from_secs),
         may_roll_back,
-        spec: None,
+        whole: None,
         before,
         has_account: false,
         side_by_side: None,

@@ -18,16 +18,23 @@ const NO_ROOM: Duration = Duration::from_secs(20);
 pub struct SideBySide {
     /// What the two cannot have at once, as far as the specification tells.
     pub obstacle: Option<Obstacle>,
+    /// Whether Gantry has chosen to start first: the specification says nothing of an order.
+    pub is_our_choice: bool,
 }
 
 /// Words of engines and programs for what the old task still has.
-const TAKEN: [&str; 6] = [
+const TAKEN: [&str; 10] = [
     "address already in use",
     "address in use",
     "port is already allocated",
     "is already in use",
     "resource temporarily unavailable",
     "resource busy",
+    // Locks of a database, a file server or a cluster, of which no specification tells.
+    "another instance",
+    "already running",
+    "already locked",
+    "could not obtain lock",
 ];
 
 fn is_taken(words: &str) -> bool {
@@ -66,7 +73,8 @@ impl Machine {
         let (State::Failed(cause) | State::RollingBack(Restoring { cause, .. }, _)) = state else {
             return false;
         };
-        let Some(side_by_side) = terms.side_by_side.as_ref().filter(|it| it.obstacle.is_some()) else {
+        let may_collide = |it: &&SideBySide| it.obstacle.is_some() || it.is_our_choice;
+        let Some(side_by_side) = terms.side_by_side.as_ref().filter(may_collide) else {
             return false;
         };
         let had_company = failed_task(&terms.sent, ends, seen).is_some_and(|task| overlaps(task, seen.tasks));
@@ -86,6 +94,7 @@ pub(super) fn lacks_room(view: &View<'_>, watch: &Watch) -> bool {
         && matches!(reason, Some(Cause::NoSuitableNode { reason }) if is_about_room(reason))
         && watch.has_waited_for(NO_ROOM, view.now)
         && view.has_old_tasks()
+        && !view.has_tasks_on_their_way()
 }
 
 /// What is to be said of that.

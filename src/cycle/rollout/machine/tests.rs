@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::cycle::rollout::cause::Cause;
@@ -96,7 +96,7 @@ fn machine(timeout: Option<u64>, may_roll_back: bool, now: Instant) -> Machine {
         sent_at: now,
         timeout: timeout.map(Duration::from_secs),
         may_roll_back,
-        spec: None,
+        whole: None,
         before: ran(2),
         has_account: false,
         side_by_side: None,
@@ -360,4 +360,84 @@ fn a_service_that_is_gone_was_removed_in_every_state() {
         &failed.step(&gone, start),
         |outcome| matches!(outcome, Outcome::Overtaken { how, .. } if how == "the service was removed"),
     );
+}
+
+/// A service as the engine shows it after an update, with ports and a label, and with the command before.
+fn shown(args: &str, label: &str, previous: &Value) -> Service {
+    let json = json!({
+        "ID": "s",
+        "Version": { "Index": 3 },
+        "Spec": {
+            "Name": "web",
+            "Labels": { "label": label },
+            "TaskTemplate": { "ContainerSpec": { "Image": NEW, "Args": [args] } },
+            "Mode": { "Replicated": { "Replicas": 2 } },
+            "EndpointSpec": { "Mode": "vip", "Ports": [{ "TargetPort": 80, "PublishMode": "ingress" }] },
+        },
+        "PreviousSpec": previous,
+        "UpdateStatus": { "State": "updating", "Message": "update in progress" },
+    });
+    Service::from_json(&json.to_string()).unwrap()
+}
+
+#[test]
+fn what_the_engine_makes_of_a_specification_is_no_change_by_somebody_else() {
+    let replaced = json!({
+        "Name": "web",
+        "TaskTemplate": { "ContainerSpec": { "Image": OLD } },
+        "Mode": { "Replicated": { "Replicas": 2 } },
+    });
+    // The engine fills in the mode, and leaves out the port that is none.
+    let sent = json!({
+        "Name": "web",
+        "TaskTemplate": { "ContainerSpec": { "Image": NEW, "Args": ["a"] } },
+        "Mode": { "Replicated": { "Replicas": 2 } },
+        "EndpointSpec": { "Ports": [{ "TargetPort": 80, "PublishedPort": 0 }] },
+    });
+    let spec = |json: &Value| Spec::from_json(&json.to_string()).unwrap();
+    let start = Instant::now();
+    let mut terms = machine(None, true, start).terms;
+    terms.whole = Some(Whole { replaced: spec(&replaced), sent: spec(&sent) });
+    let mut machine = Machine::new(terms);
+    let nodes = nodes();
+    let tasks = running(OLD);
+    let ours = shown("a", "", &replaced);
+    let ours_now: Value = serde_json::from_str(ours.spec.json()).unwrap();
+    let mut look = |service: &Service| {
+        machine.step(
+            &Seen { service: Some(service), tasks: &tasks, nodes: &nodes },
+            start + Duration::from_secs(1),
+        )
+    };
+    assert_eq!(look(&ours), Step::Wait);
+    assert_eq!(look(&shown("a", "a person's", &ours_now)), Step::Wait);
+    let step = look(&shown("b", "a person's", &ours_now));
+    assert_finish(
+        &step,
+        |outcome| matches!(outcome, Outcome::Superseded(how) if how.contains("changed TaskTemplate.ContainerSpec.Args during")),
+    );
+}
+
+#[test]
+fn room_is_not_given_up_while_tasks_are_on_their_way() {
+    let start = Instant::now();
+    let mut pending = task("pending", NEW, 1, TaskState::Pending, TaskState::Running);
+    pending.error = "no suitable node (insufficient resources on 3 nodes)".to_owned();
+    let starting = task("starting", NEW, 2, TaskState::Starting, TaskState::Running);
+    let mut machine = machine(None, true, start);
+    machine.terms.side_by_side = Some(SideBySide { obstacle: None, is_our_choice: false });
+    let waiting = both(running(OLD), vec![pending]);
+    let moving = both(waiting.clone(), vec![starting]);
+    let looks: Vec<_> = (0..40).map(|at| (at, view(NEW, Some("updating"), moving.clone()))).collect();
+    assert_eq!(play(machine.clone(), start, &looks), Step::Wait);
+    let looks: Vec<_> = (0..40).map(|at| (at, view(NEW, Some("updating"), waiting.clone()))).collect();
+    let mut stuck = machine;
+    let failed = looks.iter().find_map(|(at, view)| {
+        let step = play(stuck.clone(), start, &[(*at, view.clone())]);
+        let (now, service, nodes) = (start + Duration::from_secs(*at), view.service(), nodes());
+        stuck.step(&Seen { service: Some(&service), tasks: &view.tasks, nodes: &nodes }, now);
+        (step == Step::RollBack).then_some(*at)
+    });
+    assert!(failed.is_some_and(|at| at >= 20), "{failed:?}");
+    assert!(matches!(stuck.cause(), Some(Cause::Collision { .. })), "{:?}", stuck.cause());
 }

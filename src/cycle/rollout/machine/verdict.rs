@@ -43,7 +43,8 @@ pub(super) fn updating(view: &View<'_>, watch: &mut Watch) -> Verdict {
         };
         return Verdict::Over(Outcome::Superseded(how));
     }
-    if let Some(fields) = view.change_since(terms.spec.as_ref()) {
+    let sent = view.kept.or(terms.whole.as_ref().map(|whole| &whole.sent));
+    if let Some(fields) = view.change_since(sent) {
         let how = format!("a user or another program changed {fields} during the update");
         return Verdict::Over(Outcome::Superseded(how));
     }

@@ -14,6 +14,8 @@ pub(super) struct View<'a> {
     pub(super) terms: &'a Terms,
     pub(super) absences: &'a Absences,
     pub(super) ends: &'a Ends,
+    /// What the engine made of the specification that was sent.
+    pub(super) kept: Option<&'a Spec>,
     pub(super) service: &'a Service,
     pub(super) facts: &'a Facts,
     pub(super) seen: &'a Seen<'a>,
@@ -42,6 +44,17 @@ impl<'a> View<'a> {
         let mark = Mark::of(self.facts);
         let is_old = |task: &Task| task.is_wanted() && !mark.is_on(task);
         self.seen.tasks.iter().any(|task| is_old(task) && !self.seen.nodes.is_set_aside(&task.node_id))
+    }
+
+    /// Whether tasks have a node and do not run yet: when they do, the old ones make room.
+    pub(super) fn has_tasks_on_their_way(&self) -> bool {
+        let mark = Mark::of(self.facts);
+        let is_on_its_way = |task: &Task| {
+            task.is_wanted()
+                && mark.is_on(task)
+                && (TaskState::Assigned..TaskState::Running).contains(&task.state)
+        };
+        self.seen.tasks.iter().any(is_on_its_way)
     }
 
     /// What a user or another program changed, where that makes other tasks than these.
