@@ -183,9 +183,10 @@ async fn orders<S: Swarm, R>(
     let remover_name = remover_name(context.ledger.name());
     let others = services.iter().filter(|service| service.name() != remover_name);
     let needed: BTreeSet<String> = others.filter_map(|service| service.spec.facts().image.clone()).collect();
+    let images: Vec<ImageRef> = needed.iter().filter_map(|written| written.parse().ok()).collect();
     let free: Vec<(&ImageRef, &BTreeSet<&str>)> = replaced
         .iter()
-        .filter(|(image, _)| !is_needed(image, &needed))
+        .filter(|(image, _)| !is_needed(image, &images))
         .map(|(image, names)| (*image, names))
         .collect();
     let owners: Vec<Vec<&Service>> = free
@@ -218,8 +219,8 @@ async fn orders<S: Swarm, R>(
 }
 
 /// Whether a service needs the image: by digest, whatever the tag, or by tag where there is no digest.
-fn is_needed(image: &ImageRef, needed: &BTreeSet<String>) -> bool {
-    needed.iter().filter_map(|written| written.parse::<ImageRef>().ok()).any(|other| {
+fn is_needed(image: &ImageRef, needed: &[ImageRef]) -> bool {
+    needed.iter().any(|other| {
         let is_same_repository =
             (other.registry(), other.repository()) == (image.registry(), image.repository());
         is_same_repository

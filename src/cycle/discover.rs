@@ -214,8 +214,9 @@ async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate], now: Timest
             Err(error) => tracing::warn!(%error, "cannot tell what became of unfinished updates"),
         }
     }
-    // Each name once, whoever has it in its options.
-    let names: BTreeSet<Name> = unfinished.iter().flat_map(|(_, options)| options.names()).collect();
+    // Each name once, whoever has it in its options. Whose change it was matters only until it is over.
+    let under_way = unfinished.iter().filter(|(unfinished, _)| !unfinished.is_over);
+    let names: BTreeSet<Name> = under_way.flat_map(|(_, options)| options.names()).collect();
     let mut ids = Ids::new();
     for name in names {
         match swarm.id_of(&name).await {

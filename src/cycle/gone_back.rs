@@ -76,13 +76,14 @@ pub(super) fn look<S, R>(context: &Context<S, R>, inspected: &[Inspected], quara
 /// Takes a look at the tags of these services.
 pub fn judge(inspected: &[Inspected], quarantine: &Quarantine) -> Tags {
     let mut tags = Tags::default();
+    let present = present(inspected);
     for (name, answers) in answers(inspected) {
         let Some((digest, _)) = answers.first() else { continue };
         let look = Look {
             name: &name,
             digest,
             by_turns: answers.iter().any(|(other, by_turns)| *by_turns || other != digest),
-            others: others(inspected, &name, digest),
+            others: present.get(&name).map_or(0, |digests| others(digests, digest)),
         };
         tags.take(&look, quarantine);
     }
@@ -103,11 +104,20 @@ fn answers(inspected: &[Inspected]) -> BTreeMap<String, BTreeSet<(&Digest, bool)
     answers
 }
 
-fn others(inspected: &[Inspected], name: &str, digest: &Digest) -> usize {
+/// The digests that services have of each tag; `None`: without one.
+fn present(inspected: &[Inspected]) -> BTreeMap<String, Vec<Option<Digest>>> {
+    let mut present: BTreeMap<String, Vec<Option<Digest>>> = BTreeMap::new();
     let images = inspected.iter().filter_map(|it| it.candidate.image.as_deref()?.parse::<ImageRef>().ok());
-    let is_other =
-        |image: &ImageRef| image_name(image).as_deref() == Some(name) && image.digest() != Some(digest);
-    images.filter(is_other).count()
+    for image in images {
+        if let Some(name) = image_name(&image) {
+            present.entry(name).or_default().push(image.digest().cloned());
+        }
+    }
+    present
+}
+
+fn others(present: &[Option<Digest>], digest: &Digest) -> usize {
+    present.iter().filter(|other| other.as_ref() != Some(digest)).count()
 }
 
 /// How long a tag has to stand at an older digest that has gone back so many times before.

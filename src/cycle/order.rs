@@ -204,6 +204,21 @@ fn is_shared(mount: &Mount) -> bool {
     }
 }
 
+/// Whether what is mounted is on the task's node, and nowhere else.
+pub fn is_of_node(mount: &Mount) -> bool {
+    match mount.kind.as_str() {
+        "bind" | "npipe" => true,
+        "volume" => is_shared(mount) && !mount.has_driver_options,
+        _ => false,
+    }
+}
+
+/// Whether a node may take a task of this service, as far as the swarm's rules and these tasks tell.
+pub fn may_take(service: &str, facts: &Facts, node: &Node, tasks: &[Task]) -> bool {
+    let may_run = node.is_ready && node.is_active && fits(&facts.claims, node) != Some(false);
+    may_run && !matches!(on_node(service, facts, node, tasks), Room::None(_))
+}
+
 /// Whether nodes and tasks decide on the room for one task more.
 pub fn needs_ground(facts: &Facts) -> bool {
     let Claims { host_ports, max_per_node, reserved, .. } = &facts.claims;

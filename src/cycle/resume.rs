@@ -12,6 +12,7 @@ use super::discover::Candidate;
 use super::plan::{Decision, Reason, Start, Update};
 use super::quarantine::{HeldBack, Why};
 use super::rollout::By;
+use super::rollout::change::change;
 use super::rollout::machine::Mark;
 use crate::image::ImageRef;
 use crate::ledger::LeftBehind;
@@ -158,6 +159,16 @@ pub(super) fn decide(
         // No node takes its tasks, so that there is nothing to watch.
         return unfinished.hangs(held).or(Some(Decision::LeftAlone(Reason::RollingBack)));
     }
+    let before = service.previous.as_ref().and_then(|previous| Some((previous, image_of(previous)?)));
+    if update.start == Start::WithoutNode
+        && state == UpdateState::Updating
+        && before.as_ref().is_some_and(|(previous, _)| change(previous, &service.spec).is_some())
+        && !is_current(&update.from)
+    {
+        // What finds no node may be what a person has just changed, and means to mend.
+        let offered = was_offered(&update.from);
+        return unfinished.in_other_hands(update, before, held, offered);
+    }
     if update.start != Start::Replaced {
         // Gantry sends such an update and watches nothing, now or later. It may stand `updating` for ever.
         return None;
@@ -174,7 +185,6 @@ pub(super) fn decide(
         return Some(Decision::LeftAlone(Reason::TasksUnknown));
     }
     let present = &update.from;
-    let before = service.previous.as_ref().and_then(|previous| Some((previous, image_of(previous)?)));
     // The newest image is not what it has, but what it is leaving, or has left.
     let has_left_newest =
         |image: &ImageRef| !is_current(present) && image.is_same_tag_as(present) && is_current(image);
@@ -193,7 +203,7 @@ pub(super) fn decide(
             unfinished.sent(update, before, held)
         }
         (UpdateState::Updating | UpdateState::Paused, before) => {
-            unfinished.in_other_hands(update, before, held)
+            unfinished.in_other_hands(update, before, held, was_offered(present))
         }
         // Its failure was written down, its rollback not sent.
         (UpdateState::Completed, before)
@@ -373,8 +383,13 @@ impl Unfinished {
         update: &Update,
         before: Option<(&Spec, ImageRef)>,
         held: Option<&HeldBack>,
+        was_offered: bool,
     ) -> Option<Decision> {
-        let is_ours = before.is_some_and(|(previous, from)| self.is_ours(update, previous, &from));
+        let is_ours = before.is_some_and(|(previous, from)| {
+            // Sent again by Gantry, or given a label by a person, it follows upon itself.
+            let is_sent_again = was_offered && change(previous, &self.service.spec).is_none();
+            is_sent_again || self.is_ours(update, previous, &from)
+        });
         let is_paused = self.service.update.as_ref().is_some_and(|status| status.state.is_paused());
         match (is_ours, is_paused) {
             // A digest that somebody else has chosen instead of the one that is held back.

@@ -53,8 +53,8 @@ impl Standing {
             return;
         }
         let lost = format!(
-            "this engine is not a manager of the swarm any more: its node was demoted, or has left the swarm. The run ends \
-             here; Swarm goes on with the updates under way by itself. Run Gantry on a manager node (the engine says: {words})"
+            "this engine is not a manager of the swarm any more: its node was demoted, has left the swarm, or is locked. The \
+             run ends here; Swarm goes on with the updates under way by itself. Run Gantry on a manager node (the engine says: {words})"
         );
         tracing::error!("{lost}");
         self.heartbeat.diagnose(Some("the engine is not a manager of the swarm any more".to_owned()));

@@ -247,6 +247,11 @@ impl Options {
         self.given.iter().try_for_each(|given| editing.make(&given.known.edit, &given.values))
     }
 
+    /// The names of the options that are given, in the order in which they are applied.
+    pub fn given_names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.given.iter().map(|given| given.known.name)
+    }
+
     fn values(&self, name: &str) -> &[Value] {
         self.given.iter().find(|given| given.known.name == name).map_or(&[], |given| &given.values)
     }
@@ -276,7 +281,7 @@ impl Options {
 impl fmt::Debug for Options {
     /// Names them only: values hold what is secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.given.iter().map(|given| given.known.name)).finish()
+        f.debug_list().entries(self.given_names()).finish()
     }
 }
 

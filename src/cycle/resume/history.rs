@@ -1,18 +1,21 @@
 //! What the task history of a service tells of its last change. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::cycle::course::comes_to_an_end;
 use crate::cycle::rollout::Cause;
 use crate::cycle::rollout::absences::Absences;
+use crate::cycle::rollout::before::RECENT;
 use crate::cycle::rollout::machine::{Mark, proof_time};
-use crate::swarm::{Facts, Mode, Nodes, RestartCondition, Service, Task, TaskState};
+use crate::swarm::{Mode, Nodes, RestartCondition, Service, Task, TaskState};
 
 /// So many failures of one place, as far as the swarm remembers them, are no chance, however long its task runs now.
 const OFTEN: usize = 3;
+
+/// How long a task has run that is well, whatever became of those before it.
+const WELL: Duration = Duration::from_secs(1800);
 
 /// What the task history of a service tells of its last change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,7 +65,7 @@ impl TaskHistory {
             is_spent: began(service, replaced.copied()).is_some_and(|began| {
                 Duration::try_from(now.duration_since(began)).is_ok_and(|since| since >= proof)
             }),
-            failure: failure(facts, &present, &own, has_recovered),
+            failure: failure(service, &own, has_recovered, now),
         }
     }
 }
@@ -107,20 +110,44 @@ fn began(service: &Service, replaced: Option<&Task>) -> Option<Timestamp> {
     made.or_else(|| service.update.as_ref().and_then(|status| status.started))
 }
 
-fn failure(facts: &Facts, present: &Mark, tasks: &[&Task], has_recovered: bool) -> Option<String> {
-    if comes_to_an_end(facts) || facts.mode == Mode::Job || facts.restart_condition != RestartCondition::Any {
+/// Why the latest task of the present specification failed, as [`TaskHistory::failure`] says it.
+fn failure(service: &Service, tasks: &[&Task], has_recovered: bool, now: Timestamp) -> Option<String> {
+    let facts = service.spec.facts();
+    let present = Mark::of(facts);
+    if facts.mode == Mode::Job || facts.restart_condition == RestartCondition::None {
         return None;
     }
     // Which nodes were down meanwhile is not known any more: in doubt it was the node.
     let has_failed = |task: &Task| {
+        if facts.restart_condition == RestartCondition::OnFailure && !task.has_failed() {
+            return false;
+        }
         let cause = Cause::of_task(task, facts, &Nodes::default()).filter(|_| task.has_ended());
         cause.is_some_and(|cause| cause.with(&Absences::since_later()).blames_image())
     };
-    if tasks.iter().any(|task| !present.is_on(task) && has_failed(task)) {
+    let replaced = service.previous.as_ref().map(|previous| Mark::of(previous.facts()));
+    let is_replaced = |task: &Task| replaced.as_ref().map_or(!present.is_on(task), |mark| mark.is_on(task));
+    let began = service.update.as_ref().and_then(|status| status.started);
+    // A task that failed long before the update says nothing of how the service was.
+    let is_of_then = |task: &Task| {
+        let age = began.zip(task.since).map(|(began, end)| began.duration_since(end));
+        age.is_none_or(|age| Duration::try_from(age).unwrap_or_default() < RECENT)
+    };
+    if tasks.iter().any(|task| is_replaced(task) && is_of_then(task) && has_failed(task)) {
         return None;
     }
-    let own: Vec<&&Task> = tasks.iter().filter(|task| present.is_on(task) && has_failed(task)).collect();
-    let in_place = |task: &Task| own.iter().filter(|other| other.slot == task.slot).count();
+    let place = |task: &Task| {
+        (task.slot, if facts.mode == Mode::Global { task.node_id.clone() } else { String::new() })
+    };
+    // What has run for long is well, whatever came before.
+    let is_well = |task: &&&Task| {
+        let runs = present.is_on(task) && task.is_wanted() && task.state == TaskState::Running;
+        runs && lived(task, now) >= Some(WELL)
+    };
+    let well: BTreeSet<(u64, String)> = tasks.iter().filter(is_well).map(|task| place(task)).collect();
+    let is_own = |task: &&&Task| present.is_on(task) && has_failed(task) && !well.contains(&place(task));
+    let own: Vec<&&Task> = tasks.iter().filter(is_own).collect();
+    let in_place = |task: &Task| own.iter().filter(|other| place(other) == place(task)).count();
     if has_recovered && own.iter().all(|task| in_place(task) < OFTEN) {
         return None;
     }

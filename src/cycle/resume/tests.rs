@@ -374,3 +374,35 @@ fn what_is_sent_without_being_watched_is_not_watched_later() {
         assert_eq!(told, expected, "{course:?} {state:?}");
     }
 }
+
+#[test]
+fn a_persons_change_that_finds_no_node_is_not_overrun() {
+    for (present, expected) in [
+        (with_env(plain('a')), "a to b later: Updating"),
+        // Gantry's own, of which the swarm has placed nothing either.
+        (ordered('c'), "update c to b"),
+    ] {
+        let previous = if expected.starts_with('a') { plain('a') } else { plain('d') };
+        let service = service(&present, Some(previous), UPDATING);
+        let told = decision_of(&service, Course::WithoutNode, None, 'b', &[], Book::default(), None);
+        assert_eq!(told, expected, "{present}");
+    }
+}
+
+#[test]
+fn an_update_that_gantry_has_sent_twice_is_still_its_own() {
+    let mut labelled = ordered('b');
+    labelled["Labels"] = json!({ "a person's": "label" });
+    let offered = Entry {
+        subject: Subject::Image("host:5000/app:1".to_owned()),
+        verdict: Verdict::Offered,
+        ..book(Verdict::Quarantined).entries().next().unwrap().clone()
+    };
+    for (digit, expected) in [('b', "update b to c"), ('a', "named as paused")] {
+        let offered = Entry { digest: digest(digit), ..offered.clone() };
+        let mut book = Book::default();
+        book.apply(&Change::Put(offered));
+        let service = service(&labelled, Some(ordered('b')), PAUSED);
+        assert_eq!(decision_with(&service, None, 'c', &[], book), expected, "offered {digit}");
+    }
+}

@@ -14,7 +14,7 @@ use crate::swarm::{Mode, Nodes, Service, Task, TaskState, is_about_platforms};
 
 /// How long ago a task may have failed for its service to be in trouble still. Swarm keeps the failed tasks of a slot for
 /// ever if the next one runs well.
-const RECENT: Duration = Duration::from_secs(600);
+pub(in crate::cycle) const RECENT: Duration = Duration::from_secs(600);
 
 /// What a service's tasks did right before its update.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,7 @@ impl Before {
                 failures.extend(cause.filter(|cause| !failures.iter().any(|known| known.is_like(cause))));
             }
         }
-        let reasons = present_tasks(service, tasks).filter_map(unplaced).map(kind_of_reason).collect();
+        let reasons = present_tasks(service, tasks).filter_map(unplaced).flat_map(kinds_of_reason).collect();
         let ended = tasks.iter().filter(|task| task.has_ended()).map(|task| task.id.clone()).collect();
         let ran = ran.into_values().filter(|ran| *ran).count() as u64;
         Self { known: Some(Known { ran, reasons, ended, failures }) }
@@ -81,7 +81,9 @@ impl Before {
     /// the update, any reason that is not about the image counts as none.
     pub(super) fn excuses(&self, task: &Task) -> bool {
         let Some(reason) = unplaced(task).filter(|reason| !is_about_platforms(reason)) else { return false };
-        self.known.as_ref().is_none_or(|known| known.reasons.contains(&kind_of_reason(reason)))
+        self.known
+            .as_ref()
+            .is_none_or(|known| kinds_of_reason(reason).into_iter().any(|kind| known.reasons.contains(&kind)))
     }
 }
 
@@ -96,11 +98,12 @@ fn unplaced(task: &Task) -> Option<&str> {
     waits.then_some(task.error.as_str())
 }
 
-/// A reason without its numbers: `insufficient resources on 2 nodes` is the same reason as on 3, and the place that a task
-/// has left may be one node more.
-fn kind_of_reason(reason: &str) -> String {
+/// The parts of a reason without their numbers: `insufficient resources on 2 nodes` is the same as on 3, and a node that
+/// was paused meanwhile is another part.
+fn kinds_of_reason(reason: &str) -> Vec<String> {
     let letters = scheduler_words(reason).chars().filter(|c| !c.is_ascii_digit());
-    letters.collect::<String>().replace("nodes", "node")
+    let kinds = letters.collect::<String>().replace("nodes", "node");
+    kinds.split(';').map(|kind| kind.trim().to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -113,12 +113,16 @@ impl Cluster {
         });
         let sight = match seen.await {
             Ok(Ok((nodes, took, tasks))) => {
+                context.standing.is_manager();
                 let busiest = self.counts_tasks.then(|| busiest(&tasks, &nodes));
                 self.take_tasks(&tasks);
                 self.has_lost_node.store(nodes.lost().next().is_some(), Ordering::Relaxed);
                 Sight::Answer { nodes, took, busiest }
             }
-            Ok(Err(error)) => Sight::Silence { words: super::cause::words(&error.to_string()) },
+            Ok(Err(error)) => {
+                context.standing.heard(&error);
+                Sight::Silence { words: super::cause::words(&error.to_string()) }
+            }
             Err(_) => Sight::Silence { words: format!("for {} s", SILENCE.as_secs()) },
         };
         let news = self.guard().look(&sight, Instant::now());

@@ -1,32 +1,37 @@
 //! Updates that wait for a paused node. Pure.
 
-use serde_json::Value;
-
 use super::convergence::present_tasks;
-use crate::swarm::{Mode, Nodes, Service, Task, TaskState};
+use crate::cycle::order::{is_of_node, may_take};
+use crate::swarm::{Mode, Node, Nodes, Service, Task, TaskState};
 
-/// Why an update of this [bound](is_bound) service has to wait: one of its tasks runs on a paused node and may have no other place. Swarm
-/// would stop the task, and start none there until the node is active.
-pub(super) fn waits_for_node(service: &Service, tasks: &[Task], nodes: &Nodes) -> Option<String> {
+/// A task of a replicated service that runs on a paused node. Swarm would stop it for an update, and start none there until
+/// the node is active.
+pub(super) fn on_paused_node<'a>(service: &Service, tasks: &'a [Task], nodes: &Nodes) -> Option<&'a Task> {
     let is_there = |task: &&Task| {
         let runs = task.is_wanted() && task.state == TaskState::Running;
         runs && nodes.is_set_aside(&task.node_id) && nodes.is_ready(&task.node_id)
     };
-    let task = present_tasks(service, tasks).find(is_there)?;
-    let node = nodes.name(&task.node_id);
-    let why = "Swarm would stop its task there, and start no other until that node is active";
-    Some(format!("postponed, as {node} is paused: {why}"))
+    let is_replicated = matches!(service.spec.facts().mode, Mode::Replicated(_));
+    present_tasks(service, tasks).find(is_there).filter(|_| is_replicated)
 }
 
-/// Whether a replicated service's tasks may have no other place than their node: it has constraints, or mounts.
-pub(super) fn is_bound(service: &Service) -> bool {
-    if !matches!(service.spec.facts().mode, Mode::Replicated(_)) {
-        return false;
+/// Why an update has to wait for the node of this task: no other node can take its place, or what the task has mounted is
+/// there only. `tasks` are all that take room on nodes.
+pub(super) fn waits_for_node(
+    service: &Service,
+    task: &Task,
+    nodes: &Nodes,
+    tasks: &[Task],
+) -> Option<String> {
+    let facts = service.spec.facts();
+    let is_bound = facts.claims.mounts.iter().any(is_of_node);
+    let may_take = |node: &&Node| node.id != task.node_id && may_take(&service.id, facts, node, tasks);
+    if !is_bound && nodes.iter().any(|node| may_take(&node)) {
+        return None;
     }
-    let json: Value = serde_json::from_str(service.spec.json()).unwrap_or_default();
-    let is_filled =
-        |path: &str| json.pointer(path).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-    is_filled("/TaskTemplate/Placement/Constraints") || is_filled("/TaskTemplate/ContainerSpec/Mounts")
+    let node = nodes.name(&task.node_id);
+    let why = "Swarm would stop its task there, and start no other until that node is active";
+    Some(format!("{node} is paused: {why}"))
 }
 
 #[cfg(test)]
@@ -35,26 +40,57 @@ mod tests {
 
     use super::*;
     use crate::cycle::rollout::samples::{OLD, nodes, replicas, service, spec, task};
-    use crate::swarm::Node;
 
     fn with_paused(id: &str) -> Nodes {
         nodes().iter().map(|node| Node { is_active: node.id != id, ..node.clone() }).collect()
     }
 
     #[test]
-    fn a_bound_task_on_a_paused_node_is_left_alone() {
+    fn a_task_on_a_paused_node_is_left_alone_where_it_has_no_other_place() {
+        let with = |path: &str, value: serde_json::Value| {
+            let mut spec = spec(OLD, &replicas(1));
+            spec["TaskTemplate"][path] = value;
+            spec
+        };
         let plain = spec(OLD, &replicas(1));
-        let mut pinned = plain.clone();
-        pinned["TaskTemplate"]["Placement"] = json!({ "Constraints": ["node.hostname==node1"] });
-        let mut mounted = plain.clone();
-        mounted["TaskTemplate"]["ContainerSpec"]["Mounts"] = json!([{ "Type": "volume", "Target": "/data" }]);
-        let tasks = [task("a", OLD, 1)];
-        for (spec, paused, waits) in
-            [(&plain, "n1", false), (&pinned, "n1", true), (&mounted, "n1", true), (&pinned, "n2", false)]
-        {
-            let service = service(spec);
-            let why = waits_for_node(&service, &tasks, &with_paused(paused));
-            assert_eq!(is_bound(&service) && why.is_some(), waits, "{spec} {paused}: {why:?}");
+        let on_linux = with("Placement", json!({ "Constraints": ["node.hostname!=nowhere"] }));
+        let pinned = with("Placement", json!({ "Constraints": ["node.hostname==node1"] }));
+        let one_each = with("Placement", json!({ "MaxReplicas": 1 }));
+        let mounted = |mount: serde_json::Value| {
+            let mut spec = plain.clone();
+            spec["TaskTemplate"]["ContainerSpec"]["Mounts"] = json!([mount]);
+            spec
+        };
+        let volume = mounted(json!({ "Type": "volume", "Source": "data", "Target": "/data" }));
+        let anonymous = mounted(json!({ "Type": "volume", "Target": "/data" }));
+        let tmpfs = mounted(json!({ "Type": "tmpfs", "Target": "/tmp" }));
+        let global = {
+            let mut spec = plain.clone();
+            spec["Mode"] = json!({ "Global": {} });
+            spec
+        };
+        for (spec, paused, waits) in [
+            (&plain, "n1", false),
+            (&on_linux, "n1", false),
+            (&pinned, "n1", true),
+            (&pinned, "n2", false),
+            (&volume, "n1", true),
+            (&anonymous, "n1", false),
+            (&tmpfs, "n1", false),
+            (&global, "n1", false),
+            (&one_each, "n1", false),
+        ] {
+            let (service, nodes, tasks) = (service(spec), with_paused(paused), [task("a", OLD, 1)]);
+            let why = on_paused_node(&service, &tasks, &nodes)
+                .and_then(|task| waits_for_node(&service, task, &nodes, &tasks));
+            assert_eq!(why.is_some(), waits, "{spec} {paused}: {why:?}");
         }
+        // One on each node, so that no other has a place for it.
+        let on = |id: &str, node: &str, slot| Task { node_id: node.to_owned(), ..task(id, OLD, slot) };
+        let (service, nodes) = (service(&one_each), with_paused("n1"));
+        let everywhere: Vec<Task> =
+            nodes.iter().zip(1..).map(|(node, slot)| on(&node.id, &node.id, slot)).collect();
+        let task = on_paused_node(&service, &everywhere, &nodes).unwrap();
+        assert!(waits_for_node(&service, task, &nodes, &everywhere).is_some());
     }
 }

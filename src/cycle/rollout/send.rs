@@ -15,7 +15,7 @@ use super::watch::LookOut;
 use crate::cycle::back_off::BackOff;
 use crate::cycle::course::{Course, comes_to_an_end};
 use crate::cycle::plan::{Dispatch, Start, Update};
-use crate::cycle::resume::other_hand;
+use crate::cycle::resume::{OtherHand, other_hand};
 use crate::cycle::{Context, Standing};
 use crate::ledger::Permission;
 use crate::options::{Ids, Options};
@@ -205,9 +205,8 @@ async fn deliver<S: Swarm, R>(
         let optioned = service.spec.with_options(options, &ids);
         let mut edits = edits(update.dispatch(&service, course, None)).map_err(|outcome| *outcome)?;
         // The rollback after a collision is Gantry's own.
-        if update.collision.is_none()
-            && let Some(hand) = other_hand(update, &service, &ids)
-        {
+        let is_own = |hand: &OtherHand| update.collision.is_some() && *hand == OtherHand::RollingBack;
+        if let Some(hand) = other_hand(update, &service, &ids).filter(|hand| !is_own(hand)) {
             return Err(Outcome::Postponed(hand));
         }
         let facts = optioned.as_ref().unwrap_or(&service.spec).facts();
@@ -281,10 +280,16 @@ async fn look_before<S: Swarm, R>(
 ) -> Result<Result<(Course, Before), String>, SwarmError> {
     let facts = service.spec.facts();
     let tasks = look_out.tasks_before(context, &service.id).await?;
-    if update.start == Start::Replaced && paused::is_bound(service) {
+    if update.start == Start::Replaced {
         let nodes = look_out.nodes_before(context).await?;
-        if let Some(why) = paused::waits_for_node(service, &tasks, &nodes) {
-            return Ok(Err(why));
+        if let Some(task) = paused::on_paused_node(service, &tasks, &nodes) {
+            // Whether others leave room for it, all tasks tell.
+            let all =
+                if facts.claims.reserved.is_any() { context.swarm.tasks(&[]).await? } else { Vec::new() };
+            let seen = if all.is_empty() { &tasks } else { &all };
+            if let Some(why) = paused::waits_for_node(service, task, &nodes, seen) {
+                return Ok(Err(why));
+            }
         }
     }
     let before = Before::of(service, &tasks, context.ledger.now());

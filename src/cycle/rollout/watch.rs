@@ -79,6 +79,8 @@ pub(super) struct LookOut {
     has_work: Notify,
     latest: watch::Sender<Option<Arc<Snapshot>>>,
     listings: Listings,
+    /// The nodes, as they were asked for before anything was watched.
+    nodes: tokio::sync::Mutex<Option<(Instant, Arc<Nodes>)>>,
     /// What updates know of the cluster when they choose their order.
     pub(super) surroundings: Surroundings,
 }
@@ -110,6 +112,7 @@ impl LookOut {
             has_work: Notify::new(),
             latest: watch::Sender::new(None),
             listings: Listings::default(),
+            nodes: tokio::sync::Mutex::default(),
             surroundings: Surroundings::default(),
         })
     }
@@ -123,7 +126,7 @@ impl LookOut {
         self.listings.tasks(context, id).await
     }
 
-    /// The nodes, as the latest snapshot shows them if it is a recent one.
+    /// The nodes, as the latest snapshot shows them if it is a recent one. Workers that begin together share one request.
     pub(super) async fn nodes_before<S: Swarm, R>(
         &self,
         context: &Context<S, R>,
@@ -132,7 +135,16 @@ impl LookOut {
         if let Some(snapshot) = latest.filter(|snapshot| snapshot.began.elapsed() <= CEILING * 2) {
             return Ok(snapshot.nodes.clone());
         }
-        Ok(Arc::new(context.swarm.nodes().await?.into_iter().collect()))
+        let mut asked = self.nodes.lock().await;
+        if let Some((taken, nodes)) = &*asked
+            && taken.elapsed() <= CEILING
+        {
+            return Ok(nodes.clone());
+        }
+        let taken = Instant::now();
+        let nodes: Arc<Nodes> = Arc::new(context.swarm.nodes().await?.into_iter().collect());
+        *asked = Some((taken, nodes.clone()));
+        Ok(nodes)
     }
 
     /// Starts to watch a service.

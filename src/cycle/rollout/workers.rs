@@ -105,6 +105,13 @@ async fn carry_out<S: Swarm, R: Registry>(
         "{}",
         begin::words(&update)
     );
+    if update.begun.is_none() {
+        // Names of options only: their values may be secret.
+        let login = update.credentials.as_ref().map_or("none", |login| login.source.as_str());
+        let options: Vec<&str> = update.policy.update_options.given_names().collect();
+        let options = options.join(" ");
+        tracing::debug!(service = update.service, login, options, "login and options of the update");
+    }
     let mut words = LastWords::default();
     let work = update_one(&context, &look_out, &update, &mut words);
     let (outcome, updated) = tokio::select! {

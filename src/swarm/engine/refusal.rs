@@ -34,9 +34,18 @@ pub(super) fn meaning(status: u16, message: &str, request: &str) -> SwarmError {
         409 if words.contains("AlreadyExists") => SwarmError::NameTaken(words),
         401 | 403 | 405 => SwarmError::Forbidden(forbidden(status, &words, request)),
         400 | 406 | 409 | 411..=417 | 501 => SwarmError::Refused(words),
-        503 if words.contains("not a swarm manager") => SwarmError::NotManager(words),
+        503 if is_definite(&words) => SwarmError::NotManager(words),
         status => SwarmError::Unavailable(format!("{words} (status {status} to {request})")),
     }
+}
+
+/// Whether an engine that cannot act as a manager will not be able to by itself. One that is being started, or has no
+/// quorum, says that it is no manager either.
+fn is_definite(words: &str) -> bool {
+    let is_for_now = words.contains("Manager is being prepared") || words.contains("trouble connecting");
+    let is_for_good =
+        ["not a swarm manager", "not part of a swarm", "needs to be unlocked", "certificates have expired"];
+    !is_for_now && is_for_good.iter().any(|said| words.contains(said))
 }
 
 /// Which request was refused, by what, and what there is to do.
@@ -129,6 +138,32 @@ mod tests {
             SwarmError::Conflict
         );
         assert!(matches!(meaning(413, "Request Entity Too Large", ""), SwarmError::Refused(_)));
+    }
+
+    #[test]
+    fn an_engine_that_is_no_manager_is_told_from_one_that_is_about_to_be() {
+        for (words, is_for_good) in [
+            (
+                "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state.",
+                true,
+            ),
+            (
+                "This node is not a swarm manager. Use \"docker swarm init\" to connect this node to swarm.",
+                true,
+            ),
+            ("This node is not part of a swarm", true),
+            ("Swarm is encrypted and needs to be unlocked before it can be used.", true),
+            ("Swarm certificates have expired. To replace them, leave the swarm and join again.", true),
+            (
+                "This node is not a swarm manager. Manager is being prepared or has trouble connecting to the cluster.",
+                false,
+            ),
+            ("rpc error: code = Unavailable desc = connection error", false),
+        ] {
+            let meant = meaning(503, words, "GET /nodes");
+            assert_eq!(matches!(meant, SwarmError::NotManager(_)), is_for_good, "{words}");
+            assert!(meant.to_string().contains(words), "{meant}");
+        }
     }
 
     #[test]

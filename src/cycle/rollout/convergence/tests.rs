@@ -225,7 +225,17 @@ fn a_task_that_found_no_node_before_the_update_is_not_waited_for() {
             vec![new(1), new(2), pending("no suitable node (insufficient resources on 1 node)")],
             true,
         ),
-        ("another reason", full, vec![new(1), new(2), pending(one_fewer)], false),
+        ("the same reason and a node that was paused", full, vec![new(1), new(2), pending(one_fewer)], true),
+        (
+            "another reason",
+            full,
+            vec![
+                new(1),
+                new(2),
+                pending("no suitable node (scheduling constraints not satisfied on 3 nodes)"),
+            ],
+            false,
+        ),
         ("no reason yet", full, vec![new(1), new(2), pending("")], false),
         ("fewer run than before", full, vec![new(1), pending(full)], false),
         ("an old one runs still", full, vec![new(1), new(2), pending(full), task("o", OLD, 3)], false),
