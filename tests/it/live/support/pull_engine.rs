@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use gantry::config::EngineAddress;
 
@@ -13,9 +14,13 @@ pub(crate) struct PullEngine<'a> {
     stage: &'a Stage,
     launcher: Child,
     name: String,
+    bridge: String,
     socket: PathBuf,
     log: PathBuf,
 }
+
+/// How many of them this process has started.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 
 impl<'a> PullEngine<'a> {
     /// With these options, and these variables in its environment.
@@ -29,6 +34,10 @@ impl<'a> PullEngine<'a> {
         let socket = stage.lab.sockets.join(format!("{name}.sock"));
         let variables = environment.iter().map(|(name, value)| format!("{name}={value}"));
         let folder = format!("/run/{name}");
+        // It runs no containers. An engine that is told to have no bridge would remove that of the node's own engine.
+        let bridge = format!("p{}x{}", std::process::id(), STARTED.fetch_add(1, Relaxed));
+        let add = format!("ip link add {bridge} type bridge && ip address add 192.0.2.1/30 dev {bridge}");
+        assert!(stage.lab.command(&["exec", "1", "--", "sh", "-c", &add]).status().unwrap().success(), "{add}");
         let fixed = [
             "--config-file=/etc/docker/lab.json".to_owned(),
             format!("--host=unix://{}", socket.display()),
@@ -36,8 +45,7 @@ impl<'a> PullEngine<'a> {
             format!("--exec-root={folder}/exec"),
             format!("--pidfile={folder}.pid"),
             "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
-            // It runs no containers.
-            "--bridge=none".to_owned(),
+            format!("--bridge={bridge}"),
             "--iptables=false".to_owned(),
             "--ip6tables=false".to_owned(),
         ];
@@ -47,7 +55,7 @@ impl<'a> PullEngine<'a> {
         command.args(variables).arg("dockerd").args(fixed).args(options);
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let launcher = command.spawn().unwrap();
-        let engine = Self { stage, launcher, name, socket, log };
+        let engine = Self { stage, launcher, name, bridge, socket, log };
         let ping = Request { method: "GET", path: "/_ping", ..Request::default() };
         let is_up = || ping.to_socket(&engine.socket).is_ok_and(|answer| answer.status == 200);
         wait("engine that pulls", 60, || is_up().then_some(()));
@@ -83,7 +91,7 @@ impl Drop for PullEngine<'_> {
         let script = format!("kill \"$(cat /run/{0}.pid)\"", self.name);
         let _ = self.stage.lab.command(&["exec", "1", "--", "sh", "-c", &script]).output();
         let _ = self.launcher.wait();
-        let script = format!("rm -rf /run/{0} /run/{0}.pid", self.name);
+        let script = format!("ip link delete {1}; rm -rf /run/{0} /run/{0}.pid", self.name, self.bridge);
         let _ = self.stage.lab.command(&["exec", "1", "--", "sh", "-c", &script]).output();
         let _ = std::fs::remove_file(&self.socket);
         if std::thread::panicking() {
