@@ -26,6 +26,8 @@ use crate::words::{piece, some_of};
 
 pub mod book;
 pub mod codec;
+#[cfg(test)]
+mod cost;
 pub mod entry;
 mod keep;
 pub mod lease;

@@ -16,6 +16,8 @@ mod bounded;
 mod challenge;
 mod client;
 mod clients;
+#[cfg(test)]
+mod cost;
 pub mod credentials;
 mod der;
 mod endpoints;
