@@ -81,6 +81,8 @@
 //! - No `docker` command is ever run.
 
 pub mod config;
+#[cfg(test)]
+mod cost;
 pub mod cycle;
 pub mod daemon;
 pub mod heartbeat;

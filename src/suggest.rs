@@ -1,7 +1,32 @@
 //! The known name that somebody probably meant. Pure.
 
+use crate::words::piece;
+
 /// What to do when none is near.
-pub(crate) const UNKNOWN_REMEDY: &str = "gantry --help lists them all";
+const UNKNOWN_REMEDY: &str = "gantry --help lists them all";
+
+/// How many unknown names are told one by one. Each is compared with all known names.
+const MOST_UNKNOWN: usize = 10;
+
+/// A warning for each name that is not a known `kind` (variable, label), with the known name that was probably meant. Of
+/// many names, one more warning counts the rest.
+pub(crate) fn unknown_names<T: AsRef<str>>(
+    unknown: &[T],
+    prefix: &str,
+    kind: &str,
+    known: &[&str],
+) -> Vec<String> {
+    let warning = |name: &T| {
+        let shown = piece(name.as_ref());
+        match nearest(name.as_ref(), prefix, known.iter().copied()) {
+            Some(known) => format!("{shown} is not a {kind} of Gantry; did you mean {known}?"),
+            None => format!("{shown} is not a {kind} of Gantry; {UNKNOWN_REMEDY}"),
+        }
+    };
+    let more = unknown.len().saturating_sub(MOST_UNKNOWN);
+    let more = (more > 0).then(|| format!("{more} more names are no {kind}s of Gantry; {UNKNOWN_REMEDY}"));
+    unknown.iter().take(MOST_UNKNOWN).map(warning).chain(more).collect()
+}
 
 /// The known name nearest to `name`, unless they have too little in common to be worth a mention.
 /// `prefix` is what all of them begin with; it says nothing about what was meant.

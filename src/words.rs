@@ -1,7 +1,55 @@
 //! What other programs say, made fit for one line of a log or an error. Pure.
 
+use std::path::Path;
+
 /// The longest text of another program that is repeated, in characters.
 const LONGEST: usize = 300;
+
+/// The longest piece of a name or value that is quoted, in characters.
+const LONGEST_PIECE: usize = 100;
+
+/// The longest piece of a path that is quoted, in characters.
+const LONGEST_PATH: usize = 300;
+
+/// How many of several names are listed.
+const MOST_NAMES: usize = 20;
+
+/// The beginning of a text, with `...` where the text is longer than `most` characters.
+fn beginning(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A foreign name that a message shows in another way than [`piece`]: at most its first 100 characters.
+pub fn cut(text: &str) -> String {
+    beginning(text, LONGEST_PIECE)
+}
+
+/// A foreign name as a message shows it: escaped, and at most its first 100 characters.
+pub fn piece(text: &str) -> String {
+    beginning(text, LONGEST_PIECE).escape_debug().to_string()
+}
+
+/// A foreign value as a message shows it: in quotation marks, escaped, and at most its first 100 characters.
+pub fn quoted(text: &str) -> String {
+    format!("{:?}", beginning(text, LONGEST_PIECE))
+}
+
+/// A path that a label or a file names, as a message shows it: at most its first 300 characters.
+pub fn shown_path(path: &Path) -> String {
+    beginning(&path.display().to_string(), LONGEST_PATH)
+}
+
+/// The first 20 of several names, and how many more there are.
+pub fn some_of<T: AsRef<str>>(names: &[T], separator: &str) -> String {
+    let first: Vec<&str> = names.iter().take(MOST_NAMES).map(AsRef::as_ref).collect();
+    match names.len().saturating_sub(MOST_NAMES) {
+        0 => first.join(separator),
+        more => format!("{} and {more} more", first.join(separator)),
+    }
+}
 
 /// A text in one line, without control characters and not endless. What is secret in it has to be gone by now: a half
 /// of a secret would not be recognized any more.
@@ -46,6 +94,22 @@ mod tests {
         assert_eq!(one_line("a\nb\u{1b}[31m  c\t"), "a b [31m c");
         assert_eq!(one_line(&"x".repeat(1000)).len(), LONGEST);
         assert_eq!(foreign("500: <html>\n<title>Gone\n away</title>"), "500: Gone away");
+    }
+
+    #[test]
+    fn a_quotation_is_escaped_and_bounded() {
+        assert_eq!(piece("a\u{1b}\n"), "a\\u{1b}\\n");
+        assert_eq!(quoted("a \"b\""), r#""a \"b\"""#);
+        assert_eq!(piece(&"ß".repeat(100)), "ß".repeat(100));
+        assert_eq!(piece(&"ß".repeat(101)), format!("{}...", "ß".repeat(100)));
+        assert_eq!(quoted(&"x".repeat(1 << 20)).len(), LONGEST_PIECE + 5);
+        assert_eq!(shown_path(Path::new(&"x".repeat(1 << 20))).len(), LONGEST_PATH + 3);
+    }
+
+    #[test]
+    fn of_many_names_the_first_twenty_are_listed() {
+        assert_eq!(some_of(&["a"; 2], ", "), "a, a");
+        assert!(some_of(&["a"; 25], " ").ends_with("a a and 5 more"));
     }
 
     #[test]

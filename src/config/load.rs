@@ -16,7 +16,7 @@ use super::{
 };
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
-use crate::suggest::{UNKNOWN_REMEDY, nearest};
+use crate::suggest::unknown_names;
 
 /// Every variable that begins so is ours, known or not.
 pub(super) const PREFIX: &str = "GANTRY_";
@@ -66,7 +66,7 @@ fn raw(
 ) -> Raw {
     let mut ours = BTreeMap::new();
     let mut in_small_letters = Vec::new();
-    let mut others = Vec::new();
+    let (mut unknown, mut others) = (Vec::new(), Vec::new());
     for (name, value) in environment {
         let name = name.to_string_lossy().into_owned();
         if let Some(known) = PROXIES.into_iter().find(|known| known.to_ascii_lowercase() == name) {
@@ -78,7 +78,7 @@ fn raw(
                 Ok(value) => _ = ours.insert(name, value),
                 Err(value) => mistakes.push(not_utf8(variable, &value.to_string_lossy())),
             },
-            None if name.starts_with(PREFIX) => warnings.push(unknown(&name)),
+            None if name.starts_with(PREFIX) => unknown.push(name),
             None if !value.is_empty() => others.push(name),
             None => {}
         }
@@ -89,6 +89,8 @@ fn raw(
             *written = value;
         }
     }
+    let known: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
+    warnings.extend(unknown_names(&unknown, PREFIX, "variable", &known));
     warnings.extend(shepherd::hint(others.iter().map(String::as_str)));
     // All fields are optional texts, so that there is nothing that it could refuse.
     envy::from_iter(ours).unwrap_or_else(|error| {
@@ -103,14 +105,6 @@ fn not_utf8(variable: &Variable, value: &str) -> Mistake {
         Mistake::secret(variable.name, expected)
     } else {
         Mistake::new(variable.name, value, expected)
-    }
-}
-
-fn unknown(name: &str) -> String {
-    let shown = name.escape_debug();
-    match nearest(name, PREFIX, VARIABLES.iter().map(|variable| variable.name)) {
-        Some(known) => format!("{shown} is not a variable of Gantry; did you mean {known}?"),
-        None => format!("{shown} is not a variable of Gantry; {UNKNOWN_REMEDY}"),
     }
 }
 
@@ -153,7 +147,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
     let proxies = proxies(&v, warnings);
     let insecure = v.gantry_manifest_options.as_ref().is_some_and(|options| options.insecure);
     for option in v.gantry_manifest_options.iter().flat_map(|options| &options.unknown) {
-        warnings.push(format!("GANTRY_MANIFEST_OPTIONS: {option:?} has no meaning; only --insecure has one"));
+        warnings.push(format!("GANTRY_MANIFEST_OPTIONS: {option} has no meaning; only --insecure has one"));
     }
     Some(Config {
         log: LogSettings {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::policy::{PREFIX, is_exclusion_by_label};
 use super::{Config, Filter};
+use crate::words::{piece, some_of};
 
 /// The label that excludes a service.
 const EXCLUDED: &str = "gantry.services.excluded";
@@ -41,9 +42,9 @@ impl OnContainers {
         }
         let excludes = found.contains(&EXCLUDED) && says_true(on_containers) && is_exclusion_by_label(config);
         let obeyed = if excludes { format!(" ({EXCLUDED} is obeyed all the same)") } else { String::new() };
-        let names: Vec<String> = found.iter().map(|name| name.escape_debug().to_string()).collect();
-        let warning =
-            format!("labels on the containers are not read: {}{obeyed}; {REMEDY}", names.join(", "));
+        let names: Vec<String> = found.into_iter().map(piece).collect();
+        let names = some_of(&names, ", ");
+        let warning = format!("labels on the containers are not read: {names}{obeyed}; {REMEDY}");
         Some(Self { excludes, warning })
     }
 }
@@ -72,16 +73,12 @@ impl Config {
 
     /// Says that these services lose their exclusion by label.
     pub fn ignored_exclusions(&self, services: &[&str]) -> String {
-        const NAMES: usize = 20;
         let (number, plural) = (services.len(), if services.len() == 1 { "" } else { "s" });
         let value = match &self.services.excluded_filters[..] {
             [] => "none".to_owned(),
             filters => filters.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         };
-        let mut names = services.iter().take(NAMES).copied().collect::<Vec<_>>().join(" ");
-        if number > NAMES {
-            names = format!("{names} and {} more", number - NAMES);
-        }
+        let names = some_of(services, " ");
         format!(
             "GANTRY_SERVICES_EXCLUDED_FILTERS={value}: the label {EXCLUDED}=true of {number} service{plural} has no \
              effect: {names}"

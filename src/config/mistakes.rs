@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{LogSettings, Notification};
 use crate::proxy::Proxies;
+use crate::words::quoted;
 
 /// One value that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +20,7 @@ pub struct Mistake {
 impl Mistake {
     /// A value that is not what was expected.
     pub fn new(name: &str, value: &str, expected: impl Into<String>) -> Self {
-        const SHOWN_CHARS: usize = 100;
-        let mut shown: String = value.chars().take(SHOWN_CHARS).collect();
-        if shown.len() < value.len() {
-            shown.push_str("...");
-        }
-        Self { name: name.to_owned(), value: Some(format!("{shown:?}")), expected: expected.into() }
+        Self { name: name.to_owned(), value: Some(quoted(value)), expected: expected.into() }
     }
 
     /// A secret value that is not what was expected.

@@ -4,6 +4,8 @@
 //! as pairs, mistakes and warnings go out as values.
 
 mod command;
+#[cfg(test)]
+mod cost;
 mod engine;
 mod filter;
 mod help;

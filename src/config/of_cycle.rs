@@ -1,5 +1,6 @@
 //! The configuration of one cycle: what the process was told, and what its pre-run command changed of it.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 
 use super::load::PREFIX;
@@ -45,7 +46,8 @@ impl Config {
         let mut loaded = Self::load(kept.chain(new))?;
 
         if let Ok(known) = Self::load(process.iter().cloned()) {
-            loaded.warnings.retain(|warning| !known.warnings.contains(warning));
+            let known: HashSet<String> = known.warnings.into_iter().collect();
+            loaded.warnings.retain(|warning| !known.contains(warning));
         }
         loaded.warnings.extend(
             changed.iter().map(|name| {

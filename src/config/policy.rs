@@ -2,16 +2,20 @@
 //!
 //! Labels are read here and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::variables::{LABELS, Labels};
-use super::{Config, LabelMistakes, LookupMethod, UpdateOrder};
+use super::{Config, Filter, LabelMistakes, LookupMethod, Mistake, UpdateOrder};
 use crate::options::Options;
-use crate::suggest::{UNKNOWN_REMEDY, nearest};
+use crate::suggest::unknown_names;
+use crate::words::piece;
 
 /// Every label that begins so is ours, known or not.
 pub(super) const PREFIX: &str = "gantry.";
+
+/// The longest text of a label of ours, in bytes.
+const MAX_BYTES: usize = 16 << 10;
 
 /// The label by which swarm-cronjob knows its services (its documentation, `docs/usage/docker-labels.md`).
 const CRONJOB: &str = "swarm.cronjob.enable";
@@ -66,13 +70,16 @@ impl ServicePolicy {
     /// Every label that cannot be parsed, with its value and what was expected. The service is then an
     /// error of its own; no other service is concerned.
     pub fn of(config: &Config, labels: &BTreeMap<String, String>) -> Result<Self, LabelMistakes> {
-        let mut mistakes = Vec::new();
+        let mut mistakes = too_long(labels);
+        if !mistakes.is_empty() {
+            return Err(LabelMistakes { list: mistakes });
+        }
         let Some(own) = Labels::read(labels, &mut mistakes) else {
             return Err(LabelMistakes { list: mistakes });
         };
         let mut warnings = warnings(config, labels);
         for option in own.manifest_options.iter().flat_map(|options| &options.unknown) {
-            warnings.push(format!("label gantry.manifest.options: {option:?} has no meaning"));
+            warnings.push(format!("label gantry.manifest.options: {option} has no meaning"));
         }
         Ok(Self {
             excluded: own.services_excluded == Some(true) && is_exclusion_by_label(config),
@@ -111,22 +118,29 @@ pub(super) fn is_exclusion_by_label(config: &Config) -> bool {
 /// Unknown labels that look like ours.
 fn warnings(config: &Config, labels: &BTreeMap<String, String>) -> Vec<String> {
     let services = &config.services;
-    let is_filtered_by = |name: &str| {
-        services.filters.iter().chain(&services.excluded_filters).any(|filter| filter.label() == Some(name))
-    };
-    let ours = labels.iter().filter(|(name, value)| name.starts_with(PREFIX) && !value.trim().is_empty());
-    ours.filter_map(|(name, _)| match LABELS.iter().find(|label| label.name == name) {
-        Some(_) => None,
-        None if name == OPT_IN || is_filtered_by(name) => None,
-        None => Some(unknown(name)),
-    })
-    .collect()
+    let filters = services.filters.iter().chain(&services.excluded_filters);
+    let filtered_by: BTreeSet<&str> = filters.filter_map(Filter::label).collect();
+    let known: Vec<&str> = LABELS.iter().map(|label| label.name).collect();
+    let set = ours(labels).filter(|(_, value)| !value.trim().is_empty()).map(|(name, _)| name);
+    let unknown: Vec<&str> =
+        set.filter(|name| !known.contains(name) && *name != OPT_IN && !filtered_by.contains(name)).collect();
+    unknown_names(&unknown, PREFIX, "label", &known)
 }
 
-fn unknown(name: &str) -> String {
-    let shown = name.escape_debug();
-    match nearest(name, PREFIX, LABELS.iter().map(|label| label.name)) {
-        Some(known) => format!("{shown} is not a label of Gantry; did you mean {known}?"),
-        None => format!("{shown} is not a label of Gantry; {UNKNOWN_REMEDY}"),
-    }
+/// The labels that look like ours.
+fn ours(labels: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    let labels = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    labels.filter(|(name, _)| name.starts_with(PREFIX))
+}
+
+/// The labels whose text is longer than any service needs, the first ten of them. Such a text is neither read nor shown.
+fn too_long(labels: &BTreeMap<String, String>) -> Vec<Mistake> {
+    const MOST_MISTAKES: usize = 10;
+    let too_long = ours(labels).filter(|(_, value)| value.len() > MAX_BYTES).take(MOST_MISTAKES);
+    let mistake = |(name, value): (&str, &str)| Mistake {
+        name: piece(name),
+        value: Some(format!("({} bytes)", value.len())),
+        expected: format!("at most {MAX_BYTES} bytes; shorten the label"),
+    };
+    too_long.map(mistake).collect()
 }

@@ -473,3 +473,46 @@ fn slips_are_understood_and_strange_names_are_not_forced_to_be_slips() {
     assert_eq!(label("gantry.service.excluded"), Some("gantry.services.excluded"));
     assert_eq!(label("gantry.colour"), None);
 }
+
+#[test]
+fn a_label_of_more_than_16_kib_is_an_error_and_not_shown() {
+    let names = LABELS.iter().map(|label| label.name).chain(["gantry.enable", "gantry.unknown"]);
+    for name in names {
+        let with = |bytes: usize| ServicePolicy::of(&config(&[]), &labels(&[(name, &"x".repeat(bytes))]));
+        let error = with((16 << 10) + 1).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("label {name}=(16385 bytes): expected at most 16384 bytes; shorten the label")
+        );
+        let fits = with(16 << 10).map_or_else(|error| error.to_string(), |policy| policy.warnings.join(" "));
+        assert!(!fits.contains("bytes; shorten") && fits.len() < 300, "{fits}");
+    }
+    let long: Vec<(String, String)> =
+        (0..500).map(|n| (format!("gantry.{n}{}", "y".repeat(9000)), "x".repeat(20_000))).collect();
+    let error = ServicePolicy::of(&config(&[]), &long.into_iter().collect()).unwrap_err().to_string();
+    assert!(error.len() < 3000, "{error}");
+    let others = labels(&[("com.example", &"x".repeat(1 << 20))]);
+    assert!(ServicePolicy::of(&config(&[]), &others).is_ok(), "other labels are not Gantry's");
+}
+
+#[test]
+fn warnings_of_unknown_names_are_few_and_short() {
+    let names: Vec<String> = (0..500).map(|n| format!("gantry.{n}.{}", "x".repeat(9000))).collect();
+    let unknown: BTreeMap<String, String> = names.iter().map(|name| (name.clone(), "x".to_owned())).collect();
+    let warned = ServicePolicy::of(&config(&[]), &unknown).unwrap().warnings;
+    assert_eq!(warned.len(), 11);
+    assert_eq!(warned[10], "490 more names are no labels of Gantry; gantry --help lists them all");
+    assert!(warned.iter().all(|warning| warning.len() < 200), "{warned:#?}");
+    let options: Vec<String> = (0..500).map(|n| format!("--{n}{}", "x".repeat(25))).collect();
+    let options = labels(&[("gantry.manifest.options", &options.join(" "))]);
+    assert_eq!(ServicePolicy::of(&config(&[]), &options).unwrap().warnings.len(), 10);
+    let on_containers = OnContainers::of(&config(&[]), &labels(&[]), &unknown).unwrap();
+    assert!(on_containers.warning.len() < 3000 && on_containers.warning.contains("and 480 more"));
+    let variables: Vec<(String, &str)> =
+        (0..500).map(|n| (format!("GANTRY_{n}_{}", "X".repeat(9000)), "x")).collect();
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let warned = warnings(&variables);
+    assert_eq!(warned.len(), 11);
+    assert!(warned.iter().all(|warning| warning.len() < 200), "{warned:#?}");
+}

@@ -9,6 +9,7 @@ use super::mistakes::Mistake;
 use super::{Filter, LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
 use crate::options::{Command, OptionError, Options};
 use crate::secret::Secret;
+use crate::words::quoted;
 
 /// A kind of value.
 pub(super) trait Value: Sized {
@@ -248,8 +249,12 @@ impl Value for FiltersOrNone {
 pub(super) struct ManifestOptions {
     /// `--insecure` is among them.
     pub(super) insecure: bool,
-    /// Those without a meaning here.
+    /// The first ten without a meaning here, as messages show them.
     pub(super) unknown: Vec<String>,
+}
+
+impl ManifestOptions {
+    const MOST_UNKNOWN: usize = 10;
 }
 
 impl Value for ManifestOptions {
@@ -261,7 +266,8 @@ impl Value for ManifestOptions {
             match option {
                 "--insecure" | "--insecure=true" => options.insecure = true,
                 "--insecure=false" => options.insecure = false,
-                _ => options.unknown.push(option.to_owned()),
+                _ if options.unknown.len() < Self::MOST_UNKNOWN => options.unknown.push(quoted(option)),
+                _ => {}
             }
         }
         Ok(options)
@@ -434,7 +440,7 @@ mod tests {
     fn of_the_options_for_looking_up_only_insecure_has_a_meaning() {
         let options = ManifestOptions::parse("--insecure --verbose -x=1").unwrap();
         assert!(options.insecure);
-        assert_eq!(options.unknown, ["--verbose", "-x=1"]);
+        assert_eq!(options.unknown, ["\"--verbose\"", "\"-x=1\""]);
         assert!(!ManifestOptions::parse("--insecure=false").unwrap().insecure);
     }
 

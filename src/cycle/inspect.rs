@@ -1,7 +1,7 @@
 //! Stage 2: what the registries have. Services with the same image and credentials make one group, and
 //! each group's registry is asked once, some at a time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ pub struct Answer {
 /// Services that one question answers.
 struct Group {
     lookup: Lookup,
-    /// Digests that its services have, each once.
-    recorded: Vec<Digest>,
+    /// Digests that its services have.
+    recorded: BTreeSet<Digest>,
     /// Whether one of its services has no digest yet.
     has_unpinned: bool,
     members: Vec<usize>,
@@ -150,15 +150,14 @@ async fn group<S, R>(
         let recorded = image.digest().cloned();
         let group = groups.entry(key).or_insert_with(|| Group {
             lookup: Lookup { image: image.clone(), credentials, missing, hosts: hosts.clone(), insecure },
-            recorded: Vec::new(),
+            recorded: BTreeSet::new(),
             has_unpinned: false,
             members: Vec::new(),
             offered: image_name(&image).and_then(|name| book.image(&name).cloned()),
         });
         group.members.push(index);
         match recorded {
-            Some(digest) if !group.recorded.contains(&digest) => group.recorded.push(digest),
-            Some(_) => {}
+            Some(digest) => _ = group.recorded.insert(digest),
             None => group.has_unpinned = true,
         }
     }

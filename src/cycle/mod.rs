@@ -64,7 +64,7 @@ enum Next {
 async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mut Report) -> Result<Next> {
     context.beat();
     let found = discover::discover(context).await?;
-    let keyring = Keyring::open(&context.credential_sources())?;
+    let keyring = context.beating(Keyring::open(&context.credential_sources())).await?;
     let hub = hub::before(context, &keyring, found.itself.iter().chain(&found.others)).await;
     // Ourselves first, to the end: the others are looked at by the newest Gantry.
     for candidates in [found.itself, found.others] {

@@ -10,6 +10,7 @@ use crate::swarm::claims::{Claims, Mount, Resources};
 use crate::swarm::placement::fits;
 use crate::swarm::spec::OrderChange;
 use crate::swarm::{Facts, Mode, Node, Nodes, Order, Task};
+use crate::words::piece;
 
 /// Why two tasks of a place may not, or cannot, run side by side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,11 +282,11 @@ fn on_node(service: &str, facts: &Facts, node: &Node, tasks: &[Task]) -> Room {
     };
     placed().for_each(|task| left.take(&task.reserved));
     if let Some(lack) = left.lacks(reserved) {
-        return Room::None(format!("not enough {lack}"));
+        return Room::None(format!("not enough {}", piece(&lack)));
     }
     left.take(&Resources { memory: above.saturating_mul(own), ..Resources::default() });
     let wanted = Resources { memory: reserved.memory + above, ..reserved.clone() };
-    left.lacks(&wanted).map_or(Room::Sure, |lack| Room::Unsure(format!("not enough {lack}")))
+    left.lacks(&wanted).map_or(Room::Sure, |lack| Room::Unsure(format!("not enough {}", piece(&lack))))
 }
 
 /// Whether the old task of a place was still there while a task that does not run, or has failed, was tried.
@@ -316,11 +317,11 @@ pub fn is_about_room(reason: &str) -> bool {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WritableMount(target) => write!(f, "both tasks can write to {target}"),
-            Self::Device(source) => write!(f, "both tasks use the device {source}"),
+            Self::WritableMount(target) => write!(f, "both tasks can write to {}", piece(target)),
+            Self::Device(source) => write!(f, "both tasks use the device {}", piece(source)),
             Self::HostNetwork => f.write_str("both tasks are on the network of the host"),
             Self::HostPort(port) => write!(f, "both tasks publish port {port} of the node"),
-            Self::Generic(kind) => write!(f, "each task takes a {kind} of its node"),
+            Self::Generic(kind) => write!(f, "each task takes a {} of its node", piece(kind)),
             Self::NoRoom(lack) => write!(f, "no node has room for a second task: {lack}"),
             Self::HasCollided(how) => f.write_str(how),
         }

@@ -8,9 +8,10 @@
 
 use std::fmt::Write as _;
 
-use super::entry::{Entry, Subject, Verdict};
+use super::entry::{Entry, MAX_BEFORE, Subject, Verdict};
 use super::lease::{Claim, Party};
 use super::left_behind::LeftBehind;
+use crate::words::cut;
 
 /// The labels about services; the service's name follows.
 const SERVICE: &str = "gantry.service.";
@@ -35,6 +36,9 @@ pub const ORDERS: &str = "gantry.orders";
 
 /// Longest cause that is written. What the log says may be longer.
 const MAX_CAUSE_CHARS: usize = 160;
+
+/// Longest name of an image, with its tag.
+const MAX_IMAGE: usize = 512;
 
 /// The label's key of an entry.
 pub fn key(subject: &Subject) -> String {
@@ -95,7 +99,7 @@ pub fn read(subject: &Subject, text: &str) -> Option<Entry> {
     };
     let words = Words::of(rest);
     let image = match subject {
-        Subject::Service(_) => words.get("image")?.to_owned(),
+        Subject::Service(_) => words.get("image").filter(|image| image.len() <= MAX_IMAGE)?.to_owned(),
         Subject::Image(name) | Subject::Tag(name) => name.clone(),
     };
     Some(Entry {
@@ -112,7 +116,7 @@ pub fn read(subject: &Subject, text: &str) -> Option<Entry> {
         before: words.list("before"),
         had: words.list("had"),
         flips: words.get("flips").and_then(|flips| flips.parse().ok()).unwrap_or_default(),
-        cause: words.cause.to_owned(),
+        cause: words.cause.chars().take(MAX_CAUSE_CHARS).collect(),
     })
 }
 
@@ -133,7 +137,7 @@ pub fn read_party(text: &str) -> Party {
     let word = |key: &str| words.get(key).unwrap_or_default().to_owned();
     let id = words.get("by").unwrap_or(text).to_owned();
     let since = words.get("since").and_then(|since| since.parse().ok());
-    Party { id, who: word("who"), service: word("service"), task: word("task"), since }
+    Party { id, who: cut(&word("who")), service: word("service"), task: word("task"), since }
 }
 
 /// Writes a claim.
@@ -194,7 +198,8 @@ impl<'a> Words<'a> {
     }
 
     fn list(&self, key: &str) -> Vec<String> {
-        self.get(key).map(|list| list.split(',').map(str::to_owned).collect()).unwrap_or_default()
+        let list = self.get(key).map(|list| list.split(',').take(MAX_BEFORE).map(str::to_owned));
+        list.map(Iterator::collect).unwrap_or_default()
     }
 
     fn get(&self, key: &str) -> Option<&'a str> {

@@ -64,7 +64,7 @@ pub struct Entry {
 }
 
 /// How many earlier digests of a tag are remembered.
-const MAX_BEFORE: usize = 5;
+pub(super) const MAX_BEFORE: usize = 5;
 
 impl Entry {
     /// Whether it holds back this digest at this time. Only what was put into quarantine runs out.

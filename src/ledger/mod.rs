@@ -22,9 +22,12 @@ use tokio::time::Instant;
 use self::book::{Book, Change, Labels};
 use self::lease::{Party, SURE};
 use crate::swarm::{ConfigObject, EngineView, Swarm, SwarmError};
+use crate::words::{piece, some_of};
 
 pub mod book;
 pub mod codec;
+#[cfg(test)]
+mod cost;
 pub mod entry;
 mod keep;
 pub mod lease;
@@ -257,7 +260,7 @@ impl Ledger {
             if state.said.insert(key.clone()) {
                 tracing::warn!(
                     config = self.name,
-                    label = key,
+                    label = piece(&key),
                     "an entry that cannot be read is ignored and kept as it is"
                 );
             }
@@ -295,10 +298,10 @@ impl Ledger {
         let mut labels = book::change(&book::change(&before, &pending), also);
         let surplus = Book::read(&labels).surplus();
         if !surplus.is_empty() {
-            let names: Vec<String> = surplus.iter().map(|entry| codec::key(&entry.subject)).collect();
+            let names: Vec<String> = surplus.iter().map(|entry| piece(&codec::key(&entry.subject))).collect();
             tracing::warn!(
                 config = self.name,
-                forgotten = names.join(" "),
+                forgotten = some_of(&names, " "),
                 "the ledger is full; forgot what is oldest"
             );
             let forgotten: Vec<Change> = surplus.into_iter().map(Change::Forget).collect();
@@ -322,11 +325,8 @@ impl Ledger {
         }
         let mut state = self.state();
         // While the answer was on its way, others may have written some of it, and noted more.
-        for change in pending {
-            if let Some(written) = state.pending.iter().position(|other| *other == change) {
-                state.pending.remove(written);
-            }
-        }
+        let mut written = pending.into_iter();
+        state.pending.retain(|change| !written.any(|written| written == *change));
         state.labels = labels;
         Ok(())
     }

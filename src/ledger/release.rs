@@ -1,7 +1,7 @@
 //! What a person asks of the ledger: what is in it, and to release something. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use super::entry::{Entry, Subject, Verdict, image_name};
 use crate::image::ImageRef;
 use crate::suggest::nearest;
 use crate::swarm::Service;
+use crate::words::piece;
 
 /// What is to be released.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,7 +195,10 @@ fn describe(entry: &Entry) -> Held {
 
 /// A title, and a line for each.
 fn list(title: &str, held: &[Held]) -> String {
-    held.iter().fold(title.to_owned(), |list, one| format!("{list}\n  {one}"))
+    held.iter().fold(title.to_owned(), |mut list, one| {
+        let _ = write!(list, "\n  {one}");
+        list
+    })
 }
 
 impl fmt::Display for Listed {
@@ -212,7 +216,7 @@ impl fmt::Display for Listed {
         }
         self.damaged
             .iter()
-            .try_for_each(|label| write!(f, "\nnot understood, and ignored: the label {label}"))
+            .try_for_each(|label| write!(f, "\nnot understood, and ignored: the label {}", piece(label)))
     }
 }
 
@@ -247,7 +251,7 @@ impl fmt::Display for Release {
 
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whom = if self.service.is_empty() { "all services" } else { &self.service };
+        let whom = if self.service.is_empty() { "all services".to_owned() } else { piece(&self.service) };
         write!(f, "{whom}: {} at {}", self.image, self.digest)?;
         if self.why.is_empty() { Ok(()) } else { write!(f, " ({})", self.why) }
     }

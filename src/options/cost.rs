@@ -1,20 +1,12 @@
 //! What options cost: time in proportion to their text, and never more than the limits allow. Options come from labels, and a
 //! label that costs a minute of the only thread stops every update.
 
-use std::time::Duration;
-
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 use super::*;
+use crate::cost::is_slow;
 
 const NO_LIMITS: Limits = Limits { bytes: usize::MAX, values: usize::MAX, ports: usize::MAX };
-
-/// Time of this thread's processor, which other work on the machine does not lengthen.
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
-}
 
 /// The `i`th value of a kind: each another one where the kind has so many.
 fn value(kind: Kind, i: usize) -> String {
@@ -66,27 +58,16 @@ impl Case {
         Self { command, text, ids, spec }
     }
 
-    /// What it takes to read the options and to apply them.
-    fn cost(&self) -> Duration {
-        let begun = processor_time();
+    /// Reads the options and applies them.
+    fn run(&self) {
         let mut spec = self.spec.clone();
         Options::read(self.command, &self.text, NO_LIMITS).unwrap().apply(&mut spec, &self.ids).unwrap();
-        processor_time().checked_sub(begun).unwrap()
     }
-}
 
-/// Whether eight times the values cost more than twelve times as much. Compares the shortest of several times: other work on the
-/// machine makes single ones longer, never shorter.
-fn is_slow(few: &Case, many: &Case) -> Option<String> {
-    let (mut least_few, mut least_many) = (Duration::MAX, Duration::MAX);
-    for _ in 0..20 {
-        least_few = least_few.min(few.cost()).min(few.cost());
-        least_many = least_many.min(many.cost());
-        if least_many <= least_few * 12 {
-            return None;
-        }
+    /// Whether `many`, which has eight times the values, costs out of proportion.
+    fn is_slow(&self, many: &Self) -> Option<String> {
+        is_slow(&self.text[..30], || self.run(), || many.run())
     }
-    Some(format!("{}: {least_few:?}, eight times as many {least_many:?}", &few.text[..30]))
 }
 
 #[test]
@@ -99,7 +80,7 @@ fn eight_times_the_values_cost_at_most_twelve_times_as_much() {
             let values = (0..values).map(|i| format!(" --{}={}", known.name, value(known.kind, i)));
             Case::new(command, values.collect())
         };
-        is_slow(&case(FEW), &case(8 * FEW))
+        case(FEW).is_slow(&case(8 * FEW))
     });
     let slow: Vec<String> = slow.collect();
     assert!(slow.is_empty(), "{slow:#?}");
@@ -110,7 +91,7 @@ fn a_range_of_ports_costs_in_proportion_to_its_length() {
     let range = |ports: usize| {
         Case::new(Command::Update, format!("--publish-add 10000-{0}:10000-{0}/udp", 9999 + ports))
     };
-    assert_eq!(is_slow(&range(1000), &range(8000)), None);
+    assert_eq!(range(1000).is_slow(&range(8000)), None);
 }
 
 #[test]

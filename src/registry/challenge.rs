@@ -1,5 +1,8 @@
 //! What a registry asks for before it answers: `WWW-Authenticate`, parsed. Pure.
 
+/// The longest address of a token server with the registry's name, in bytes. Both are remembered for each repository.
+const MAX_ADDRESS: usize = 4 << 10;
+
 /// How a registry wants to be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Challenge {
@@ -38,13 +41,13 @@ pub(super) fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Challenges {
             parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
         };
         if scheme.eq_ignore_ascii_case("bearer") {
+            let service = get("service").unwrap_or_default();
             if let Some(realm) = get("realm").filter(|realm| !realm.is_empty())
+                && realm.len() + service.len() <= MAX_ADDRESS
                 && !matches!(found.best, Some(Challenge::Bearer(_)))
             {
-                found.best = Some(Challenge::Bearer(Bearer {
-                    realm: realm.to_owned(),
-                    service: get("service").unwrap_or_default().to_owned(),
-                }));
+                found.best =
+                    Some(Challenge::Bearer(Bearer { realm: realm.to_owned(), service: service.to_owned() }));
             }
         } else if scheme.eq_ignore_ascii_case("basic") {
             found.has_basic = true;
@@ -146,9 +149,16 @@ mod tests {
 
     #[test]
     fn without_a_scheme_that_we_know_there_is_no_challenge() {
-        for header in
-            ["", ",", "=", "Digest realm=\"x\"", "Bearer service=\"s\"", "Bearer realm=\"\"", "realm=\"x\""]
-        {
+        for header in [
+            "",
+            ",",
+            "=",
+            &format!("Bearer realm=\"https://t/{}\"", "x".repeat(4096)),
+            "Digest realm=\"x\"",
+            "Bearer service=\"s\"",
+            "Bearer realm=\"\"",
+            "realm=\"x\"",
+        ] {
             assert_eq!(one(header), None, "{header}");
         }
         assert_eq!(parse(std::iter::empty()), Challenges::default());

@@ -77,7 +77,10 @@ impl HttpRegistry {
         Self {
             docker_hub: settings.docker_hub,
             names: Names::new(settings.limits.connect),
-            manifests: Mutex::new(Remembered::up_to(settings.limits.manifests)),
+            manifests: Mutex::new(Remembered::up_to(
+                settings.limits.manifests,
+                settings.limits.manifest_bytes,
+            )),
             transport: Transport::new(settings.limits, clients, settings.proxies),
             authority: Authority::default(),
             outages: Mutex::default(),
@@ -251,7 +254,7 @@ impl Registry for HttpRegistry {
             self.bounded(lookup, |call| async move { self.manifest_at(&call, digest).await }).await?;
         let manifest = Arc::new(manifest);
         if complete == Complete::Yes {
-            self.remembered().insert(digest.clone(), Arc::clone(&manifest));
+            self.remembered().insert(digest, &manifest);
         }
         Ok(manifest)
     }
@@ -318,33 +321,49 @@ fn unexpected(answer: &Answer) -> Failure {
     }
 }
 
-/// What stands behind digests: at most so many, the oldest forgotten first.
+/// What stands behind digests, as far as it fits: the oldest is forgotten first.
 #[derive(Debug)]
 struct Remembered {
-    limit: usize,
+    /// The most manifests, and the most bytes that they take together.
+    most: (usize, usize),
+    bytes: usize,
     manifests: HashMap<Digest, Arc<Manifest>>,
     order: VecDeque<Digest>,
 }
 
 impl Remembered {
-    fn up_to(limit: usize) -> Self {
-        Self { limit, manifests: HashMap::new(), order: VecDeque::new() }
+    fn up_to(manifests: usize, bytes: usize) -> Self {
+        Self { most: (manifests, bytes), bytes: 0, manifests: HashMap::new(), order: VecDeque::new() }
     }
 
     fn get(&self, digest: &Digest) -> Option<Arc<Manifest>> {
         self.manifests.get(digest).map(Arc::clone)
     }
 
-    fn insert(&mut self, digest: Digest, manifest: Arc<Manifest>) {
-        if self.manifests.insert(digest.clone(), manifest).is_none() {
-            self.order.push_back(digest);
+    /// A manifest that is known already stays as it is: its digest says that it is the same.
+    fn insert(&mut self, digest: &Digest, manifest: &Arc<Manifest>) {
+        if self.manifests.contains_key(digest) {
+            return;
         }
-        while self.order.len() > self.limit {
-            if let Some(oldest) = self.order.pop_front() {
-                self.manifests.remove(&oldest);
+        self.bytes += size(digest, manifest);
+        self.manifests.insert(digest.clone(), Arc::clone(manifest));
+        self.order.push_back(digest.clone());
+        while self.order.len() > self.most.0 || self.bytes > self.most.1 {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(manifest) = self.manifests.remove(&oldest) {
+                self.bytes -= size(&oldest, &manifest);
             }
         }
     }
+}
+
+/// How many bytes it takes to remember a manifest, with what maps and the allocator need.
+fn size(digest: &Digest, manifest: &Manifest) -> usize {
+    const OVERHEAD: usize = 32;
+    let text = |text: &str| size_of::<String>() + text.len() + OVERHEAD;
+    let children = manifest.children.iter().map(|child| text(child.as_str()));
+    let platforms = manifest.platforms.iter().map(|it| text(&it.os) + text(&it.architecture));
+    2 * text(digest.as_str()) + size_of::<Manifest>() + children.chain(platforms).sum::<usize>()
 }
 
 /// Says of a registry that cannot be reached directly that the engine uses a proxy for it.
@@ -372,16 +391,38 @@ fn with_engines_proxy(failure: Failure, lookup: &Lookup) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Platform;
 
     #[test]
     fn only_so_many_manifests_are_remembered() {
         let digests: Vec<Digest> = (0..5).filter_map(|n: u8| digest_of(&[n])).collect();
-        let mut remembered = Remembered::up_to(3);
+        let mut remembered = Remembered::up_to(3, usize::MAX);
         for digest in digests.iter().chain(&digests[4..]) {
-            remembered.insert(digest.clone(), Arc::default());
+            remembered.insert(digest, &Arc::default());
         }
         let known: Vec<bool> = digests.iter().map(|digest| remembered.get(digest).is_some()).collect();
         assert_eq!(known, [false, false, true, true, true]);
         assert_eq!(remembered.manifests.len(), 3);
+    }
+
+    #[test]
+    fn ninety_huge_indexes_are_remembered_within_their_bound() {
+        let limits = Limits::default();
+        let mut remembered = Remembered::up_to(limits.manifests, limits.manifest_bytes);
+        for tag in 0..90 {
+            let children = (0..1000).filter_map(|child| digest_of(format!("{tag} {child}").as_bytes()));
+            let name = |n| format!("{n:064}");
+            let platforms = (0..100).map(|n| Platform { os: name(n), architecture: name(n) });
+            let manifest = Manifest { children: children.collect(), platforms: platforms.collect() };
+            remembered.insert(&digest_of(&[tag]).unwrap(), &Arc::new(manifest));
+            let taken: usize =
+                remembered.manifests.iter().map(|(digest, manifest)| size(digest, manifest)).sum();
+            assert_eq!(taken, remembered.bytes);
+            assert!(taken <= 8 << 20, "{taken}");
+        }
+        assert!(remembered.manifests.len() > 50, "{}", remembered.manifests.len());
+        assert!(remembered.get(&digest_of(&[89]).unwrap()).is_some());
+        let known = remembered.manifests.keys().chain(&remembered.order).count();
+        assert_eq!(known, 2 * remembered.manifests.len());
     }
 }

@@ -13,6 +13,7 @@ use reqwest::{Client, redirect};
 use tokio::time::Instant;
 
 use super::endpoints::{Certificates, Endpoint};
+use super::files;
 use super::host_files::{self, HostFiles};
 use super::limits::Limits;
 use super::verifier;
@@ -113,9 +114,9 @@ impl Clients {
             return Ok(Arc::clone(files));
         }
         let folder = self.folder.join(host);
-        let files = tokio::task::spawn_blocking(move || host_files::read(&folder))
-            .await
-            .map_err(|_| "reading its certificates failed".to_owned())??;
+        let path = folder.clone();
+        let files = files::off_the_thread(&folder, move || host_files::read(&path)).await;
+        let files = files.map_err(|cause| format!("{} cannot be read: {cause}", folder.display()))??;
         let files = Arc::new(files);
         let mut known = self.lock_files();
         // A client whose certificates are no longer used keeps its connections for nothing.

@@ -45,9 +45,10 @@ pub(super) fn read(folder: &Path) -> Result<HostFiles, String> {
         paths.push(entry.map_err(|error| failed(folder, &error))?.path());
     }
     paths.sort();
+    let is_there = |path: &PathBuf| paths.binary_search(path).is_ok();
     let mut files = HostFiles::default();
     for path in &paths {
-        let load = |path: &Path| std::fs::read(path).map_err(|error| failed(path, &error));
+        let load = |path: &Path| super::files::read(path).map_err(|error| failed(path, &error));
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("crt") => {
                 let before = files.trusted.len();
@@ -58,7 +59,7 @@ pub(super) fn read(folder: &Path) -> Result<HostFiles, String> {
             }
             Some("cert") => {
                 let key = path.with_extension("key");
-                if !paths.contains(&key) {
+                if !is_there(&key) {
                     let (path, key) = (path.display(), key.display());
                     return Err(format!(
                         "{path} needs its key {key} (an authority's certificate ends with .crt)"
@@ -67,7 +68,7 @@ pub(super) fn read(folder: &Path) -> Result<HostFiles, String> {
                 let (certificate, key) = (load(path)?, load(&key)?);
                 files.identities.push(IdentityFiles { path: path.clone(), certificate, key });
             }
-            Some("key") if !paths.contains(&path.with_extension("cert")) => {
+            Some("key") if !is_there(&path.with_extension("cert")) => {
                 let certificate = path.with_extension("cert");
                 return Err(format!("{} needs its certificate {}", path.display(), certificate.display()));
             }
@@ -138,6 +139,9 @@ mod tests {
             std::fs::remove_file(path).unwrap();
             error
         };
+        std::fs::create_dir(folder.path().join("a.crt")).unwrap();
+        assert!(read(folder.path()).map(|_| ()).unwrap_err().ends_with("is a directory"));
+        std::fs::remove_dir(folder.path().join("a.crt")).unwrap();
         assert!(error("client.cert").contains("needs its key"), "{}", error("client.cert"));
         assert!(error("client.key").contains("needs its certificate"), "{}", error("client.key"));
     }

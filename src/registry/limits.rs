@@ -34,6 +34,8 @@ pub struct Limits {
     pub outage_hold_cap: Duration,
     /// How many manifests are remembered.
     pub manifests: usize,
+    /// How many bytes the remembered manifests take together.
+    pub manifest_bytes: usize,
 }
 
 impl Default for Limits {
@@ -52,6 +54,7 @@ impl Default for Limits {
             outage_hold: Duration::from_secs(15),
             outage_hold_cap: Duration::from_secs(15 * 60),
             manifests: 4096,
+            manifest_bytes: 8 << 20,
         }
     }
 }

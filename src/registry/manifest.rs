@@ -1,6 +1,7 @@
 //! What a registry's answers say: manifests, indexes, configurations, and whether they are what their
 //! digest promises. Pure.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use oci_client::manifest::{
@@ -10,8 +11,18 @@ use oci_client::manifest::{
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
+use super::bounded::{List, too_many};
 use super::{Manifest, Platform};
 use crate::image::Digest;
+
+/// How many images an index may list. Those with most platforms list some fifty, attestations included.
+const MAX_CHILDREN: usize = 1000;
+
+/// How many platforms an index may name.
+const MAX_PLATFORMS: usize = 100;
+
+/// The longest name of an operating system or an architecture, in bytes. A longer name is not known to any node.
+const MAX_PLATFORM_NAME: usize = 64;
 
 /// What is accepted where a manifest is asked for: an image that runs on several platforms is an index,
 /// and its digest is the one that a service is pinned to.
@@ -43,7 +54,7 @@ struct Document {
     #[serde(default)]
     schema_version: Option<u64>,
     #[serde(default)]
-    manifests: Option<Vec<Descriptor>>,
+    manifests: Option<List<Descriptor, MAX_CHILDREN>>,
     #[serde(default)]
     config: Option<Descriptor>,
     #[serde(default)]
@@ -69,7 +80,7 @@ struct RawPlatform {
 impl RawPlatform {
     /// Attestations are listed as `unknown/unknown`.
     fn known(self) -> Option<Platform> {
-        let is_known = |text: &str| !text.is_empty() && text != "unknown";
+        let is_known = |text: &str| !text.is_empty() && text.len() <= MAX_PLATFORM_NAME && text != "unknown";
         (is_known(&self.os) && is_known(&self.architecture))
             .then_some(Platform { os: self.os, architecture: self.architecture })
     }
@@ -79,22 +90,31 @@ impl RawPlatform {
 pub(super) fn read(body: &[u8]) -> Result<Read, String> {
     // serde would take a list for an object with its fields in order.
     let is_object = body.trim_ascii_start().starts_with(b"{");
-    let document: Document = is_object
-        .then(|| serde_json::from_slice(body).ok())
-        .flatten()
-        .ok_or_else(|| "its manifest is not JSON of a known form".to_owned())?;
+    let unknown = || "its manifest is not JSON of a known form".to_owned();
+    if !is_object {
+        return Err(unknown());
+    }
+    let document: Document = serde_json::from_slice(body).map_err(|error| match too_many(&error) {
+        Some(most) => format!("its index lists more than {most} images; push an index with fewer"),
+        None => unknown(),
+    })?;
     if document.schema_version == Some(1) {
         return Err(
             "its manifest has schema version 1, which engines from 26 on do not pull; push the image anew"
                 .to_owned(),
         );
     }
-    if let Some(entries) = document.manifests {
+    if let Some(List(entries)) = document.manifests {
         let children = entries.iter().filter_map(|entry| entry.digest.parse().ok()).collect();
-        let mut platforms = Vec::new();
+        let (mut platforms, mut seen) = (Vec::new(), HashSet::new());
         for platform in entries.into_iter().filter_map(|entry| entry.platform.and_then(RawPlatform::known)) {
-            if !platforms.contains(&platform) {
+            if seen.insert(platform.clone()) {
                 platforms.push(platform);
+            }
+            if platforms.len() > MAX_PLATFORMS {
+                return Err(format!(
+                    "its index lists more than {MAX_PLATFORMS} platforms; push an index with fewer"
+                ));
             }
         }
         return Ok(Read::Index(Manifest { children, platforms }));
@@ -166,11 +186,51 @@ mod tests {
             digest('e'),
         );
         let expected = Manifest {
-            children: ['a', 'b', 'c', 'd', 'e'].map(|fill| digest(fill).parse().unwrap()).to_vec(),
+            children: ['a', 'b', 'c', 'd', 'e'].map(|fill| digest(fill).parse().unwrap()).into(),
             platforms: vec![platform_of("linux", "amd64"), platform_of("linux", "arm")],
         };
         assert_eq!(read(index.as_bytes()), Ok(Read::Index(expected)));
         assert_eq!(read(br#"{"schemaVersion":2,"manifests":[]}"#), Ok(Read::Index(Manifest::default())));
+    }
+
+    /// An index with this many children, of which each has a platform of its own.
+    fn index_of(children: usize) -> String {
+        let child = |n: usize| format!(r#"{{"platform":{{"os":"o","architecture":"a{n}"}}}}"#);
+        format!(r#"{{"manifests":[{}]}}"#, (0..children).map(child).collect::<Vec<_>>().join(","))
+    }
+
+    #[test]
+    fn an_index_that_no_image_needs_is_refused_in_a_line() {
+        let platforms = |children| match read(index_of(children).as_bytes()) {
+            Ok(Read::Index(manifest)) => Ok(manifest.platforms.len()),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
+        assert_eq!(platforms(MAX_PLATFORMS), Ok(MAX_PLATFORMS));
+        let error = "its index lists more than 100 platforms; push an index with fewer";
+        assert_eq!(platforms(MAX_PLATFORMS + 1), Err(error.to_owned()));
+        let children = |count| format!(r#"{{"manifests":[{}]}}"#, vec!["{}"; count].join(","));
+        assert!(read(children(MAX_CHILDREN).as_bytes()).is_ok());
+        let error = "its index lists more than 1000 images; push an index with fewer";
+        assert_eq!(read(children(MAX_CHILDREN + 1).as_bytes()), Err(error.to_owned()));
+        let long =
+            format!(r#"{{"manifests":[{{"platform":{{"os":"{}","architecture":"a"}}}}]}}"#, "o".repeat(65));
+        assert_eq!(read(long.as_bytes()), Ok(Read::Index(Manifest::default())));
+    }
+
+    #[test]
+    fn an_index_of_millions_of_children_takes_no_memory() {
+        /// The most memory that this process has had, in KiB.
+        fn peak() -> u64 {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        }
+        let index = format!(r#"{{"manifests":[{}{{}}]}}"#, "{},".repeat(4 << 18));
+        let before = peak();
+        read(index.as_bytes()).unwrap_err();
+        let grown = peak() - before;
+        assert!(grown < 4 << 10, "{grown} KiB");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a tag points at, asked of its registry without pulling anything.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +12,17 @@ use crate::words::foreign as words;
 
 mod admission;
 mod auth;
+mod bounded;
 mod challenge;
 mod client;
 mod clients;
+#[cfg(test)]
+mod cost;
 pub mod credentials;
 mod der;
 mod endpoints;
 mod failure;
+mod files;
 mod host_files;
 mod known;
 mod limits;
@@ -64,7 +69,7 @@ pub struct Platform {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// The digests that an index lists, attestations included; empty for a single-platform image.
-    pub children: Vec<Digest>,
+    pub children: BTreeSet<Digest>,
     /// The platforms it runs on, as listed (an index) or as its configuration says (a single image).
     /// `unknown/unknown` entries (attestations) are left out.
     pub platforms: Vec<Platform>,

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::challenge::Bearer;
@@ -23,6 +24,12 @@ const DEFAULT_LIFE: Duration = Duration::from_secs(60);
 /// The longest that a token is kept, whatever its server says: a password that was revoked should not
 /// work for a year.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest token, in bytes. Longer ones fit no header that servers accept.
+const MAX_TOKEN: usize = 64 << 10;
+
+/// More characters than a number of seconds has.
+const MAX_NUMBER: usize = 40;
 
 /// How much earlier a token is replaced, at most: for the way of the request and clocks that differ.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -51,7 +58,7 @@ pub(super) struct Issued {
 }
 
 #[derive(Debug)]
-struct Token {
+pub(super) struct Token {
     text: Secret,
     until: Instant,
 }
@@ -255,36 +262,37 @@ pub(super) fn basic(username: &str, password: &Secret) -> Secret {
 }
 
 #[derive(Deserialize)]
-struct TokenAnswer {
+struct TokenAnswer<'a> {
     #[serde(default)]
     token: Option<String>,
     #[serde(default)]
     access_token: Option<String>,
-    #[serde(default)]
-    expires_in: Option<serde_json::Value>,
+    /// Not read before its length is known: as a value of any kind it could take a hundred megabytes.
+    #[serde(default, borrow)]
+    expires_in: Option<&'a RawValue>,
 }
 
-fn read(answer: &Answer, asked: Instant) -> Result<Token, Failure> {
+pub(super) fn read(answer: &Answer, asked: Instant) -> Result<Token, Failure> {
     let nonsense = || {
         let kind = answer.content_type().unwrap_or("no content type");
         Failure::nonsense(format!("its answer ({kind}) holds no token"))
     };
-    let parsed: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| nonsense())?;
+    let parsed: TokenAnswer<'_> = serde_json::from_slice(&answer.body).map_err(|_| nonsense())?;
     // The engine prefers it in this order.
     let text = [parsed.access_token, parsed.token].into_iter().flatten().find(|text| !text.is_empty());
     let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic())).ok_or_else(nonsense)?;
-    Ok(Token { text: Secret::new(text), until: asked + life(parsed.expires_in.as_ref()) })
+    if text.len() > MAX_TOKEN {
+        return Err(Failure::nonsense(format!("its token is longer than {MAX_TOKEN} bytes")));
+    }
+    Ok(Token { text: Secret::new(text), until: asked + life(parsed.expires_in) })
 }
 
 /// How long a token is used. Some servers write the number as text.
-fn life(expires_in: Option<&serde_json::Value>) -> Duration {
-    let seconds = match expires_in {
-        Some(serde_json::Value::String(text)) => text.parse().ok(),
-        Some(value) => value.as_f64(),
-        None => None,
-    };
+fn life(expires_in: Option<&RawValue>) -> Duration {
+    let number = expires_in.map(|value| value.get().trim_matches('"'));
+    let seconds = number.filter(|number| number.len() < MAX_NUMBER).and_then(|number| number.parse().ok());
     let whole = seconds
-        .filter(|seconds| *seconds > 0.0)
+        .filter(|seconds: &f64| *seconds > 0.0)
         .map_or(DEFAULT_LIFE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFE))
         .min(LONGEST_LIFE);
     whole.saturating_sub(MARGIN.min(whole / 10))
@@ -310,8 +318,8 @@ mod tests {
             ("1e300", 86_395_000),
             ("[]", 55_000),
         ] {
-            let value: serde_json::Value = serde_json::from_str(expires_in).unwrap();
-            assert_eq!(life(Some(&value)), Duration::from_millis(milliseconds), "{expires_in}");
+            let value: &RawValue = serde_json::from_str(expires_in).unwrap();
+            assert_eq!(life(Some(value)), Duration::from_millis(milliseconds), "{expires_in}");
         }
         assert_eq!(life(None), Duration::from_secs(55));
     }

@@ -331,14 +331,15 @@ impl Transport {
     async fn read(&self, mut response: Response) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
-        let limit = if status.is_success() { self.limits.body } else { ERROR_BODY };
+        let is_answer = status == StatusCode::OK;
+        let limit = if is_answer { self.limits.body } else { ERROR_BODY };
         let mut body = BytesMut::new();
         loop {
             match response.chunk().await {
                 Ok(None) => break,
                 Ok(Some(chunk)) if body.len() + chunk.len() <= limit => body.extend_from_slice(&chunk),
                 // An error's page is worth reading, but not worth an error of its own.
-                _ if !status.is_success() => break,
+                _ if !is_answer => break,
                 Ok(Some(_)) => {
                     return Err(Failure::nonsense(format!("its answer is longer than {limit} bytes")));
                 }

@@ -5,7 +5,7 @@
 //! text. It is read through the small, tolerant [`Facts`], and changed through [`Edits`], which touch
 //! nothing else: every other field survives, numbers to the last digit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -280,18 +280,17 @@ impl Edits {
 /// Platforms as Docker's own client writes them: `arm` without an architecture, because nodes report
 /// variants of it (swarmkit issue 2294), and each once.
 fn as_placement(platforms: &[(String, String)]) -> Value {
-    let mut listed: Vec<Value> = Vec::new();
-    for (os, architecture) in platforms {
-        let entry = if architecture == "arm" || architecture.is_empty() {
-            json!({ "OS": os })
-        } else {
-            json!({ "Architecture": architecture, "OS": os })
-        };
-        if !listed.contains(&entry) {
-            listed.push(entry);
-        }
-    }
-    Value::Array(listed)
+    let without_variants = |architecture| if architecture == "arm" { "" } else { architecture };
+    let mut seen = HashSet::new();
+    platforms
+        .iter()
+        .map(|(os, architecture)| (os, without_variants(architecture.as_str())))
+        .filter(|platform| seen.insert(*platform))
+        .map(|(os, architecture)| match architecture {
+            "" => json!({ "OS": os }),
+            architecture => json!({ "Architecture": architecture, "OS": os }),
+        })
+        .collect()
 }
 
 /// An update configuration that says what the engine does without one. A specification without any needs all of it:

@@ -23,3 +23,4 @@ mod soak;
 mod stopping;
 mod support;
 mod wire_engine;
+mod worst_inputs;

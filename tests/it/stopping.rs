@@ -2,24 +2,16 @@
 //! command that does not obey.
 
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use http::Method;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::fake::{FakeSwarm, Front, Instead, millis, secs};
-
-/// How long a stop may take, as README says.
-const STOP_LIMIT: Duration = Duration::from_secs(3);
-
-/// Far more than anything here takes, on whatever machine, and less than the program waits for an engine's answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::program::{Gantry, PATIENCE, STOP_LIMIT};
 
 const OVERDUE: &str = "stopped without waiting for what is under way";
 const AT_ONCE: &str = "stopped at once by a second signal";
@@ -49,21 +41,9 @@ impl Engine {
 
     /// The program, with an update to make in its first cycle.
     fn gantry(&self, variables: &[(&str, &str)]) -> Gantry {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
-        command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("DOCKER_HOST", self.front.address().to_string())
-            // No registry is asked, and the service is sent its image again.
-            .env("GANTRY_MANIFEST_CMD", "none")
-            .env("GANTRY_CLEANUP_IMAGES", "false")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        Gantry { child, lines, log: String::new() }
+        // No registry is asked, and the service is sent its image again.
+        let own = [("GANTRY_MANIFEST_CMD", "none"), ("GANTRY_CLEANUP_IMAGES", "false")];
+        Gantry::start(&self.front.address(), &[&own, variables].concat())
     }
 
     /// Waits until the lease is being given back.
@@ -79,44 +59,6 @@ impl Engine {
 
 fn is_change_of_the_ledger(method: &Method, path: &str) -> bool {
     method == Method::POST && path.starts_with("/configs/") && path.contains("/update?")
-}
-
-/// The program while it runs. Killed when dropped.
-struct Gantry {
-    child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
-    log: String,
-}
-
-impl Gantry {
-    async fn read(&mut self) -> bool {
-        let line = timeout(PATIENCE, self.lines.next_line()).await;
-        let line = line.unwrap_or_else(|_| panic!("it says nothing more after\n{}", self.log)).unwrap();
-        line.is_some_and(|line| {
-            self.log += &line;
-            self.log.push('\n');
-            true
-        })
-    }
-
-    /// Waits until it has said these words.
-    async fn says(&mut self, words: &str) {
-        while !self.log.contains(words) {
-            assert!(self.read().await, "it has ended without {words:?}:\n{}", self.log);
-        }
-    }
-
-    fn send(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id().expect("it runs")).unwrap();
-        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
-    }
-
-    /// Waits for its end: the exit code and all that it has said.
-    async fn end(mut self) -> (Option<i32>, String) {
-        while self.read().await {}
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends when its output does");
-        (status.unwrap().code(), self.log)
-    }
 }
 
 #[tokio::test]

@@ -275,3 +275,29 @@ fn an_error_in_the_middle_does_not_say_that_nothing_was_updated() {
     let report = Report { error, services: 3, finished, is_interrupted: true, ..Report::default() };
     insta::assert_snapshot!(report.summary(), @"cycle failed, 1 interrupted, 1 updated: this engine is no swarm manager any more");
 }
+
+#[test]
+fn a_report_costs_in_proportion_to_its_services() {
+    let report = |services: usize| {
+        let name = |n: usize| format!("service{n}");
+        let names = || (0..services).map(name);
+        Report {
+            services,
+            newest: names().collect(),
+            left_alone: names().map(|name| (name, Reason::Job)).collect(),
+            errors: names()
+                .map(|name| (name.clone(), format!("{name}:1"), format!("{name} fails")))
+                .collect(),
+            finished: names().map(|name| finished(&name, Outcome::Updated)).collect(),
+            unjudged: names().collect(),
+            not_begun: names().map(|service| NotBegun { service, ..held(Held::Postponed) }).collect(),
+            ..Report::default()
+        }
+    };
+    let tell = |report: &Report| {
+        let left = report.left_behind(LeftBehind::default(), None);
+        std::hint::black_box((report.lines(), report.summary(), report.counts(), left));
+    };
+    let (few, many) = (report(500), report(4000));
+    assert_eq!(crate::cost::is_slow("report", || tell(&few), || tell(&many)), None);
+}

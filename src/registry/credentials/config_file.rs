@@ -1,6 +1,6 @@
 //! Docker's client configuration, `config.json`: who is logged in where. Read, never written.
 
-use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -9,7 +9,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
 use super::{Account, Credentials, CredentialsError, TOKEN_USERNAME, host_of_key, server_of_host};
+use crate::registry::bounded::{Map, too_many};
+use crate::registry::files;
 use crate::secret::Secret;
+use crate::words::shown_path;
 
 /// Docker writes padding; people who write the file by hand do not always.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -19,9 +22,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+/// How many registries a file may have accounts or helpers for.
+const MAX_ENTRIES: usize = 1000;
+
 /// One `config.json`.
 #[derive(Clone, Debug)]
-pub(super) struct ConfigFile {
+pub(in crate::registry) struct ConfigFile {
     path: PathBuf,
     contents: Contents,
 }
@@ -29,10 +35,8 @@ pub(super) struct ConfigFile {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Contents {
-    #[serde(deserialize_with = "crate::hosts::null_is_default")]
-    auths: BTreeMap<String, Entry>,
-    #[serde(deserialize_with = "crate::hosts::null_is_default")]
-    cred_helpers: BTreeMap<String, String>,
+    auths: Map<Entry, MAX_ENTRIES>,
+    cred_helpers: Map<String, MAX_ENTRIES>,
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     creds_store: String,
 }
@@ -60,7 +64,7 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Se
 
 /// A credential helper to be asked, and the server to ask it for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HelperQuestion {
+pub(in crate::registry) struct HelperQuestion {
     /// The program's name after `docker-credential-`.
     pub helper: String,
     /// What is written to its standard input.
@@ -69,20 +73,33 @@ pub(super) struct HelperQuestion {
 
 impl ConfigFile {
     /// Reads `folder/config.json`; `None` when there is no such file.
-    pub(super) fn read(folder: &Path) -> Result<Option<Self>, CredentialsError> {
+    pub(super) async fn read(folder: &Path) -> Result<Option<Self>, CredentialsError> {
         let path = folder.join("config.json");
-        let unreadable =
-            |cause: String| CredentialsError::Unreadable { path: path.clone(), cause: cause.clone() };
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound) => return Ok(None),
-            Err(error) => return Err(unreadable(error.to_string())),
-        };
+        let own = path.clone();
+        files::off_the_thread(&path, move || Self::read_now(&own))
+            .await
+            .unwrap_or_else(|cause| Err(CredentialsError::Unreadable { path, cause }))
+    }
+
+    fn read_now(path: &Path) -> Result<Option<Self>, CredentialsError> {
+        match files::read(path) {
+            Ok(text) => Self::parse(path, &text).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                Err(CredentialsError::Unreadable { path: path.to_owned(), cause: error.to_string() })
+            }
+        }
+    }
+
+    /// Reads the text of the file at this path.
+    pub(in crate::registry) fn parse(path: &Path, text: &[u8]) -> Result<Self, CredentialsError> {
+        let path = path.to_owned();
+        let unreadable = |cause: String| CredentialsError::Unreadable { path: path.clone(), cause };
         // Some editors begin a text with a mark.
-        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         // An empty file is what a forgotten bind mount or `touch` leaves; Docker reads it as empty too.
         if text.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Some(Self { path, contents: Contents::default() }));
+            return Ok(Self { path, contents: Contents::default() });
         }
         // serde would take a list for an object with its fields in order.
         if !text.trim_ascii_start().starts_with(b"{") {
@@ -92,19 +109,22 @@ impl ConfigFile {
         let contents = Contents::deserialize(&mut serde_json::Deserializer::from_slice(text));
         // Only where it went wrong: serde's own words may quote a value, and values are secrets here.
         let contents = contents.map_err(|error| {
+            if let Some(most) = too_many(&error) {
+                return unreadable(format!("more than {most} registries; remove those that are not used"));
+            }
             let kind = match error.classify() {
                 serde_json::error::Category::Data => "a value of an unexpected type",
                 _ => "not valid JSON",
             };
             unreadable(format!("{kind} at line {} column {}", error.line(), error.column()))
         })?;
-        Ok(Some(Self { path, contents }))
+        Ok(Self { path, contents })
     }
 
     /// The helper that this file names for `host`: its own (`credHelpers`), else the one for all
     /// (`credsStore`).
-    pub(super) fn helper(&self, host: &str) -> Option<HelperQuestion> {
-        let own = self.contents.cred_helpers.iter().find(|(key, _)| host_of_key(key) == host);
+    pub(in crate::registry) fn helper(&self, host: &str) -> Option<HelperQuestion> {
+        let own = self.contents.cred_helpers.0.iter().find(|(key, _)| host_of_key(key) == host);
         let helper = own.map_or(&self.contents.creds_store, |(_, helper)| helper);
         if helper.is_empty() {
             return None;
@@ -116,7 +136,7 @@ impl ConfigFile {
     }
 
     /// The account that stands in the file itself for `host`.
-    pub(super) fn inline(&self, host: &str) -> Result<Option<Credentials>, CredentialsError> {
+    pub(in crate::registry) fn inline(&self, host: &str) -> Result<Option<Credentials>, CredentialsError> {
         let Some((key, entry)) = self.entries(host).find(|(_, entry)| !entry.is_empty()) else {
             return Ok(None);
         };
@@ -127,7 +147,7 @@ impl ConfigFile {
         };
         let account = entry.account().map_err(malformed)?;
         Ok(account.map(|account| Credentials {
-            source: self.path.display().to_string(),
+            source: shown_path(&self.path),
             server: server_of_host(host).to_owned(),
             account,
         }))
@@ -136,9 +156,13 @@ impl ConfigFile {
     /// All entries of `auths` for `host`, the one under Docker's own name first.
     fn entries(&self, host: &str) -> impl Iterator<Item = (&String, &Entry)> {
         let canonical = server_of_host(host).to_owned();
-        let first = self.contents.auths.get_key_value(&canonical);
-        let others =
-            self.contents.auths.iter().filter(move |(key, _)| **key != canonical && host_of_key(key) == host);
+        let first = self.contents.auths.0.get_key_value(&canonical);
+        let others = self
+            .contents
+            .auths
+            .0
+            .iter()
+            .filter(move |(key, _)| **key != canonical && host_of_key(key) == host);
         first.into_iter().chain(others)
     }
 }
@@ -289,13 +313,14 @@ mod tests {
     #[test]
     fn a_missing_file_is_none_and_a_broken_one_an_error_with_path_and_place() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(ConfigFile::read(folder.path()).unwrap().is_none());
+        let read = |folder: &Path| ConfigFile::read_now(&folder.join("config.json"));
+        assert!(read(folder.path()).unwrap().is_none());
         let path = folder.path().join("config.json");
         std::fs::write(&path, " \n").unwrap();
-        assert!(ConfigFile::read(folder.path()).unwrap().is_some());
+        assert!(read(folder.path()).unwrap().is_some());
         for fine in ["\u{feff}{\"auths\":{}}", "{\"auths\":{}} // secret", "\u{feff}"] {
             std::fs::write(&path, fine).unwrap();
-            assert!(ConfigFile::read(folder.path()).unwrap().is_some(), "{fine}");
+            assert!(read(folder.path()).unwrap().is_some(), "{fine}");
         }
         for broken in [
             r#"{"auths": {"r": {"auth": secret}}}"#,
@@ -306,12 +331,33 @@ mod tests {
             "[]",
         ] {
             std::fs::write(&path, broken).unwrap();
-            let error = ConfigFile::read(folder.path()).unwrap_err().to_string();
+            let error = read(folder.path()).unwrap_err().to_string();
             assert!(error.contains(&path.display().to_string()) && error.contains("line 1"), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(ConfigFile::read(folder.path()).is_err());
+        assert!(read(folder.path()).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_would_block_or_has_no_end_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let error = async || {
+            let error = ConfigFile::read(folder.path()).await.unwrap_err().to_string();
+            std::fs::remove_file(&path).unwrap();
+            error.strip_prefix(&format!("{} cannot be read: ", path.display())).unwrap().to_owned()
+        };
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        assert_eq!(error().await, "it is a pipe, a socket or a device; put a regular file there");
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert_eq!(error().await, "it is a pipe, a socket or a device; put a regular file there");
+        std::fs::write(&path, " ".repeat((1 << 20) + 1)).unwrap();
+        assert_eq!(error().await, "it is longer than 1048576 bytes; remove what is not needed");
+        let entries: Vec<String> = (0..=MAX_ENTRIES).map(|n| format!(r#""secret{n}":{{}}"#)).collect();
+        std::fs::write(&path, format!(r#"{{"auths":{{{}}}}}"#, entries.join(","))).unwrap();
+        assert_eq!(error().await, "more than 1000 registries; remove those that are not used");
     }
 }

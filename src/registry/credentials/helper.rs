@@ -13,6 +13,7 @@ use super::config_file::HelperQuestion;
 use super::{Account, Credentials, CredentialsError, TOKEN_USERNAME, server_of_host};
 use crate::registry::words;
 use crate::secret::Secret;
+use crate::words::piece;
 
 /// What a helper may print, in bytes. A token is a few thousand.
 const OUTPUT_LIMIT: u64 = 1024 * 1024;
@@ -47,7 +48,7 @@ impl Helpers {
     ) -> Result<Option<Credentials>, CredentialsError> {
         let name = &question.helper;
         let failed =
-            |cause: String| CredentialsError::Helper { helper: name.clone(), host: host.to_owned(), cause };
+            |cause: String| CredentialsError::Helper { helper: piece(name), host: host.to_owned(), cause };
         if name.contains('/') {
             return Err(failed("a helper's name has no slash in it".to_owned()));
         }
@@ -55,7 +56,9 @@ impl Helpers {
             .await
             .map_err(|_| failed(format!("no answer within {} s", self.limit.as_secs_f32())))?
             .map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => failed(format!("docker-credential-{name} is not installed")),
+                std::io::ErrorKind::NotFound => {
+                    failed(format!("docker-credential-{} is not installed", piece(name)))
+                }
                 _ => failed(error.to_string()),
             })?;
 
@@ -82,7 +85,7 @@ impl Helpers {
             Account::Password { username: answer.username, password: secret }
         };
         Ok(Some(Credentials {
-            source: format!("credential helper {name}"),
+            source: format!("credential helper {}", piece(name)),
             server: server_of_host(host).to_owned(),
             account,
         }))

@@ -13,6 +13,7 @@ use super::helper::Helpers;
 use super::logins::{Logins, Named, Unnamed};
 use super::{Credentials, host_of_key};
 use crate::config;
+use crate::words::{piece, quoted, shown_path, some_of};
 
 /// Where accounts are looked for. The first that has one for a registry wins.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ impl Default for Sources {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
     /// A `config.json` that is there but cannot be used at all.
-    #[error("{} cannot be read: {cause}", path.display())]
+    #[error("{} cannot be read: {cause}", shown_path(path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -54,7 +55,7 @@ pub enum CredentialsError {
         cause: String,
     },
     /// One entry of a `config.json` cannot be used.
-    #[error("{}, entry {key:?}: {cause}", path.display())]
+    #[error("{}, entry {}: {cause}", shown_path(path), quoted(key))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -93,8 +94,9 @@ pub enum CredentialsError {
     },
     /// A service asks for a login that there is not.
     #[error(
-        "label gantry.auth.config={name:?}: expected {}; the logins come from GANTRY_REGISTRY_CONFIG and \
+        "label gantry.auth.config={}: expected {}; the logins come from GANTRY_REGISTRY_CONFIG and \
          GANTRY_REGISTRY_CONFIGS_FILE",
+        quoted(name),
         expected(known)
     )]
     UnknownLogin {
@@ -115,12 +117,18 @@ impl CredentialsError {
     }
 }
 
+/// The names of logins, as far as a message lists them.
+fn listed(names: &[String], separator: &str) -> String {
+    let names: Vec<String> = names.iter().map(|name| piece(name)).collect();
+    some_of(&names, separator)
+}
+
 /// What a label may say, in words.
 fn expected(known: &[String]) -> String {
     let folder = "an absolute folder with a config.json";
     match known {
         [] => format!("{folder}, or the name of a login, of which there is none"),
-        names => format!("the name of a login ({}), or {folder}", names.join(", ")),
+        names => format!("the name of a login ({}), or {folder}", listed(names, ", ")),
     }
 }
 
@@ -176,13 +184,13 @@ impl Keyring {
     ///
     /// # Errors
     /// [`CredentialsError::LoginFile`] and [`CredentialsError::LoginLines`] for what Gantry's variables name.
-    pub fn open(sources: &Sources) -> Result<Self, CredentialsError> {
+    pub async fn open(sources: &Sources) -> Result<Self, CredentialsError> {
         let home = sources.home.as_ref().map(|home| home.join(".docker"));
         let mut folders: Vec<PathBuf> = sources.docker_config.iter().cloned().chain(home).collect();
         folders.dedup();
         let (mut files, mut unreadable) = (Vec::new(), Vec::new());
         for folder in &folders {
-            match ConfigFile::read(folder) {
+            match ConfigFile::read(folder).await {
                 Ok(file) => files.extend(file),
                 Err(error) => {
                     tracing::warn!("{error}; none of its accounts is used");
@@ -191,7 +199,7 @@ impl Keyring {
             }
         }
         Ok(Self {
-            logins: Logins::read(&sources.logins)?,
+            logins: Logins::read(&sources.logins).await?,
             folders,
             files,
             unreadable,
@@ -227,11 +235,11 @@ impl Keyring {
             Unnamed::Several(names) => {
                 tracing::warn!(
                     registry = host,
-                    logins = names.join(" "),
+                    logins = listed(&names, " "),
                     "there is more than one login for this registry: without the label gantry.auth.config a \
                      service uses none of them"
                 );
-                let names = names.join(" or ");
+                let names = listed(&names, " or ");
                 found.miss(&format!(
                     "there are logins for it, which the label gantry.auth.config={names} chooses"
                 ));
@@ -259,8 +267,12 @@ impl Keyring {
         };
         let folder = Some(Path::new(name)).filter(|folder| folder.is_absolute());
         let mut found = Found::default();
-        match folder.map(ConfigFile::read).transpose() {
-            Ok(file) => match file.flatten() {
+        let file = match folder {
+            Some(folder) => ConfigFile::read(folder).await,
+            None => Ok(None),
+        };
+        match file {
+            Ok(file) => match file {
                 Some(file) => found.credentials = self.look_into(&file, host, &mut found).await,
                 None if is_login => {}
                 None => {
@@ -268,14 +280,21 @@ impl Keyring {
                     return Err(CredentialsError::UnknownLogin { name, known });
                 }
             },
-            Err(error) => found.miss(&error),
+            Err(error) => {
+                self.warn_once(error.to_string());
+                found.miss(&error);
+            }
         }
         if found.credentials.is_none() {
             tracing::warn!(
                 registry = host,
-                "label gantry.auth.config={name:?} has no login for this registry, which is asked without one"
+                "label gantry.auth.config={} has no login for this registry, which is asked without one",
+                quoted(name)
             );
-            found.miss(&format!("the label gantry.auth.config={name:?} has no login for this registry"));
+            found.miss(&format!(
+                "the label gantry.auth.config={} has no login for this registry",
+                quoted(name)
+            ));
         }
         Ok(found)
     }

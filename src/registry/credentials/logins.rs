@@ -1,25 +1,29 @@
 //! The logins that Gantry's own variables give: one in `GANTRY_REGISTRY_*`, more in a file with a login per
 //! line. Read anew for each cycle, never written.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Account, Credentials, CredentialsError, host_of_key, server_of_host};
 use crate::config::{self, Source};
 use crate::image::DOCKER_HUB;
+use crate::registry::files;
 use crate::secret::Secret;
+use crate::words::{piece, quoted};
 
-/// The longest file that is read, in bytes: a thousand logins are a tenth of it.
-const FILE_LIMIT: u64 = 1024 * 1024;
+/// How many logins a file may have.
+const MAX_LOGINS: usize = 10_000;
+
+/// How many lines that are wrong are told one by one.
+const MAX_MISTAKES: usize = 20;
 
 /// What a line of the file looks like.
 const LINE: &str = "<config> <host> <user> <password>";
 
 /// One account at one registry, by the name that services know it by.
 #[derive(Clone, Debug)]
-struct Login {
+pub(in crate::registry) struct Login {
     /// What the label `gantry.auth.config` says to choose it.
     name: Option<String>,
     /// Its registry.
@@ -29,11 +33,11 @@ struct Login {
 
 /// All logins that variables give.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Logins(Vec<Login>);
+pub(in crate::registry) struct Logins(Vec<Login>);
 
 /// What there is for a service that asks for a login by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Named {
+pub(in crate::registry) enum Named {
     /// This account.
     Here(Arc<Credentials>),
     /// The name is known, but for other registries.
@@ -44,7 +48,7 @@ pub(super) enum Named {
 
 /// What there is for a service that names no login.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unnamed {
+pub(in crate::registry) enum Unnamed {
     /// The one login for its registry.
     One(Arc<Credentials>),
     /// More than one, with these names; none of them is better than another.
@@ -59,19 +63,25 @@ impl Logins {
     /// # Errors
     /// A file that cannot be read or holds no value, with its variable and path; all lines of the file of
     /// logins that are none, with their numbers. What is secret is in none of them.
-    pub(super) fn read(told: &config::Logins) -> Result<Self, CredentialsError> {
+    pub(super) async fn read(told: &config::Logins) -> Result<Self, CredentialsError> {
         let mut logins = Vec::new();
         if let Some(single) = &told.single {
-            logins.push(read_single(single)?);
+            logins.push(read_single(single).await?);
         }
         if let Some(path) = &told.configs_file {
-            logins.extend(read_lines(path)?);
+            logins.extend(read_lines(path).await?);
         }
         Ok(Self(logins))
     }
 
+    /// The logins of a file with this text.
+    #[cfg(test)]
+    pub(in crate::registry) fn of(text: &str) -> Self {
+        Self(parse(text, Path::new("/x/logins")).unwrap())
+    }
+
     /// The login of this name for this registry.
-    pub(super) fn named(&self, name: &str, host: &str) -> Named {
+    pub(in crate::registry) fn named(&self, name: &str, host: &str) -> Named {
         let mut is_known = false;
         // A line of the file comes after the variables and counts before them, as a second `docker login` would.
         for login in self.0.iter().rev().filter(|login| login.name.as_deref() == Some(name)) {
@@ -85,7 +95,7 @@ impl Logins {
 
     /// The login for a service of this registry that names none: the only one there is, or of several the one without a
     /// name, or with the name of a folder that the docker client uses when it is told none.
-    pub(super) fn unnamed(&self, host: &str, folders: &[PathBuf]) -> Unnamed {
+    pub(in crate::registry) fn unnamed(&self, host: &str, folders: &[PathBuf]) -> Unnamed {
         let here: Vec<&Login> = self.0.iter().filter(|login| login.host == host).collect();
         let is_default = |login: &&&Login| {
             let Some(name) = &login.name else { return true };
@@ -107,24 +117,15 @@ impl Logins {
     }
 
     /// All names, each once, in the order in which they were read.
-    pub(super) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for name in self.0.iter().filter_map(|login| login.name.as_ref()) {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-        names
+    pub(in crate::registry) fn names(&self) -> Vec<String> {
+        let names = self.0.iter().filter_map(|login| login.name.as_deref());
+        let mut seen = HashSet::new();
+        names.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
     }
 }
 
 /// The login of the `GANTRY_REGISTRY_*` variables.
-fn read_single(told: &config::Login) -> Result<Login, CredentialsError> {
-    let optional = |source: Option<&Source>, variable| -> Result<Option<String>, CredentialsError> {
-        let Some(source) = source else { return Ok(None) };
-        let text = value(source, variable)?.reveal().trim().to_owned();
-        Ok(Some(text).filter(|text| !text.is_empty()))
-    };
+async fn read_single(told: &config::Login) -> Result<Login, CredentialsError> {
     let required = |secret: Secret, source: &Source, variable| match source {
         Source::File(path) if secret.reveal().is_empty() => {
             let cause = "it is empty".to_owned();
@@ -132,13 +133,13 @@ fn read_single(told: &config::Login) -> Result<Login, CredentialsError> {
         }
         _ => Ok(secret),
     };
-    let user = value(&told.user, "GANTRY_REGISTRY_USER_FILE")?;
+    let user = value(&told.user, "GANTRY_REGISTRY_USER_FILE").await?;
     let user = required(Secret::new(user.reveal().trim()), &told.user, "GANTRY_REGISTRY_USER_FILE")?;
-    let password = value(&told.password, "GANTRY_REGISTRY_PASSWORD_FILE")?;
+    let password = value(&told.password, "GANTRY_REGISTRY_PASSWORD_FILE").await?;
     let password = required(password, &told.password, "GANTRY_REGISTRY_PASSWORD_FILE")?;
-    let host = optional(told.host.as_ref(), "GANTRY_REGISTRY_HOST_FILE")?;
+    let host = optional(told.host.as_ref(), "GANTRY_REGISTRY_HOST_FILE").await?;
     let host = host.map_or_else(|| DOCKER_HUB.to_owned(), |host| host_of_key(&host));
-    let name = optional(told.config.as_ref(), "GANTRY_REGISTRY_CONFIG_FILE")?;
+    let name = optional(told.config.as_ref(), "GANTRY_REGISTRY_CONFIG_FILE").await?;
     let source = match &told.password {
         Source::Value(_) => "GANTRY_REGISTRY_PASSWORD".to_owned(),
         Source::File(path) => format!("GANTRY_REGISTRY_PASSWORD_FILE {}", path.display()),
@@ -147,62 +148,81 @@ fn read_single(told: &config::Login) -> Result<Login, CredentialsError> {
     Ok(Login { name, host, credentials })
 }
 
+/// A value that need not be there; an empty one is not.
+async fn optional(
+    source: Option<&Source>,
+    variable: &'static str,
+) -> Result<Option<String>, CredentialsError> {
+    let Some(source) = source else { return Ok(None) };
+    let text = value(source, variable).await?.reveal().trim().to_owned();
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
 /// A value as it is, or the content of its file without the line end that editors put there.
-fn value(source: &Source, variable: &'static str) -> Result<Secret, CredentialsError> {
+async fn value(source: &Source, variable: &'static str) -> Result<Secret, CredentialsError> {
     match source {
         Source::Value(secret) => Ok(secret.clone()),
         Source::File(path) => {
-            let text = contents(path).map_err(|cause| CredentialsError::LoginFile {
-                variable,
-                path: path.clone(),
-                cause,
-            })?;
+            let text = contents(variable, path).await?;
             Ok(Secret::new(text.reveal().trim_end_matches(['\r', '\n'])))
         }
     }
 }
 
 /// The logins of a file, one on a line.
-fn read_lines(path: &Path) -> Result<Vec<Login>, CredentialsError> {
-    let text = contents(path).map_err(|cause| CredentialsError::LoginFile {
-        variable: "GANTRY_REGISTRY_CONFIGS_FILE",
-        path: path.to_owned(),
-        cause,
-    })?;
+async fn read_lines(path: &Path) -> Result<Vec<Login>, CredentialsError> {
+    let text = contents("GANTRY_REGISTRY_CONFIGS_FILE", path).await?;
     parse(text.reveal(), path)
         .map_err(|mistakes| CredentialsError::LoginLines { path: path.to_owned(), mistakes })
 }
 
-/// Reads the lines; all that are wrong are told at once, by their numbers.
-fn parse(text: &str, path: &Path) -> Result<Vec<Login>, Vec<String>> {
+/// Reads the lines. The first that are wrong are told at once, by their numbers.
+pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<Login>, Vec<String>> {
     let mut logins: Vec<Login> = Vec::new();
-    let mut mistakes = Vec::new();
+    // Where the login of a name for a host is.
+    let mut known: HashMap<(String, &str), usize> = HashMap::new();
+    let (mut mistakes, mut more) = (Vec::new(), 0_usize);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in (1..).zip(text.lines()) {
+        let mut mistake = |what: String| {
+            if mistakes.len() < MAX_MISTAKES {
+                mistakes.push(format!("line {number}: {what}"));
+            } else {
+                more += 1;
+            }
+        };
         let words: Vec<&str> = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty()).collect();
         if words.first().is_none_or(|first| first.starts_with('#')) {
             continue;
         }
         let &[name, host, user, password] = words.as_slice() else {
             let plural = if words.len() == 1 { "" } else { "s" };
-            mistakes.push(format!("line {number}: expected {LINE}, found {} word{plural}", words.len()));
+            mistake(format!("expected {LINE}, found {} word{plural}", words.len()));
             continue;
         };
         let host = host_of_key(host);
         if host.is_empty() {
-            mistakes.push(format!("line {number}: expected {LINE}, found no host in the second word"));
+            mistake(format!("expected {LINE}, found no host in the second word"));
             continue;
         }
         let source = format!("{}, line {number}", path.display());
         let credentials = credentials(source, &host, user, Secret::new(password));
-        let is_same = |login: &&Login| login.name.as_deref() == Some(name) && login.host == host;
-        match logins.iter().find(is_same) {
-            Some(known) if known.credentials.account != credentials.account => {
-                mistakes.push(format!("line {number}: {name:?} has another login for {host} already"));
+        match known.get(&(host.clone(), name)) {
+            Some(at) if logins[*at].credentials.account != credentials.account => {
+                mistake(format!("{} has another login for {} already", quoted(name), piece(&host)));
             }
             Some(_) => {}
-            None => logins.push(Login { name: Some(name.to_owned()), host, credentials }),
+            None if logins.len() == MAX_LOGINS => {
+                return Err(vec![format!("expected at most {MAX_LOGINS} logins, found more")]);
+            }
+            None => {
+                known.insert((host.clone(), name), logins.len());
+                logins.push(Login { name: Some(name.to_owned()), host, credentials });
+            }
         }
+    }
+    if more > 0 {
+        mistakes.push(format!("{more} more lines are wrong"));
     }
     if mistakes.is_empty() { Ok(logins) } else { Err(mistakes) }
 }
@@ -212,16 +232,15 @@ fn credentials(source: String, host: &str, user: &str, password: Secret) -> Arc<
     Arc::new(Credentials { source, server: server_of_host(host).to_owned(), account })
 }
 
-/// The text of a file; in the error only what happened, as the path is known.
-fn contents(path: &Path) -> Result<Secret, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > FILE_LIMIT {
-        return Err(format!("it is longer than {FILE_LIMIT} bytes"));
-    }
-    String::from_utf8(bytes).map(Secret::new).map_err(|_| "it is not text in UTF-8".to_owned())
+/// The text of the file that a variable names.
+async fn contents(variable: &'static str, path: &Path) -> Result<Secret, CredentialsError> {
+    let own = path.to_owned();
+    let read = files::off_the_thread(path, move || files::read(&own)).await;
+    let bytes = read.and_then(|bytes| bytes.map_err(|error| error.to_string()));
+    let text = bytes.and_then(|bytes| {
+        String::from_utf8(bytes).map(Secret::new).map_err(|_| "it is not text in UTF-8".to_owned())
+    });
+    text.map_err(|cause| CredentialsError::LoginFile { variable, path: path.to_owned(), cause })
 }
 
 #[cfg(test)]
@@ -229,7 +248,7 @@ mod tests {
     use super::*;
 
     fn logins(text: &str) -> Logins {
-        Logins(parse(text, Path::new("/x/logins")).unwrap())
+        Logins::of(text)
     }
 
     fn user(credentials: &Credentials) -> &str {
@@ -331,25 +350,40 @@ mod tests {
     }
 
     #[test]
-    fn the_single_login_is_for_all_services_of_its_registry_named_or_not() {
+    fn of_many_malformed_lines_the_first_are_told() {
+        let mistakes = parse(&"x\n".repeat(500), Path::new("/x")).unwrap_err();
+        assert_eq!(mistakes.len(), MAX_MISTAKES + 1);
+        assert_eq!(mistakes[MAX_MISTAKES], "480 more lines are wrong");
+        let long = format!("{0} r u p\n{0} r u q", "n".repeat(9000));
+        assert!(parse(&long, Path::new("/x")).unwrap_err()[0].len() < 200);
+        let many: Vec<String> = (0..=MAX_LOGINS).map(|n| format!("n{n} r u p")).collect();
+        assert_eq!(
+            parse(&many.join("\n"), Path::new("/x")).unwrap_err(),
+            ["expected at most 10000 logins, found more"]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_single_login_is_for_all_services_of_its_registry_named_or_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("logins");
         std::fs::write(&path, "a ghcr.io anna 1\nb ghcr.io bob 2\n").unwrap();
-        let read = |single| {
-            Logins::read(&config::Logins { single: Some(single), configs_file: Some(path.clone()) }).unwrap()
+        let read = async |single| {
+            let told = config::Logins { single: Some(single), configs_file: Some(path.clone()) };
+            Logins::read(&told).await.unwrap()
         };
-        let for_all = read(single("", ""));
+        let for_all = read(single("", "")).await;
         assert_eq!(unnamed(&for_all, "docker.io"), "single");
-        assert_eq!(unnamed(&read(single("ghcr.io", "")), "ghcr.io"), "single");
-        let for_some = read(single("reg:5000", "x"));
+        assert_eq!(unnamed(&read(single("ghcr.io", "")).await, "ghcr.io"), "single");
+        let for_some = read(single("reg:5000", "x")).await;
         assert_eq!(unnamed(&for_some, "reg:5000"), "single");
         assert_eq!(named(&for_some, "x", "reg:5000"), "single");
-        assert_eq!(unnamed(&read(single("ghcr.io", "x")), "ghcr.io"), r#"Several(["x", "a", "b"])"#);
-        assert_eq!(named(&read(single("ghcr.io", "a")), "a", "ghcr.io"), "anna");
+        assert_eq!(unnamed(&read(single("ghcr.io", "x")).await, "ghcr.io"), r#"Several(["x", "a", "b"])"#);
+        assert_eq!(named(&read(single("ghcr.io", "a")).await, "a", "ghcr.io"), "anna");
     }
 
-    #[test]
-    fn a_files_last_line_end_is_not_part_of_its_value() {
+    #[tokio::test]
+    async fn a_files_last_line_end_is_not_part_of_its_value() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -362,7 +396,7 @@ mod tests {
             host: Some(file("host", "https://reg:5000/v2/\n")),
             config: Some(file("config", "\n")),
         };
-        let read = read_single(&login).unwrap();
+        let read = read_single(&login).await.unwrap();
         assert_eq!((read.name, read.host.as_str()), (None, "reg:5000"));
         let expected = Account::Password { username: "jürgen".to_owned(), password: Secret::new(" ~?> ") };
         assert_eq!(read.credentials.account, expected);
@@ -375,14 +409,14 @@ mod tests {
             ),
             (
                 config::Login { host: Some(Source::File("/".into())), ..login.clone() },
-                "HOST_FILE=/: Is a directory",
+                "HOST_FILE=/: is a directory",
             ),
         ] {
-            let error = read_single(&login).unwrap_err().to_string();
+            let error = read_single(&login).await.unwrap_err().to_string();
             assert!(error.starts_with("GANTRY_REGISTRY_") && error.contains(words), "{error}");
         }
         std::fs::write(folder.path().join("password"), b"hunter2\xff").unwrap();
-        let error = read_single(&login).unwrap_err().to_string();
+        let error = read_single(&login).await.unwrap_err().to_string();
         assert!(error.ends_with("password: it is not text in UTF-8"), "{error}");
     }
 }

@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::image::DOCKER_HUB;
 use crate::secret::Secret;
 
-mod config_file;
+pub(super) mod config_file;
 mod helper;
 mod keyring;
-mod logins;
+pub(super) mod logins;
 
 pub use keyring::{CredentialsError, Found, Keyring, Sources};
 

@@ -5,6 +5,9 @@
 use crate::swarm::SwarmError;
 use crate::words::without_markup;
 
+/// The longest text of the engine that is repeated, in characters. Some texts repeat a value of the request.
+const LONGEST: usize = 1000;
+
 /// What swarmkit's answers say that refuse a request for what it is: the same request would be refused again. The engine
 /// passes some of them on with status 500.
 const REFUSALS: [&str; 10] = [
@@ -24,7 +27,7 @@ const REFUSALS: [&str; 10] = [
 /// What an error answer means. `request` is its method and route.
 pub(super) fn meaning(status: u16, message: &str, request: &str) -> SwarmError {
     // A socket proxy answers in pages of its own.
-    let words = without_markup(message.trim());
+    let words: String = without_markup(message.trim()).chars().take(LONGEST).collect();
     match status {
         // The engine answers 500, as it does to everything that it has no word for.
         500 if words.contains("out of sequence") => SwarmError::Conflict,

@@ -239,3 +239,34 @@ fn a_service_that_does_not_say_starts_all_its_tasks_again() {
         assert_eq!(Spec::from_json(&spec.to_string()).unwrap().facts().restart_condition, expected);
     }
 }
+
+#[test]
+fn a_specification_costs_in_proportion_to_its_length() {
+    use crate::cost::{assert_in_proportion, many};
+    let edit = |text: &str| {
+        let Ok(spec) = Spec::from_json(text) else { panic!("{text}") };
+        let edits = Edits { platforms: Some(spec.platforms()), force_update: Some(1), ..Edits::default() };
+        let labels = spec.container_labels();
+        std::hint::black_box((spec.edited(&edits).unwrap(), labels));
+    };
+    assert_in_proportion(&[
+        ("labels", |n| format!(r#"{{"Labels":{{{}}}}}"#, many(n, ",", |i| format!(r#""l{i}":"x""#))), edit),
+        (
+            "platforms",
+            |n| {
+                let platform = |i| format!(r#"{{"OS":"linux","Architecture":"a{i}"}}"#);
+                let platforms = many(n, ",", platform);
+                format!(r#"{{"TaskTemplate":{{"Placement":{{"Platforms":[{platforms}]}}}}}}"#)
+            },
+            edit,
+        ),
+        (
+            "container labels",
+            |n| {
+                let labels = many(n, ",", |i| format!(r#""gantry.l{i}":"x""#));
+                format!(r#"{{"TaskTemplate":{{"ContainerSpec":{{"Labels":{{{labels}}}}}}}}}"#)
+            },
+            edit,
+        ),
+    ]);
+}

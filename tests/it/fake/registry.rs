@@ -1,6 +1,6 @@
 //! A registry whose tags can be moved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,7 +66,8 @@ impl FakeRegistry {
         let platforms = platforms.iter().filter_map(|platform| platform.split_once('/'));
         let platforms = platforms
             .map(|(os, architecture)| Platform { os: os.to_owned(), architecture: architecture.to_owned() });
-        let manifest = Manifest { children: children.to_vec(), platforms: platforms.collect() };
+        let manifest =
+            Manifest { children: children.iter().cloned().collect(), platforms: platforms.collect() };
         self.state().manifests.insert(digest.clone(), Arc::new(manifest));
     }
 
@@ -207,7 +208,7 @@ impl Registry for FakeRegistry {
         }
         if state.tags.values().chain(state.by_turns.values().flatten()).any(|known| known == digest) {
             let amd64 = Platform { os: "linux".to_owned(), architecture: "amd64".to_owned() };
-            return Ok(Arc::new(Manifest { children: Vec::new(), platforms: vec![amd64] }));
+            return Ok(Arc::new(Manifest { children: BTreeSet::new(), platforms: vec![amd64] }));
         }
         Err(RegistryError::NotFound { image: name.clone(), registry: host(&key(&name)) })
     }

@@ -57,8 +57,8 @@ impl Machine {
         }
     }
 
-    fn open(&self) -> Keyring {
-        Keyring::open(&self.sources()).unwrap()
+    async fn open(&self) -> Keyring {
+        Keyring::open(&self.sources()).await.unwrap()
     }
 }
 
@@ -86,7 +86,7 @@ fn missing(found: Result<Found, CredentialsError>) -> String {
 async fn a_malformed_entry_is_the_reason_for_its_registry_alone() {
     // c2VjcmV0: no colon
     let config = r#"{"auths":{"a":{"auth":"c2VjcmV0"},"b":{"auth":"!"},"c":{"auth":"dTpw"},"D:5000":{"auth":"dTpw"}}}"#;
-    let keyring = Machine::new().docker_config(config).open();
+    let keyring = Machine::new().docker_config(config).open().await;
     for host in ["a", "b"] {
         let error = missing(keyring.find(host, None).await);
         assert!(error.contains("config/config.json") && !error.contains("secret"), "{error}");
@@ -98,7 +98,7 @@ async fn a_malformed_entry_is_the_reason_for_its_registry_alone() {
 
 #[tokio::test]
 async fn the_reason_for_having_no_account_is_told_only_where_anonymous_is_refused() {
-    let keyring = Machine::new().docker_config(r#"{"credsStore":"desktop"}"#).open();
+    let keyring = Machine::new().docker_config(r#"{"credsStore":"desktop"}"#).open().await;
     let open = Server::start(|_| known()).await;
     let closed = Server::start(|_| Answer::new(401, "").with("www-authenticate", "Basic realm=\"r\"")).await;
     for server in [&open, &closed] {
@@ -122,7 +122,7 @@ async fn the_folder_that_docker_config_names_comes_before_the_home_folder() {
     let machine = Machine::new()
         .docker_config(r#"{"auths":{"a":{"username":"u","password":"config"}}}"#)
         .home(r#"{"auths":{"a":{"username":"u","password":"home"},"b":{"username":"u","password":"home"}}}"#);
-    let keyring = machine.open();
+    let keyring = machine.open().await;
     assert_eq!(shown(keyring.find("a", None).await), "u:config at a");
     assert_eq!(shown(keyring.find("b", None).await), "u:home at b");
     assert_eq!(shown(keyring.find("c", None).await), "nobody");
@@ -131,8 +131,8 @@ async fn the_folder_that_docker_config_names_comes_before_the_home_folder() {
 #[tokio::test]
 async fn without_any_file_everybody_is_anonymous() {
     let machine = Machine::new();
-    assert_eq!(shown(machine.open().find("docker.io", None).await), "nobody");
-    let keyring = Keyring::open(&Sources::default()).unwrap();
+    assert_eq!(shown(machine.open().await.find("docker.io", None).await), "nobody");
+    let keyring = Keyring::open(&Sources::default()).await.unwrap();
     assert_eq!(shown(keyring.find("docker.io", None).await), "nobody");
 }
 
@@ -142,7 +142,7 @@ async fn a_helper_is_asked_with_the_server_on_its_input() {
         .home(r#"{"credHelpers":{"reg:5000":"one"},"credsStore":"all"}"#)
         .helper("one", r#"read server; printf '{"ServerURL":"%s","Username":"one","Secret":"%s-%s"}' "$server" "$1" "$server""#)
         .helper("all", r#"read server; printf '{"ServerURL":"%s","Username":"<token>","Secret":"all-%s"}' "$server" "$server""#);
-    let keyring = machine.open();
+    let keyring = machine.open().await;
     assert_eq!(shown(keyring.find("reg:5000", None).await), "one:get-reg:5000 at reg:5000");
     let hub = "https://index.docker.io/v1/";
     assert_eq!(shown(keyring.find("docker.io", None).await), format!("token all-{hub} at {hub}"));
@@ -156,14 +156,14 @@ async fn a_helper_runs_once_for_a_registry_also_when_many_ask_at_once() {
         "slow",
         r#"cat >/dev/null; echo run >> "$DIR/runs"; sleep 0.3; echo '{"Username":"u","Secret":"p"}'"#,
     );
-    let keyring = machine.open();
+    let keyring = machine.open().await;
     let found = futures_util::future::join_all((0..10).map(|_| keyring.find("r", None))).await;
     assert!(found.into_iter().all(|found| shown(found) == "u:p at r"));
     assert_eq!(shown(keyring.find("https://r/v2/", None).await), "u:p at r");
     let runs = |machine: &Machine| std::fs::read_to_string(machine.path("runs")).unwrap().lines().count();
     assert_eq!(runs(&machine), 1);
     // The next cycle asks again.
-    assert_eq!(shown(machine.open().find("r", None).await), "u:p at r");
+    assert_eq!(shown(machine.open().await.find("r", None).await), "u:p at r");
     assert_eq!(runs(&machine), 2);
 }
 
@@ -173,14 +173,14 @@ async fn a_helper_that_knows_nothing_leaves_it_to_the_next_source() {
         .docker_config(r#"{"credsStore":"empty"}"#)
         .home(r#"{"auths":{"a":{"username":"u","password":"home"}}}"#)
         .helper("empty", "cat >/dev/null; echo credentials not found in native keychain; exit 1");
-    let keyring = machine.open();
+    let keyring = machine.open().await;
     assert_eq!(shown(keyring.find("a", None).await), "u:home at a");
     assert_eq!(shown(keyring.find("b", None).await), "nobody");
 }
 
 async fn failure(script: &str, limit: Duration) -> String {
     let machine = Machine::new().home(r#"{"credsStore":"bad"}"#).helper("bad", script);
-    let keyring = Keyring::open(&Sources { helper_limit: limit, ..machine.sources() }).unwrap();
+    let keyring = Keyring::open(&Sources { helper_limit: limit, ..machine.sources() }).await.unwrap();
     let error = missing(keyring.find("r", None).await);
     assert!(error.starts_with("credential helper bad for r: "), "{error}");
     error
@@ -210,7 +210,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Asks a helper that hangs.
 async fn hanging(script: &str) -> Machine {
     let machine = Machine::new().home(r#"{"credsStore":"bad"}"#).helper("bad", script);
-    let keyring = Keyring::open(&Sources { helper_limit: LIMIT, ..machine.sources() }).unwrap();
+    let keyring = Keyring::open(&Sources { helper_limit: LIMIT, ..machine.sources() }).await.unwrap();
     let error = missing(keyring.find("r", None).await);
     assert!(error.contains("no answer within 5 s"), "{error}");
     machine
@@ -235,7 +235,7 @@ async fn what_a_helper_that_answers_leaves_behind_is_left_alone() {
         "good",
         r#"sleep 62 </dev/null >/dev/null 2>&1 & echo $! > "$DIR/agent"; cat >/dev/null; echo '{"Username":"u","Secret":"p"}'"#,
     );
-    assert_eq!(shown(machine.open().find("r", None).await), "u:p at r");
+    assert_eq!(shown(machine.open().await.find("r", None).await), "u:p at r");
     let agent = std::fs::read_to_string(machine.path("agent")).unwrap();
     assert!(is_running(agent.trim()));
     assert!(std::process::Command::new("kill").arg(agent.trim()).status().unwrap().success());
@@ -265,7 +265,7 @@ async fn a_missing_helper_and_one_with_a_path_for_a_name_leave_everybody_anonymo
         [("absent", "docker-credential-absent is not installed"), ("../../bin/sh", "no slash")]
     {
         let machine = Machine::new().home(&format!(r#"{{"credsStore":"{helper}"}}"#));
-        let error = missing(machine.open().find("r", None).await);
+        let error = missing(machine.open().await.find("r", None).await);
         assert!(error.contains(words), "{error}");
     }
 }
@@ -274,7 +274,7 @@ async fn a_missing_helper_and_one_with_a_path_for_a_name_leave_everybody_anonymo
 async fn a_broken_file_leaves_everybody_anonymous_and_nothing_is_ever_written() {
     for broken in [r#"{"auths":"#, "// mine\n{}", "[]"] {
         let machine = Machine::new().docker_config(broken).home(r#"{"auths":{"a":{"auth":"dTpw"}}}"#);
-        let keyring = machine.open();
+        let keyring = machine.open().await;
         let error = missing(keyring.find("r", None).await);
         assert!(error.contains("config/config.json") && error.contains("line 1"), "{error}");
         // Another file is still good.
@@ -284,7 +284,7 @@ async fn a_broken_file_leaves_everybody_anonymous_and_nothing_is_ever_written() 
     let machine = Machine::new().home(r#"{"auths":{"a":{"username":"u","password":"p"}}}"#);
     let folder = machine.path("home/.docker");
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o555)).unwrap();
-    assert_eq!(shown(machine.open().find("a", None).await), "u:p at a");
+    assert_eq!(shown(machine.open().await.find("a", None).await), "u:p at a");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
 }
 
@@ -310,7 +310,7 @@ async fn what_variables_give_comes_before_the_clients_configuration() {
         inline("config")
     ));
     let logins = logins(&machine, "a one.example one p\na two.example two p\nb two.example three p\n");
-    let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).unwrap();
+    let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).await.unwrap();
     for (host, name, expected) in [
         ("single.example", None, "single:p at single.example"),
         ("one.example", None, "one:p at one.example"),
@@ -331,7 +331,7 @@ async fn a_label_may_name_a_folder_with_a_configuration_of_its_own() {
         .docker_config(r#"{"auths":{"r":{"username":"config","password":"p"}}}"#)
         .home(r#"{"auths":{"r":{"username":"own","password":"p"}},"credHelpers":{"h":"one"}}"#)
         .helper("one", r#"cat >/dev/null; echo '{"Username":"helped","Secret":"p"}'"#);
-    let keyring = machine.open();
+    let keyring = machine.open().await;
     let folder = machine.path("home/.docker").display().to_string();
     assert_eq!(shown(keyring.find("r", Some(&folder)).await), "own:p at r");
     assert_eq!(shown(keyring.find("h", Some(&folder)).await), "helped:p at h");
@@ -348,9 +348,9 @@ async fn a_label_may_name_a_folder_with_a_configuration_of_its_own() {
 async fn a_label_that_names_nothing_is_an_error_that_says_what_there_is() {
     let machine = Machine::new();
     let logins = logins(&machine, "a one.example one p\nb one.example two p\n");
-    let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).unwrap();
+    let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).await.unwrap();
     let error = keyring.find("one.example", Some("c")).await.unwrap_err().to_string();
     insta::assert_snapshot!(error, @r#"label gantry.auth.config="c": expected the name of a login (a, b), or an absolute folder with a config.json; the logins come from GANTRY_REGISTRY_CONFIG and GANTRY_REGISTRY_CONFIGS_FILE"#);
-    let error = machine.open().find("r", Some("/nonexistent")).await.unwrap_err().to_string();
+    let error = machine.open().await.find("r", Some("/nonexistent")).await.unwrap_err().to_string();
     insta::assert_snapshot!(error, @r#"label gantry.auth.config="/nonexistent": expected an absolute folder with a config.json, or the name of a login, of which there is none; the logins come from GANTRY_REGISTRY_CONFIG and GANTRY_REGISTRY_CONFIGS_FILE"#);
 }

@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod http;
 pub(crate) mod log;
+pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod way;
 

@@ -67,7 +67,7 @@ impl Running {
     /// What the program finds: the digest, once it knows what stands behind it.
     async fn found(&self, registry: &HttpRegistry, hosts: &Arc<EngineRegistries>) -> Result<String, String> {
         let sources = Sources { docker_config: Some(self.config.clone().into()), ..Sources::default() };
-        let keyring = Keyring::open(&sources).map_err(|error| error.to_string())?;
+        let keyring = Keyring::open(&sources).await.map_err(|error| error.to_string())?;
         let found = keyring.find(&self.host, None).await.map_err(|error| error.to_string())?;
         let Found { credentials, missing } = found;
         let image = self.image().parse().unwrap();
