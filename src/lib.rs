@@ -44,7 +44,7 @@
 //! | [`options`] | options of `docker service update` and `create`, as edits of a specification |
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
 //! | [`image`], [`hosts`], [`proxy`], [`secret`], [`words`] | words that all of the above use |
-//! | [`telemetry`] | how a log line looks |
+//! | [`telemetry`] | how a log line looks, and the thread that writes it |
 //! | [`heartbeat`], [`tls`] | whether the work goes on; the one provider of cryptography |
 //!
 //! # Invariants

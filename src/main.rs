@@ -13,7 +13,7 @@ use gantry::heartbeat::Heartbeat;
 use gantry::ledger::release::Target;
 use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
-use gantry::telemetry::{self, NodeName, Output};
+use gantry::telemetry::{self, EndOfLog, NodeName, Output};
 use gantry::tls::install_crypto_provider;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -29,6 +29,7 @@ const INCOMPLETE: u8 = 3;
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
+    let _end_of_log = EndOfLog;
     let say = |text: &str| Output::stdout().line(text);
     match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run) => daemon_or_remover(),
@@ -108,8 +109,8 @@ fn daemon_or_remover() -> ExitCode {
     let Loaded { config, warnings } = match Config::load(std::env::vars_os()) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
-            telemetry::log_mistakes(&mistakes, Output::stderr());
             telemetry::init(&mistakes.log);
+            telemetry::tell_mistakes(&mistakes);
             if let Ok(runtime) = runtime() {
                 runtime.block_on(notification::tell_of_mistakes(&mistakes));
                 runtime.shutdown_background();
@@ -214,8 +215,10 @@ async fn remove_images(engine: &Engine, config: &Config, stop: &CancellationToke
         // What was not removed is not told of either.
         () = stop.cancelled() => return ExitCode::FAILURE,
     };
-    // The answer to the manager is not a log line: it has to come through whatever the log's level is.
-    Output::stdout().line(&removal.to_line());
+    // The answer to the manager is not a log line: it has to come through whatever the log's level is. A reader that does
+    // not take it must not keep this process from hearing that it is to stop.
+    let answer = removal.to_line();
+    tokio::task::spawn_blocking(move || Output::stdout().line(&answer));
     let _ = tokio::time::timeout(FORGOTTEN, stop.cancelled()).await;
     if removal.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -21,6 +21,11 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    /// Those of an event with nothing but a message.
+    pub(super) fn of_message(message: String) -> Self {
+        Self { message, values: Vec::new() }
+    }
+
     /// Sets a field; what it was before is forgotten.
     pub(super) fn set(&mut self, name: &'static str, value: Value) {
         match self.values.iter_mut().find(|(known, _)| *known == name) {
