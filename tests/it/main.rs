@@ -19,6 +19,7 @@ mod live;
 mod promises;
 mod proofs;
 mod registry;
+mod secrets;
 mod shortage;
 mod soak;
 mod stopping;

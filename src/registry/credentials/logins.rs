@@ -106,6 +106,11 @@ impl Logins {
         }
     }
 
+    /// `text` without the secrets of these logins.
+    pub(super) fn redact(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, login| login.credentials.redact(&text))
+    }
+
     /// All names, each once, in the order in which they were read.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
