@@ -45,7 +45,7 @@
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
 //! | [`image`], [`hosts`], [`proxy`], [`secret`], [`words`] | words that all of the above use |
 //! | [`telemetry`] | how a log line looks, and the thread that writes it |
-//! | [`heartbeat`], [`tls`] | whether the work goes on; the one provider of cryptography |
+//! | [`heartbeat`], [`tls`], [`descriptors`] | whether the work goes on; the one provider of cryptography; the limit of open files |
 //!
 //! # Invariants
 //!
@@ -83,6 +83,7 @@
 pub mod config;
 pub mod cycle;
 pub mod daemon;
+pub mod descriptors;
 pub mod heartbeat;
 pub mod hosts;
 pub mod image;

@@ -9,6 +9,7 @@ use gantry::config::{self, Command, Config, Loaded};
 use gantry::cycle::cleanup::remover_name;
 use gantry::cycle::{by_hand, remover};
 use gantry::daemon::{Daemon, End, health, notification, stop_overdue};
+use gantry::descriptors;
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::release::Target;
 use gantry::registry::{HttpRegistry, Settings};
@@ -123,6 +124,10 @@ fn daemon_or_remover() -> ExitCode {
         tracing::warn!("{warning}");
     }
     install_crypto_provider();
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::error!("{error}");
+        return ExitCode::FAILURE;
+    }
     let done = runtime().context("cannot start").and_then(|runtime| {
         let done = runtime.block_on(run(config, &node_name));
         // Names that are being resolved, or folders that are being looked through, are not waited for.

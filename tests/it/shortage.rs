@@ -1,6 +1,7 @@
-//! How the program works where something is missing that it cannot do without for ever: a reader of its log.
+//! How the program works where something is missing that it cannot do without for ever: a reader of its log, or file
+//! descriptors.
 
-use std::io::{BufRead as _, BufReader, PipeReader};
+use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -168,4 +169,40 @@ async fn a_single_cycle_loses_no_line_of_its_log() {
     let lines: Vec<&str> = log.lines().filter(|line| line.contains(" of 900 ")).collect();
     assert_eq!(lines.len(), 900, "{log}");
     assert!(log.lines().last().unwrap().contains("1 service: 1 started"), "{log}");
+}
+
+/// The exit code and the log of a single cycle of 200 services with so many descriptors.
+async fn with_descriptors(number: u32) -> (Option<i32>, String) {
+    let engine = Engine::new();
+    for number in 0..200 {
+        engine
+            .swarm
+            .new_service(&format!("site-{number}"))
+            .image(&format!("r.test/site-{number}:1"))
+            .create();
+    }
+    let mut child =
+        engine.gantry(&format!("ulimit -n {number};"), "", &[]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let read = std::thread::spawn(move || {
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).unwrap();
+        log
+    });
+    let code = Running(child).end(PATIENCE).await;
+    (code, read.join().unwrap())
+}
+
+#[tokio::test]
+async fn too_few_file_descriptors_end_in_an_error() {
+    let (code, log) = with_descriptors(16).await;
+    assert_eq!((code, log.lines().count()), (Some(1), 1), "{log}");
+    assert!(log.contains("expected a limit of at least 24 open files, found 16; raise it"), "{log}");
+}
+
+#[tokio::test]
+async fn a_cycle_does_not_use_more_file_descriptors_than_there_are() {
+    let (code, log) = with_descriptors(24).await;
+    assert!(code == Some(0) && log.contains("200 services: 200 updated"), "{log}");
+    assert!(!log.contains("Too many open files"), "{log}");
 }
