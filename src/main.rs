@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use gantry::config::{self, Command, Config, Loaded};
+use gantry::config::{self, Command, Config, EngineAddress, Loaded, Mistakes};
 use gantry::cycle::cleanup::remover_name;
 use gantry::cycle::{by_hand, remover};
-use gantry::daemon::{Daemon, End, health, notification, stop_overdue};
+use gantry::daemon::{Daemon, End, health, itself, notification, stop_overdue};
 use gantry::descriptors;
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::release::Target;
@@ -113,7 +113,7 @@ fn daemon_or_remover() -> ExitCode {
             telemetry::init(&mistakes.log);
             telemetry::tell_mistakes(&mistakes);
             if let Ok(runtime) = runtime() {
-                runtime.block_on(notification::tell_of_mistakes(&mistakes));
+                runtime.block_on(tell_of_mistakes(&mistakes));
                 runtime.shutdown_background();
             }
             return ExitCode::from(MISTAKES);
@@ -141,6 +141,24 @@ fn daemon_or_remover() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Notifies of mistakes in the configuration, unless the service is started again and again for them.
+async fn tell_of_mistakes(mistakes: &Mistakes) {
+    /// How long the engine may take to tell of the tasks before this one.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    if let (Some(address), Some(_)) = (&mistakes.engine, &mistakes.notification.apprise_url) {
+        install_crypto_provider();
+        let (engine, ids) = (Engine::new(EngineAddress::clone(address)), itself::container_ids());
+        let is_repeated = itself::has_ended_so(&engine, &ids, MISTAKES.into());
+        if tokio::time::timeout(PATIENCE, is_repeated).await.unwrap_or(false) {
+            tracing::warn!(
+                "no notification is sent: the tasks before this one have ended with the same exit code"
+            );
+            return;
+        }
+    }
+    notification::tell_of_mistakes(mistakes).await;
 }
 
 /// Runs in the role that the configuration gives, until that is done or a signal comes.
