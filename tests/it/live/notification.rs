@@ -122,7 +122,7 @@ fn a_server_that_is_broken_or_away_is_a_warning_without_its_password_and_the_nex
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let broken_at = broken.authority();
     let cases = [
-        (&broken_at, "broken", "Apprise answers 500 Internal Server Error: thedisk is full"),
+        (&broken_at, "broken", "Apprise answers 500 Internal Server Error: the disk is full"),
         (&broken_at, "page", "Apprise answers 502 Bad Gateway"),
         (&broken_at, "endless", "Apprise answers 500 Internal Server Error"),
         (&broken_at, "moved", "Apprise answers 302 Found"),
