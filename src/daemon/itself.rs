@@ -128,7 +128,7 @@ fn say_which_socket(config: &Config, itself: Option<&Itself>) {
     }
 }
 
-/// Whether the last tasks of our own service that have ended, [`REPEATED`] of them, ended with this exit code. False where
+/// Whether the last two tasks of our own service that have ended ended with this exit code. False where
 /// that cannot be known.
 pub async fn has_ended_so<S: Swarm>(swarm: &S, ids: &[String], exit_code: i64) -> bool {
     for id in ids {
