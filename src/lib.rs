@@ -44,8 +44,8 @@
 //! | [`options`] | options of `docker service update` and `create`, as edits of a specification |
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
 //! | [`image`], [`hosts`], [`proxy`], [`secret`], [`words`] | words that all of the above use |
-//! | [`telemetry`] | how a log line looks |
-//! | [`heartbeat`], [`tls`] | whether the work goes on; the one provider of cryptography |
+//! | [`telemetry`] | how a log line looks, and the thread that writes it |
+//! | [`heartbeat`], [`tls`], [`descriptors`] | whether the work goes on; the one provider of cryptography; the limit of open files |
 //!
 //! # Invariants
 //!
@@ -85,6 +85,7 @@ pub mod config;
 mod cost;
 pub mod cycle;
 pub mod daemon;
+pub mod descriptors;
 pub mod heartbeat;
 pub mod hosts;
 pub mod image;

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use gantry::config::{self, Command, Config, Loaded};
+use gantry::config::{self, Command, Config, EngineAddress, Loaded, Mistakes};
 use gantry::cycle::cleanup::remover_name;
 use gantry::cycle::{by_hand, remover};
-use gantry::daemon::{Daemon, End, health, notification, stop_overdue};
+use gantry::daemon::{Daemon, End, health, itself, notification, stop_overdue};
+use gantry::descriptors;
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::release::Target;
 use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
-use gantry::telemetry::{self, NodeName, Output};
+use gantry::telemetry::{self, EndOfLog, NodeName, Output};
 use gantry::tls::install_crypto_provider;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -29,6 +30,7 @@ const INCOMPLETE: u8 = 3;
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
+    let _end_of_log = EndOfLog;
     let say = |text: &str| Output::stdout().line(text);
     match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run) => daemon_or_remover(),
@@ -108,10 +110,10 @@ fn daemon_or_remover() -> ExitCode {
     let Loaded { config, warnings } = match Config::load(std::env::vars_os()) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
-            telemetry::log_mistakes(&mistakes, Output::stderr());
             telemetry::init(&mistakes.log);
+            telemetry::tell_mistakes(&mistakes);
             if let Ok(runtime) = runtime() {
-                runtime.block_on(notification::tell_of_mistakes(&mistakes));
+                runtime.block_on(tell_of_mistakes(&mistakes));
                 runtime.shutdown_background();
             }
             return ExitCode::from(MISTAKES);
@@ -122,6 +124,10 @@ fn daemon_or_remover() -> ExitCode {
         tracing::warn!("{warning}");
     }
     install_crypto_provider();
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::error!("{error}");
+        return ExitCode::FAILURE;
+    }
     let done = runtime().context("cannot start").and_then(|runtime| {
         let done = runtime.block_on(run(config, &node_name));
         // Names that are being resolved, or folders that are being looked through, are not waited for.
@@ -135,6 +141,24 @@ fn daemon_or_remover() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Notifies of mistakes in the configuration, unless the service is started again and again for them.
+async fn tell_of_mistakes(mistakes: &Mistakes) {
+    /// How long the engine may take to tell of the tasks before this one.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    if let (Some(address), Some(_)) = (&mistakes.engine, &mistakes.notification.apprise_url) {
+        install_crypto_provider();
+        let (engine, ids) = (Engine::new(EngineAddress::clone(address)), itself::container_ids());
+        let is_repeated = itself::has_ended_so(&engine, &ids, MISTAKES.into());
+        if tokio::time::timeout(PATIENCE, is_repeated).await.unwrap_or(false) {
+            tracing::warn!(
+                "no notification is sent: the tasks before this one have ended with the same exit code"
+            );
+            return;
+        }
+    }
+    notification::tell_of_mistakes(mistakes).await;
 }
 
 /// Runs in the role that the configuration gives, until that is done or a signal comes.
@@ -214,8 +238,10 @@ async fn remove_images(engine: &Engine, config: &Config, stop: &CancellationToke
         // What was not removed is not told of either.
         () = stop.cancelled() => return ExitCode::FAILURE,
     };
-    // The answer to the manager is not a log line: it has to come through whatever the log's level is.
-    Output::stdout().line(&removal.to_line());
+    // The answer to the manager is not a log line: it has to come through whatever the log's level is. A reader that does
+    // not take it must not keep this process from hearing that it is to stop.
+    let answer = removal.to_line();
+    tokio::task::spawn_blocking(move || Output::stdout().line(&answer));
     let _ = tokio::time::timeout(FORGOTTEN, stop.cancelled()).await;
     if removal.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -3,16 +3,20 @@
 //!
 //! A line is one line whatever stands in an event: task errors, hooks and registries can print what they
 //! like, and none of it becomes a second line, a colour or a field of ours.
+//!
+//! A thread of its own writes the lines of a running Gantry. A reader that does not read stops nothing but the log.
 
 use std::fmt;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry, Scope};
@@ -22,8 +26,13 @@ use crate::config::{LogFormat, LogLevel, LogSettings, Mistakes};
 mod line;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use line::{Fields, Line};
+use writer::Queue;
+
+/// What [`init`] has started, if it was called.
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
 /// The node's name in the log. It may become known long after the first line.
 #[derive(Clone, Debug, Default)]
@@ -78,12 +87,41 @@ impl fmt::Debug for Output {
 
 /// Logs all events of this process to standard error from now on, panics among them. The first call counts.
 ///
-/// The node is named by the settings; where they do not, by whoever calls [`NodeName::set`].
+/// The node is named by the settings; where they do not, by whoever calls [`NodeName::set`]. The lines are written
+/// by a thread; [`EndOfLog`] waits for them.
 pub fn init(settings: &LogSettings) -> NodeName {
-    let (subscriber, node) = subscriber(settings, Output::stderr());
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let form = Form::of(settings);
+    let output = queued(form.clone()).unwrap_or_else(|_| Output::stderr());
+    let node = form.node.clone();
+    let _ = tracing::subscriber::set_global_default(layered(form, settings.level, output));
     std::panic::set_hook(Box::new(log_panic));
     node
+}
+
+/// Standard error, written to by a thread.
+fn queued(form: Form) -> io::Result<Output> {
+    // Without the lock of `std::io::stderr`, which the thread would hold while nothing is read.
+    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let notice = move |number: u64| {
+        let lines = if number == 1 { "line of the log was" } else { "lines of the log were" };
+        let fields = Fields::of_message(format!("{number} {lines} dropped: nobody read them"));
+        form.line(Timestamp::now(), Level::WARN, &fields)
+    };
+    let queue = Queue::start(stderr, Box::new(notice))?;
+    let _ = QUEUE.set(Arc::clone(&queue));
+    Ok(Output { write: Box::new(move |line| queue.push(line)), now: Timestamp::now })
+}
+
+/// Waits, when it is dropped, until the log is written: a second at most.
+#[derive(Debug)]
+pub struct EndOfLog;
+
+impl Drop for EndOfLog {
+    fn drop(&mut self) {
+        if let Some(queue) = QUEUE.get() {
+            queue.flush();
+        }
+    }
 }
 
 /// Logs a panic as the error that it is, instead of printing it where no reader of a log expects it.
@@ -95,18 +133,23 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     tracing::error!(location, "a fault of Gantry itself: {text}");
 }
 
-/// Logs what is wrong with a configuration, in the format and from the level that it asks for.
+/// Logs what is wrong with a configuration to `output`, in the format and from the level that it asks for.
 pub fn log_mistakes(mistakes: &Mistakes, output: Output) {
     let (subscriber, _) = subscriber(&mistakes.log, output);
+    tracing::subscriber::with_default(subscriber, || tell_mistakes(mistakes));
+}
+
+/// Logs what is wrong with a configuration.
+pub fn tell_mistakes(mistakes: &Mistakes) {
     let number = mistakes.list.len();
-    tracing::subscriber::with_default(subscriber, || match mistakes.log.format {
+    match mistakes.log.format {
         // One message for those who count messages, one line each for those who read them.
         LogFormat::Json => tracing::error!("{mistakes}"),
         LogFormat::Text => {
             tracing::error!("nothing was started: mistakes in the configuration: {number}");
             mistakes.list.iter().for_each(|mistake| tracing::error!("{mistake}"));
         }
-    });
+    }
 }
 
 /// What turns events into lines of `output`.
@@ -114,13 +157,13 @@ pub fn subscriber(
     settings: &LogSettings,
     output: Output,
 ) -> (impl Subscriber + Send + Sync + use<>, NodeName) {
-    let node = NodeName::default();
-    if let Some(name) = &settings.node_name {
-        node.set(name.as_str());
-    }
-    let log =
-        Log { format: settings.format, time_zone: settings.time_zone.clone(), node: node.clone(), output };
-    (Registry::default().with(log.with_filter(levels(settings.level))), node)
+    let form = Form::of(settings);
+    let node = form.node.clone();
+    (layered(form, settings.level, output), node)
+}
+
+fn layered(form: Form, level: LogLevel, output: Output) -> impl Subscriber + Send + Sync {
+    Registry::default().with(Log { form, output }.with_filter(levels(level)))
 }
 
 /// Which events are logged at a level.
@@ -143,11 +186,39 @@ fn levels(level: LogLevel) -> Targets {
 /// The target of our own events, and what their targets begin with.
 const OURS: &str = "gantry";
 
-/// The layer that writes a line per event.
-struct Log {
+/// How a line looks.
+#[derive(Clone)]
+struct Form {
     format: LogFormat,
     time_zone: TimeZone,
     node: NodeName,
+}
+
+impl Form {
+    fn of(settings: &LogSettings) -> Self {
+        let node = NodeName::default();
+        if let Some(name) = &settings.node_name {
+            node.set(name.as_str());
+        }
+        Self { format: settings.format, time_zone: settings.time_zone.clone(), node }
+    }
+
+    /// One event, with the line feed.
+    fn line(&self, now: Timestamp, level: Level, fields: &Fields) -> String {
+        let time = now.to_zoned(self.time_zone.clone());
+        let line = Line { time, level, node: self.node.get(), fields };
+        let mut text = match self.format {
+            LogFormat::Text => line.to_text(),
+            LogFormat::Json => line.to_json(),
+        };
+        text.push('\n');
+        text
+    }
+}
+
+/// The layer that writes a line per event.
+struct Log {
+    form: Form,
     output: Output,
 }
 
@@ -183,17 +254,6 @@ where
         if !target.starts_with(OURS) {
             fields.set("target", target.into());
         }
-        let line = Line {
-            time: (self.output.now)().to_zoned(self.time_zone.clone()),
-            level: *event.metadata().level(),
-            node: self.node.get(),
-            fields: &fields,
-        };
-        let mut text = match self.format {
-            LogFormat::Text => line.to_text(),
-            LogFormat::Json => line.to_json(),
-        };
-        text.push('\n');
-        (self.output.write)(&text);
+        (self.output.write)(&self.form.line((self.output.now)(), *event.metadata().level(), &fields));
     }
 }

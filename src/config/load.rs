@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
+use super::engine::DockerHost;
 use super::mistakes::{Mistake, Mistakes};
 use super::shepherd;
 use super::value::{Url, Value, Zone};
@@ -52,7 +53,8 @@ impl Config {
                 mistakes.sort_by_key(|mistake| VARIABLES.iter().position(|v| v.name == mistake.name));
                 let notification = Box::new(readable_notification(&raw));
                 let proxies = Box::new(readable_proxies(&raw));
-                Err(Mistakes { list: mistakes, log: readable_log_settings(&raw), notification, proxies })
+                let (log, engine) = (readable_log_settings(&raw), readable_engine(&raw).map(Box::new));
+                Err(Mistakes { list: mistakes, log, notification, proxies, engine })
             }
         }
     }
@@ -131,6 +133,14 @@ fn readable_notification(raw: &Raw) -> Notification {
         condition: NotificationCondition::All,
         title: set(&raw.gantry_notification_title).map(|title| title.trim().to_owned()),
     }
+}
+
+/// The engine's address, if it is right.
+fn readable_engine(raw: &Raw) -> Option<EngineAddress> {
+    let set = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+    let certificates = set(&raw.docker_cert_path).map(|path| PathBuf::from(path.trim()));
+    let host = set(&raw.docker_host).unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+    DockerHost::parse(&host).ok()?.address(set(&raw.docker_tls_verify).is_some(), certificates).ok()
 }
 
 /// The proxies whose addresses are right.

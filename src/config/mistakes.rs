@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{LogSettings, Notification};
+use super::{EngineAddress, LogSettings, Notification};
 use crate::proxy::Proxies;
 use crate::words::quoted;
 
@@ -54,6 +54,8 @@ pub struct Mistakes {
     pub notification: Box<Notification>,
     /// The proxies for that.
     pub proxies: Box<Proxies>,
+    /// The engine, if its address could be read.
+    pub engine: Option<Box<EngineAddress>>,
 }
 
 impl std::error::Error for Mistakes {}

@@ -28,7 +28,7 @@ pub use help::{help, markdown_labels, markdown_variables, version};
 pub use load::Loaded;
 pub use misplaced::OnContainers;
 pub use mistakes::{LabelMistakes, Mistake, Mistakes};
-pub use of_cycle::Environment;
+pub use of_cycle::{Environment, is_ours, is_withheld};
 pub use policy::ServicePolicy;
 pub use settings::{
     Cleanup, Config, Hooks, LogFormat, LogLevel, LogSettings, Login, Logins, LookupMethod, Lookups,

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 
 use super::load::PREFIX;
+use super::variables::VARIABLES;
 use super::{Config, Loaded, Mistakes};
 
 /// Variables of a process, in no particular order.
@@ -21,9 +22,20 @@ const READ_ONCE: [&str; 8] = [
     "GANTRY_IMAGES_TO_REMOVE",
 ];
 
+/// Whether a variable is one of Gantry's, known or not.
+pub fn is_ours(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+}
+
+/// Whether hooks do not find this variable of Gantry's in their environment, as its value is or may hold a secret.
+pub fn is_withheld(name: &OsStr) -> bool {
+    is_ours(name) && VARIABLES.iter().any(|variable| variable.is_secret && name == variable.name)
+}
+
 impl Config {
     /// Reads the configuration of a cycle whose pre-run command has left this environment behind. Its
-    /// `GANTRY_*` variables count, and one that it unset is unset; all else is as the process has it.
+    /// `GANTRY_*` variables count, and one that it unset is unset; all else is as the process has it. So is what the
+    /// command did not find ([`is_withheld`]), unless it has set that itself.
     ///
     /// The warnings are only those that [`Config::load`] has not given for the process itself.
     ///
@@ -31,7 +43,6 @@ impl Config {
     /// All variables whose value cannot be used, at once.
     pub fn of_cycle(process: &Environment, left_behind: Environment) -> Result<Loaded, Mistakes> {
         let own = |name: &&str| process.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-        let is_ours = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
         let is_read_once = |name: &OsStr| READ_ONCE.iter().any(|known| name == *known);
 
         let changed: Vec<&str> = READ_ONCE
@@ -41,9 +52,12 @@ impl Config {
                 new.is_some() && new != own(name)
             })
             .collect();
-        let kept = process.iter().filter(|(name, _)| !is_ours(name) || is_read_once(name)).cloned();
+        let is_left = |name: &OsStr| left_behind.iter().any(|(known, _)| known == name);
+        let is_kept =
+            |name: &OsStr| !is_ours(name) || is_read_once(name) || (is_withheld(name) && !is_left(name));
+        let kept: Environment = process.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
         let new = left_behind.into_iter().filter(|(name, _)| is_ours(name) && !is_read_once(name));
-        let mut loaded = Self::load(kept.chain(new))?;
+        let mut loaded = Self::load(kept.into_iter().chain(new))?;
 
         if let Ok(known) = Self::load(process.iter().cloned()) {
             let known: HashSet<String> = known.warnings.into_iter().collect();
@@ -106,6 +120,45 @@ mod tests {
         GANTRY_NEW is not a variable of Gantry; gantry --help lists them all
         GANTRY_SLEEP_SECONDS, set by the pre-run command, is only read when Gantry is started
         ");
+    }
+
+    #[test]
+    fn what_the_pre_run_command_does_not_find_stays_unless_it_sets_it() {
+        let process = environment(&[
+            ("GANTRY_REGISTRY_USER", "me"),
+            ("GANTRY_REGISTRY_PASSWORD", "hush"),
+            ("GANTRY_NOTIFICATION_APPRISE_URL", "http://apprise/notify/key"),
+        ]);
+        let of = |left: &[(&str, &str)]| Config::of_cycle(&process, environment(left)).unwrap().config;
+        let url =
+            |config: &Config| config.notification.apprise_url.as_ref().map(|url| url.reveal().to_owned());
+        assert_eq!(of(&[]).logins, Config::load(process.clone()).unwrap().config.logins);
+        assert_eq!(url(&of(&[])).as_deref(), Some("http://apprise/notify/key"));
+        let other = of(&[("GANTRY_REGISTRY_PASSWORD", "new"), ("GANTRY_NOTIFICATION_APPRISE_URL", "")]);
+        assert_ne!(other.logins, of(&[]).logins);
+        assert_eq!(url(&other), None, "empty is unset");
+    }
+
+    #[test]
+    fn what_may_hold_a_secret_is_withheld_and_nothing_of_others() {
+        let withheld: Vec<&str> = VARIABLES
+            .iter()
+            .map(|variable| variable.name)
+            .filter(|name| is_withheld(OsStr::new(name)))
+            .collect();
+        insta::assert_snapshot!(withheld.join("\n"), @r"
+        GANTRY_REGISTRY_USER
+        GANTRY_REGISTRY_PASSWORD
+        GANTRY_UPDATE_OPTIONS
+        GANTRY_ROLLBACK_OPTIONS
+        GANTRY_CLEANUP_IMAGES_OPTIONS
+        GANTRY_NOTIFICATION_APPRISE_URL
+        ");
+        let readme = include_str!("../../README.md");
+        for name in withheld {
+            let (_, hooks) = readme.split_once("\n## Hooks\n").unwrap();
+            assert!(hooks.split("\n## ").next().unwrap().contains(name), "README does not say it of {name}");
+        }
     }
 
     #[test]

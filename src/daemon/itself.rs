@@ -6,10 +6,17 @@ use serde_json::Value;
 
 use crate::config::{Config, EngineAddress};
 use crate::cycle::Itself;
-use crate::swarm::{Service, Swarm, SwarmError};
+use crate::swarm::{Service, Swarm, SwarmError, TaskState};
 
 /// Where the engine's socket is inside a container, unless `DOCKER_HOST` says otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// The service that the swarm made a container for.
+const SERVICE_LABEL: &str = "com.docker.swarm.service.id";
+
+/// How many tasks have to end in the same way before the next one says nothing of it. The message of a single one may
+/// have been lost.
+const REPEATED: usize = 2;
 
 /// The search for our own service. It ends with the first answer that can be relied on, and else goes on in the next
 /// cycle: behind a proxy, the engine that answers may be another one than ours.
@@ -75,7 +82,7 @@ impl Search {
             let Some(container) = swarm.container(id).await? else {
                 continue;
             };
-            let Some(service_id) = container.labels.get("com.docker.swarm.service.id") else {
+            let Some(service_id) = container.labels.get(SERVICE_LABEL) else {
                 return Ok(None);
             };
             let task = container.labels.get("com.docker.swarm.task.id");
@@ -119,6 +126,21 @@ fn say_which_socket(config: &Config, itself: Option<&Itself>) {
             config.engine
         );
     }
+}
+
+/// Whether the last two tasks of our own service that have ended ended with this exit code. False where
+/// that cannot be known.
+pub async fn has_ended_so<S: Swarm>(swarm: &S, ids: &[String], exit_code: i64) -> bool {
+    for id in ids {
+        let Ok(Some(container)) = swarm.container(id).await else { continue };
+        let Some(service) = container.labels.get(SERVICE_LABEL) else { return false };
+        let Ok(mut tasks) = swarm.tasks(std::slice::from_ref(service)).await else { return false };
+        tasks.retain(|task| task.state > TaskState::Running);
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.created_at));
+        return tasks.len() >= REPEATED
+            && tasks[..REPEATED].iter().all(|task| task.exit_code == Some(exit_code));
+    }
+    false
 }
 
 /// A path as every system that Docker supports has it: there, `/var/run` is `/run`.

@@ -48,6 +48,9 @@ const MARK: &str = "Gantry remembers";
 /// Shortest time from one attempt to write what is to be remembered to the next.
 const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 
+/// From one line about what was forgotten for want of room to the next.
+const FORGOTTEN_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How often a write is tried again that somebody else was faster with, before it is left to the next time.
 pub(crate) const MAX_CONFLICTS: u32 = 5;
 
@@ -79,6 +82,9 @@ struct State {
     left_behind: LeftBehind,
     is_memory_only: bool,
     last_attempt: Option<Instant>,
+    /// What was forgotten for want of room and is not told of yet, and when that was last done.
+    forgotten: Vec<String>,
+    told_forgotten: Option<Instant>,
     /// The engine's clock, and when it said so.
     clock: Option<(Timestamp, Instant)>,
     /// The engine's host.
@@ -297,15 +303,10 @@ impl Ledger {
         let before = read.map(|object| object.labels.clone()).unwrap_or_default();
         let mut labels = book::change(&book::change(&before, &pending), also);
         let surplus = Book::read(&labels).surplus();
+        let forgotten: Vec<String> = surplus.iter().map(|entry| piece(&codec::key(&entry.subject))).collect();
         if !surplus.is_empty() {
-            let names: Vec<String> = surplus.iter().map(|entry| piece(&codec::key(&entry.subject))).collect();
-            tracing::warn!(
-                config = self.name,
-                forgotten = some_of(&names, " "),
-                "the ledger is full; forgot what is oldest"
-            );
-            let forgotten: Vec<Change> = surplus.into_iter().map(Change::Forget).collect();
-            labels = book::change(&labels, &forgotten);
+            let surplus: Vec<Change> = surplus.into_iter().map(Change::Forget).collect();
+            labels = book::change(&labels, &surplus);
         }
         labels = match hold {
             Hold::By(party) => book::with_lease(labels, Some(party)),
@@ -323,12 +324,26 @@ impl Ledger {
                 }
             }
         }
+        self.tell_forgotten(forgotten);
         let mut state = self.state();
         // While the answer was on its way, others may have written some of it, and noted more.
         let mut written = pending.into_iter();
         state.pending.retain(|change| !written.any(|written| written == *change));
         state.labels = labels;
         Ok(())
+    }
+
+    /// Says what was forgotten as there was no room for it, but no more than once a minute: each write may forget some.
+    fn tell_forgotten(&self, names: Vec<String>) {
+        let mut state = self.state();
+        state.forgotten.extend(names);
+        let is_told = state.told_forgotten.is_some_and(|told| told.elapsed() < FORGOTTEN_INTERVAL);
+        if state.forgotten.is_empty() || is_told {
+            return;
+        }
+        state.told_forgotten = Some(Instant::now());
+        let forgotten = some_of(&std::mem::take(&mut state.forgotten), " ");
+        tracing::warn!(config = self.name, forgotten, "the ledger is full; forgot what is oldest");
     }
 
     /// Writes what is left to write and gives the lease back, with what is `left` behind.
@@ -355,7 +370,10 @@ impl Ledger {
                 Err(error) => Err(error),
             };
             match answer {
-                Ok(()) => return,
+                Ok(()) => {
+                    self.state().told_forgotten = None;
+                    return self.tell_forgotten(Vec::new());
+                }
                 Err(error) if is_somebody_else_faster(&error) => last = error,
                 Err(error) => {
                     last = error;
@@ -380,4 +398,32 @@ pub(crate) fn is_somebody_else_faster(error: &SwarmError) -> bool {
 /// Whether a config is Gantry's.
 pub fn is_ours(object: &ConfigObject) -> bool {
     STANDARD.decode(&object.data).is_ok_and(|data| data.starts_with(MARK.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::telemetry::{Output, subscriber};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_full_ledger_forgets_is_told_once_a_minute() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = log.clone();
+        let write = Box::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
+        let settings = Config::load([]).unwrap().config.log;
+        let (subscriber, _) = subscriber(&settings, Output { write, now: jiff::Timestamp::now });
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let ledger = Ledger::new("gantry");
+        for second in 0..90 {
+            ledger.tell_forgotten(vec![format!("entry-{second}")]);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let log = log.lock().unwrap();
+        assert_eq!(log.len(), 2, "{log:?}");
+        assert!(log[0].ends_with("forgotten=entry-0\n"), "{log:?}");
+        assert!(log[1].contains("entry-1 entry-2 ") && log[1].contains("entry-20 and 40 more\""), "{log:?}");
+    }
 }

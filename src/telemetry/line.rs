@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::str::CharIndices;
 
 use jiff::Zoned;
 use serde_json::{Map, Value};
@@ -21,6 +22,11 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    /// Those of an event with nothing but a message.
+    pub(super) fn of_message(message: String) -> Self {
+        Self { message, values: Vec::new() }
+    }
+
     /// Sets a field; what it was before is forgotten.
     pub(super) fn set(&mut self, name: &'static str, value: Value) {
         match self.values.iter_mut().find(|(known, _)| *known == name) {
@@ -95,11 +101,19 @@ pub(super) struct Line<'a> {
 
 impl Line<'_> {
     /// `2026-11-23T11:20:00+01:00 INFO  node message key=value`, without a line feed.
+    ///
+    /// The message stands in quotation marks where something in it could be taken for a field.
     pub(super) fn to_text(&self) -> String {
         let mut text = format!("{} {:<5} ", self.rfc3339(), self.level.as_str());
         push_value(&mut text, self.node.unwrap_or("-"));
         text.push(' ');
-        push_printable(&mut text, &self.fields.message);
+        let mut message = String::new();
+        push_printable(&mut message, &self.fields.message);
+        if has_field(&message) {
+            push_quoted(&mut text, &self.fields.message);
+        } else {
+            text.push_str(&message);
+        }
         for (name, value) in &self.fields.values {
             let _ = write!(text, " {name}=");
             match value {
@@ -144,11 +158,48 @@ impl Line<'_> {
     }
 }
 
-/// Whether a character shows as itself and leaves its line as it is: neither a control character nor a
-/// separator of lines nor one that turns the direction of the text around it.
+/// Whether a reader of the text log could take a part of this message for a field of ours, or for the beginning of a
+/// quotation that hides our fields. Messages quote tasks, hooks, registries and engines, which can print what they like.
+///
+/// What stands in quotation marks is no field, and neither is `GANTRY_NAME=value`: our fields are in small letters.
+fn has_field(message: &str) -> bool {
+    let mut chars = message.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '=' if is_name_of_field(&message[..at]) => return true,
+            // A reader may or may not take the escaped mark for the beginning of a quotation.
+            '"' if message[..at].ends_with('\\') || !closes(&mut chars) => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Whether a text ends with what could be the name of a field. Parts of longer words (`label.name`, `/path?query`) are none.
+fn is_name_of_field(text: &str) -> bool {
+    let before = text.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let name = &text[before.len()..];
+    let is_part = before.ends_with(['.', '-', '/', '?', '&']);
+    name.contains(|c: char| c.is_ascii_lowercase()) && !is_part
+}
+
+/// Reads the rest of a quotation; false where it has no end.
+fn closes(chars: &mut CharIndices<'_>) -> bool {
+    while let Some((_, c)) = chars.next() {
+        match c {
+            '"' => return true,
+            '\\' => _ = chars.next(),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Whether a character shows as itself and leaves its line as it is: neither a control character nor a separator of lines
+/// nor one that is invisible or turns the direction of the text around it.
 fn is_printable(c: char) -> bool {
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_control() && !turns && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Writes a text with escapes for what is not printable.
@@ -167,8 +218,13 @@ fn push_value(line: &mut String, value: &str) {
     let is_clear = |c: char| is_printable(c) && !c.is_whitespace() && !matches!(c, '"' | '=' | '\\');
     if !value.is_empty() && value.chars().all(is_clear) {
         line.push_str(value);
-        return;
+    } else {
+        push_quoted(line, value);
     }
+}
+
+/// Writes a text in quotation marks, with escapes for those within it.
+fn push_quoted(line: &mut String, value: &str) {
     line.push('"');
     for c in value.chars() {
         if matches!(c, '"' | '\\') {

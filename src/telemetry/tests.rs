@@ -83,7 +83,7 @@ fn json_lines_are_for_machines() {
 #[test]
 fn nothing_that_is_logged_can_forge_a_line() {
     let log = |_: &NodeName| tracing::error!(cause = HOSTILE, "failed: {HOSTILE}");
-    insta::assert_snapshot!(logged(&[], log), @r##"2026-11-23T10:20:00+00:00 ERROR - failed: task: \u{1b}[31mred\u{1b}[0m\r\n2026-11-23T11:20:00+00:00 INFO  - forged "x" a=b\t\\u{0}\u{9b}\u{85}\u{2028}\u{202e}� cause="task: \u{1b}[31mred\u{1b}[0m\r\n2026-11-23T11:20:00+00:00 INFO  - forged \"x\" a=b\t\\\u{0}\u{9b}\u{85}\u{2028}\u{202e}�""##);
+    insta::assert_snapshot!(logged(&[], log), @r##"2026-11-23T10:20:00+00:00 ERROR - "failed: task: \u{1b}[31mred\u{1b}[0m\r\n2026-11-23T11:20:00+00:00 INFO  - forged \"x\" a=b\t\\\u{0}\u{9b}\u{85}\u{2028}\u{202e}�" cause="task: \u{1b}[31mred\u{1b}[0m\r\n2026-11-23T11:20:00+00:00 INFO  - forged \"x\" a=b\t\\\u{0}\u{9b}\u{85}\u{2028}\u{202e}�""##);
     let json = logged(&[("GANTRY_LOG_FORMAT", "json")], log);
     insta::assert_snapshot!(json, @r##"{"time":"2026-11-23T10:20:00+00:00","level":"ERROR","message":"failed: task: \u001b[31mred\u001b[0m\r\n2026-11-23T11:20:00+00:00 INFO  - forged \"x\" a=b\t\\\u0000\u009b\u0085\u2028\u202e�","cause":"task: \u001b[31mred\u001b[0m\r\n2026-11-23T11:20:00+00:00 INFO  - forged \"x\" a=b\t\\\u0000\u009b\u0085\u2028\u202e�"}"##);
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -163,7 +163,97 @@ fn mistakes_are_logged_in_the_format_that_they_leave_readable() {
     "##);
 }
 
+/// The fields of a text line and what is left of its message, as a reader finds them who knows only that what stands in
+/// quotation marks is no field.
+fn read(line: &str) -> Vec<String> {
+    let mut plain = String::new();
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        plain.push(c);
+        if c == '"' {
+            while let Some(quoted) = chars.next() {
+                match quoted {
+                    '\\' => _ = chars.next(),
+                    '"' => break,
+                    _ => {}
+                }
+            }
+            plain.push('"');
+        }
+    }
+    let is_end_of_name = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let names = plain.split_whitespace().flat_map(|word| word.match_indices('=').map(|(at, _)| &word[..at]));
+    let names = names.filter(|name| !name.rsplit(is_end_of_name).next().unwrap_or_default().is_empty());
+    let is_part = |name: &&str| name.contains(['.', '-', '/', '?', '&']);
+    names.filter(|name| !is_part(name)).map(str::to_owned).collect()
+}
+
+#[test]
+fn foreign_words_make_no_field() {
+    let said = |words: &str| logged(&[], |_| tracing::error!(service = "web", "its last output: {words}"));
+    for words in [
+        "x service=prod-db seconds=1 level=INFO",
+        "\" service=prod-db",
+        "\" \" service=prod-db \" \"",
+        "\\\" service=prod-db \"",
+        "a=1",
+        "(service=prod-db)",
+        "\tservice=prod-db",
+        "\t=prod-db",
+        "\u{200b}service=prod-db",
+        "ü service=prod-db",
+        "\u{1b}[0mservice=prod-db",
+    ] {
+        let line = said(words);
+        assert_eq!(read(&line), ["service"], "{line}");
+        assert!(line.ends_with("\" service=web\n"), "{line}");
+    }
+    for words in ["no database", "GANTRY_CLEANUP_IMAGES=false", "needs gantry.manifest.cmd=none", "a == b"] {
+        let line = said(words);
+        assert!(line.ends_with(&format!(" - its last output: {words} service=web\n")), "{line}");
+    }
+    let json = logged(&[("GANTRY_LOG_FORMAT", "json")], |_| tracing::error!(service = "web", "x service=db"));
+    assert!(json.ends_with("\"message\":\"x service=db\",\"service\":\"web\"}\n"), "{json}");
+}
+
+/// Words of which hostile lines are made.
+fn hostile() -> impl Strategy<Value = String> {
+    const WORDS: &[&str] = &[
+        "service=",
+        "level=INFO",
+        "prod-db",
+        "seconds",
+        "=",
+        " ",
+        "\"",
+        "\\",
+        "x",
+        "(",
+        "ü",
+        "\u{200b}",
+        "\n",
+        "'",
+        "\u{1b}[0m",
+        "GANTRY_A=",
+        "a.b=c",
+        ",",
+        "\t",
+    ];
+    prop::collection::vec(prop::sample::select(WORDS), 0..12).prop_map(|words| words.concat())
+}
+
 proptest! {
+    #[test]
+    fn no_foreign_words_make_a_field_or_a_line(message in hostile(), value in hostile(), node in hostile()) {
+        let log = |name: &NodeName| {
+            name.set(node.as_str());
+            tracing::info!(service = "web", value, "{message}");
+        };
+        let text = logged(&[], log);
+        prop_assert_eq!(text.lines().count(), 1, "{}", text);
+        prop_assert_eq!(read(&text), ["service", "value"], "{}", text);
+    }
+
     #[test]
     fn a_line_is_one_line_whatever_it_says(
         message in any::<String>(), value in any::<String>(), node in any::<String>(),

@@ -12,13 +12,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("image", &[]),
     ("heartbeat", &[]),
     ("tls", &[]),
+    ("descriptors", &[]),
     ("suggest", &["words"]),
     // The test that text costs in proportion to its length.
     ("cost", &["image", "proxy", "words"]),
     ("options", &["cost", "suggest"]),
     ("config", &["cost", "options", "proxy", "secret", "suggest", "words"]),
     ("telemetry", &["config"]),
-    ("swarm", &["config", "heartbeat", "hosts", "options", "proxy", "secret", "words"]),
+    ("swarm", &["config", "descriptors", "heartbeat", "hosts", "options", "proxy", "secret", "words"]),
     ("registry", &["config", "cost", "hosts", "image", "proxy", "secret", "tls", "words"]),
     ("ledger", &["cost", "image", "suggest", "swarm", "words"]),
     (

@@ -19,6 +19,8 @@ mod live;
 mod promises;
 mod proofs;
 mod registry;
+mod secrets;
+mod shortage;
 mod soak;
 mod stopping;
 mod support;

@@ -38,6 +38,8 @@ pub(super) struct Updated {
     allowed: Vec<Cause>,
     /// Since when it is kept.
     since: Instant,
+    /// Since when a task is seen to have failed, and how long its end is doubted.
+    doubted: Option<(Instant, Duration)>,
 }
 
 /// What has become of a service that was called updated.
@@ -81,10 +83,11 @@ impl Updated {
             known: ended().map(|task| task.id.clone()).collect(),
             allowed: own.filter_map(|task| blamed(task, facts, seen.nodes)).collect(),
             since: terms.sent_at,
+            doubted: None,
         })
     }
 
-    fn news(&self, seen: &Seen<'_>, absences: &Absences) -> Option<News> {
+    fn news(&mut self, seen: &Seen<'_>, absences: &Absences, began: Instant) -> Option<News> {
         let facts = seen.service?.spec.facts();
         if seen.service.is_some_and(|service| service.rollback_by_swarm().is_some()) {
             return self.terms.is_replaced(facts).then_some(News::RolledBack);
@@ -97,7 +100,9 @@ impl Updated {
         let causes = own.filter_map(|task| blamed(task, facts, seen.nodes));
         let is_allowed = |cause: &Cause| self.allowed.iter().any(|known| known.is_like(cause));
         let mut causes = causes.filter(|cause| !is_allowed(cause)).map(|cause| cause.with(absences));
-        causes.find(Cause::blames_image).map(News::Failed)
+        let cause = causes.find(Cause::blames_image)?;
+        let (since, _) = *self.doubted.get_or_insert((began, cause.doubt()));
+        (began.duration_since(since) >= cause.doubt()).then_some(News::Failed(cause))
     }
 
     fn is_still_there(&self, seen: &Seen<'_>) -> bool {
@@ -133,7 +138,7 @@ impl Aftercare {
                 return true;
             }
             let seen = seen(&updated.update.id);
-            match updated.news(&seen, &self.absences) {
+            match updated.news(&seen, &self.absences, began) {
                 Some(found) => _ = news.insert(*turn, found),
                 None => return updated.is_still_there(&seen),
             }
@@ -162,7 +167,12 @@ impl Aftercare {
         let Some(changed) = self.changed.filter(|_| !self.updated.is_empty()) else { return true };
         let is_young = |updated: &Updated| {
             let late = self.late.get(&updated.update.to.to_string());
-            late.is_some_and(|late| now.duration_since(updated.terms.sent_at) < (*late + MARGIN).min(LONGEST))
+            // The look after that decides.
+            let is_doubted = |(since, doubt): (Instant, Duration)| now.duration_since(since) < doubt + MARGIN;
+            updated.doubted.is_some_and(is_doubted)
+                || late.is_some_and(|late| {
+                    now.duration_since(updated.terms.sent_at) < (*late + MARGIN).min(LONGEST)
+                })
         };
         if self.updated.values().any(is_young) {
             return false;

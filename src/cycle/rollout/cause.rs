@@ -15,6 +15,14 @@ const MAX_WORDS_CHARS: usize = 300;
 /// the engine after a health check failed or a stop took too long.
 const KILLED: i64 = 137;
 
+/// How long a program that was killed, or told to end, may be the doing of an engine that is being stopped: the engine waits
+/// up to 15 seconds for all its tasks.
+const LONG_DOUBT: Duration = Duration::from_secs(20);
+
+/// The same for a program that ended by itself, as many do that are told to. An unhealthy one looks the same on 20.10, and
+/// should not serve for long.
+const SHORT_DOUBT: Duration = Duration::from_secs(5);
+
 /// The exit code of a process that ended because it was told to (128 + SIGTERM), where it says so.
 const TERMINATED: i64 = 143;
 
@@ -168,6 +176,16 @@ impl Cause {
         }
         let ended_badly = task.has_failed() || task.exit_code.is_some_and(|code| code != 0);
         ended_badly.then_some(Self::TaskFailed { node, exit_code: task.exit_code, error })
+    }
+
+    /// How long it is doubted that the image is to blame. An engine that is stopped ends its tasks first, and is missed only
+    /// when it has ended all of them.
+    pub(super) fn doubt(&self) -> Duration {
+        match self {
+            Self::TaskFailed { exit_code: Some(KILLED | TERMINATED), .. } => LONG_DOUBT,
+            Self::Ended { .. } => SHORT_DOUBT,
+            _ => Duration::ZERO,
+        }
     }
 
     /// The same failure, or what is true instead when its task was on a node that was down meanwhile.

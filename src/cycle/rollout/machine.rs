@@ -164,6 +164,8 @@ pub struct Machine {
     desired: u64,
     /// What is left out of a rollback, in words.
     remark: Option<String>,
+    /// Since when the update is seen to have failed: some ends are doubted for a while.
+    doubted: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -202,7 +204,18 @@ impl Machine {
     pub fn new(terms: Terms) -> Self {
         let (state, absences) = (State::Updating(Watch::default()), Absences::default());
         let ends = Ends::without(terms.before.ended());
-        Self { terms, state, absences, ends, kept: None, failed: None, resumed: 0, desired: 0, remark: None }
+        Self {
+            terms,
+            state,
+            absences,
+            ends,
+            kept: None,
+            failed: None,
+            resumed: 0,
+            desired: 0,
+            remark: None,
+            doubted: None,
+        }
     }
 
     /// Starts to watch an update that an earlier run sent.
@@ -314,7 +327,18 @@ impl Machine {
                 verdict
             }
         };
-        let is_ours = terms.is_sent(facts) && !matches!(verdict, Verdict::Over(Outcome::Superseded(_)));
+        let verdict = match verdict {
+            Verdict::Failed(cause) => {
+                let since = *self.doubted.get_or_insert(now);
+                let is_sure = now.duration_since(since) >= cause.doubt();
+                if is_sure { Verdict::Failed(cause) } else { Verdict::Wait }
+            }
+            verdict => {
+                self.doubted = None;
+                verdict
+            }
+        };
+        let is_ours = self.terms.is_sent(facts) && !matches!(verdict, Verdict::Over(Outcome::Superseded(_)));
         (self.state, self.remark) = (state, remark);
         if is_ours {
             self.failed = failed;

@@ -1,7 +1,7 @@
 //! The commands before and after each cycle.
 //!
-//! A hook is run by `sh`, in a process group of its own, with the environment of the daemon. What it prints
-//! is logged line by line as it comes. When it is over, by itself or by force, none of its processes is left.
+//! A hook is run by `sh`, in a process group of its own, with the environment of the daemon but for the secrets in it.
+//! What it prints is logged line by line as it comes. When it is over, by itself or by force, none of its processes is left.
 //!
 //! What the pre-run command has set is asked of its shell when that ends. The command stands in the
 //! environment already and is taken from there, so that no process has it in its arguments:
@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::activity::{Activity, Leader};
 use self::group::Group;
 use self::output::Lines;
-use crate::config::Environment;
+use crate::config::{Environment, is_withheld};
 
 mod activity;
 mod group;
@@ -88,7 +88,7 @@ pub struct Hook<'a> {
     pub when: When,
     /// The command, for a shell.
     pub command: &'a str,
-    /// All that it finds in its environment.
+    /// What it finds in its environment, but for what is withheld from hooks.
     pub environment: Environment,
     /// How long it may take; `None`: for ever.
     pub timeout: Option<Duration>,
@@ -180,7 +180,7 @@ impl Hook<'_> {
         Command::new("sh")
             .args(["-c", script])
             .env_clear()
-            .envs(self.environment.drain(..))
+            .envs(self.environment.drain(..).filter(|(name, _)| !is_withheld(name)))
             .env(self.when.variable(), self.command)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

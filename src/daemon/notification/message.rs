@@ -21,13 +21,26 @@ const CAUSE: usize = 300;
 /// For how many causes the last words of a task are shown, and how much of each line, in characters.
 const QUOTED: (usize, usize) = (2, 120);
 
-/// A notification, in the form that Apprise takes.
+/// What breaks up a mention or a link. No reader sees it.
+const BREAK: char = '\u{200b}';
+
+/// A notification, in the form that Apprise takes. Nothing in it is a mention, a link or a tag but what the title's
+/// suffix has, which is the operator's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Message {
     title: String,
     body: String,
     #[serde(rename = "type")]
     kind: Kind,
+    /// Without it Apprise takes the body for what the receiver prefers: Markdown or HTML.
+    format: Format,
+}
+
+/// How the body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Text,
 }
 
 /// How it looks at its receiver.
@@ -55,7 +68,7 @@ pub(super) fn is_news(report: &Report) -> bool {
 impl Message {
     /// Tells of a cycle; `suffix` is appended to the title.
     pub(super) fn of(report: &Report, suffix: Option<&str>) -> Self {
-        let mut title = format!("Gantry: {}", headline(report));
+        let mut title = defused(&format!("Gantry: {}", headline(report)));
         if let Some(suffix) = suffix {
             let _ = write!(title, " {suffix}");
         }
@@ -67,7 +80,11 @@ impl Message {
             }
         }
         let kind = if report.has_failed() { Kind::Failure } else { Kind::Success };
-        Self { title, body, kind }
+        Self::new(title, &body, kind)
+    }
+
+    fn new(title: String, body: &str, kind: Kind) -> Self {
+        Self { title, body: defused(body), kind, format: Format::Text }
     }
 
     /// Tells that nothing was started, and why.
@@ -77,7 +94,7 @@ impl Message {
             let _ = write!(title, " {suffix}");
         }
         let lines: Vec<String> = mistakes.list.iter().map(ToString::to_string).collect();
-        Self { title, body: cut(&lines, LINES, "\n", "more lines in the log"), kind: Kind::Failure }
+        Self::new(title, &cut(&lines, LINES, "\n", "more lines in the log"), Kind::Failure)
     }
 
     /// The same, told later than at its cycle's end, which was then.
@@ -85,9 +102,39 @@ impl Message {
         Self {
             title: format!("{} (late)", self.title),
             body: format!("Of the cycle that ended at {end}; it could not be sent then.\n\n{}", self.body),
-            kind: self.kind,
+            ..self.clone()
         }
     }
+}
+
+/// A text in which no receiver finds somebody to mention, an address to link to or a tag: tasks, registries and names of
+/// services can say what they like.
+fn defused(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        harmless.push(c);
+        let rest = &text[at + c.len_utf8()..];
+        let is_live = match c {
+            // A digest mentions nobody, and people copy it.
+            '@' => !rest.starts_with("sha256:"),
+            '<' => true,
+            ']' => rest.starts_with('('),
+            ':' => rest.starts_with("//"),
+            'w' | 'W' => rest.starts_with('.') && is_www(&text[..at]),
+            _ => false,
+        };
+        if is_live && rest.starts_with(|next: char| !next.is_whitespace()) {
+            harmless.push(BREAK);
+        }
+    }
+    harmless
+}
+
+/// Whether a text ends with the beginning of `www`.
+fn is_www(text: &str) -> bool {
+    text.len() >= 2
+        && text.is_char_boundary(text.len() - 2)
+        && text[text.len() - 2..].eq_ignore_ascii_case("ww")
 }
 
 /// The counts that matter, the gravest first.
@@ -323,7 +370,7 @@ mod tests {
     }
 
     fn shown(report: &Report, suffix: Option<&str>) -> String {
-        let Message { title, body, kind } = Message::of(report, suffix);
+        let Message { title, body, kind, .. } = Message::of(report, suffix);
         format!("[{kind:?}] {title}\n\n{body}")
     }
 
@@ -364,6 +411,44 @@ mod tests {
         let text = shown(&report, None);
         assert!(text.len() < 4000, "{} characters", text.len());
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn what_others_say_is_neither_mention_nor_link_nor_tag() {
+        const HOSTILE: [(&str, &str); 9] = [
+            ("@everyone look", "@\u{200b}everyone look"),
+            ("mail root@example.test", "mail root@\u{200b}example.test"),
+            ("<!channel> <@U1>", "<\u{200b}!channel> <\u{200b}@\u{200b}U1>"),
+            ("[log in](//evil.test)", "[log in]\u{200b}(//evil.test)"),
+            ("http://evil.test", "http:\u{200b}//evil.test"),
+            ("WWW.evil.test", "WWW\u{200b}.evil.test"),
+            ("<a href=x>", "<\u{200b}a href=x>"),
+            ("</b>", "<\u{200b}/b>"),
+            ("a < b, 5 @ 3, app:1@sha256:00, ww.x", "a < b, 5 @ 3, app:1@sha256:00, ww.x"),
+        ];
+        for (said, shown) in HOSTILE {
+            assert_eq!(defused(said), shown);
+            let report = Report {
+                services: 1,
+                errors: vec![("web".to_owned(), "app:1".to_owned(), said.to_owned())],
+                finished: vec![Finished {
+                    log: vec![said.to_owned()],
+                    ..finished(said, Outcome::Failed { cause: unhealthy(said) })
+                }],
+                ..Report::default()
+            };
+            let suffix = "<b>(@ops, [log](https://log.test))</b>";
+            let message = Message::of(&report, Some(suffix));
+            assert!(message.title.ends_with(suffix), "the operator's own words stay: {}", message.title);
+            assert!(shown == said || !message.body.contains(said), "{}", message.body);
+            assert!(message.body.matches(shown).count() >= 3, "{}", message.body);
+        }
+    }
+
+    #[test]
+    fn a_message_is_plain_text() {
+        let json = serde_json::to_value(Message::of(&Report::default(), None)).unwrap();
+        assert_eq!((&json["format"], &json["type"]), (&"text".into(), &"success".into()));
     }
 
     #[test]

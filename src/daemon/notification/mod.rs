@@ -20,6 +20,7 @@ use crate::cycle::Report;
 use crate::proxy::Proxies;
 use crate::words::foreign;
 
+mod address;
 mod message;
 
 /// How long the server may take. It passes the message on to others before it answers.
@@ -198,16 +199,16 @@ async fn send(url: &str, proxies: &Proxies, message: &Message) -> Result<(), Fau
         .no_proxy();
     if let Some(proxy) = &proxy {
         let used = reqwest::Proxy::all(proxy.address().reveal());
-        builder = builder.proxy(used.map_err(|error| Fault::Refused(deepest(error)))?);
+        builder = builder.proxy(used.map_err(|error| Fault::Refused(deepest(error, url)))?);
     }
-    let client = builder.build().map_err(|error| Fault::Refused(deepest(error)))?;
+    let client = builder.build().map_err(|error| Fault::Refused(deepest(error, url)))?;
     let body = serde_json::to_vec(message).map_err(|error| Fault::Refused(error.to_string()))?;
     let request = client.post(url).header(CONTENT_TYPE, "application/json").body(body);
     let fault = |error: reqwest::Error| {
         if error.is_builder() {
-            return Fault::Refused(deepest(error));
+            return Fault::Refused(deepest(error, url));
         }
-        let cause = deepest(error);
+        let cause = deepest(error, url);
         Fault::Away(match &proxy {
             Some(proxy) => format!("cannot reach Apprise {proxy}: {cause}"),
             None => format!("cannot reach Apprise: {cause}"),
@@ -219,15 +220,15 @@ async fn send(url: &str, proxies: &Proxies, message: &Message) -> Result<(), Fau
         StatusCode::NO_CONTENT => Err(Fault::Refused("Apprise has nobody to tell (204)".to_owned())),
         status if status.is_success() => Ok(()),
         status => {
-            let cause = format!("Apprise answers {status}{}", said(answer).await);
+            let cause = format!("Apprise answers {status}{}", said(answer, url).await);
             let is_passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
             Err(if is_passing { Fault::Away(cause) } else { Fault::Refused(cause) })
         }
     }
 }
 
-/// What the server says of an error, where it says it in JSON.
-async fn said(mut answer: Response) -> String {
+/// What the server says of an error, where it says it in JSON, without the parts of its address.
+async fn said(mut answer: Response, url: &str) -> String {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
         body.extend_from_slice(&chunk[..chunk.len().min(ANSWER - body.len())]);
@@ -237,12 +238,14 @@ async fn said(mut answer: Response) -> String {
     }
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let text = body.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
-    let text: String = foreign(text).chars().take(WORDS).collect();
+    // Before it is cut: a half of a key would not be recognized any more.
+    let text: String = foreign(&address::without(text, url)).chars().take(WORDS).collect();
     if text.is_empty() { text } else { format!(": {text}") }
 }
 
-/// The innermost cause; those around it only say that a request failed, and to which address.
-fn deepest(error: reqwest::Error) -> String {
+/// The innermost cause, without the parts of the address; those around it only say that a request failed, and to which
+/// address.
+fn deepest(error: reqwest::Error, url: &str) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -250,5 +253,5 @@ fn deepest(error: reqwest::Error) -> String {
         text = error.to_string();
         cause = error.source();
     }
-    text
+    address::without(&text, url)
 }

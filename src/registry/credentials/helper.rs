@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 
 use super::config_file::HelperQuestion;
 use super::{Account, Credentials, CredentialsError, TOKEN_USERNAME, server_of_host};
+use crate::config::is_ours;
 use crate::registry::words;
 use crate::secret::Secret;
 use crate::words::piece;
@@ -40,11 +41,13 @@ pub(super) struct Helpers {
 }
 
 impl Helpers {
-    /// Asks a helper for the account at `host`. `None` when it has none.
+    /// Asks a helper for the account at `host`. `None` when it has none. What it says of a failure is shown after
+    /// `redact` has taken out the secrets that are known.
     pub(super) async fn ask(
         &self,
         question: &HelperQuestion,
         host: &str,
+        redact: impl Fn(&str) -> String,
     ) -> Result<Option<Credentials>, CredentialsError> {
         let name = &question.helper;
         let failed =
@@ -63,7 +66,7 @@ impl Helpers {
             })?;
 
         if !output.success {
-            let line = output.first_line();
+            let line = output.first_line(redact);
             if line.to_ascii_lowercase().starts_with(NOT_FOUND) {
                 return Ok(None);
             }
@@ -93,6 +96,12 @@ impl Helpers {
 
     async fn run(&self, name: &str, server: &str) -> std::io::Result<Output> {
         let mut command = Command::new(format!("docker-credential-{name}"));
+        // What Gantry was told is not the helper's to know: passwords stand in some of these variables.
+        for (variable, _) in std::env::vars_os() {
+            if is_ours(&variable) {
+                command.env_remove(variable);
+            }
+        }
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
@@ -160,10 +169,11 @@ struct Output {
 
 impl Output {
     /// What the helper says went wrong: helpers print it to either.
-    fn first_line(&self) -> String {
+    fn first_line(&self, redact: impl Fn(&str) -> String) -> String {
         let line = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes);
-            words(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default())
+            // Redacted before it is cut: a half of a secret would not be recognized any more.
+            words(&redact(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()))
         };
         let out = line(&self.stdout);
         if out.is_empty() { line(&self.stderr) } else { out }

@@ -302,7 +302,12 @@ impl Keyring {
     /// The account that a file has for a registry; why it has none, where it should have one, is noted.
     async fn look_into(&self, file: &ConfigFile, host: &str, found: &mut Found) -> Option<Arc<Credentials>> {
         if let Some(question) = file.helper(host) {
-            match self.helpers.ask(&question, host).await {
+            let inline = file.inline(host).ok().flatten();
+            let redact = |text: &str| {
+                let text = self.logins.redact(text);
+                inline.as_ref().map_or_else(|| text.clone(), |credentials| credentials.redact(&text))
+            };
+            match self.helpers.ask(&question, host, redact).await {
                 Ok(Some(credentials)) => return Some(Arc::new(credentials)),
                 Ok(None) => {}
                 Err(error) => {

@@ -116,6 +116,11 @@ impl Logins {
         }
     }
 
+    /// `text` without the secrets of these logins.
+    pub(super) fn redact(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, login| login.credentials.redact(&text))
+    }
+
     /// All names, each once, in the order in which they were read.
     pub(in crate::registry) fn names(&self) -> Vec<String> {
         let names = self.0.iter().filter_map(|login| login.name.as_deref());

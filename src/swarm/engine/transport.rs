@@ -15,10 +15,12 @@ use futures_util::{Stream, StreamExt};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Uri};
 use http_body_util::{Either, Full};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::refusal::{meaning, route, silence};
 use crate::config::EngineAddress;
+use crate::descriptors;
 use crate::heartbeat::Heartbeat;
 use crate::secret::Secret;
 use crate::swarm::SwarmError;
@@ -70,17 +72,22 @@ pub(super) struct Transport {
     docker: Mutex<Option<Docker>>,
     /// Beats with each answer: an engine that answers is honest work, however long it takes in all.
     heartbeat: Option<Heartbeat>,
+    /// As many requests as there are descriptors for. A cycle with many workers must not starve itself.
+    at_once: Semaphore,
 }
 
 impl Transport {
     pub(super) fn new(address: EngineAddress, heartbeat: Option<Heartbeat>) -> Self {
-        Self { address, docker: Mutex::new(None), heartbeat }
+        let at_once = Semaphore::new(descriptors::requests_at_once());
+        Self { address, docker: Mutex::new(None), heartbeat, at_once }
     }
 
     /// Sends a request and reads the whole answer.
     pub(super) async fn call(&self, request: Request) -> Result<Bytes, SwarmError> {
         let what = route(&request.method, &request.path);
         let read = async {
+            // It is never closed.
+            let _permit = self.at_once.acquire().await.ok();
             let mut chunks = std::pin::pin!(self.open(request)?);
             let mut answer = BytesMut::new();
             while let Some(chunk) = chunks.next().await {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use gantry::daemon::itself::Search;
+use gantry::daemon::itself::{Search, has_ended_so};
 use gantry::swarm::{Swarm, SwarmError};
 use tokio::time::{Instant, sleep};
 
@@ -51,6 +51,31 @@ async fn a_container_that_somebody_made_by_hand_is_no_service_and_ends_it_as_wel
     swarm.clear_log();
     go_on(&mut search, &swarm).await;
     assert_eq!((search.found(), swarm.call_log()), (None, Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_ends_again_and_again_is_known_by_its_exit_code() {
+    let swarm = FakeSwarm::with_nodes(1);
+    swarm.image(&pinned(OWN, "wrong")).crashes_after(secs(1), 2).for_the_first(2);
+    swarm.new_service("gantry").image(&pinned(OWN, "own")).restart_delay(secs(5)).create();
+    swarm.now(|world| world.set_image("gantry", &pinned(OWN, "wrong")));
+    let is_known = async |code| {
+        let running = swarm.containers_of_service("gantry").await.unwrap();
+        let ids: Vec<String> = running.into_iter().map(|container| container.id).collect();
+        has_ended_so(&swarm, &ids, code).await
+    };
+    let ended = |number| {
+        let swarm = &swarm;
+        swarm.until("an end", move |swarm| {
+            swarm.tasks_of("gantry").iter().filter(|task| task.exit_code == Some(2)).count() == number
+        })
+    };
+    ended(1).await;
+    assert!(!is_known(2).await, "its message may have been lost");
+    ended(2).await;
+    sleep(secs(60)).await;
+    assert!(is_known(2).await && !is_known(1).await);
+    assert!(!has_ended_so(&swarm, &["0123456789ab".to_owned()], 2).await, "no service of ours");
 }
 
 #[tokio::test(start_paused = true)]

@@ -441,3 +441,29 @@ fn room_is_not_given_up_while_tasks_are_on_their_way() {
     assert!(failed.is_some_and(|at| at >= 20), "{failed:?}");
     assert!(matches!(stuck.cause(), Some(Cause::Collision { .. })), "{:?}", stuck.cause());
 }
+
+#[test]
+fn a_program_that_was_told_to_end_is_blamed_only_when_its_node_stays() {
+    let told = || {
+        let error = "task: non-zero exit (143)".to_owned();
+        let task = task("told", NEW, 1, TaskState::Failed, TaskState::Shutdown);
+        vec![Task { exit_code: Some(143), error, ..task }]
+    };
+    let seen = |at| (at, view(NEW, Some("paused"), both(running(OLD), told())));
+    let start = Instant::now();
+    assert_eq!(play(machine(None, true, start), start, &[seen(1), seen(19)]), Step::Wait);
+    assert_eq!(play(machine(None, true, start), start, &[seen(1), seen(19), seen(22)]), Step::RollBack);
+    // Meanwhile the node is missed, as its engine was stopped.
+    let mut machine = machine(None, true, start);
+    let mut step = Step::Wait;
+    for (at, is_ready) in [(1, true), (4, false), (30, true)] {
+        let (_, view) = seen(at);
+        let version = 1 + u64::from(at > 1);
+        let node = nodes().iter().next().unwrap().clone();
+        let nodes = [Node { version, is_ready, is_down: !is_ready, ..node }].into_iter().collect();
+        let service = view.service();
+        let seen = Seen { service: Some(&service), tasks: &view.tasks, nodes: &nodes };
+        step = machine.step(&seen, start + Duration::from_secs(at));
+    }
+    assert!(matches!(step, Step::SendAgain(_)), "{step:?}");
+}

@@ -37,7 +37,10 @@ impl<'a> PullEngine<'a> {
         // It runs no containers. An engine that is told to have no bridge would remove that of the node's own engine.
         let bridge = format!("p{}x{}", std::process::id(), STARTED.fetch_add(1, Relaxed));
         let add = format!("ip link add {bridge} type bridge && ip address add 192.0.2.1/30 dev {bridge}");
-        assert!(stage.lab.command(&["exec", "1", "--", "sh", "-c", &add]).status().unwrap().success(), "{add}");
+        assert!(
+            stage.lab.command(&["exec", "1", "--", "sh", "-c", &add]).status().unwrap().success(),
+            "{add}"
+        );
         let fixed = [
             "--config-file=/etc/docker/lab.json".to_owned(),
             format!("--host=unix://{}", socket.display()),

@@ -1,0 +1,208 @@
+//! How the program works where something is missing that it cannot do without for ever: a reader of its log, or file
+//! descriptors.
+
+use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+use crate::fake::{FakeSwarm, Front, millis};
+
+/// How long a stop may take, as README says.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// Far more than anything here takes, on whatever machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A swarm behind an engine.
+struct Engine {
+    front: Front,
+    swarm: FakeSwarm,
+    _folder: TempDir,
+}
+
+impl Engine {
+    fn new() -> Self {
+        let swarm = FakeSwarm::with_nodes(1);
+        let folder = tempfile::tempdir().unwrap();
+        let front = Front::unix(&swarm, &folder.path().join("docker.sock"));
+        Self { front, swarm, _folder: folder }
+    }
+
+    /// The program, run by a shell after `prelude`.
+    fn gantry(&self, prelude: &str, arguments: &str, variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{prelude} exec {} {arguments}", env!("CARGO_BIN_EXE_gantry"))])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("DOCKER_HOST", self.front.address().to_string())
+            // No registry is asked, and each service is sent its image again.
+            .env("GANTRY_MANIFEST_CMD", "none")
+            .env("GANTRY_CLEANUP_IMAGES", "false")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Waits until the engine has been asked about itself so many times more.
+    async fn is_asked(&self, times: usize) {
+        let asked = || self.front.seen().iter().filter(|seen| seen.path.starts_with("/info")).count();
+        let enough = asked() + times;
+        let wait = async {
+            while asked() < enough {
+                sleep(millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, wait)
+            .await
+            .unwrap_or_else(|_| panic!("no cycle any more after {} requests", asked()));
+    }
+
+    fn is_healthy(&self) {
+        let check = self.gantry("", "healthcheck", &[]).output().unwrap();
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    }
+}
+
+/// Ends with the test.
+struct Running(Child);
+
+impl Running {
+    /// Tells it to end, and says with which exit code it did and after which time.
+    async fn stop(&mut self) -> (Option<i32>, Duration) {
+        let begun = Instant::now();
+        kill_process(Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
+        (self.end(PATIENCE).await, begun.elapsed())
+    }
+
+    async fn end(&mut self, limit: Duration) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < limit, "it has not ended after {limit:?}");
+            sleep(millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A daemon that logs a thousand lines in each cycle, a second apart, to a small pipe.
+fn talkative(engine: &Engine) -> (Running, PipeReader) {
+    engine.swarm.new_service("web").replicas(0).create();
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
+    let variables = [
+        ("GANTRY_LOG_LEVEL", "DEBUG"),
+        ("GANTRY_SLEEP_SECONDS", "1"),
+        ("GANTRY_PRE_RUN_CMD", "seq -f 'line %.0f of a thousand' 1000"),
+    ];
+    let child = engine.gantry("", "", &variables).stderr(writer).spawn().unwrap();
+    (Running(child), reader)
+}
+
+#[tokio::test]
+async fn a_log_that_is_not_read_stops_neither_the_work_nor_a_stop() {
+    let engine = Engine::new();
+    let (mut gantry, _reader) = talkative(&engine);
+    engine.is_asked(8).await;
+    engine.is_healthy();
+    let (code, took) = gantry.stop().await;
+    assert!(code == Some(0) && took < STOP_LIMIT, "{code:?} after {took:?}");
+}
+
+#[tokio::test]
+async fn a_reader_that_comes_back_learns_how_much_was_dropped() {
+    let engine = Engine::new();
+    let (mut gantry, reader) = talkative(&engine);
+    engine.is_asked(8).await;
+
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let lines = BufReader::new(reader).lines().map_while(Result::ok);
+        let is_wanted = |line: &String| line.contains(" dropped: nobody read them");
+        let mut lines = lines.skip_while(|line| !is_wanted(line));
+        // The reader goes away after that, with what it has not read.
+        tell.send([lines.next(), lines.next()]).unwrap();
+    });
+    let [dropped, next] = timeout(PATIENCE, async {
+        loop {
+            match told.try_recv() {
+                Ok(lines) => return lines.map(Option::unwrap),
+                Err(_) => sleep(millis(20)).await,
+            }
+        }
+    })
+    .await
+    .unwrap();
+    let number = dropped.split("WARN").nth(1).unwrap().split_whitespace().nth(1).unwrap();
+    assert!(number.parse::<u64>().unwrap() > 100, "{dropped}");
+    assert!(dropped.ends_with(" lines of the log were dropped: nobody read them"), "{dropped}");
+    assert!(next.contains(" INFO ") || next.contains(" DEBUG "), "{next}");
+
+    engine.is_asked(4).await;
+    engine.is_healthy();
+    let (code, took) = gantry.stop().await;
+    assert!(code == Some(0) && took < STOP_LIMIT, "{code:?} after {took:?}");
+}
+
+#[tokio::test]
+async fn a_single_cycle_loses_no_line_of_its_log() {
+    let engine = Engine::new();
+    engine.swarm.new_service("web").replicas(0).create();
+    let variables = [("GANTRY_POST_RUN_CMD", "seq -f 'line %.0f of 900' 900")];
+    let mut command = engine.gantry("", "", &variables);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(" of 900 ")).collect();
+    assert_eq!(lines.len(), 900, "{log}");
+    assert!(log.lines().last().unwrap().contains("1 service: 1 started"), "{log}");
+}
+
+/// The exit code and the log of a single cycle of 200 services with so many descriptors.
+async fn with_descriptors(number: u32) -> (Option<i32>, String) {
+    let engine = Engine::new();
+    for number in 0..200 {
+        engine
+            .swarm
+            .new_service(&format!("site-{number}"))
+            .image(&format!("r.test/site-{number}:1"))
+            .create();
+    }
+    let mut child =
+        engine.gantry(&format!("ulimit -n {number};"), "", &[]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let read = std::thread::spawn(move || {
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).unwrap();
+        log
+    });
+    let code = Running(child).end(PATIENCE).await;
+    (code, read.join().unwrap())
+}
+
+#[tokio::test]
+async fn too_few_file_descriptors_end_in_an_error() {
+    let (code, log) = with_descriptors(16).await;
+    assert_eq!((code, log.lines().count()), (Some(1), 1), "{log}");
+    assert!(log.contains("expected a limit of at least 24 open files, found 16; raise it"), "{log}");
+}
+
+#[tokio::test]
+async fn a_cycle_does_not_use_more_file_descriptors_than_there_are() {
+    let (code, log) = with_descriptors(24).await;
+    assert!(code == Some(0) && log.contains("200 services: 200 updated"), "{log}");
+    assert!(!log.contains("Too many open files"), "{log}");
+}
