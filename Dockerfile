@@ -28,7 +28,8 @@ COPY src src
 RUN find src -type f -exec touch {} + \
     && cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')"
 
-# The image's file tree. `right` counts leap seconds, which no computer's clock does; `posix` says everything
+# The image's file tree. All of busybox's commands are there, as hooks are shell commands of the user; whoever runs one has
+# the Docker socket, to which no command adds a right. `right` counts leap seconds, which no computer's clock does; `posix` says everything
 # a second time.
 RUN mkdir -p /image/bin /image/etc/ssl/certs /image/root /image/usr/share /image/tmp \
     && chmod 1777 /image/tmp \

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use super::engine::DockerHost;
+use super::misplaced::{EXCLUDED, EXCLUDED_BY_LABEL};
 use super::mistakes::{Mistake, Mistakes};
 use super::shepherd;
 use super::value::{Url, Value, Zone};
 use super::variables::{Raw, VARIABLES, Variable, Variables};
 use super::{
-    Cleanup, Config, EngineAddress, Hooks, LogFormat, LogLevel, LogSettings, Login, Logins, Lookups,
-    Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source, Updates,
+    Cleanup, Config, EngineAddress, Filter, Hooks, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login,
+    Logins, Lookups, Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source,
+    Updates,
 };
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
@@ -101,6 +103,12 @@ fn raw(
     })
 }
 
+/// The filters by which services are excluded. The default is the label of `gantry.services.excluded`, which may not count.
+fn excluded_filters(filters: Vec<Filter>, labels: &LabelsAllowed) -> Vec<Filter> {
+    let is_default = matches!(&filters[..], [filter] if filter.to_string() == EXCLUDED_BY_LABEL);
+    if is_default && !labels.allows(EXCLUDED) { Vec::new() } else { filters }
+}
+
 fn not_utf8(variable: &Variable, value: &str) -> Mistake {
     let expected = format!("{}, in UTF-8", variable.expected);
     if variable.is_secret {
@@ -180,7 +188,11 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
         services: Selection {
             filters: v.gantry_services_filters.map_or_else(Vec::new, |filters| filters.0),
             excluded: v.gantry_services_excluded.into_iter().flat_map(|names| names.0).collect(),
-            excluded_filters: v.gantry_services_excluded_filters.0,
+            excluded_filters: excluded_filters(
+                v.gantry_services_excluded_filters.0,
+                &v.gantry_labels_allowed,
+            ),
+            labels: v.gantry_labels_allowed,
             itself: v.gantry_services_self,
         },
         lookups: Lookups {

@@ -7,7 +7,10 @@ use super::{Config, Filter};
 use crate::words::{piece, some_of};
 
 /// The label that excludes a service.
-const EXCLUDED: &str = "gantry.services.excluded";
+pub(super) const EXCLUDED: &str = "gantry.services.excluded";
+
+/// The filter that the label is by default.
+pub(super) const EXCLUDED_BY_LABEL: &str = "label=gantry.services.excluded=true";
 
 /// Where labels belong.
 const REMEDY: &str = "labels for Gantry belong on the service: below deploy.labels in a stack file, or docker service \
@@ -68,7 +71,8 @@ impl Config {
         let filters = &self.services.excluded_filters;
         let is_by_filters =
             !filters.is_empty() && filters.iter().all(|filter| filter.passes(labels) == Some(true));
-        says_true(labels) && !is_exclusion_by_label(self) && !is_by_filters
+        let counts = self.services.labels.allows(EXCLUDED);
+        says_true(labels) && counts && !is_exclusion_by_label(self) && !is_by_filters
     }
 
     /// Says that these services lose their exclusion by label.

@@ -31,9 +31,9 @@ pub use mistakes::{LabelMistakes, Mistake, Mistakes};
 pub use of_cycle::{Environment, is_ours, is_withheld};
 pub use policy::ServicePolicy;
 pub use settings::{
-    Cleanup, Config, Hooks, LogFormat, LogLevel, LogSettings, Login, Logins, LookupMethod, Lookups,
-    Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source, UpdateOrder,
-    Updates,
+    Cleanup, Config, Hooks, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login, Logins, LookupMethod,
+    Lookups, Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source,
+    UpdateOrder, Updates,
 };
 pub use shepherd::markdown_shepherd;
 pub use variables::{LABELS, Label, VARIABLES, Variable};

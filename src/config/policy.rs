@@ -2,11 +2,13 @@
 //!
 //! Labels are read here and nowhere else.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::variables::{LABELS, Labels};
-use super::{Config, Filter, LabelMistakes, LookupMethod, Mistake, UpdateOrder};
+use super::misplaced::{EXCLUDED, EXCLUDED_BY_LABEL};
+use super::variables::{LABELS, Label, Labels};
+use super::{Config, Filter, LabelMistakes, LabelsAllowed, LookupMethod, Mistake, UpdateOrder};
 use crate::options::Options;
 use crate::suggest::unknown_names;
 use crate::words::piece;
@@ -70,6 +72,8 @@ impl ServicePolicy {
     /// Every label that cannot be parsed, with its value and what was expected. The service is then an
     /// error of its own; no other service is concerned.
     pub fn of(config: &Config, labels: &BTreeMap<String, String>) -> Result<Self, LabelMistakes> {
+        let all = labels;
+        let labels = &allowed(config, labels);
         let mut mistakes = too_long(labels);
         if !mistakes.is_empty() {
             return Err(LabelMistakes { list: mistakes });
@@ -77,7 +81,8 @@ impl ServicePolicy {
         let Some(own) = Labels::read(labels, &mut mistakes) else {
             return Err(LabelMistakes { list: mistakes });
         };
-        let mut warnings = warnings(config, labels);
+        let mut warnings = warnings(config, all);
+        warnings.extend(refused(config, all));
         for option in own.manifest_options.iter().flat_map(|options| &options.unknown) {
             warnings.push(format!("label gantry.manifest.options: {option} has no meaning"));
         }
@@ -112,7 +117,28 @@ fn names_digest(image: &str) -> bool {
 /// With others, or another value, it is for the engine to say which services have all that they ask for.
 pub(super) fn is_exclusion_by_label(config: &Config) -> bool {
     let filters = &config.services.excluded_filters;
-    filters.len() == 1 && filters[0].to_string() == "label=gantry.services.excluded=true"
+    config.services.labels.allows(EXCLUDED)
+        && filters.len() == 1
+        && filters[0].to_string() == EXCLUDED_BY_LABEL
+}
+
+/// The labels that count.
+fn allowed<'a>(config: &Config, labels: &'a BTreeMap<String, String>) -> Cow<'a, BTreeMap<String, String>> {
+    if config.services.labels == LabelsAllowed::All {
+        return Cow::Borrowed(labels);
+    }
+    let counts = |name: &str| !name.starts_with(PREFIX) || config.services.labels.allows(name);
+    let labels = labels.iter().filter(|(name, _)| counts(name));
+    Cow::Owned(labels.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+/// Labels that are known and do not count.
+fn refused(config: &Config, labels: &BTreeMap<String, String>) -> Vec<String> {
+    let is_set = |label: &&Label| labels.get(label.name).is_some_and(|value| !value.trim().is_empty());
+    let refused = LABELS.iter().filter(is_set).filter(|label| !config.services.labels.allows(label.name));
+    let told =
+        |label: &Label| format!("label {} is ignored: GANTRY_LABELS_ALLOWED does not name it", label.name);
+    refused.map(told).collect()
 }
 
 /// Unknown labels that look like ours.

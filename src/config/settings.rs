@@ -56,6 +56,25 @@ pub struct Config {
     pub proxies: Proxies,
 }
 
+/// Which labels of services count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelsAllowed {
+    /// All that Gantry knows.
+    All,
+    /// Those of these names.
+    These(BTreeSet<&'static str>),
+}
+
+impl LabelsAllowed {
+    /// Whether the label of this name counts.
+    pub fn allows(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(names) => names.contains(name),
+        }
+    }
+}
+
 /// What is logged, and how.
 #[derive(Clone, Debug)]
 pub struct LogSettings {
@@ -144,6 +163,8 @@ pub struct Selection {
     pub excluded: BTreeSet<String>,
     /// A service that passes all of these is never updated; none: no service is excluded this way.
     pub excluded_filters: Vec<Filter>,
+    /// Which of their labels count.
+    pub labels: LabelsAllowed,
     /// The name of our own service; `None`: to be found from our own container.
     pub itself: Option<String>,
 }

@@ -407,7 +407,7 @@ fn both_tables_of_the_product_are_complete() {
         GANTRY_NOTIFICATION_APPRISE_URL GANTRY_NOTIFICATION_CONDITION GANTRY_NOTIFICATION_TITLE \
         GANTRY_UPDATE_ORDER GANTRY_ROLLOUT_MAX_FAILURE_RATIO GANTRY_ROLLOUT_MIN_FAILURES \
         GANTRY_ROLLOUT_INITIAL_WORKERS GANTRY_QUARANTINE GANTRY_QUARANTINE_SECONDS \
-        GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_LEDGER_NAME \
+        GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_LEDGER_NAME GANTRY_LABELS_ALLOWED \
         gantry.auth.config gantry.services.excluded gantry.manifest.cmd gantry.manifest.options \
         gantry.rollback.on_failure gantry.rollback.options gantry.update.jobs gantry.update.options \
         gantry.update.timeout_seconds gantry.update.order gantry.rollout.canary HOME";
@@ -515,4 +515,54 @@ fn warnings_of_unknown_names_are_few_and_short() {
     let warned = warnings(&variables);
     assert_eq!(warned.len(), 11);
     assert!(warned.iter().all(|warning| warning.len() < 200), "{warned:#?}");
+}
+
+#[test]
+fn only_labels_that_are_allowed_count_and_the_others_are_told() {
+    let set = labels(&[
+        ("gantry.update.options", "--mount-add type=bind,source=/,target=/host"),
+        ("gantry.update.order", "stop-first"),
+        ("gantry.services.excluded", "true"),
+        ("gantry.manifest.cmd", "nonsense"),
+    ]);
+    let of = |value: &str| ServicePolicy::of(&config(&[("GANTRY_LABELS_ALLOWED", value)]), &set);
+    assert!(of("all").is_err(), "a label that counts and is wrong");
+    for value in
+        ["update.order", "gantry.update.order", "update.order,rollback.on_failure", "\n update.order "]
+    {
+        let policy = of(value).unwrap();
+        assert_eq!(policy.update_options, config(&[]).updates.options, "{value:?}");
+        assert_eq!((policy.order, policy.excluded), (UpdateOrder::StopFirst, false), "{value:?}");
+        let told = "label gantry.update.options is ignored: GANTRY_LABELS_ALLOWED does not name it";
+        assert!(policy.warnings.iter().any(|warning| warning == told), "{:?}", policy.warnings);
+        assert_eq!(policy.warnings.len(), 3);
+    }
+    let none = of("None").unwrap();
+    assert_eq!((none.order, none.warnings.len()), (UpdateOrder::Auto, 4));
+    // A service is not excluded by a label that does not count, whatever form that has.
+    let excluded = |value: &str| config(&[("GANTRY_LABELS_ALLOWED", value)]).services.excluded_filters.len();
+    assert_eq!([excluded("all"), excluded("services.excluded"), excluded("update.order")], [1, 1, 0]);
+    let mistakes = load(&[("GANTRY_LABELS_ALLOWED", "update.ordre")]).unwrap_err().to_string();
+    assert!(mistakes.contains("GANTRY_LABELS_ALLOWED") && mistakes.contains("names of labels"), "{mistakes}");
+}
+
+#[test]
+fn the_labels_that_the_stack_allows_are_the_harmless_ones() {
+    let stack = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/stack.yml")).unwrap();
+    let line = stack.lines().find_map(|line| line.trim().strip_prefix("GANTRY_LABELS_ALLOWED: ")).unwrap();
+    let allowed = config(&[("GANTRY_LABELS_ALLOWED", line.trim_matches('"'))]).services.labels;
+    for name in ["update.options", "rollback.options", "auth.config", "manifest.options"] {
+        assert!(!allowed.allows(&format!("gantry.{name}")), "{name}");
+    }
+    for name in [
+        "services.excluded",
+        "update.order",
+        "update.timeout_seconds",
+        "update.jobs",
+        "rollback.on_failure",
+        "rollout.canary",
+        "manifest.cmd",
+    ] {
+        assert!(allowed.allows(&format!("gantry.{name}")), "{name}");
+    }
 }

@@ -22,7 +22,7 @@ use super::value::{
     Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
     Seconds, UpdateOptions, Url, Value, Words, Zone,
 };
-use super::{LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
+use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
 use crate::secret::Secret;
 
 /// What there is to know of a variable.
@@ -289,6 +289,10 @@ table! {
         /// filter, and its label `gantry.services.excluded` has no effect.
         "GANTRY_SERVICES_EXCLUDED_FILTERS" gantry_services_excluded_filters: FiltersOrNone
             = "label=gantry.services.excluded=true";
+        /// Which labels of services count: `all`, `none`, or their names, such as `update.order rollout.canary`. Any other
+        /// label of Gantry's is ignored with a warning. Who may set labels on a service may not be whom you trust with the
+        /// nodes: see docs/security.md.
+        "GANTRY_LABELS_ALLOWED" gantry_labels_allowed: LabelsAllowed = "all";
         /// The name of Gantry's own service, which is updated before the others are looked at.
         "GANTRY_SERVICES_SELF" gantry_services_self: String else "found from our own container";
 

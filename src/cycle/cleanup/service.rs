@@ -127,6 +127,7 @@ impl Remover {
                         format!("GANTRY_LOG_LEVEL={level}"),
                     ],
                     "ReadOnly": true,
+                    "CapabilityDrop": ["ALL"],
                     "Healthcheck": { "Test": ["NONE"] },
                     "Mounts": [{ "Type": "bind", "Source": socket, "Target": SOCKET }],
                     "StopGracePeriod": 2_000_000_000_u64,

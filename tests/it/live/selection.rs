@@ -165,3 +165,22 @@ fn what_has_become_of_a_service_when_its_turn_comes_is_what_counts() {
     assert_eq!(versions(), before);
     assert_eq!((taken_out.image(), changed.image()), (old.pinned(), theirs.pinned()));
 }
+
+#[test]
+fn a_label_that_is_not_allowed_gives_a_service_nothing() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    let options = "gantry.update.options=--mount-add type=bind,source=/etc,target=/host --env-add A=B";
+    let labels = ["--label", options, "--label", "gantry.update.order=stop-first"];
+    let service = stage.service("web", &old, &labels);
+    let new = stage.image("web", "2", &[]);
+    let run = stage.gantry().set("GANTRY_LABELS_ALLOWED", "update.order rollout.canary").run();
+    assert_eq!((run.code, run.outcome(&service)), (Some(0), "updated"), "{run}");
+    service.runs(&new, 1);
+    let container = &service.spec()["TaskTemplate"]["ContainerSpec"];
+    assert!(container.get("Mounts").is_none() && container.get("Env").is_none(), "{container}");
+    let words = "label gantry.update.options is ignored: GANTRY_LABELS_ALLOWED does not name it";
+    let is_told = |line: &&Line| line.message() == words && line.is_about(&service) && line.level() == "WARN";
+    assert_eq!(run.lines.iter().filter(is_told).count(), 1, "{run}");
+    assert!(!run.says(&["gantry.update.order is ignored"]), "{run}");
+}

@@ -299,7 +299,6 @@ fn an_unhealthy_task_starts_and_starts_and_then_fails_like_a_crash() {
     let created_at = "2026-01-01T00:00:09Z".parse().ok();
     let told_to_end = Task { created_at, ..shut_down(task("b", NEW, 2)) };
     let seen = [ended_well, told_to_end];
-    // An engine that is stopped does the same to a task.
     update.wait(31, &new("paused"), &seen);
     assert!(matches!(update.fail(36, &new("paused"), &seen), Cause::Ended { .. }));
 }
