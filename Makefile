@@ -28,13 +28,14 @@ RUN_SMOKE := $(if $(NEXTEST),$(RUN_TESTS) -E 'test(/(^|::)($(SMOKE))/)',$(RUN_TE
 RUN_SOAK := $(if $(NEXTEST),$(CARGO) nextest run --profile soak,$(CARGO) test) --locked --features live --test it \
 	$(if $(NEXTEST),-E 'test(/^(soak|faults)::/)',-- --nocapture --test-threads 1 soak:: faults::)
 
-.PHONY: help demo test smoke soak bench check lab-up lab-down swarm-can-run
+.PHONY: help demo test smoke soak fuzz bench check lab-up lab-down swarm-can-run
 
 help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
 	@echo 'make test      run every check and every test, those on the private swarm included (root on Debian)'
 	@echo 'make smoke     run a handful of those on the swarm; with ENGINE=26, 28 or mixed on newer engines, as `make test` can'
 	@echo 'make soak      500 cycles in a swarm where something always fails, and every request broken in every way'
+	@echo 'make fuzz      give each parser of foreign text a minute of made-up input (FUZZ_SECONDS, TARGETS)'
 	@echo 'make bench     measure speed and memory (root on Debian)'
 	@echo 'make check     formatting, clippy, documentation, shell scripts'
 	@echo 'make lab-up    start the private swarm for use by hand; tests/lab/README.md tells how'
@@ -59,13 +60,18 @@ soak: export GANTRY_FAULTS ?= all
 soak:
 	$(RUN_SOAK)
 
+# How long for each parser, and which of them: all if none is named.
+FUZZ_SECONDS ?= 60
+fuzz:
+	tests/fuzz/run $(FUZZ_SECONDS) $(TARGETS)
+
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features live -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --doc --quiet
 	@if type -P shellcheck >/dev/null; then \
-		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client ../.ci/run; \
+		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client fuzz/run ../.ci/run; \
 	fi
 
 lab-up:

@@ -86,6 +86,8 @@ mod cost;
 pub mod cycle;
 pub mod daemon;
 pub mod descriptors;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod heartbeat;
 pub mod hosts;
 pub mod image;

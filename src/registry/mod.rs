@@ -23,6 +23,8 @@ mod der;
 mod endpoints;
 mod failure;
 mod files;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod host_files;
 mod known;
 mod limits;

@@ -13,6 +13,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("heartbeat", &[]),
     ("tls", &[]),
     ("descriptors", &[]),
+    // The parsers of foreign text, for `make fuzz`.
+    ("fuzz", &["config", "image", "ledger", "options", "proxy", "registry", "swarm", "words"]),
     ("suggest", &["words"]),
     // The test that text costs in proportion to its length.
     ("cost", &["image", "proxy", "words"]),

@@ -1,0 +1,139 @@
+//! The parsers of foreign text, one function each, for `make fuzz`. The seeds and finds of `tests/fuzz` run as a test.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::hint::black_box;
+
+use crate::config::{Config, ServicePolicy};
+use crate::image::{Digest, ImageRef};
+use crate::ledger::book::{self, Book};
+use crate::options::{Command, Ids, Options};
+use crate::proxy::Proxies;
+use crate::registry;
+use crate::swarm::{Service, Spec};
+use crate::words;
+
+/// A parser's name, and what gives it any bytes. It panics on what must never happen.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    ("challenge", |data| registry::fuzz::challenge(&text(data))),
+    ("config-json", registry::fuzz::config_json),
+    ("environment", environment),
+    ("image", image),
+    ("labels", labels),
+    ("ledger", ledger),
+    ("logins", |data| registry::fuzz::logins(&text(data))),
+    ("manifest", registry::fuzz::manifest),
+    ("options", options),
+    ("proxies", proxies),
+    ("registry-answer", registry::fuzz::answer),
+    ("specification", specification),
+    ("words", words_of_others),
+];
+
+fn text(data: &[u8]) -> String {
+    String::from_utf8_lossy(data).into_owned()
+}
+
+/// Lines of the form NAME=VALUE.
+fn pairs(data: &[u8]) -> BTreeMap<String, String> {
+    let text = text(data);
+    let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    text.lines().filter_map(pair).collect()
+}
+
+fn loaded(pairs: BTreeMap<String, String>) -> Option<Config> {
+    let pairs = pairs.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Config::load(pairs).ok().map(|loaded| loaded.config)
+}
+
+fn environment(data: &[u8]) {
+    let _ = black_box(loaded(pairs(data)));
+}
+
+fn labels(data: &[u8]) {
+    let Some(config) = loaded(BTreeMap::new()) else { return };
+    let _ = black_box(ServicePolicy::of(&config, &pairs(data)));
+}
+
+fn image(data: &[u8]) {
+    let text = text(data);
+    let _ = black_box(text.parse::<Digest>());
+    if let Ok(image) = text.parse::<ImageRef>() {
+        let again = image.to_string().parse::<ImageRef>();
+        assert_eq!(again.ok(), Some(image), "an image's name is read as it is written");
+    }
+}
+
+/// Options that are applied twice change nothing the second time.
+fn options(data: &[u8]) {
+    let Ok(options) = Options::parse(Command::Update, &text(data)) else { return };
+    let service = r#"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"app:1"}},"Mode":{"Replicated":{"Replicas":1}}}"#;
+    let Ok(spec) = Spec::from_json(service) else { return };
+    let options = options.without("force");
+    let ids: Ids = options.names().into_iter().map(|name| (name, "id".to_owned())).collect();
+    if let Ok(once) = spec.with_options(&options, &ids)
+        && let Ok(twice) = once.with_options(&options, &ids)
+    {
+        assert!(once.is_same_as(&twice), "{} and then {}", once.json(), twice.json());
+    }
+}
+
+fn ledger(data: &[u8]) {
+    let labels = pairs(data);
+    let book = Book::read(&labels);
+    black_box((book.surplus(), book.room(), book::lease(&labels), book::left(&labels)));
+    let changes: Vec<book::Change> = book.entries().cloned().map(book::Change::Put).collect();
+    let again = Book::read(&book::change(&labels, &changes));
+    assert_eq!(again, book, "the ledger is read as it is written");
+}
+
+fn proxies(data: &[u8]) {
+    let proxies = Proxies::new(None, None, &text(data));
+    if let Ok(url) = reqwest::Url::parse("https://registry.test:5000/v2/") {
+        black_box(proxies.of(&url));
+    }
+}
+
+fn specification(data: &[u8]) {
+    let text = text(data);
+    if let Ok(spec) = Spec::from_json(&text) {
+        black_box(spec.facts());
+    }
+    let _ = black_box(Service::from_json(&text));
+}
+
+fn words_of_others(data: &[u8]) {
+    let text = text(data);
+    let line = words::one_line(&text);
+    assert!(!line.contains(['\n', '\r', '\u{1b}']), "{line:?}");
+    black_box(words::foreign(&text));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries =
+            std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Each parser has seeds, and reads them, and whatever once made it panic.
+    #[test]
+    fn seeds_and_finds_are_read() {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds");
+        for (name, read) in TARGETS {
+            let files = files(&seeds.join(name));
+            assert!(!files.is_empty(), "{name} has no seeds");
+            for file in files {
+                read(&std::fs::read(file).unwrap());
+            }
+        }
+    }
+}
