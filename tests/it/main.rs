@@ -23,6 +23,7 @@ mod secrets;
 mod shortage;
 mod soak;
 mod stopping;
+mod supply;
 mod support;
 mod wire_engine;
 mod worst_inputs;
