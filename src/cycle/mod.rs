@@ -76,6 +76,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         let quarantine = context.quarantine();
         let tags = gone_back::look(context, &inspected, &quarantine);
         let planned = tags.hold(plan::plan(&inspected, &context.selection(), &quarantine));
+        let planned = quarantine.hold_what_finds_no_room(&inspected, planned);
         let earlier = Earlier::of(&inspected, &planned, &quarantine);
         let turn = turn::take(context, &inspected, &planned, &tags, found.newest).await;
         drop(inspected);

@@ -78,6 +78,8 @@ pub enum Reason {
     GoneBack(Doubt),
     /// Something is being restored at the moment, and no task tells what failed.
     RollingBack,
+    /// The ledger has no room to remember it if the image breaks the service; why, in words.
+    LedgerFull(String),
     /// Its last change has not ended, and the engine did not list its tasks.
     TasksUnknown,
 }
@@ -358,7 +360,7 @@ impl Update {
 impl Reason {
     /// Whether the service is left alone for this moment only, so that an update it may need is still to come.
     pub fn is_for_now(&self) -> bool {
-        matches!(self, Self::RollingBack | Self::NotAsked)
+        matches!(self, Self::RollingBack | Self::NotAsked | Self::LedgerFull(_))
     }
 }
 
@@ -367,6 +369,9 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::HeldBack(held) => return held.fmt(f),
             Self::GoneBack(doubt) => return doubt.fmt(f),
+            Self::LedgerFull(why) => {
+                return write!(f, "not offered: {why}; `gantry quarantine` lists them, `gantry release` makes room");
+            }
             Self::Excluded => "excluded",
             Self::PinnedByDigest => "pinned by digest without a tag, so there is nothing newer to look for",
             Self::PinnedByStackFile => "pinned by digest in its stack file",

@@ -161,6 +161,34 @@ impl Quarantine {
         Some(HeldBack { why, digest: digest.clone(), cause, release, news: Some(Box::new(news)) })
     }
 
+    /// Holds the updates of which a failure could not be remembered: they would be offered again and again.
+    pub fn hold_what_finds_no_room(
+        &self,
+        inspected: &[Inspected],
+        mut planned: Vec<Planned>,
+    ) -> Vec<Planned> {
+        if !self.is_on {
+            return planned;
+        }
+        let mut book = self.book.clone();
+        let outdated = book.outdated(&present(inspected)).into_iter();
+        let expired = book.entries().filter(|entry| entry.has_expired(self.now, self.duration)).cloned();
+        let forgotten: Vec<Entry> = outdated.chain(expired).collect();
+        forgotten.into_iter().for_each(|entry| book.apply(&Change::Forget(entry)));
+        for planned in &mut planned {
+            let Decision::Update(update) = &planned.decision else { continue };
+            if let Some(why) = finds_no_room(&book, update) {
+                planned.decision = Decision::LeftAlone(Reason::LedgerFull(why));
+            }
+        }
+        planned
+    }
+
+    /// Why a failure of this update could not be remembered by now, as others have failed since it was planned.
+    pub fn finds_no_room(&self, update: &Update) -> Option<String> {
+        if self.is_on { finds_no_room(&self.book, update) } else { None }
+    }
+
     /// What the service itself shows.
     fn shown(
         history: &History,
@@ -310,6 +338,14 @@ pub fn present(inspected: &[Inspected]) -> Present {
         }
     }
     present
+}
+
+fn finds_no_room(book: &Book, update: &Update) -> Option<String> {
+    let has_place = book.service(&update.service, &update.id).is_some_and(Entry::is_for_good);
+    if update.begun.is_some() || has_place {
+        return None;
+    }
+    book.lacks_room_for(&image_name(&update.to)?)
 }
 
 /// What only services showed so far, to be remembered before they show it no longer: a change of a label is

@@ -7,7 +7,7 @@ use super::Context;
 use super::discover::{by_service, tasks_of_any};
 use super::gone_back::Tags;
 use super::inspect::Inspected;
-use super::plan::{Decision, Planned, Update};
+use super::plan::{Decision, Planned, Reason, Update};
 use super::quarantine::{self, Quarantine};
 use super::rollout::{Cause, StoppedRollout};
 use crate::image::ImageRef;
@@ -123,7 +123,9 @@ pub(super) async fn take<S: Swarm, R>(
             _ => None,
         })
     };
-    if updates().next().is_none() {
+    // Where there is no room, what has had its time makes some.
+    let is_full = |planned: &Planned| matches!(planned.decision, Decision::LeftAlone(Reason::LedgerFull(_)));
+    if updates().next().is_none() && !planned.iter().any(is_full) {
         return Turn::Ours;
     }
     let quarantine = context.quarantine();
@@ -144,6 +146,9 @@ pub(super) async fn take<S: Swarm, R>(
     let mut changes: Vec<Change> = present.gone.iter().map(forgotten).collect();
     changes.retain(|change| quarantine.book.is_changed_by(change));
     changes.extend(quarantine.outdated(&present));
+    if updates().next().is_none() && changes.is_empty() {
+        return Turn::Ours;
+    }
     changes.extend(quarantine.offers(updates()));
     let wish =
         Wish { changes, patience: context.config.interval.unwrap_or(PATIENCE), ..wish(context, since) };

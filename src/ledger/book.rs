@@ -16,6 +16,15 @@ const MAX_ENTRIES: usize = 128;
 /// small entries.
 const MAX_BYTES: usize = 32 << 10;
 
+/// So many entries of one repository hold something back, at most: the failures of one are not to push out those of others.
+const SHARE: usize = 24;
+
+/// With so many entries that hold something back, there is no room for more: those of updates under way must fit as well.
+const FULL_ENTRIES: usize = 96;
+
+/// The same in bytes.
+const FULL_BYTES: usize = 24 << 10;
+
 /// More bytes than most entries have.
 const ENTRY_BYTES: usize = 512;
 
@@ -149,29 +158,68 @@ impl Book {
         MAX_ENTRIES.saturating_sub(self.entries.len()).min(MAX_BYTES.saturating_sub(bytes) / ENTRY_BYTES)
     }
 
-    /// The entries that there is no room for: those that say least first, then the oldest.
+    /// Why a failure of this image could not be remembered, in words; `None`: there is room for it. What could not be
+    /// remembered would be offered again and again, so it is not offered at all.
+    pub fn lacks_room_for(&self, image: &str) -> Option<String> {
+        let holding = || self.entries().filter(|entry| entry.is_for_good());
+        let repository = repository(image);
+        let own = holding().filter(|entry| self::repository(&entry.image) == repository).count();
+        if own >= SHARE {
+            return Some(format!(
+                "{own} services or tags of {repository} are in quarantine, and the ledger remembers no more of one repository"
+            ));
+        }
+        let is_full = holding().count() >= FULL_ENTRIES || holding().map(size).sum::<usize>() >= FULL_BYTES;
+        is_full.then(|| "the ledger is full of what is in quarantine".to_owned())
+    }
+
+    /// The entries that there is no room for: those that say least first, then the oldest of the repository that has most,
+    /// so that the failures of one do not push out those of another.
     pub fn surplus(&self) -> Vec<Entry> {
-        let mut by_worth: Vec<(&Entry, usize)> = self.entries().map(|entry| (entry, size(entry))).collect();
-        by_worth.sort_by_key(|(entry, _)| {
-            let worth = match (entry.verdict, &entry.subject) {
-                (Verdict::Offered | Verdict::Excused, _) => 0,
-                (_, Subject::Service(_)) => 1,
-                (_, Subject::Image(_) | Subject::Tag(_)) => 2,
-            };
-            (worth, entry.at)
-        });
-        let (mut entries, mut bytes) =
-            (by_worth.len(), by_worth.iter().map(|(_, bytes)| bytes).sum::<usize>());
+        let (mut entries, mut bytes) = (self.entries.len(), self.entries().map(size).sum::<usize>());
+        let (mut good, mut cheap): (Vec<&Entry>, Vec<&Entry>) =
+            self.entries().partition(|entry| entry.is_for_good());
+        cheap.sort_by_key(|entry| (worth(entry), entry.at));
+        // The last of each list goes first.
+        good.sort_by_key(|entry| std::cmp::Reverse((worth(entry), entry.at)));
+        let mut groups: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+        for entry in good {
+            groups.entry(repository(&entry.image)).or_default().push(entry);
+        }
+        let mut largest: BTreeSet<(usize, &str)> =
+            groups.iter().map(|(name, of)| (of.len(), *name)).collect();
+        let mut cheap = cheap.into_iter();
         let mut surplus = Vec::new();
-        for (entry, size) in by_worth {
-            if entries <= MAX_ENTRIES && bytes <= MAX_BYTES {
-                break;
-            }
+        while entries > MAX_ENTRIES || bytes > MAX_BYTES {
+            let next = cheap.next().or_else(|| {
+                let (count, name) = largest.pop_last()?;
+                let entry = groups.get_mut(name)?.pop()?;
+                largest.insert((count - 1, name));
+                Some(entry)
+            });
+            let Some(entry) = next else { break };
             entries -= 1;
-            bytes -= size;
+            bytes -= size(entry);
             surplus.push(entry.clone());
         }
         surplus
+    }
+}
+
+/// How much an entry says: of those of the same rank, the oldest is forgotten first.
+fn worth(entry: &Entry) -> u8 {
+    match (entry.verdict, &entry.subject) {
+        (Verdict::Offered | Verdict::Excused, _) => 0,
+        (_, Subject::Service(_)) => 1,
+        (_, Subject::Image(_) | Subject::Tag(_)) => 2,
+    }
+}
+
+/// The repository of an image's name: the name without its tag.
+fn repository(image: &str) -> &str {
+    match image.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => image,
     }
 }
 

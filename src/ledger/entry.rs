@@ -77,6 +77,11 @@ impl Entry {
             }
     }
 
+    /// Whether it is there to hold a digest back.
+    pub fn is_for_good(&self) -> bool {
+        matches!(self.verdict, Verdict::Quarantined | Verdict::LeftByHand)
+    }
+
     /// Whether its time in quarantine is over.
     pub fn has_expired(&self, now: Timestamp, duration: Option<Duration>) -> bool {
         let limit = duration.and_then(|duration| SignedDuration::try_from(duration).ok());

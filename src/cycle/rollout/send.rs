@@ -171,6 +171,9 @@ async fn deliver<S: Swarm, R>(
     look_out: &LookOut,
     update: &Update,
 ) -> Result<(Sent, Course), Outcome> {
+    if let Some(why) = context.quarantine().finds_no_room(update) {
+        return Err(Outcome::Unchanged(format!("not offered: {why}; `gantry release` makes room")));
+    }
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
     let mut attempts = Attempts::new(context, update, Some(PATIENCE));
     let options = &update.policy.update_options;

@@ -386,8 +386,8 @@ async fn a_release_by_hand_in_the_middle_of_a_rollout_and_what_that_rollout_lear
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ledger_that_is_full_forgets_what_says_least_and_is_not_written_for_what_has_no_room() {
-    for (verdict, is_remembered) in [("offered", true), ("quarantined", false)] {
+async fn a_ledger_that_is_full_forgets_what_says_least_and_offers_nothing_that_has_no_room() {
+    for (verdict, is_full) in [("offered", false), ("quarantined", true)] {
         let scene = broken();
         let images = (0..128).map(|index| {
             let text = format!("{verdict} digest={} at=2025-01-01T00:00:00Z", digest("theirs"));
@@ -395,13 +395,21 @@ async fn a_ledger_that_is_full_forgets_what_says_least_and_is_not_written_for_wh
         });
         let (labels, data) = (images.collect(), STANDARD.encode(gantry::ledger::TEXT));
         scene.swarm.now(|world| _ = world.create_config("gantry", &labels, &data).unwrap());
-        assert!(matches!(outcome(&scene.cycle().await, "web"), Outcome::RolledBack { .. }));
+        let report = scene.cycle().await;
+        if is_full {
+            assert!(matches!(&report.left_alone[..], [(_, Reason::LedgerFull(_))]), "{report:?}");
+            assert!(report.is_incomplete() && scene.swarm.update_log().is_empty());
+            assert_eq!(writes(&scene), 0, "{:?}", scene.swarm.call_log());
+            continue;
+        }
+        assert!(matches!(outcome(&report, "web"), Outcome::RolledBack { .. }));
         let labels = entries(&scene);
         let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
         assert!(labels.len() <= 128 && bytes <= 32 << 10, "{} entries, {bytes} bytes", labels.len());
-        let has_entry = labels.iter().any(|(key, _)| key == "gantry.service.web");
-        assert_eq!(has_entry, is_remembered, "a quarantine says more than an offer, that of an image most");
-        // What is not remembered, the service still shows.
+        assert!(
+            labels.iter().any(|(key, _)| key == "gantry.service.web"),
+            "a quarantine says more than an offer"
+        );
         let (sent, written) = (scene.swarm.update_log().len(), writes(&scene));
         let report = scene.cycle().await;
         assert!(why(&report, "web").is_some() && scene.swarm.update_log().len() == sent, "{report:?}");
@@ -422,4 +430,44 @@ async fn what_could_not_be_written_by_the_end_of_a_cycle_is_written_by_the_next_
     let labels = entries(&scene);
     assert!(labels.iter().any(|(key, text)| key == "gantry.service.web" && text.starts_with("quarantined ")));
     assert!(labels.iter().all(|(key, _)| key != "gantry.lease"), "{labels:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_one_repository_push_out_no_others_and_what_finds_no_room_is_held() {
+    let scene = broken();
+    assert!(matches!(outcome(&scene.cycle().await, "web"), Outcome::RolledBack { .. }));
+    let name = |number: usize| format!("registry.test/base:{number}");
+    for number in 0..150 {
+        let service =
+            scene.swarm.new_service(&format!("base-{number:03}")).image(&pinned(&name(number), "old"));
+        service.label("gantry.enable", "true").replicas(1).create();
+        let bad = scene.registry.release(&name(number), "bad");
+        scene.swarm.image(&bad).crashes_after(millis(100), 3);
+    }
+    scene.swarm.clear_log();
+    for _ in 0..4 {
+        let report = scene.cycle().await;
+        assert_eq!(why(&report, "web"), Some(Why::BrokeService), "{}", report.summary());
+        let is_full = |reason: &Reason| matches!(reason, Reason::LedgerFull(_));
+        if report.left_alone.iter().any(|(_, reason)| is_full(reason)) {
+            assert!(report.has_failed() || report.is_incomplete());
+        }
+    }
+    let mut tried: Vec<String> = Vec::new();
+    for asked in scene.swarm.update_log().iter().filter(|asked| !asked.is_rollback) {
+        assert!(!tried.contains(&asked.service), "{} was offered its broken image again", asked.service);
+        tried.push(asked.service.clone());
+    }
+    assert!((24..=74).contains(&tried.len()), "{}", tried.len());
+    // What is mended makes room by itself.
+    for number in 0..150 {
+        scene.registry.release(&name(number), "fixed");
+    }
+    for _ in 0..3 {
+        scene.cycle().await;
+    }
+    for number in 0..150 {
+        let image = scene.swarm.image_of(&format!("base-{number:03}"));
+        assert_eq!(image, pinned(&name(number), "fixed"));
+    }
 }
