@@ -34,6 +34,7 @@ mod pacing;
 mod registries;
 mod remembering;
 mod selection;
+mod socket_proxy;
 mod starting;
 mod trigger;
 mod turns;

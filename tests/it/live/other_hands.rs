@@ -153,7 +153,7 @@ fn a_paused_rollback_counts_by_what_runs_and_is_released_like_any_other() {
     let mount = format!("type=bind,src={flags},dst=/flags,readonly");
     let options = ["--mount", &mount, "--update-order", "stop-first", "--update-failure-action", "rollback"];
     // Swarm forgets a task that has failed as soon as the next one has, and then pauses nothing.
-    let options = [&options[..], &["--restart-delay", "10s"]].concat();
+    let options = [&options[..], &["--restart-delay", "10s", "--rollback-monitor", "20s"]].concat();
     let service = stage.service("web", &old, &options);
     stage.write("broken", "");
     stage.crashing_image("web", "2");
