@@ -9,11 +9,13 @@ mod cost;
 mod engine;
 mod filter;
 mod help;
+mod hosts;
 mod load;
 mod misplaced;
 mod mistakes;
 mod of_cycle;
 mod policy;
+mod scope;
 mod settings;
 mod shepherd;
 #[cfg(test)]
@@ -30,8 +32,9 @@ pub use misplaced::OnContainers;
 pub use mistakes::{LabelMistakes, Mistake, Mistakes};
 pub use of_cycle::{Environment, is_ours, is_withheld};
 pub use policy::ServicePolicy;
+pub use scope::LoginScope;
 pub use settings::{
-    Cleanup, Config, Hooks, LogFormat, LogLevel, LogSettings, Login, Logins, LookupMethod, Lookups,
+    Cleanup, Config, Hooks, Insecure, LogFormat, LogLevel, LogSettings, Login, Logins, LookupMethod, Lookups,
     Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source, UpdateOrder,
     Updates,
 };
