@@ -161,6 +161,12 @@ async fn tell_of_mistakes(mistakes: &Mistakes) {
     notification::tell_of_mistakes(mistakes).await;
 }
 
+/// The registries, as this process is configured to ask them.
+fn registry(config: &Config) -> HttpRegistry {
+    let settings = Settings { proxies: config.proxies.clone(), ..Settings::default() };
+    HttpRegistry::new(settings).trusting(config.lookups.trusted_hosts.clone())
+}
+
 /// Runs in the role that the configuration gives, until that is done or a signal comes.
 async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
     let heartbeat = Heartbeat::new(Instant::now());
@@ -171,10 +177,7 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
     }
 
     let daemon = Daemon {
-        registry: Arc::new(HttpRegistry::new(Settings {
-            proxies: config.proxies.clone(),
-            ..Settings::default()
-        })),
+        registry: Arc::new(registry(&config)),
         config: Arc::new(config),
         environment: std::env::vars_os().collect(),
         swarm: Arc::new(engine),

@@ -51,6 +51,30 @@ pub fn some_of<T: AsRef<str>>(names: &[T], separator: &str) -> String {
     }
 }
 
+/// Whether a text is as a pattern says, in which `*` stands for any characters, also for none.
+///
+/// Takes at most the product of both lengths.
+pub fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut at, mut read) = (0, 0);
+    // The last star, and how much of the text is taken by it.
+    let mut star: Option<(usize, usize)> = None;
+    while read < text.len() {
+        if pattern.get(at) == Some(&b'*') {
+            star = Some((at, read));
+            at += 1;
+        } else if pattern.get(at) == Some(&text[read]) {
+            (at, read) = (at + 1, read + 1);
+        } else if let Some((star_at, taken)) = star {
+            star = Some((star_at, taken + 1));
+            (at, read) = (star_at + 1, taken + 1);
+        } else {
+            return false;
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
 /// A text in one line, without control characters and not endless. What is secret in it has to be gone by now: a half
 /// of a secret would not be recognized any more.
 pub fn one_line(text: &str) -> String {
@@ -104,6 +128,27 @@ mod tests {
         assert_eq!(piece(&"ß".repeat(101)), format!("{}...", "ß".repeat(100)));
         assert_eq!(quoted(&"x".repeat(1 << 20)).len(), LONGEST_PIECE + 5);
         assert_eq!(shown_path(Path::new(&"x".repeat(1 << 20))).len(), LONGEST_PATH + 3);
+    }
+
+    #[test]
+    fn a_star_of_a_pattern_is_any_text() {
+        for (pattern, text, expected) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("a*", "a", true),
+            ("a*", "abc", true),
+            ("*a", "bca", true),
+            ("*a", "ab", false),
+            ("a*b*c", "axxbyybzc", true),
+            ("a*b*c", "acb", false),
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("**", "a/b", true),
+            ("*ß*", "aßb", true),
+        ] {
+            assert_eq!(matches_pattern(pattern, text), expected, "{pattern} {text}");
+        }
     }
 
     #[test]

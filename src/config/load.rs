@@ -199,6 +199,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             method: v.gantry_manifest_cmd,
             workers: v.gantry_manifest_num_workers.0,
             insecure,
+            trusted_hosts: v.gantry_registry_trusted_hosts.map_or_else(Vec::new, |hosts| hosts.0),
         },
         updates: Updates {
             workers: v.gantry_update_num_workers.0,
@@ -273,11 +274,17 @@ fn logins(v: &Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>
     let host = source("GANTRY_REGISTRY_HOST", host, v.gantry_registry_host_file.as_deref());
     let config = v.gantry_registry_config.as_ref().map(Secret::new);
     let config = source("GANTRY_REGISTRY_CONFIG", config, v.gantry_registry_config_file.as_deref());
+    let services = v.gantry_registry_services.as_ref().map(|scope| Secret::new(&scope.0));
+    let services = source("GANTRY_REGISTRY_SERVICES", services, v.gantry_registry_services_file.as_deref());
 
     let single = match (user, password) {
-        (Some(user), Some(password)) => Some(Login { user, password, host, config }),
+        (Some(user), Some(password)) => Some(Login { user, password, host, config, services }),
         (None, None) => {
-            let alone = [("GANTRY_REGISTRY_HOST", host), ("GANTRY_REGISTRY_CONFIG", config)];
+            let alone = [
+                ("GANTRY_REGISTRY_HOST", host),
+                ("GANTRY_REGISTRY_CONFIG", config),
+                ("GANTRY_REGISTRY_SERVICES", services),
+            ];
             for (name, _) in alone.iter().filter(|(_, value)| value.is_some()) {
                 warnings.push(format!("{name} has no effect without GANTRY_REGISTRY_USER"));
             }

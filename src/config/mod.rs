@@ -9,11 +9,13 @@ mod cost;
 mod engine;
 mod filter;
 mod help;
+mod hosts;
 mod load;
 mod misplaced;
 mod mistakes;
 mod of_cycle;
 mod policy;
+mod scope;
 mod settings;
 mod shepherd;
 #[cfg(test)]
@@ -30,10 +32,11 @@ pub use misplaced::OnContainers;
 pub use mistakes::{LabelMistakes, Mistake, Mistakes};
 pub use of_cycle::{Environment, is_ours, is_withheld};
 pub use policy::ServicePolicy;
+pub use scope::LoginScope;
 pub use settings::{
-    Cleanup, Config, Hooks, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login, Logins, LookupMethod,
-    Lookups, Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source,
-    UpdateOrder, Updates,
+    Cleanup, Config, Hooks, Insecure, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login, Logins,
+    LookupMethod, Lookups, Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection,
+    Source, UpdateOrder, Updates,
 };
 pub use shepherd::markdown_shepherd;
 pub use variables::{LABELS, Label, VARIABLES, Variable};

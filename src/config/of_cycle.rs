@@ -11,7 +11,7 @@ use super::{Config, Loaded, Mistakes};
 pub type Environment = Vec<(OsString, OsString)>;
 
 /// What is read once, when the process starts: how it logs, what wakes it, what it is.
-const READ_ONCE: [&str; 8] = [
+const READ_ONCE: [&str; 9] = [
     "GANTRY_LOG_FORMAT",
     "GANTRY_LOG_LEVEL",
     "GANTRY_NODE_NAME",
@@ -19,6 +19,7 @@ const READ_ONCE: [&str; 8] = [
     "GANTRY_TRIGGER_PATH",
     "GANTRY_PRE_RUN_CMD",
     "GANTRY_LEDGER_NAME",
+    "GANTRY_REGISTRY_TRUSTED_HOSTS",
     "GANTRY_IMAGES_TO_REMOVE",
 ];
 

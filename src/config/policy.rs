@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::misplaced::{EXCLUDED, EXCLUDED_BY_LABEL};
 use super::variables::{LABELS, Label, Labels};
-use super::{Config, Filter, LabelMistakes, LabelsAllowed, LookupMethod, Mistake, UpdateOrder};
+use super::{Config, Filter, Insecure, LabelMistakes, LabelsAllowed, LookupMethod, Mistake, UpdateOrder};
 use crate::options::Options;
 use crate::suggest::unknown_names;
 use crate::words::piece;
@@ -40,8 +40,8 @@ pub struct ServicePolicy {
     pub auth_config: Option<String>,
     /// Whether its registry is asked.
     pub lookup: LookupMethod,
-    /// Also accept plain HTTP and unverified certificates when its registry is asked.
-    pub insecure: bool,
+    /// Who allows plain HTTP and unverified certificates when its registry is asked.
+    pub insecure: Insecure,
     /// Whether it is updated although it is a job, or its tasks have ended: that runs them.
     pub update_jobs: bool,
     /// How long its update may take; `None`: as long as it makes progress.
@@ -90,7 +90,12 @@ impl ServicePolicy {
             excluded: own.services_excluded == Some(true) && is_exclusion_by_label(config),
             auth_config: own.auth_config,
             lookup: own.manifest_cmd.unwrap_or(config.lookups.method),
-            insecure: own.manifest_options.map_or(config.lookups.insecure, |options| options.insecure),
+            insecure: match own.manifest_options.map(|options| options.insecure) {
+                Some(false) => Insecure::No,
+                _ if config.lookups.insecure => Insecure::ByVariable,
+                Some(true) => Insecure::ByLabel,
+                None => Insecure::No,
+            },
             update_jobs: own.update_jobs.unwrap_or(config.updates.jobs),
             timeout: own.update_timeout_seconds.map_or(config.updates.timeout, |seconds| seconds.0),
             order: own.update_order.unwrap_or(config.updates.order),

@@ -143,6 +143,8 @@ pub struct Login {
     pub host: Option<Source>,
     /// The name by which services ask for this login (label `gantry.auth.config`).
     pub config: Option<Source>,
+    /// The services and images that it is for ([`super::LoginScope`]); `None`: all.
+    pub services: Option<Source>,
 }
 
 /// Where a value of a login is.
@@ -188,6 +190,19 @@ pub struct Lookups {
     pub workers: usize,
     /// Also accept plain HTTP and unverified certificates.
     pub insecure: bool,
+    /// Hosts that every registry may name for tokens and as targets of redirects, whatever their addresses are.
+    pub trusted_hosts: Vec<String>,
+}
+
+/// Who allows that one service's registry is asked over plain HTTP, or with a certificate that cannot be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Insecure {
+    /// Only the engine, for the registries that it calls insecure.
+    No,
+    /// The service's label, which speaks for look-ups without an account.
+    ByLabel,
+    /// The operator's variable, which speaks for all look-ups.
+    ByVariable,
 }
 
 /// How it is found out whether a service's image is the newest.

@@ -268,7 +268,7 @@ fn a_service_without_labels_has_the_settings_of_the_run() {
         excluded: false,
         auth_config: None,
         lookup: Registry,
-        insecure: true,
+        insecure: ByVariable,
         update_jobs: false,
         timeout: Some(
             60s,
@@ -283,6 +283,26 @@ fn a_service_without_labels_has_the_settings_of_the_run() {
         warnings: [],
     }
     "#);
+}
+
+#[test]
+fn a_label_is_told_from_the_variable_where_both_say_insecure() {
+    use crate::config::Insecure::{self, ByLabel, ByVariable, No};
+    let insecure = |variable: &str, label: &str| -> Insecure {
+        let config = config(&[("GANTRY_MANIFEST_OPTIONS", variable)]);
+        ServicePolicy::of(&config, &labels(&[("gantry.manifest.options", label)])).unwrap().insecure
+    };
+    for (variable, label, expected) in [
+        ("", "", No),
+        ("", "--insecure", ByLabel),
+        ("--insecure=false", "--insecure", ByLabel),
+        ("--insecure", "", ByVariable),
+        ("--insecure", "--insecure", ByVariable),
+        ("--insecure", "--insecure=false", No),
+        ("--insecure", "--other", No),
+    ] {
+        assert_eq!(insecure(variable, label), expected, "{variable:?} {label:?}");
+    }
 }
 
 #[test]
@@ -315,7 +335,7 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
             "private",
         ),
         lookup: None,
-        insecure: true,
+        insecure: ByVariable,
         update_jobs: true,
         timeout: None,
         order: Keep,
@@ -399,7 +419,8 @@ fn both_tables_of_the_product_are_complete() {
         GANTRY_PRE_RUN_CMD GANTRY_POST_RUN_CMD GANTRY_HOOK_TIMEOUT_SECONDS DOCKER_HOST DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_CONFIG HTTPS_PROXY HTTP_PROXY NO_PROXY \
         GANTRY_REGISTRY_USER GANTRY_REGISTRY_PASSWORD GANTRY_REGISTRY_HOST GANTRY_REGISTRY_CONFIG \
         GANTRY_REGISTRY_USER_FILE GANTRY_REGISTRY_PASSWORD_FILE GANTRY_REGISTRY_HOST_FILE \
-        GANTRY_REGISTRY_CONFIG_FILE GANTRY_REGISTRY_CONFIGS_FILE GANTRY_SERVICES_EXCLUDED \
+        GANTRY_REGISTRY_CONFIG_FILE GANTRY_REGISTRY_CONFIGS_FILE GANTRY_REGISTRY_SERVICES \
+        GANTRY_REGISTRY_SERVICES_FILE GANTRY_REGISTRY_TRUSTED_HOSTS GANTRY_SERVICES_EXCLUDED \
         GANTRY_SERVICES_EXCLUDED_FILTERS GANTRY_SERVICES_FILTERS GANTRY_MANIFEST_CMD GANTRY_MANIFEST_NUM_WORKERS \
         GANTRY_MANIFEST_OPTIONS GANTRY_ROLLBACK_ON_FAILURE GANTRY_ROLLBACK_OPTIONS GANTRY_UPDATE_JOBS \
         GANTRY_UPDATE_NUM_WORKERS GANTRY_UPDATE_OPTIONS GANTRY_UPDATE_TIMEOUT_SECONDS GANTRY_CLEANUP_IMAGES \

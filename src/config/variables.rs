@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::engine::DockerHost;
+use super::hosts::Hosts;
 use super::mistakes::Mistake;
+use super::scope::Scope;
 use super::value::{
     Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
     Seconds, UpdateOptions, Url, Value, Words, Zone,
@@ -260,10 +262,21 @@ table! {
         "GANTRY_REGISTRY_CONFIG" gantry_registry_config: String;
         /// A file with the name.
         "GANTRY_REGISTRY_CONFIG_FILE" gantry_registry_config_file: PathBuf;
-        /// A file with a login per line: `<config> <host> <user> <password>`, separated by tabs or spaces.
-        /// Empty lines and lines that begin with `#` are skipped. A line that is neither is an error, and
-        /// nothing is updated.
+        /// The services and images that may use this login; without it, all. Names, separated by commas, with `*` for any
+        /// characters. A name with a slash is of images, without tag: `registry.example.com/team-a/*`, or `team-a/*`. Any
+        /// other name is of services: `team-a_*`. One that fits is enough.
+        "GANTRY_REGISTRY_SERVICES" gantry_registry_services: Scope else "all services";
+        /// A file with these names.
+        "GANTRY_REGISTRY_SERVICES_FILE" gantry_registry_services_file: PathBuf;
+        /// A file with a login per line: `<config> <host> <user> <password>`, separated by tabs or spaces. A fifth word
+        /// says which services and images may use the login, as `GANTRY_REGISTRY_SERVICES` does, without spaces. Empty
+        /// lines and lines that begin with `#` are skipped. Any other line is an error, and nothing is updated.
         "GANTRY_REGISTRY_CONFIGS_FILE" gantry_registry_configs_file: PathBuf;
+        /// Hosts that every registry may name for tokens or redirect to, whatever their addresses are. Names or addresses,
+        /// separated by commas, with a port or for all ports, with `*` for any characters. No other
+        /// host may have a link-local address, a loopback address, or, where the registry has a public address, a private
+        /// one. Only a registry on loopback may name other servers on loopback.
+        "GANTRY_REGISTRY_TRUSTED_HOSTS" gantry_registry_trusted_hosts: Hosts else "none";
 
     group "Proxies"
         /// The proxy for addresses that begin with `https://`, which is what registries have: `http://HOST:PORT`,
@@ -304,8 +317,8 @@ table! {
             label "gantry.manifest.cmd" manifest_cmd;
         /// How many images are looked up at once.
         "GANTRY_MANIFEST_NUM_WORKERS" gantry_manifest_num_workers: Count = "10";
-        /// `--insecure` also accepts plain HTTP and certificates that cannot be verified. Other options
-        /// have no meaning, and a warning says so.
+        /// `--insecure` also accepts plain HTTP and certificates that cannot be verified, with an account too. As a label it
+        /// counts for look-ups without an account only. Other options have no meaning, and a warning says so.
         "GANTRY_MANIFEST_OPTIONS" gantry_manifest_options: ManifestOptions
             label "gantry.manifest.options" manifest_options;
 

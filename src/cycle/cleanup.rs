@@ -20,6 +20,7 @@ use super::rollout::{Finished, Outcome};
 use crate::config::ServicePolicy;
 use crate::image::ImageRef;
 use crate::registry::Keyring;
+use crate::registry::credentials::Asker;
 use crate::swarm::{Listing, Service, Swarm};
 
 mod gather;
@@ -165,7 +166,9 @@ async fn everywhere<S: Swarm, R>(
     let remover = Remover::new(context);
     let spec = remover.spec(context, image, &words).await?;
     let reference: ImageRef = image.parse().context("the image remover's image")?;
-    let credentials = keyring.find(reference.registry(), login.as_deref()).await?.credentials;
+    let service = context.itself_name().unwrap_or_default();
+    let wanted = keyring.wanted(Asker { service, image: &reference, login: login.as_deref() });
+    let credentials = keyring.search(&wanted).await?.credentials;
     let auth = credentials.map(|credentials| credentials.registry_auth());
     let id = remover.start(context, &spec, auth.as_ref()).await.context("cannot start the image remover")?;
     let gathered = gather::gather(context, &id, cleaned).await;

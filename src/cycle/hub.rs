@@ -12,6 +12,7 @@ use super::Context;
 use super::discover::Candidate;
 use super::inspect::question;
 use crate::image::DOCKER_HUB;
+use crate::registry::credentials::Wanted;
 use crate::registry::{Credentials, HubRate, Keyring, Registry, RegistryError};
 
 /// What Docker Hub allowed one account, or this address without one.
@@ -44,13 +45,13 @@ pub async fn before<S, R: Registry>(
     keyring: &Keyring,
     candidates: impl Iterator<Item = &Candidate>,
 ) -> HubAccounts {
-    let logins: HashSet<Option<String>> = candidates
+    let wanted: HashSet<Wanted> = candidates
         .filter_map(question)
-        .filter(|(image, ..)| image.registry() == DOCKER_HUB)
-        .map(|(_, (_, login), _)| login)
+        .filter(|question| question.image.registry() == DOCKER_HUB)
+        .map(|question| question.account(keyring))
         .collect();
     // A login that cannot be had is an error of its services.
-    let found = join_all(logins.iter().map(|login| keyring.find(DOCKER_HUB, login.as_deref()))).await;
+    let found = join_all(wanted.iter().map(|wanted| keyring.search(wanted))).await;
     let accounts: HashSet<Option<Arc<Credentials>>> =
         found.into_iter().flatten().map(|found| found.credentials).collect();
     let asked = accounts.into_iter().map(|credentials| async {

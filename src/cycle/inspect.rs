@@ -11,10 +11,11 @@ use tokio::time::sleep;
 use super::Context;
 use super::discover::Candidate;
 use super::plan::{may_be_updated, needs_answer};
+use crate::config::Insecure;
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::{Entry, image_name};
-use crate::registry::credentials::Found;
+use crate::registry::credentials::{Asker, Found, Wanted};
 use crate::registry::{Credentials, Keyring, Lookup, Manifest, Registry, RegistryError};
 
 /// How often a registry is asked again whose tag has gone back to an older digest, and how long after the answer before.
@@ -48,6 +49,8 @@ pub struct Answer {
 /// Services that one question answers.
 struct Group {
     lookup: Lookup,
+    /// Whether its services ask for a look-up without valid TLS, which they do not get as there is an account.
+    is_label_void: bool,
     /// Digests that its services have.
     recorded: BTreeSet<Digest>,
     /// Whether one of its services has no digest yet.
@@ -64,6 +67,7 @@ struct GroupKey {
     tag: String,
     credentials: Option<Arc<Credentials>>,
     insecure: bool,
+    is_label_void: bool,
 }
 
 /// Asks for all services that need it. One that cannot be told is an answer of its own.
@@ -86,8 +90,22 @@ pub async fn inspect<S, R: Registry>(
     inspected
 }
 
-/// Whose name a service's registry is asked in: the registry, and the login that its label names.
-pub(super) type Wanted = (String, Option<String>);
+/// What is to be found out for a service.
+pub(super) struct Question<'a> {
+    service: &'a str,
+    /// The image that it may get.
+    pub image: ImageRef,
+    /// The login that its label names.
+    login: Option<&'a str>,
+    insecure: Insecure,
+}
+
+impl Question<'_> {
+    /// The account in whose name it is asked.
+    pub(super) fn account(&self, keyring: &Keyring) -> Wanted {
+        keyring.wanted(Asker { service: self.service, image: &self.image, login: self.login })
+    }
+}
 
 /// Finds the account for each of these once, some at a time: a credential helper that hangs costs its time
 /// limit, and two that hang should not cost it twice.
@@ -98,7 +116,7 @@ async fn find_accounts<S, R>(
 ) -> HashMap<Wanted, Result<Found, String>> {
     stream::iter(wanted)
         .map(|wanted| async {
-            let found = keyring.find(&wanted.0, wanted.1.as_deref()).await;
+            let found = keyring.search(&wanted).await;
             context.beat();
             (wanted, found.map_err(|error| error.to_string()))
         })
@@ -114,14 +132,17 @@ async fn group<S, R>(
     hosts: &Arc<EngineRegistries>,
     inspected: &mut [Inspected],
 ) -> HashMap<GroupKey, Group> {
-    let wanted: Vec<Option<(ImageRef, Wanted, bool)>> =
-        inspected.iter().map(|Inspected { candidate, .. }| wanted(candidate)).collect();
-    let accounts = find_accounts(
-        context,
-        keyring,
-        wanted.iter().flatten().map(|(_, wanted, _)| wanted.clone()).collect(),
-    )
-    .await;
+    let wanted: Vec<Option<(ImageRef, Wanted, Insecure)>> = inspected
+        .iter()
+        .map(|Inspected { candidate, .. }| {
+            wanted(candidate).map(|question| {
+                let wanted = question.account(keyring);
+                (question.image, wanted, question.insecure)
+            })
+        })
+        .collect();
+    let distinct = wanted.iter().flatten().map(|(_, wanted, _)| wanted.clone()).collect();
+    let accounts = find_accounts(context, keyring, distinct).await;
 
     let book = context.ledger.book();
     let mut groups: HashMap<GroupKey, Group> = HashMap::new();
@@ -140,17 +161,22 @@ async fn group<S, R>(
             inspected[index].account = credentials;
             continue;
         }
+        // Whoever sets labels is not always the one whose account it is.
+        let is_label_void = insecure == Insecure::ByLabel && credentials.is_some();
+        let insecure = insecure != Insecure::No && !is_label_void;
         let key = GroupKey {
             registry: image.registry().to_owned(),
             repository: image.repository().to_owned(),
             tag: image.tag().unwrap_or_default().to_owned(),
             credentials: credentials.clone(),
             insecure,
+            is_label_void,
         };
         let recorded = image.digest().cloned();
         let group = groups.entry(key).or_insert_with(|| Group {
             lookup: Lookup { image: image.clone(), credentials, missing, hosts: hosts.clone(), insecure },
             recorded: BTreeSet::new(),
+            is_label_void,
             has_unpinned: false,
             members: Vec::new(),
             offered: image_name(&image).and_then(|name| book.image(&name).cloned()),
@@ -164,19 +190,17 @@ async fn group<S, R>(
     groups
 }
 
-/// What is to be asked for a service, in whose name, and whether also without valid TLS; nothing where no
-/// registry is to be asked.
-pub(super) fn question(candidate: &Candidate) -> Option<(ImageRef, Wanted, bool)> {
+/// What is to be asked for a service; nothing where no registry is to be asked.
+pub(super) fn question(candidate: &Candidate) -> Option<Question<'_>> {
     wanted(candidate).filter(|_| needs_answer(candidate))
 }
 
-/// The image that a service may get, in whose name it is pulled, and whether also without valid TLS; nothing for what is
-/// left alone.
-fn wanted(candidate: &Candidate) -> Option<(ImageRef, Wanted, bool)> {
+/// What is to be found out for a service, also where only its account is needed; nothing for what is left alone.
+fn wanted(candidate: &Candidate) -> Option<Question<'_>> {
     let policy = candidate.policy.as_ref().ok().filter(|_| may_be_updated(candidate))?;
     let image: ImageRef = candidate.image.as_deref()?.parse().ok()?;
-    let wanted = (image.registry().to_owned(), policy.auth_config.clone());
-    Some((image, wanted, policy.insecure))
+    let login = policy.auth_config.as_deref();
+    Some(Question { service: &candidate.name, image, login, insecure: policy.insecure })
 }
 
 async fn ask_all<S, R: Registry>(
@@ -194,13 +218,29 @@ async fn ask_all<S, R: Registry>(
                 Ok(answer) => tracing::debug!(image, login, digest = %answer.digest, services = group.members.len(), "looked up"),
                 Err(error) => tracing::debug!(image, login, %error, "look-up failed"),
             }
-            (group, answer.map_err(|error| error.to_string()))
+            {
+                let answer = answer.map_err(|error| told(&group, &error));
+                (group, answer)
+            }
         })
         .buffer_unordered(workers)
         // Stopped: what was not asked yet is not asked any more, and nothing is updated.
         .take_until(context.stop.cancelled())
         .collect()
         .await
+}
+
+/// A failed look-up in words, with the remedy where the service's label was to prevent it.
+fn told(group: &Group, error: &RegistryError) -> String {
+    if !group.is_label_void || !matches!(error, RegistryError::Unreachable { .. }) {
+        return error.to_string();
+    }
+    format!(
+        "{error}; the label gantry.manifest.options=--insecure does not count here, as there is an account, which no label \
+         sends without valid TLS: set GANTRY_MANIFEST_OPTIONS=--insecure for Gantry, or add {} to insecure-registries of \
+         every node's engine",
+        group.lookup.image.registry()
+    )
 }
 
 async fn ask<R: Registry>(registry: &R, group: &Group) -> Result<Answer, RegistryError> {

@@ -174,7 +174,9 @@ impl Quarantine {
         let outdated = book.outdated(&present(inspected)).into_iter();
         let expired = book.entries().filter(|entry| entry.has_expired(self.now, self.duration)).cloned();
         let forgotten: Vec<Entry> = outdated.chain(expired).collect();
-        forgotten.into_iter().for_each(|entry| book.apply(&Change::Forget(entry)));
+        for entry in forgotten {
+            book.apply(&Change::Forget(entry));
+        }
         for planned in &mut planned {
             let Decision::Update(update) = &planned.decision else { continue };
             if let Some(why) = finds_no_room(&book, update) {

@@ -14,6 +14,7 @@ use super::failure::{About, Failure};
 use super::known::Known;
 use super::token::{self, Purpose, Tokens, basic};
 use super::transport::{Answer, Request, Transport};
+use crate::hosts::EngineRegistries;
 use crate::secret::Secret;
 
 /// The registry endpoint of a look-up and the account used.
@@ -22,6 +23,8 @@ pub(super) struct Call {
     pub endpoint: Endpoint,
     pub repository: String,
     pub credentials: Option<Arc<Credentials>>,
+    /// What the engine says of other hosts.
+    pub engine: Arc<EngineRegistries>,
 }
 
 impl Call {
@@ -31,7 +34,8 @@ impl Call {
             Role::Mirror => None,
             Role::Upstream => lookup.credentials.clone(),
         };
-        Self { endpoint, repository: lookup.image.repository().to_owned(), credentials }
+        let (repository, engine) = (lookup.image.repository().to_owned(), Arc::clone(&lookup.hosts));
+        Self { endpoint, repository, credentials, engine }
     }
 }
 
@@ -152,7 +156,7 @@ impl Authority {
                     repository: None,
                     credentials: call.credentials.clone(),
                 };
-                token::is_account_refused(transport, &call.endpoint, &purpose).await
+                token::is_account_refused(transport, call, &purpose).await
             }
             (Challenge::Basic, Account::RegistryToken(_)) => None,
             (
@@ -282,10 +286,11 @@ impl Authority {
             repository: Some(repository_at(&answer.url).unwrap_or_else(|| call.repository.clone())),
             credentials: None,
         };
-        let issued = self.tokens.get(transport, &call.endpoint, &purpose, None).await?;
+        let issued = self.tokens.get(transport, call, &purpose, None).await?;
         let authorization = Authorization::fixed(bearer_header(&issued.token));
+        let named_by = answer.named_by;
         let request = question.request(answer.url, Some(&authorization));
-        let answer = transport.send(&call.endpoint, &request).await?;
+        let answer = transport.send_to(&call.endpoint, &request, named_by).await?;
         Ok(Answer { is_first_hand: false, ..answer })
     }
 
@@ -317,7 +322,7 @@ impl Authority {
                     repository: Some(call.repository.clone()),
                     credentials: call.credentials.clone(),
                 };
-                let issued = self.tokens.get(transport, &call.endpoint, &purpose, rejected).await?;
+                let issued = self.tokens.get(transport, call, &purpose, rejected).await?;
                 Ok(Some(Authorization {
                     header: bearer_header(&issued.token),
                     token: Some(issued.token),
@@ -334,7 +339,7 @@ fn bearer_header(token: &Secret) -> Secret {
 
 fn challenges(answer: &Answer) -> Challenges {
     let headers = answer.headers.get_all(WWW_AUTHENTICATE).iter();
-    challenge::parse(headers.filter_map(|header| header.to_str().ok()))
+    challenge::parse(headers.filter_map(|header| header.to_str().ok()), answer.origin)
 }
 
 /// The repository that an address of the registry protocol is about.

@@ -3,6 +3,8 @@
 /// The longest address of a token server with the registry's name, in bytes. Both are remembered for each repository.
 const MAX_ADDRESS: usize = 4 << 10;
 
+use super::reach::Origin;
+
 /// How a registry wants to be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Challenge {
@@ -19,6 +21,8 @@ pub(super) struct Bearer {
     pub realm: String,
     /// The registry's name, as its token server knows it.
     pub service: String,
+    /// The connection on which the token server was named.
+    pub origin: Origin,
 }
 
 /// What a 401 says.
@@ -32,9 +36,9 @@ pub(super) struct Challenges {
     pub words: Option<String>,
 }
 
-/// Reads all `WWW-Authenticate` headers of an answer. `Bearer` wins over `Basic`: it does not send the
+/// Reads all `WWW-Authenticate` headers of an answer that came on the connection `origin`. `Bearer` wins over `Basic`: it does not send the
 /// password to the registry.
-pub(super) fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Challenges {
+pub(super) fn parse<'a>(headers: impl Iterator<Item = &'a str>, origin: Origin) -> Challenges {
     let mut found = Challenges::default();
     for (scheme, parameters) in headers.flat_map(challenges) {
         let get = |name: &str| {
@@ -46,8 +50,8 @@ pub(super) fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Challenges {
                 && realm.len() + service.len() <= MAX_ADDRESS
                 && !matches!(found.best, Some(Challenge::Bearer(_)))
             {
-                found.best =
-                    Some(Challenge::Bearer(Bearer { realm: realm.to_owned(), service: service.to_owned() }));
+                let (realm, service) = (realm.to_owned(), service.to_owned());
+                found.best = Some(Challenge::Bearer(Bearer { realm, service, origin }));
             }
         } else if scheme.eq_ignore_ascii_case("basic") {
             found.has_basic = true;
@@ -113,11 +117,15 @@ mod tests {
     use super::*;
 
     fn one(header: &str) -> Option<Challenge> {
-        parse(std::iter::once(header)).best
+        parse(std::iter::once(header), Origin::default()).best
     }
 
     fn bearer(realm: &str, service: &str) -> Challenge {
-        Challenge::Bearer(Bearer { realm: realm.to_owned(), service: service.to_owned() })
+        Challenge::Bearer(Bearer {
+            realm: realm.to_owned(),
+            service: service.to_owned(),
+            origin: Origin::default(),
+        })
     }
 
     #[test]
@@ -161,7 +169,7 @@ mod tests {
         ] {
             assert_eq!(one(header), None, "{header}");
         }
-        assert_eq!(parse(std::iter::empty()), Challenges::default());
+        assert_eq!(parse(std::iter::empty(), Origin::default()), Challenges::default());
     }
 
     #[test]
@@ -172,6 +180,7 @@ mod tests {
                 r#"Bearer realm="https://t/",error="invalid_token",error_description="it expired""#,
             ]
             .into_iter(),
+            Origin::default(),
         );
         assert_eq!(found.best, Some(bearer("https://t/", "")));
         assert_eq!(found.words.as_deref(), Some("it expired"));

@@ -18,7 +18,6 @@ use super::endpoints::{Endpoint, Role, endpoints};
 use super::failure::{Failure, Reached};
 use super::limits::Limits;
 use super::manifest::{Read, accepted, digest_of, is_content_of, platform, read};
-use super::names::Names;
 use super::outage::{Cost, Outages};
 use super::transport::{Answer, Transport};
 use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError, retry};
@@ -58,7 +57,6 @@ pub struct HttpRegistry {
     docker_hub: String,
     transport: Transport,
     authority: Authority,
-    names: Names,
     outages: Mutex<Outages<Asked>>,
     manifests: Mutex<Remembered>,
 }
@@ -76,7 +74,6 @@ impl HttpRegistry {
         let clients = Clients::new(&settings.limits, settings.certificates);
         Self {
             docker_hub: settings.docker_hub,
-            names: Names::new(settings.limits.connect),
             manifests: Mutex::new(Remembered::up_to(
                 settings.limits.manifests,
                 settings.limits.manifest_bytes,
@@ -85,6 +82,12 @@ impl HttpRegistry {
             authority: Authority::default(),
             outages: Mutex::default(),
         }
+    }
+
+    /// Every registry may name these hosts for tokens and as targets of redirects, whatever their addresses are: names
+    /// or addresses, with a port or for all ports, with `*` for any characters.
+    pub fn trusting(self, hosts: Vec<String>) -> Self {
+        Self { transport: self.transport.trusting(hosts), ..self }
     }
 
     fn limits(&self) -> &Limits {
@@ -98,7 +101,7 @@ impl HttpRegistry {
     {
         let asking = async {
             let host = lookup.image.registry();
-            let insecure = self.names.insecure_hosts(lookup).await;
+            let insecure = self.transport.names.insecure_hosts(lookup).await;
             let endpoints = endpoints(host, &lookup.hosts, &self.docker_hub, |host| insecure.contains(host));
             let mut result = Err(Failure::nonsense("it has no address"));
             for endpoint in endpoints {
@@ -292,7 +295,11 @@ enum Complete {
 fn promised_digest(answer: &Answer) -> Result<Option<Digest>, Failure> {
     let header = answer.header("docker-content-digest").map(str::trim).filter(|text| !text.is_empty());
     let parsed = header.map(str::parse::<Digest>).transpose();
-    parsed.map_err(|error| Failure::nonsense(error.to_string()))
+    parsed.map_err(|error| {
+        let is_quoted = !answer.is_foreign;
+        let told = is_quoted.then(|| error.to_string());
+        Failure::nonsense(told.unwrap_or_else(|| "its Docker-Content-Digest is not a digest".to_owned()))
+    })
 }
 
 /// The body of an answer that should be a manifest.

@@ -9,13 +9,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, redirect};
+use tokio::net::lookup_host;
 use tokio::time::Instant;
 
 use super::endpoints::{Certificates, Endpoint};
 use super::files;
 use super::host_files::{self, HostFiles};
 use super::limits::Limits;
+use super::reach::{Forbidden, Network};
 use super::verifier;
 use crate::proxy::Proxy;
 
@@ -32,6 +35,31 @@ struct Flavour {
     certificates: Certificates,
     proxy: Option<Proxy>,
     files: Arc<HostFiles>,
+    /// Whose word it is that leads there: names resolve only to what that network may name.
+    named_by: Option<Network>,
+}
+
+/// Resolves names to those of their addresses that a registry of this network may name.
+struct Guarded(Network);
+
+impl Resolve for Guarded {
+    fn resolve(&self, name: Name) -> Resolving {
+        let registry = self.0;
+        Box::pin(async move {
+            let name = name.as_str();
+            let (mut addresses, mut forbidden) = (Vec::new(), None);
+            for address in lookup_host((name, 0)).await? {
+                match Forbidden::check(registry, name, address.ip()) {
+                    Ok(()) => addresses.push(address),
+                    Err(error) => forbidden = Some(error),
+                }
+            }
+            match forbidden {
+                Some(forbidden) if addresses.is_empty() => Err(forbidden.into()),
+                _ => Ok(Box::new(addresses.into_iter()) as Addrs),
+            }
+        })
+    }
 }
 
 /// All HTTP clients of this process.
@@ -56,14 +84,28 @@ impl Clients {
     }
 
     /// The client for a server, and for what is reached through this proxy. The error says why there can be none.
-    pub(super) async fn of(&self, endpoint: &Endpoint, proxy: Option<&Proxy>) -> Result<Client, String> {
+    ///
+    /// A client with `named_by` connects only to addresses that a registry of this network may name. A name is checked
+    /// when it is resolved for a connection, so that it cannot change in between. A proxy resolves names itself, and
+    /// they are not checked then.
+    pub(super) async fn of(
+        &self,
+        endpoint: &Endpoint,
+        proxy: Option<&Proxy>,
+        named_by: Option<Network>,
+    ) -> Result<Client, String> {
         let files = match (self.files(&endpoint.host).await, endpoint.certificates) {
             (Ok(files), _) => files,
             // The engine does not even look for files of a registry whose certificate it does not verify.
             (Err(_), Certificates::Any) => Arc::default(),
             (Err(cause), Certificates::Valid) => return Err(cause),
         };
-        let flavour = Flavour { certificates: endpoint.certificates, proxy: proxy.cloned(), files };
+        let flavour = Flavour {
+            certificates: endpoint.certificates,
+            proxy: proxy.cloned(),
+            files,
+            named_by: named_by.filter(|_| proxy.is_none()),
+        };
         let mut clients = self.by_flavour.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&flavour) {
             return Ok(client.clone());
@@ -102,6 +144,9 @@ impl Clients {
             let used = reqwest::Proxy::all(proxy.address().reveal());
             let used = used.map_err(|_| format!("{} names no proxy that can be used", proxy.variable()))?;
             builder = builder.proxy(used);
+        }
+        if let Some(network) = flavour.named_by {
+            builder = builder.dns_resolver(Guarded(network));
         }
         builder.build().map_err(|error| format!("no TLS on this machine: {}", deepest(&error)))
     }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::credentials::config_file::ConfigFile;
 use super::credentials::{Account, Credentials, logins};
+use super::reach::Origin;
 use super::transport::Answer;
 use super::{challenge, manifest, token};
 use crate::cost::{assert_in_proportion, many};
@@ -25,6 +26,9 @@ fn answer(body: &str) -> Answer {
         sent_password: true,
         is_to_head: false,
         url: Url::parse("https://r/v2/").unwrap(),
+        is_foreign: false,
+        origin: Origin::default(),
+        named_by: None,
         proxy: None,
     }
 }
@@ -34,7 +38,7 @@ fn read_manifest(text: &str) {
 }
 
 fn read_challenge(text: &str) {
-    black_box(challenge::parse(std::iter::once(text)));
+    black_box(challenge::parse(std::iter::once(text), Origin::default()));
 }
 
 fn read_token(text: &str) {
@@ -137,7 +141,9 @@ fn files_of_accounts_cost_in_proportion() {
             |n| many(n.min(10_000), "\n", |i| format!("n{i} r u p{i}")),
             |text| {
                 let logins = logins::Logins::of(text);
-                black_box((logins.unnamed("r", &[]), logins.named("other", "r"), logins.names()));
+                let none = logins::Refused::new();
+                let names = logins.names("r", &none);
+                black_box((logins.unnamed("r", &[], &none), logins.named("other", "r", &none), names));
             },
         ),
     ]);

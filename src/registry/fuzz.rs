@@ -8,8 +8,9 @@ use reqwest::header::HeaderMap;
 use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
+use super::answer::Answer;
 use super::credentials::config_file::ConfigFile;
-use super::transport::Answer;
+use super::reach::Origin;
 use super::{challenge, credentials, manifest, token};
 use crate::secret::Secret;
 
@@ -18,7 +19,7 @@ pub(crate) fn manifest(data: &[u8]) {
 }
 
 pub(crate) fn challenge(text: &str) {
-    black_box(challenge::parse(std::iter::once(text)));
+    black_box(challenge::parse(std::iter::once(text), Origin::default()));
 }
 
 pub(crate) fn config_json(data: &[u8]) {
@@ -45,6 +46,9 @@ pub(crate) fn answer(data: &[u8]) {
         is_to_head: false,
         url,
         proxy: None,
+        is_foreign: false,
+        origin: Origin::default(),
+        named_by: None,
     };
     let _ = black_box(token::read(&answer, Instant::now()));
     assert!(!answer.explained().contains(SECRET), "a secret is repeated");

@@ -11,6 +11,7 @@ use crate::proxy::Proxy;
 use crate::words::foreign as words;
 
 mod admission;
+mod answer;
 mod auth;
 mod bounded;
 mod challenge;
@@ -33,6 +34,7 @@ mod names;
 mod outage;
 mod plain;
 mod rate;
+mod reach;
 mod retry;
 mod token;
 mod transport;

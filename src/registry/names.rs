@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Lookup;
 use super::endpoints::{Endpoint, Role};
-use crate::hosts::{is_loopback, without_port};
+use crate::hosts::{EngineRegistries, is_loopback, without_port};
 
 /// How long an address counts. Registries move rarely, and a thousand look-ups ask for the same name.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -40,21 +40,26 @@ impl Names {
         let mut insecure = BTreeSet::new();
         for host in hosts {
             let is_asked_for = lookup.insecure && host == registry;
-            if is_asked_for || lookup.hosts.is_insecure(&host, &self.addresses(lookup, &host).await) {
+            if is_asked_for || self.is_insecure(&lookup.hosts, &host).await {
                 insecure.insert(host);
             }
         }
         insecure
     }
 
+    /// Whether the engine would also speak plain HTTP with `host`, or accept any certificate from it.
+    pub(super) async fn is_insecure(&self, engine: &EngineRegistries, host: &str) -> bool {
+        engine.is_insecure(host, &self.addresses(engine, host).await)
+    }
+
     /// What a host resolves to; nothing where its address does not matter.
-    async fn addresses(&self, lookup: &Lookup, host: &str) -> Vec<IpAddr> {
+    async fn addresses(&self, engine: &EngineRegistries, host: &str) -> Vec<IpAddr> {
         let name = without_port(host);
         if let Ok(address) = name.parse() {
             return vec![address];
         }
-        let has_own_entry = lookup.hosts.index_configs.contains_key(host);
-        if has_own_entry || is_loopback(host) || lookup.hosts.insecure_cidrs.is_empty() {
+        let has_own_entry = engine.index_configs.contains_key(host);
+        if has_own_entry || is_loopback(host) || engine.insecure_cidrs.is_empty() {
             return Vec::new();
         }
         if let Some((at, addresses)) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name)
@@ -82,7 +87,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::hosts::{EngineRegistries, IndexConfig};
+    use crate::hosts::IndexConfig;
 
     fn lookup(image: &str, hosts: EngineRegistries) -> Lookup {
         Lookup {

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::auth::Call;
 use super::challenge::Bearer;
 use super::credentials::{Account, Credentials};
-use super::endpoints::Endpoint;
 use super::failure::{About, Failure};
 use super::transport::{Answer, Request, Transport};
 use crate::secret::Secret;
@@ -82,7 +82,7 @@ impl Tokens {
     pub(super) async fn get(
         &self,
         transport: &Transport,
-        endpoint: &Endpoint,
+        call: &Call,
         purpose: &Purpose,
         rejected: Option<&Secret>,
     ) -> Result<Issued, Failure> {
@@ -101,7 +101,7 @@ impl Tokens {
             return Err(failure.clone());
         }
         slot.token = None;
-        match fetch(transport, endpoint, purpose).await {
+        match fetch(transport, call, purpose).await {
             Ok(token) => {
                 let text = token.text.clone();
                 *slot = Slot { token: Some(token), failed: None };
@@ -130,7 +130,7 @@ impl Tokens {
     }
 }
 
-async fn fetch(transport: &Transport, endpoint: &Endpoint, purpose: &Purpose) -> Result<Token, Failure> {
+async fn fetch(transport: &Transport, call: &Call, purpose: &Purpose) -> Result<Token, Failure> {
     let realm = Url::parse(&purpose.bearer.realm).ok().filter(|realm| {
         matches!(realm.scheme(), "http" | "https") && realm.host_str().is_some_and(|host| !host.is_empty())
     });
@@ -140,16 +140,14 @@ async fn fetch(transport: &Transport, endpoint: &Endpoint, purpose: &Purpose) ->
     let server = realm.host_str().unwrap_or_default().to_owned();
     let asked = Instant::now();
     let answer =
-        ask(transport, endpoint, purpose, realm).await.map_err(|failure| failure.of_token_server(&server))?;
+        ask(transport, call, purpose, realm).await.map_err(|failure| failure.of_token_server(&server))?;
     read(&answer, asked).map_err(|failure| failure.of_token_server(&server))
 }
 
-async fn ask(
-    transport: &Transport,
-    endpoint: &Endpoint,
-    purpose: &Purpose,
-    realm: Url,
-) -> Result<Answer, Failure> {
+async fn ask(transport: &Transport, call: &Call, purpose: &Purpose, realm: Url) -> Result<Answer, Failure> {
+    let origin = purpose.bearer.origin;
+    let endpoint = transport.realm(&call.endpoint, &call.engine, &realm, origin).await?;
+    let send = async |request: Request| transport.send_to(&endpoint, &request, Some(origin.network)).await;
     let by_name = |username: &str, secret: &Secret| {
         let mut url = query(&realm, purpose);
         if !username.is_empty() {
@@ -158,16 +156,10 @@ async fn ask(
         Request::get(url).with_authorization(basic(username, secret))
     };
     let Some(credentials) = &purpose.credentials else {
-        return answered(transport.send(endpoint, &Request::get(query(&realm, purpose))).await?, Who::Nobody);
+        return answered(send(Request::get(query(&realm, purpose))).await?, Who::Nobody);
     };
-    if realm.scheme() != "https" && !endpoint.allows_plain_http() {
-        let cause = "it speaks plain HTTP, over which no password is sent".to_owned();
-        return Err(Failure::Refused { cause, about: About::Other });
-    }
     let answer = match &credentials.account {
-        Account::Password { username, password } => {
-            transport.send(endpoint, &by_name(username, password)).await?
-        }
+        Account::Password { username, password } => send(by_name(username, password)).await?,
         Account::IdentityToken { username, token } => {
             let mut form = realm.clone();
             form.set_query(None);
@@ -177,19 +169,19 @@ async fn ask(
                 .append_pair("client_id", "gantry")
                 .append_pair("refresh_token", token.reveal());
             let form = Secret::new(form.query().unwrap_or_default());
-            let answer = transport.send(endpoint, &Request::form(realm.clone(), form)).await?;
+            let answer = send(Request::form(realm.clone(), form)).await?;
             match answer.status {
                 // Token servers without OAuth2 take the token as a password. One that says 401 has refused it, and
                 // would count a second try as one more failed login.
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                    transport.send(endpoint, &by_name(username, token)).await?
+                    send(by_name(username, token)).await?
                 }
                 _ => answer,
             }
         }
         Account::RegistryToken(token) => {
             // Never asked for: such a token goes to the registry itself.
-            transport.send(endpoint, &by_name("", token)).await?
+            send(by_name("", token)).await?
         }
     };
     answered(answer, Who::Account)
@@ -230,11 +222,11 @@ fn is_invalid_grant(answer: &Answer) -> bool {
 /// Whether the account itself is refused, whatever it is for: `None` where that cannot be told.
 pub(super) async fn is_account_refused(
     transport: &Transport,
-    endpoint: &Endpoint,
+    call: &Call,
     purpose: &Purpose,
 ) -> Option<bool> {
     let realm = Url::parse(&purpose.bearer.realm).ok()?;
-    match ask(transport, endpoint, purpose, realm).await {
+    match ask(transport, call, purpose, realm).await {
         Ok(_) => Some(false),
         Err(Failure::Refused { about: About::Account | About::AccountOrImage, .. }) => Some(true),
         Err(_) => None,
@@ -274,8 +266,9 @@ struct TokenAnswer<'a> {
 
 pub(super) fn read(answer: &Answer, asked: Instant) -> Result<Token, Failure> {
     let nonsense = || {
-        let kind = answer.content_type().unwrap_or("no content type");
-        Failure::nonsense(format!("its answer ({kind}) holds no token"))
+        let kind = answer.content_type().filter(|_| !answer.is_foreign);
+        let kind = kind.map_or_else(String::new, |kind| format!(" ({kind})"));
+        Failure::nonsense(format!("its answer{kind} holds no token"))
     };
     let parsed: TokenAnswer<'_> = serde_json::from_slice(&answer.body).map_err(|_| nonsense())?;
     // The engine prefers it in this order.
@@ -328,7 +321,7 @@ mod tests {
     fn the_realms_own_query_stays_and_names_are_escaped() {
         let purpose = Purpose {
             host: "r".to_owned(),
-            bearer: Bearer { realm: String::new(), service: "a b&c".to_owned() },
+            bearer: Bearer { realm: String::new(), service: "a b&c".to_owned(), ..Bearer::default() },
             repository: Some("team/app".to_owned()),
             credentials: None,
         };

@@ -4,20 +4,22 @@
 use std::error::Error as _;
 
 use bytes::{Bytes, BytesMut};
-use jiff::Timestamp;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
 };
 use reqwest::{Method, Response, StatusCode, Url};
 
+pub(super) use super::answer::Answer;
 use super::clients::Clients;
-use super::endpoints::{Endpoint, Scheme};
+use super::endpoints::{Certificates, Endpoint, Scheme, Schemes};
 use super::failure::{About, Failure, Reached};
 use super::limits::Limits;
-use super::plain::{Causes, PlainHosts};
-use super::{plain, retry};
-use crate::hosts::is_loopback;
-use crate::proxy::{Proxies, Proxy};
+use super::names::Names;
+
+use super::plain::{self, Causes, PlainHosts};
+use super::reach::{Forbidden, Network, Origin, TrustedHosts, literal};
+use crate::hosts::{EngineRegistries, is_loopback, without_port};
+use crate::proxy::Proxies;
 use crate::secret::Secret;
 
 /// How much of an error's page is read: registries explain themselves in a few hundred bytes.
@@ -53,117 +55,33 @@ impl Request {
     }
 }
 
-/// What came back: a status, and for `GET` a body within bounds.
-#[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-    /// Whether it came from the server that was asked and not from one that it redirected to.
-    pub is_first_hand: bool,
-    /// What was sent as `Authorization`, without its scheme.
-    pub sent: Option<Secret>,
-    /// Whether that was a name and a password.
-    pub sent_password: bool,
-    /// Whether it is the answer to a `HEAD`.
-    pub is_to_head: bool,
-    /// Where it came from.
-    pub url: Url,
-    /// The proxy that it came through.
-    pub proxy: Option<Proxy>,
-}
-
-impl Answer {
-    /// A header's value, where there is one and it is text.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
-    }
-
-    pub(super) fn content_type(&self) -> Option<&str> {
-        self.header(CONTENT_TYPE.as_str())
-    }
-
-    /// Whether this is a web page: a login form, a proxy's error, a captive portal.
-    pub(super) fn is_html(&self) -> bool {
-        self.content_type()
-            .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
-    }
-
-    /// The status, and what the server said about it, as it came.
-    pub(super) fn explained(&self) -> String {
-        let said =
-            said(&self.body).map_or_else(String::new, |said| format!(": {}", self.without_sent(&said)));
-        format!("{}{said}", self.status)
-    }
-
-    /// A text of the server's without the token or password that it was sent, should it repeat it.
-    pub(super) fn without_sent(&self, text: &str) -> String {
-        match &self.sent {
-            Some(sent) if !sent.reveal().is_empty() => text.replace(sent.reveal(), "***"),
-            _ => text.to_owned(),
-        }
-    }
-
-    /// The answer, unless it is that the server cannot give one now.
-    pub(super) fn unless_busy(self) -> Result<Self, Failure> {
-        let retry_after = || {
-            let header = self.header(RETRY_AFTER.as_str())?;
-            retry::retry_after(header, Timestamp::now())
-        };
-        match self.status {
-            StatusCode::TOO_MANY_REQUESTS => Err(Failure::RateLimited { retry_after: retry_after() }),
-            StatusCode::NOT_IMPLEMENTED => Ok(self),
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Failure::Unreachable {
-                cause: format!("the proxy answers {}", self.explained()),
-                reached: Reached::Nothing,
-                retry_after: None,
-                proxy: self.proxy,
-            }),
-            status
-                if status.is_server_error()
-                    || status == StatusCode::REQUEST_TIMEOUT
-                    || status == StatusCode::TOO_EARLY =>
-            {
-                let (mut cause, retry_after) = (self.explained(), retry_after());
-                // Without TLS a proxy answers in the registry's place.
-                if let Some(proxy) = self.proxy.as_ref().filter(|_| self.url.scheme() == "http") {
-                    cause = format!("{cause} ({proxy})");
-                }
-                Err(Failure::Unreachable { cause, reached: Reached::Server, retry_after, proxy: self.proxy })
-            }
-            _ => Ok(self),
-        }
-    }
-}
-
-/// What an error's body says, in the forms that registries and token servers use.
-fn said(body: &[u8]) -> Option<String> {
-    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let first = body.get("errors").and_then(|errors| errors.get(0));
-    let texts = [
-        first.and_then(|error| error.get("message")),
-        first.and_then(|error| error.get("code")),
-        body.get("error_description"),
-        body.get("details"),
-        body.get("message"),
-        body.get("error"),
-    ];
-    let text = texts.into_iter().flatten().find_map(|text| text.as_str().filter(|text| !text.is_empty()))?;
-    Some(text.to_owned())
-}
-
 /// Sends requests.
 #[derive(Debug)]
 pub(super) struct Transport {
     pub limits: Limits,
+    pub names: Names,
     clients: Clients,
     proxies: Proxies,
     plain: PlainHosts,
+    trusted: TrustedHosts,
 }
 
 impl Transport {
     pub(super) fn new(limits: Limits, clients: Clients, proxies: Proxies) -> Self {
-        Self { limits, clients, proxies, plain: PlainHosts::default() }
+        let names = Names::new(limits.connect);
+        Self {
+            limits,
+            names,
+            clients,
+            proxies,
+            plain: PlainHosts::default(),
+            trusted: TrustedHosts::default(),
+        }
+    }
+
+    /// Every registry may name these hosts, whatever their addresses are.
+    pub(super) fn trusting(self, hosts: Vec<String>) -> Self {
+        Self { trusted: TrustedHosts::new(hosts), ..self }
     }
 
     /// Asks an endpoint for something below its `/v2/`, by the scheme that it speaks: with TLS, and where that
@@ -226,13 +144,26 @@ impl Transport {
         if plain::is_a_registrys(&answer) { self.send(endpoint, request).await } else { Ok(answer) }
     }
 
+    /// Sends one request to the registry's own address, and follows where it is sent.
+    async fn send(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer, Failure> {
+        self.send_to(endpoint, request, None).await
+    }
+
     /// Sends one request and follows where it is sent, with the certificates and within the trust of
-    /// `endpoint`. What is secret goes only to the server of the request's own address.
-    pub(super) async fn send(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer, Failure> {
+    /// `endpoint`. What is secret goes only to the server of the request's own address. An address that a server of the
+    /// network `named_by` has named must be one that it may name, and so must the target of each redirect.
+    pub(super) async fn send_to(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+        mut named_by: Option<Network>,
+    ) -> Result<Answer, Failure> {
         let mut url = request.url.clone();
         let mut is_first_hand = true;
         for _ in 0..=self.limits.redirects {
-            let response = self.once(endpoint, request, &url, is_first_hand).await?;
+            let response = self.once(endpoint, request, &url, is_first_hand, named_by).await?;
+            let here = self.network(&response, &url);
+            let network = named_by.map_or(here, |named_by| named_by.min(here));
             tracing::debug!(
                 method = %request.method,
                 host = url.host_str(),
@@ -249,6 +180,8 @@ impl Transport {
                     let (status, headers, body) = self.read(response).await?;
                     let proxy = self.proxies.of(&url).cloned();
                     let is_to_head = request.method == Method::HEAD;
+                    let is_foreign = !is_same_host(&endpoint.host, &url);
+                    let origin = Origin { network, has_tls: url.scheme() == "https" };
                     return Ok(Answer {
                         status,
                         headers,
@@ -258,12 +191,16 @@ impl Transport {
                         sent_password,
                         is_to_head,
                         url,
+                        is_foreign,
+                        origin,
+                        named_by,
                         proxy,
                     });
                 }
                 Some(target) => {
                     is_first_hand &= is_same_server(&request.url, &target);
                     url = target;
+                    named_by = Some(network);
                 }
             }
         }
@@ -276,9 +213,16 @@ impl Transport {
         request: &Request,
         url: &Url,
         is_first_hand: bool,
+        named_by: Option<Network>,
     ) -> Result<Response, Failure> {
         let proxy = self.proxies.of(url);
-        let client = self.clients.of(endpoint, proxy).await.map_err(Failure::no_connection)?;
+        let named_by = named_by.filter(|_| !self.trusted.have(url));
+        if let (Some(network), Some(address)) = (named_by, literal(url)) {
+            let host = url.host_str().unwrap_or_default();
+            let checked = Forbidden::check(network, host, address);
+            checked.map_err(|forbidden| Failure::nonsense(forbidden.to_string()))?;
+        }
+        let client = self.clients.of(endpoint, proxy, named_by).await.map_err(Failure::no_connection)?;
         let mut builder = client.request(request.method.clone(), url.clone()).timeout(self.limits.request);
         // Without a word of it, a server may compress what it sends.
         builder = builder.header(ACCEPT_ENCODING, "identity");
@@ -300,7 +244,7 @@ impl Transport {
         }
         let told = |failure: Failure| match failure {
             Failure::Unreachable { cause, reached, retry_after, .. } => {
-                let cause = self.remedied(cause, endpoint);
+                let cause = self.remedied(cause, endpoint, url);
                 Failure::Unreachable { cause, reached, retry_after, proxy: proxy.cloned() }
             }
             other => other,
@@ -308,8 +252,50 @@ impl Transport {
         builder.send().await.map_err(|error| told(self.trouble(error)))
     }
 
+    /// The network of the server that sent a response. Behind a proxy only an address in the URL tells it, and a name
+    /// counts as public.
+    fn network(&self, response: &Response, url: &Url) -> Network {
+        let address = match self.proxies.of(url) {
+            Some(_) => literal(url),
+            None => response.remote_addr().map(|address| address.ip()),
+        };
+        address.map_or(Network::Public, Network::of)
+    }
+
+    /// The endpoint to ask for tokens at `realm`, which the registry has named on the connection `origin`.
+    ///
+    /// # Errors
+    /// Plain HTTP where the registry itself has TLS: neither an account nor a token is worth anything there.
+    pub(super) async fn realm(
+        &self,
+        endpoint: &Endpoint,
+        engine: &EngineRegistries,
+        realm: &Url,
+        origin: Origin,
+    ) -> Result<Endpoint, Failure> {
+        let host = realm.host_str().unwrap_or_default();
+        let host = realm.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        // An insecure registry's laxness is its own. What the engine says of the other server counts before all.
+        let is_lax = endpoint.certificates == Certificates::Any
+            && (host == endpoint.host
+                || match engine.index_configs.get(&host) {
+                    Some(index) => !index.secure,
+                    None => {
+                        is_same_host(&endpoint.host, realm) || self.names.is_insecure(engine, &host).await
+                    }
+                });
+        let may_be_plain = endpoint.allows_plain_http() && (is_lax || !origin.has_tls);
+        if realm.scheme() == "http" && !may_be_plain {
+            let cause = "it speaks plain HTTP, and a registry with TLS must name it with https://".to_owned();
+            return Err(Failure::Refused { cause, about: About::Other });
+        }
+        let schemes = if may_be_plain { Schemes::Either } else { Schemes::Https };
+        let certificates = if is_lax { Certificates::Any } else { Certificates::Valid };
+        Ok(Endpoint { schemes, certificates, ..endpoint.clone() })
+    }
+
     /// What is wrong with a certificate, in words, and what can be done about it.
-    fn remedied(&self, cause: String, endpoint: &Endpoint) -> String {
+    fn remedied(&self, cause: String, endpoint: &Endpoint, url: &Url) -> String {
         let Some(fault) = cause.strip_prefix("invalid peer certificate: ") else { return cause };
         // The last is what is said of one that has the name of a known authority, and another key.
         let is_unknown =
@@ -323,6 +309,9 @@ impl Transport {
         }
         if fault.contains("NotValidYet") || fault.contains("not valid yet") {
             return "its certificate is not valid yet".to_owned();
+        }
+        if !is_same_host(&endpoint.host, url) {
+            return "its certificate is refused".to_owned();
         }
         format!("its certificate is refused: {fault}")
     }
@@ -357,6 +346,9 @@ impl Transport {
         let mut cause = error.to_string();
         let mut source = error.source();
         while let Some(inner) = source {
+            if let Some(forbidden) = inner.downcast_ref::<Forbidden>() {
+                return Failure::nonsense(forbidden.to_string());
+            }
             if let Some(inner) = inner.downcast_ref::<hyper::Error>() {
                 is_nonsense |= inner.is_parse_too_large();
                 is_http &= !inner.is_parse();
@@ -420,59 +412,15 @@ fn next(
     Ok(Some(target))
 }
 
+/// Whether a URL leads to the host of a registry (`host` or `host:port`), on whatever port.
+fn is_same_host(registry: &str, url: &Url) -> bool {
+    let name = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    without_port(registry).eq_ignore_ascii_case(name)
+}
+
 /// Whether a secret for the server at `from` may be sent to `to`: the same server, or the same one with TLS.
 fn is_same_server(from: &Url, to: &Url) -> bool {
     let gets_tls = from.scheme() == "http" && to.scheme() == "https";
     from.origin() == to.origin()
         || (gets_tls && from.host() == to.host() && from.port().is_none() && to.port().is_none())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> Answer {
-        let headers = headers.iter().map(|(name, value)| {
-            (name.parse::<reqwest::header::HeaderName>().unwrap(), HeaderValue::from_static(value))
-        });
-        Answer {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: headers.collect(),
-            body: Bytes::from_static(body.as_bytes()),
-            is_first_hand: true,
-            sent: None,
-            sent_password: false,
-            is_to_head: false,
-            url: Url::parse("https://r/v2/").unwrap(),
-            proxy: None,
-        }
-    }
-
-    #[test]
-    fn an_error_is_told_in_the_servers_own_words() {
-        for (body, said) in [
-            (r#"{"errors":[{"code":"DENIED","message":"no pull for you"}]}"#, ": no pull for you"),
-            (r#"{"errors":[{"code":"DENIED"}]}"#, ": DENIED"),
-            (r#"{"details":"incorrect username or password"}"#, ": incorrect username or password"),
-            (r#"{"error":"invalid_grant","error_description":"it expired"}"#, ": it expired"),
-            (r#"{"errors":[]}"#, ""),
-            ("<html>", ""),
-            ("", ""),
-        ] {
-            assert_eq!(answer(403, &[], body).explained(), format!("403 Forbidden{said}"), "{body}");
-        }
-    }
-
-    #[test]
-    fn a_server_that_is_busy_is_told_from_one_that_answers() {
-        for (status, busy) in
-            [(200, false), (404, false), (405, false), (501, false), (500, true), (503, true), (408, true)]
-        {
-            assert_eq!(answer(status, &[], "").unless_busy().is_err(), busy, "{status}");
-        }
-        let limited = answer(429, &[("retry-after", "7")], "").unless_busy().unwrap_err();
-        assert_eq!(limited, Failure::RateLimited { retry_after: Some(std::time::Duration::from_secs(7)) });
-        let unavailable = answer(503, &[("retry-after", "7")], "").unless_busy().unwrap_err();
-        assert_eq!(unavailable.retry_after(), Some(std::time::Duration::from_secs(7)));
-    }
 }

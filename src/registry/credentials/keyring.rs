@@ -10,9 +10,10 @@ use tokio::sync::OnceCell;
 
 use super::config_file::ConfigFile;
 use super::helper::Helpers;
-use super::logins::{Logins, Named, Unnamed};
+use super::logins::{Logins, Named, Refused, Unnamed};
 use super::{Credentials, host_of_key};
 use crate::config;
+use crate::image::ImageRef;
 use crate::words::{piece, quoted, shown_path, some_of};
 
 /// Where accounts are looked for. The first that has one for a registry wins.
@@ -92,6 +93,19 @@ pub enum CredentialsError {
         /// What is wrong, with the numbers of the lines; never empty.
         mistakes: Vec<String>,
     },
+    /// A service asks for a login that is for other services.
+    #[error(
+        "label gantry.auth.config={}: expected {}, found a login that is not for this service or its image; the fifth \
+         word of its line in GANTRY_REGISTRY_CONFIGS_FILE, or GANTRY_REGISTRY_SERVICES, says for which it is",
+        quoted(name),
+        expected(known)
+    )]
+    RefusedLogin {
+        /// What the label says.
+        name: String,
+        /// The names of the logins for its registry that this service may use.
+        known: Vec<String>,
+    },
     /// A service asks for a login that there is not.
     #[error(
         "label gantry.auth.config={}: expected {}; the logins come from GANTRY_REGISTRY_CONFIG and \
@@ -102,7 +116,7 @@ pub enum CredentialsError {
     UnknownLogin {
         /// What the label says.
         name: String,
-        /// The names that there are.
+        /// The names of the logins for its registry that this service may use.
         known: Vec<String>,
     },
 }
@@ -171,11 +185,24 @@ pub struct Keyring {
     warned: Mutex<HashSet<String>>,
 }
 
-/// The account that a service needs: at which registry, and which one if its label says so.
+/// Who asks for an account.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The name of the service.
+    pub service: &'a str,
+    /// Its image.
+    pub image: &'a ImageRef,
+    /// The login that its label `gantry.auth.config` names.
+    pub login: Option<&'a str>,
+}
+
+/// The account that a service needs: at which registry, which one if its label says so, and which ones it may not use.
+/// Services that need the same account may share the search for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Wanted {
+pub struct Wanted {
     host: String,
     name: Option<String>,
+    refused: Refused,
 }
 
 impl Keyring {
@@ -209,28 +236,44 @@ impl Keyring {
         })
     }
 
-    /// The account for a registry (`docker.io`, `host:port`), the one that the label `gantry.auth.config`
-    /// names where there is one. An entry that cannot be understood and a helper that fails are warnings, and the
-    /// registry is asked without an account, as by the docker client. Answers are remembered, errors too; those who
-    /// ask at once wait for the same answer.
+    /// What a service needs.
+    pub fn wanted(&self, Asker { service, image, login }: Asker<'_>) -> Wanted {
+        let host = host_of_key(image.registry());
+        let refused = self.logins.refused(&host, login, Some((service, image)));
+        Wanted { host, name: login.map(str::to_owned), refused }
+    }
+
+    /// The account for a registry (`docker.io`, `host:port`) and no service in particular: logins that are for some
+    /// services only are not used. For all else see [`Keyring::search`].
     ///
     /// # Errors
     /// A name that nothing has.
     pub async fn find(&self, registry_host: &str, name: Option<&str>) -> Search {
-        let wanted = Wanted { host: host_of_key(registry_host), name: name.map(str::to_owned) };
+        let host = host_of_key(registry_host);
+        let refused = self.logins.refused(&host, name, None);
+        self.search(&Wanted { host, name: name.map(str::to_owned), refused }).await
+    }
+
+    /// The account that a service needs, the one that the label `gantry.auth.config` names where there is one. An entry that cannot be understood and a helper that fails are warnings, and the
+    /// registry is asked without an account, as by the docker client. Answers are remembered, errors too; those who
+    /// ask at once wait for the same answer.
+    ///
+    /// # Errors
+    /// A name that nothing has, or that this service may not use.
+    pub async fn search(&self, wanted: &Wanted) -> Search {
         let cell = {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(found.entry(wanted.clone()).or_default())
         };
-        cell.get_or_init(|| self.search(&wanted)).await.clone()
+        cell.get_or_init(|| self.search_anew(wanted)).await.clone()
     }
 
-    async fn search(&self, Wanted { host, name }: &Wanted) -> Search {
+    async fn search_anew(&self, Wanted { host, name, refused }: &Wanted) -> Search {
         if let Some(name) = name {
-            return self.search_by_name(host, name).await;
+            return self.search_by_name(host, name, refused).await;
         }
         let mut found = Found::default();
-        match self.logins.unnamed(host, &self.folders) {
+        match self.logins.unnamed(host, &self.folders, refused) {
             Unnamed::One(credentials) => return Ok(Found::account(credentials)),
             Unnamed::Several(names) => {
                 tracing::warn!(
@@ -244,6 +287,10 @@ impl Keyring {
                     "there are logins for it, which the label gantry.auth.config={names} chooses"
                 ));
             }
+            Unnamed::Refused => found.miss(
+                &"the logins of the variables for it are for other services or images; see GANTRY_REGISTRY_SERVICES and \
+                  the fifth word of the lines in GANTRY_REGISTRY_CONFIGS_FILE",
+            ),
             Unnamed::Nothing => {}
         }
         for file in &self.files {
@@ -259,10 +306,14 @@ impl Keyring {
 
     /// A label names its one source: a login, or a folder as the docker client's `--config` does. Where
     /// that has nothing for the registry, the registry is asked without an account, as the client would.
-    async fn search_by_name(&self, host: &str, name: &str) -> Search {
-        let is_login = match self.logins.named(name, host) {
+    async fn search_by_name(&self, host: &str, name: &str, refused: &Refused) -> Search {
+        let known = || self.logins.names(host, refused);
+        let is_login = match self.logins.named(name, host, refused) {
             Named::Here(credentials) => return Ok(Found::account(credentials)),
             Named::Elsewhere => true,
+            Named::Refused => {
+                return Err(CredentialsError::RefusedLogin { name: name.to_owned(), known: known() });
+            }
             Named::Unknown => false,
         };
         let folder = Some(Path::new(name)).filter(|folder| folder.is_absolute());
@@ -276,8 +327,7 @@ impl Keyring {
                 Some(file) => found.credentials = self.look_into(&file, host, &mut found).await,
                 None if is_login => {}
                 None => {
-                    let (name, known) = (name.to_owned(), self.logins.names());
-                    return Err(CredentialsError::UnknownLogin { name, known });
+                    return Err(CredentialsError::UnknownLogin { name: name.to_owned(), known: known() });
                 }
             },
             Err(error) => {

@@ -1,13 +1,13 @@
 //! The logins that Gantry's own variables give: one in `GANTRY_REGISTRY_*`, more in a file with a login per
 //! line. Read anew for each cycle, never written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Account, Credentials, CredentialsError, host_of_key, server_of_host};
-use crate::config::{self, Source};
-use crate::image::DOCKER_HUB;
+use crate::config::{self, LoginScope, Source};
+use crate::image::{DOCKER_HUB, ImageRef};
 use crate::registry::files;
 use crate::secret::Secret;
 use crate::words::{piece, quoted};
@@ -19,7 +19,7 @@ const MAX_LOGINS: usize = 10_000;
 const MAX_MISTAKES: usize = 20;
 
 /// What a line of the file looks like.
-const LINE: &str = "<config> <host> <user> <password>";
+const LINE: &str = "<config> <host> <user> <password> [<services>]";
 
 /// One account at one registry, by the name that services know it by.
 #[derive(Clone, Debug)]
@@ -29,7 +29,12 @@ pub(in crate::registry) struct Login {
     /// Its registry.
     host: String,
     credentials: Arc<Credentials>,
+    /// The services and images that it is for; `None`: all.
+    scope: Option<LoginScope>,
 }
+
+/// The logins that one service may not use, by their places among all.
+pub(in crate::registry) type Refused = BTreeSet<usize>;
 
 /// All logins that variables give.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +47,8 @@ pub(in crate::registry) enum Named {
     Here(Arc<Credentials>),
     /// The name is known, but for other registries.
     Elsewhere,
+    /// The name is known, but this service may not use the login.
+    Refused,
     /// Nobody knows the name.
     Unknown,
 }
@@ -53,6 +60,8 @@ pub(in crate::registry) enum Unnamed {
     One(Arc<Credentials>),
     /// More than one, with these names; none of them is better than another.
     Several(Vec<String>),
+    /// Only such as this service may not use.
+    Refused,
     /// None.
     Nothing,
 }
@@ -80,23 +89,43 @@ impl Logins {
         Self(parse(text, Path::new("/x/logins")).unwrap())
     }
 
+    /// Of the logins for this registry, and those of this name, the ones that are not for this service and image. `None`
+    /// stands for no service at all.
+    pub(super) fn refused(&self, host: &str, name: Option<&str>, user: Option<(&str, &ImageRef)>) -> Refused {
+        let concerns =
+            |login: &Login| login.host == host || (name.is_some() && login.name.as_deref() == name);
+        let permits = |scope: &LoginScope| {
+            user.is_some_and(|(service, image)| scope.permits(service, image.registry(), image.repository()))
+        };
+        let places = self.0.iter().enumerate().filter(|(_, login)| {
+            login.scope.as_ref().is_some_and(|scope| concerns(login) && !permits(scope))
+        });
+        places.map(|(place, _)| place).collect()
+    }
+
     /// The login of this name for this registry.
-    pub(in crate::registry) fn named(&self, name: &str, host: &str) -> Named {
-        let mut is_known = false;
+    pub(in crate::registry) fn named(&self, name: &str, host: &str, refused: &Refused) -> Named {
+        let (mut is_elsewhere, mut is_refused) = (false, false);
         // A line of the file comes after the variables and counts before them, as a second `docker login` would.
-        for login in self.0.iter().rev().filter(|login| login.name.as_deref() == Some(name)) {
-            is_known = true;
-            if login.host == host {
-                return Named::Here(Arc::clone(&login.credentials));
+        let all = self.0.iter().enumerate().rev();
+        for (place, login) in all.filter(|(_, login)| login.name.as_deref() == Some(name)) {
+            match (login.host == host, refused.contains(&place)) {
+                (true, false) => return Named::Here(Arc::clone(&login.credentials)),
+                (false, false) => is_elsewhere = true,
+                (_, true) => is_refused = true,
             }
         }
-        if is_known { Named::Elsewhere } else { Named::Unknown }
+        match (is_refused, is_elsewhere) {
+            (true, _) => Named::Refused,
+            (false, true) => Named::Elsewhere,
+            (false, false) => Named::Unknown,
+        }
     }
 
     /// The login for a service of this registry that names none: the only one there is, or of several the one without a
     /// name, or with the name of a folder that the docker client uses when it is told none.
-    pub(in crate::registry) fn unnamed(&self, host: &str, folders: &[PathBuf]) -> Unnamed {
-        let here: Vec<&Login> = self.0.iter().filter(|login| login.host == host).collect();
+    pub(in crate::registry) fn unnamed(&self, host: &str, folders: &[PathBuf], refused: &Refused) -> Unnamed {
+        let here: Vec<&Login> = self.usable(host, refused).collect();
         let is_default = |login: &&&Login| {
             let Some(name) = &login.name else { return true };
             // Paths are the same with and without a slash at their end.
@@ -104,6 +133,7 @@ impl Logins {
         };
         match (here.iter().find(is_default), here.as_slice()) {
             (Some(login), _) | (None, [login]) => Unnamed::One(Arc::clone(&login.credentials)),
+            (None, []) if refused.iter().any(|place| self.0[*place].host == host) => Unnamed::Refused,
             (None, []) => Unnamed::Nothing,
             (None, several)
                 if several.iter().all(|it| it.credentials.account == several[0].credentials.account) =>
@@ -121,9 +151,16 @@ impl Logins {
         self.0.iter().fold(text.to_owned(), |text, login| login.credentials.redact(&text))
     }
 
-    /// All names, each once, in the order in which they were read.
-    pub(in crate::registry) fn names(&self) -> Vec<String> {
-        let names = self.0.iter().filter_map(|login| login.name.as_deref());
+    /// The logins for this registry, without those that are refused.
+    fn usable<'a>(&'a self, host: &'a str, refused: &'a Refused) -> impl Iterator<Item = &'a Login> {
+        let all = self.0.iter().enumerate();
+        all.filter(move |(place, login)| login.host == host && !refused.contains(place))
+            .map(|(_, login)| login)
+    }
+
+    /// The names of the logins for this registry that are not refused, each once, in the order in which they were read.
+    pub(in crate::registry) fn names(&self, host: &str, refused: &Refused) -> Vec<String> {
+        let names = self.usable(host, refused).filter_map(|login| login.name.as_deref());
         let mut seen = HashSet::new();
         names.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
     }
@@ -150,7 +187,24 @@ async fn read_single(told: &config::Login) -> Result<Login, CredentialsError> {
         Source::File(path) => format!("GANTRY_REGISTRY_PASSWORD_FILE {}", path.display()),
     };
     let credentials = credentials(source, &host, user.reveal(), password);
-    Ok(Login { name, host, credentials })
+    let scope = read_scope(told.services.as_ref()).await?;
+    Ok(Login { name, host, credentials, scope })
+}
+
+/// The services and images of the single login. A file that names none is a mistake: it was meant to name some.
+async fn read_scope(source: Option<&Source>) -> Result<Option<LoginScope>, CredentialsError> {
+    const VARIABLE: &str = "GANTRY_REGISTRY_SERVICES_FILE";
+    let Some(source) = source else { return Ok(None) };
+    let text = value(source, VARIABLE).await?;
+    if let Some(scope) = LoginScope::parse(text.reveal()) {
+        return Ok(Some(scope));
+    }
+    let path = match source {
+        Source::File(path) => path.clone(),
+        Source::Value(_) => PathBuf::new(),
+    };
+    let cause = format!("expected {}, found something else", LoginScope::EXPECTED);
+    Err(CredentialsError::LoginFile { variable: VARIABLE, path, cause })
 }
 
 /// A value that need not be there; an empty one is not.
@@ -200,11 +254,18 @@ pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<Login>, 
         if words.first().is_none_or(|first| first.starts_with('#')) {
             continue;
         }
-        let &[name, host, user, password] = words.as_slice() else {
+        let (&[name, host, user, password] | &[name, host, user, password, _]) = words.as_slice() else {
             let plural = if words.len() == 1 { "" } else { "s" };
             mistake(format!("expected {LINE}, found {} word{plural}", words.len()));
             continue;
         };
+        let scope = words.get(4).map(|scope| LoginScope::parse(scope));
+        // The word is not shown: it may be the end of a password with a space.
+        if scope == Some(None) {
+            mistake(format!("expected in the fifth word {}, found something else", LoginScope::EXPECTED));
+            continue;
+        }
+        let scope = scope.flatten();
         let host = host_of_key(host);
         if host.is_empty() {
             mistake(format!("expected {LINE}, found no host in the second word"));
@@ -213,7 +274,9 @@ pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<Login>, 
         let source = format!("{}, line {number}", path.display());
         let credentials = credentials(source, &host, user, Secret::new(password));
         match known.get(&(host.clone(), name)) {
-            Some(at) if logins[*at].credentials.account != credentials.account => {
+            Some(at)
+                if logins[*at].credentials.account != credentials.account || logins[*at].scope != scope =>
+            {
                 mistake(format!("{} has another login for {} already", quoted(name), piece(&host)));
             }
             Some(_) => {}
@@ -222,7 +285,7 @@ pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<Login>, 
             }
             None => {
                 known.insert((host.clone(), name), logins.len());
-                logins.push(Login { name: Some(name.to_owned()), host, credentials });
+                logins.push(Login { name: Some(name.to_owned()), host, credentials, scope });
             }
         }
     }
@@ -261,14 +324,14 @@ mod tests {
     }
 
     fn named(logins: &Logins, name: &str, host: &str) -> String {
-        match logins.named(name, host) {
+        match logins.named(name, host, &Refused::new()) {
             Named::Here(credentials) => user(&credentials).to_owned(),
             other => format!("{other:?}"),
         }
     }
 
     fn unnamed(logins: &Logins, host: &str) -> String {
-        match logins.unnamed(host, &[PathBuf::from("/root/.docker")]) {
+        match logins.unnamed(host, &[PathBuf::from("/root/.docker")], &Refused::new()) {
             Unnamed::One(credentials) => user(&credentials).to_owned(),
             other => format!("{other:?}"),
         }
@@ -296,14 +359,17 @@ mod tests {
     #[test]
     fn all_malformed_lines_are_told_by_their_numbers_and_no_word_of_them() {
         let text = "a ghcr.io u hunter2\nb ghcr.io hunter2\n\nc ghcr.io u hunter2 # comment\nd https:// u hunter2\n\
-                    hunter2\na GHCR.io u hunter3\na ghcr.io u hunter2\n";
+                    hunter2\na GHCR.io u hunter3\na ghcr.io u hunter2\ne ghcr.io u hunter2 #hunter2\n\
+                    a ghcr.io u hunter2 team_*\n";
         let mistakes = parse(text, Path::new("/x")).unwrap_err().join("\n");
         insta::assert_snapshot!(mistakes, @r#"
-        line 2: expected <config> <host> <user> <password>, found 3 words
-        line 4: expected <config> <host> <user> <password>, found 6 words
-        line 5: expected <config> <host> <user> <password>, found no host in the second word
-        line 6: expected <config> <host> <user> <password>, found 1 word
+        line 2: expected <config> <host> <user> <password> [<services>], found 3 words
+        line 4: expected <config> <host> <user> <password> [<services>], found 6 words
+        line 5: expected <config> <host> <user> <password> [<services>], found no host in the second word
+        line 6: expected <config> <host> <user> <password> [<services>], found 1 word
         line 7: "a" has another login for ghcr.io already
+        line 9: expected in the fifth word up to 100 names of services or images, separated by commas, with * for any characters, found something else
+        line 10: "a" has another login for ghcr.io already
         "#);
         assert!(!mistakes.contains("hunter"));
     }
@@ -321,7 +387,8 @@ mod tests {
         ] {
             assert_eq!(named(&logins, name, host), expected, "{name} {host}");
         }
-        assert_eq!(logins.names(), ["a", "b"]);
+        assert_eq!(logins.names("ghcr.io", &Refused::new()), ["a", "b"]);
+        assert_eq!(logins.names("docker.io", &Refused::new()), ["a"]);
     }
 
     #[test]
@@ -351,6 +418,7 @@ mod tests {
             password: Source::Value(Secret::new(" p ")),
             host: source(host),
             config: source(name),
+            services: None,
         }
     }
 
@@ -400,6 +468,7 @@ mod tests {
             password: file("password", " ~?> \r\n"),
             host: Some(file("host", "https://reg:5000/v2/\n")),
             config: Some(file("config", "\n")),
+            services: None,
         };
         let read = read_single(&login).await.unwrap();
         assert_eq!((read.name, read.host.as_str()), (None, "reg:5000"));
@@ -415,6 +484,10 @@ mod tests {
             (
                 config::Login { host: Some(Source::File("/".into())), ..login.clone() },
                 "HOST_FILE=/: is a directory",
+            ),
+            (
+                config::Login { services: Some(file("none", "\n")), ..login.clone() },
+                "none: expected up to 100 names of services or images",
             ),
         ] {
             let error = read_single(&login).await.unwrap_err().to_string();

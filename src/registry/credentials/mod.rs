@@ -13,7 +13,7 @@ mod helper;
 mod keyring;
 pub(super) mod logins;
 
-pub use keyring::{CredentialsError, Found, Keyring, Sources};
+pub use keyring::{Asker, CredentialsError, Found, Keyring, Sources, Wanted};
 
 /// What Docker calls its Hub wherever accounts are concerned.
 pub const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";

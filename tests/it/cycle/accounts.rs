@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use gantry::cycle::hub::HubPulls;
 use gantry::cycle::rollout::{By, Cause, Outcome};
-use gantry::registry::HubRate;
 use gantry::registry::credentials::{Account, Credentials};
+use gantry::registry::{HubRate, RegistryError};
 use gantry::secret::Secret;
 use gantry::swarm::SwarmError;
 
@@ -54,6 +54,63 @@ async fn each_service_is_looked_up_with_the_login_that_its_label_names() {
         cause.starts_with(r#"label gantry.auth.config="three": expected the name of a login (one, two)"#),
         "{cause}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_label_loosens_a_look_up_with_an_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let login = file(&folder, "logins", "one registry.test anna p\n");
+    for (variable, account, expected) in [
+        ("", true, false),
+        ("--insecure=false", true, false),
+        ("--insecure", true, true),
+        ("", false, true),
+        ("--insecure=false", false, true),
+    ] {
+        let scene = Scene::new().with("GANTRY_MANIFEST_OPTIONS", variable);
+        let scene = if account { scene.with("GANTRY_REGISTRY_CONFIGS_FILE", &login) } else { scene };
+        scene.service("web").label("gantry.manifest.options", "--insecure").create();
+        scene.service("plain").create();
+        let cause = "its certificate is refused".to_owned();
+        let error = RegistryError::Unreachable { registry: "registry.test".to_owned(), proxy: None, cause };
+        scene.registry.fail(APP, error);
+
+        let report = scene.cycle().await;
+
+        let loosened = scene.registry.lookups().iter().any(|lookup| lookup.insecure);
+        assert_eq!(loosened, expected, "{variable:?} {account}");
+        let told = |name: &str| {
+            let (_, _, cause) = report.errors.iter().find(|(service, ..)| service == name).unwrap();
+            cause.contains("label gantry.manifest.options=--insecure does not count")
+                && cause.contains("GANTRY_MANIFEST_OPTIONS=--insecure")
+                && cause.contains("insecure-registries")
+        };
+        assert_eq!(told("web"), !expected, "{variable:?} {account}: {:?}", report.errors);
+        assert!(!told("plain"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_with_a_login_of_another_service_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = "team-a registry.test anna p team-a_*\nteam-b registry.test bob p team-b_*\n";
+    let scene = Scene::new().with("GANTRY_REGISTRY_CONFIGS_FILE", file(&folder, "logins", lines));
+    scene.service("team-a_web").create();
+    scene.service("team-b_web").create();
+    scene.service("mine").label("gantry.auth.config", "team-b").create();
+    scene.registry.release(APP, "new");
+
+    let report = scene.cycle().await;
+
+    assert_eq!(users(&scene), ["anna", "bob"]);
+    assert_eq!(report.summary(), "3 services: 2 updated, 1 error");
+    let (service, _, cause) = &report.errors[0];
+    assert_eq!(service, "mine");
+    assert!(
+        cause.contains("found a login that is not for this service") && !cause.contains("team-a"),
+        "{cause}"
+    );
+    assert_eq!(scene.swarm.image_of("mine"), pinned(APP, "old"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,8 +41,9 @@ fn behind_a_proxy_that_allows_what_the_page_lists_everything_works() {
     stage.lab.docker(&["secret", "create", &secret, &file]);
     let old = stage.image("web", "1", &[]);
     let options = format!("gantry.update.options=--network-add {network} --secret-add {secret}");
-    let web = stage.service("web", &old, &["--label", &options]);
-    let overlaid = stage.service("overlaid", &old, &["--network", &network]);
+    let web = stage.service("web", &old, &[]);
+    // Networks of the swarm carry nothing in the lab, so this one has no tasks.
+    let connected = stage.create("connected", &old.name, &["--replicas", "0", "--label", &options]);
     let other = stage.image("other", "1", &[]);
     let optioned = ["--label", "gantry.rollback.options=--env-add ROLLED_BACK=1"];
     let (bad, worse) = (stage.service("bad", &other, &[]), stage.service("worse", &other, &optioned));
@@ -58,10 +59,12 @@ fn behind_a_proxy_that_allows_what_the_page_lists_everything_works() {
         .set("GANTRY_CLEANUP_IMAGES_REMOVER", &own_image(&stage))
         .run();
 
-    for service in [&web, &overlaid] {
-        assert_eq!(run.outcome(service), "updated", "{run}");
-        service.runs(&new, 1);
-    }
+    assert_eq!(run.outcome(&web), "updated", "{run}");
+    web.runs(&new, 1);
+    assert!(run.outcome(&connected).starts_with("started"), "{run}");
+    let template = &connected.spec()["TaskTemplate"];
+    assert_eq!(template["Networks"].as_array().map(Vec::len), Some(1), "{run}");
+    assert_eq!(template["ContainerSpec"]["Secrets"].as_array().map(Vec::len), Some(1), "{run}");
     for service in [&bad, &worse] {
         assert!(run.outcome(service).starts_with("rolled back: "), "{run}");
         service.runs(&other, 1);

@@ -14,6 +14,9 @@ use super::support::{Gantry, Service, Stage, wait};
 use crate::registry::trust::pki;
 use crate::support::http::{Answer, Server};
 
+/// The digest of all tags of the servers here that are no real registries.
+const ANY_DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
 /// A specification with this image and no replicas, as a program posts it: nobody has asked a registry.
 fn idle(image: &str) -> Value {
     json!({
@@ -87,8 +90,60 @@ fn a_registry_without_tls_that_the_engine_does_not_trust_is_asked_only_with_inse
 }
 
 #[test]
+fn no_label_sends_an_account_to_a_registry_that_the_engine_wants_tls_of() {
+    let stage = Stage::new();
+    let runtime = Runtime::new().unwrap();
+    let address = format!("{}:0", untrusted_address());
+    let server =
+        runtime.block_on(Server::start_at(&address, None, |request| match request.header("authorization") {
+            "" => Answer::new(401, "").with("www-authenticate", "Basic realm=\"r\""),
+            _ => Answer::new(200, "").with("docker-content-digest", ANY_DIGEST),
+        }));
+    let host = server.authority();
+    let mut spec = idle(&format!("{host}/app:1@{ANY_DIGEST}"));
+    spec["Labels"]["gantry.manifest.options"] = "--insecure".into();
+    let service = stage.post("web", spec);
+    let gantry = stage.gantry().set("GANTRY_REGISTRY_HOST", &host);
+    let gantry = gantry.set("GANTRY_REGISTRY_USER", "me").set("GANTRY_REGISTRY_PASSWORD", "hunter2");
+    for variable in ["", "--insecure=false"] {
+        let run = gantry.clone().set("GANTRY_MANIFEST_OPTIONS", variable).run();
+        let words = [
+            "error: ",
+            &service.name,
+            "gantry.manifest.options=--insecure does not count",
+            "insecure-registries",
+        ];
+        assert!(run.says(&words), "{run}");
+        assert_eq!(server.requests().len(), 0, "{run}");
+    }
+    let run = gantry.set("GANTRY_MANIFEST_OPTIONS", "--insecure").run();
+    assert_eq!(run.summary(), "1 service: 1 up to date", "{run}");
+}
+
+#[test]
+fn a_registry_names_servers_inside_only_where_they_are_trusted() {
+    let stage = Stage::new();
+    let runtime = Runtime::new().unwrap();
+    let inside = runtime.block_on(Server::start(|_| Answer::json(200, r#"{"token":"t"}"#)));
+    let realm = format!("Bearer realm=\"{}\"", inside.url("/token"));
+    let address = format!("{}:0", untrusted_address());
+    let server = runtime.block_on(Server::start_at(&address, None, move |request| {
+        match request.header("authorization") {
+            "Bearer t" => Answer::new(200, "").with("docker-content-digest", ANY_DIGEST),
+            _ => Answer::json(401, "{}").with("www-authenticate", &realm),
+        }
+    }));
+    let service = stage.post("web", idle(&format!("{}/app:1@{ANY_DIGEST}", server.authority())));
+    let gantry = stage.gantry().set("GANTRY_MANIFEST_OPTIONS", "--insecure");
+    let run = gantry.clone().run();
+    assert!(run.says(&["error: ", &service.name, "may not send Gantry to 127.0.0.1", "loopback"]), "{run}");
+    assert_eq!(inside.requests().len(), 0, "{run}");
+    let run = gantry.set("GANTRY_REGISTRY_TRUSTED_HOSTS", "127.0.0.1").run();
+    assert_eq!(run.summary(), "1 service: 1 up to date", "{run}");
+}
+
+#[test]
 fn no_more_images_are_looked_up_at_once_than_there_are_workers() {
-    const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     let stage = Stage::new();
     let runtime = Runtime::new().unwrap();
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -99,11 +154,12 @@ fn no_more_images_are_looked_up_at_once_than_there_are_workers() {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(300)).await;
             now.fetch_sub(1, Ordering::SeqCst);
-            Answer::new(200, "").with("docker-content-digest", DIGEST)
+            Answer::new(200, "").with("docker-content-digest", ANY_DIGEST)
         }
     }));
     for index in 0..6 {
-        stage.post(&format!("web{index}"), idle(&format!("{}/app{index}:1@{DIGEST}", server.authority())));
+        stage
+            .post(&format!("web{index}"), idle(&format!("{}/app{index}:1@{ANY_DIGEST}", server.authority())));
     }
     let most_at_once = |workers: &str| {
         most.store(0, Ordering::SeqCst);

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use gantry::config::{Login, Logins, Source};
-use gantry::registry::credentials::{CredentialsError, Found, Keyring, Sources};
+use gantry::registry::credentials::{Asker, CredentialsError, Found, Keyring, Sources};
 use tempfile::TempDir;
 
 use super::*;
@@ -298,6 +298,7 @@ fn logins(machine: &Machine, lines: &str) -> Logins {
         password: source("p"),
         host: Some(source("single.example")),
         config: None,
+        services: None,
     };
     Logins { single: Some(single), configs_file: Some(path) }
 }
@@ -342,6 +343,89 @@ async fn a_label_may_name_a_folder_with_a_configuration_of_its_own() {
     let broken = machine.path("bin").display().to_string();
     let error = missing(keyring.find("r", Some(&broken)).await);
     assert!(error.contains("bin/config.json cannot be read"), "{error}");
+}
+
+/// The account that a service is given, or why it gets none.
+async fn account_of(keyring: &Keyring, service: &str, image: &str, login: Option<&str>) -> String {
+    let image = image.parse().unwrap();
+    let found = keyring.search(&keyring.wanted(Asker { service, image: &image, login })).await;
+    match found {
+        Ok(Found { credentials: Some(credentials), .. }) => {
+            credentials.username().unwrap_or_default().to_owned()
+        }
+        Ok(Found { missing, .. }) => missing.unwrap_or_else(|| "nobody".to_owned()),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn a_login_is_given_only_to_the_services_and_images_that_it_is_for() {
+    let machine = Machine::new();
+    let lines = "team-a r.test anna p team-a_*\nteam-b r.test bob p team-b_*,r.test/team-b/*\nall o.test carl p\n\
+                 one s.test dora p only\n";
+    let logins = logins(&machine, lines);
+    let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).await.unwrap();
+    let refused = "found a login that is not for this service or its image";
+    for (service, image, login, expected) in [
+        ("team-a_web", "r.test/team-b/private:1", None, "there is more than one"),
+        ("team-a_web", "r.test/app", None, "anna"),
+        ("team-a_web", "r.test/app", Some("team-a"), "anna"),
+        ("team-a_web", "r.test/app", Some("team-b"), refused),
+        ("mine", "r.test/team-b/private:1", Some("team-a"), refused),
+        ("mine", "r.test/team-b/private:1", None, "bob"),
+        ("mine", "r.test/app", None, "are for other services"),
+        ("mine", "o.test/app", None, "carl"),
+        ("mine", "o.test/app", Some("all"), "carl"),
+        ("only", "s.test/app", None, "dora"),
+        ("other", "s.test/app", Some("one"), refused),
+        // A restricted login is for nobody in particular elsewhere, either.
+        ("other", "o.test/app", Some("one"), refused),
+    ] {
+        let found = account_of(&keyring, service, image, login).await;
+        let expected =
+            if expected.starts_with("there is more") { "there are logins for it" } else { expected };
+        assert!(found.contains(expected), "{service} {image} {login:?}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_service_is_told_no_names_of_logins_of_others() {
+    let machine = Machine::new();
+    let lines = "secret-team r.test anna p secret_*\nours r.test bob p mine\nall r.test carl p\nelsewhere o.test dora p\n";
+    let logins = logins(&machine, lines);
+    let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).await.unwrap();
+    let told = account_of(&keyring, "mine", "r.test/app", Some("typo")).await;
+    insta::assert_snapshot!(told, @r#"label gantry.auth.config="typo": expected the name of a login (ours, all), or an absolute folder with a config.json; the logins come from GANTRY_REGISTRY_CONFIG and GANTRY_REGISTRY_CONFIGS_FILE"#);
+    let told = account_of(&keyring, "other", "r.test/app", Some("ours")).await;
+    insta::assert_snapshot!(told, @r#"label gantry.auth.config="ours": expected the name of a login (all), or an absolute folder with a config.json, found a login that is not for this service or its image; the fifth word of its line in GANTRY_REGISTRY_CONFIGS_FILE, or GANTRY_REGISTRY_SERVICES, says for which it is"#);
+    for login in [Some("typo"), Some("ours"), None] {
+        let told = account_of(&keyring, "other", "r.test/app", login).await;
+        assert!(!told.contains("secret") && !told.contains("elsewhere"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn the_single_login_may_be_for_some_services_as_well() {
+    let machine =
+        Machine::new().docker_config(r#"{"auths":{"single.example":{"username":"config","password":"p"}}}"#);
+    for services in ["web,team/*".to_owned(), String::new()] {
+        let mut logins = logins(&machine, "");
+        let file = machine.path("services");
+        std::fs::write(&file, "web,team/*\n").unwrap();
+        let source =
+            if services.is_empty() { Source::File(file) } else { Source::Value(Secret::new(services)) };
+        logins.single.as_mut().unwrap().services = Some(source);
+        let keyring = Keyring::open(&Sources { logins, ..machine.sources() }).await.unwrap();
+        for (service, image, expected) in [
+            ("web", "single.example/app", "single"),
+            ("other", "single.example/team/app", "single"),
+            // As if there were no such login.
+            ("other", "single.example/app", "config"),
+        ] {
+            assert_eq!(account_of(&keyring, service, image, None).await, expected, "{service} {image}");
+        }
+        assert_eq!(shown(keyring.find("single.example", None).await), "config:p at single.example");
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod helpers;
 mod hub;
 mod own_certificates;
 mod proxies;
+mod reach;
 #[cfg(feature = "live")]
 mod real;
 mod trouble;

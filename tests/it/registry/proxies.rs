@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::support::way::Way;
 
-fn registry_through(http: &str, https: &str, no_proxy: &str) -> HttpRegistry {
+pub(super) fn registry_through(http: &str, https: &str, no_proxy: &str) -> HttpRegistry {
     let read = |variable, text: &str| (!text.is_empty()).then(|| Proxy::read(variable, text).unwrap());
     HttpRegistry::new(Settings {
         limits: Limits { attempts: 1, ..limits() },
@@ -18,7 +18,7 @@ fn registry_through(http: &str, https: &str, no_proxy: &str) -> HttpRegistry {
 }
 
 /// A look-up of a name that only a proxy can resolve, at a registry whose certificate is not looked at.
-fn insecure() -> Lookup {
+pub(super) fn insecure() -> Lookup {
     Lookup { insecure: true, ..lookup_of("registry.test:5078/app") }
 }
 

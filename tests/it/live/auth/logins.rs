@@ -116,10 +116,11 @@ fn a_file_of_logins_names_all_its_mistakes_by_line_and_works_once_they_are_gone(
     let new = private.push(&stage, "app", "2");
     let (host, user, password) = (&private.host, JUERGEN.user, JUERGEN.password);
 
-    let lines = format!("# ours\nours {host} {user}\n\nother {host} {user} {password} more\n{password}\n");
+    let lines =
+        format!("# ours\nours {host} {user}\n\nother {host} {user} {password} two more\n{password}\n");
     let daemon = with_lines(&stage, &lines).set("GANTRY_SLEEP_SECONDS", "1").start();
     let told = daemon.wait_for("GANTRY_REGISTRY_CONFIGS_FILE", 30);
-    for words in ["line 2: ", "found 3 words", "line 4: ", "found 5 words", "line 5: ", "found 1 word"] {
+    for words in ["line 2: ", "found 3 words", "line 4: ", "found 6 words", "line 5: ", "found 1 word"] {
         assert!(told.message().contains(words), "{words}: {}", told.message());
     }
     assert_eq!(service.image(), old.name);
@@ -127,6 +128,53 @@ fn a_file_of_logins_names_all_its_mistakes_by_line_and_works_once_they_are_gone(
     stage.write("logins", &format!("# ours\n\tours\t{host}  {user} {password}\r\n"));
     service.wait_for(&new, 30);
     is_discreet(&daemon.stop());
+}
+
+#[test]
+fn a_login_of_the_file_is_used_only_for_what_its_fifth_word_names() {
+    let stage = Stage::new();
+    let private = PrivateRegistry::with_passwords(&stage);
+    let old = private.push(&stage, "app", "1");
+    let own = without_tasks(&stage, "own", &old.name, Some("ours"));
+    let unnamed = without_tasks(&stage, "unnamed", &old.name, None);
+    let stolen = without_tasks(&stage, "stolen", &old.name, Some("ours"));
+    let new = private.push(&stage, "app", "2");
+    let line = format!("ours {} {} {} *own,*unnamed\n", private.host, JUERGEN.user, JUERGEN.password);
+    let run = with_lines(&stage, &line).run();
+    assert_eq!((own.image(), unnamed.image()), (new.pinned(), new.pinned()), "{run}");
+    fails_with(&run, &stolen, &["gantry.auth.config=\"ours\"", "not for this service or its image"]);
+    assert_eq!(stolen.image(), old.name);
+    // By its image all of them may.
+    let image = old.name.rsplit_once(':').unwrap().0;
+    let line = format!("ours {} {} {} {image}\n", private.host, JUERGEN.user, JUERGEN.password);
+    let run = with_lines(&stage, &line).run();
+    assert_eq!(stolen.image(), new.pinned(), "{run}");
+    is_discreet(&run);
+}
+
+#[test]
+fn the_login_of_the_variables_is_used_only_for_what_they_name() {
+    let stage = Stage::new();
+    let private = PrivateRegistry::with_passwords(&stage);
+    let old = private.push(&stage, "app", "1");
+    let own = without_tasks(&stage, "own", &old.name, None);
+    let other = without_tasks(&stage, "other", &old.name, None);
+    let gantry = stage.gantry().set("GANTRY_REGISTRY_HOST", &private.host);
+    let gantry =
+        gantry.set("GANTRY_REGISTRY_USER", JUERGEN.user).set("GANTRY_REGISTRY_PASSWORD", JUERGEN.password);
+    let file = stage.write("services", "*own\n").display().to_string();
+    let variables = [("GANTRY_REGISTRY_SERVICES", "*own"), ("GANTRY_REGISTRY_SERVICES_FILE", &file)];
+    for (version, (variable, value)) in (2..).zip(variables) {
+        let new = private.push(&stage, "app", &version.to_string());
+        let run = gantry.clone().set(variable, value).run();
+        assert_eq!(own.image(), new.pinned(), "{run}");
+        fails_with(
+            &run,
+            &other,
+            &["refuses access", "without credentials", "are for other services or images"],
+        );
+        assert_eq!(other.image(), old.name);
+    }
 }
 
 #[test]

@@ -83,6 +83,9 @@ impl Running {
         let is_right = match &self.row.expected {
             Expected::Same => *pulled == right && *found == right,
             Expected::GantryOnly => pulled.is_err() && *found == right,
+            Expected::EngineOnly(words) => {
+                *pulled == right && found.as_ref().is_err_and(|error| error.contains(words))
+            }
             Expected::Neither(words) => {
                 pulled.is_err() && found.as_ref().is_err_and(|error| error.contains(words))
             }

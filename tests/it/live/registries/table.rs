@@ -14,6 +14,8 @@ pub(super) enum Expected {
     Same,
     /// The engine refuses it; the program finds it all the same.
     GantryOnly,
+    /// The engine gets it, and the program refuses it on purpose, in these words.
+    EngineOnly(&'static str),
     /// Neither gets it, and the program says these words.
     Neither(&'static str),
 }
@@ -55,7 +57,7 @@ impl Row {
     }
 }
 
-use Expected::{GantryOnly, Neither, Same};
+use Expected::{EngineOnly, GantryOnly, Neither, Same};
 
 pub(super) fn rows() -> Vec<Row> {
     [heads(), contents(), redirects(), accounts(), tokens(), files(), certificates()]
@@ -398,5 +400,17 @@ fn certificates() -> Vec<Row> {
         row("a certificate that has expired", Neither("expired"), Tls::Expired),
         row("a certificate of ours that is wanted", Same, Tls::Client),
         row("a certificate of ours without its key", Neither("needs its key"), Tls::ClientWithoutKey),
+        // The engine asks a token server without TLS also for a registry with TLS. Gantry does not: whoever is on the way
+        // would read the token, and the registry would choose whom inside Gantry asks.
+        Row {
+            serve: Box::new(|who, request, site| {
+                with_tokens(who, request, site, || Answer::json(200, r#"{"token":"t"}"#))
+            }),
+            ..row(
+                "a realm without TLS of a registry with TLS",
+                EngineOnly("speaks plain HTTP"),
+                Tls::Authority,
+            )
+        },
     ]
 }

@@ -1,0 +1,177 @@
+//! The answer to one request, as far as it may be repeated to people.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{StatusCode, Url};
+
+use super::failure::{Failure, Reached};
+use super::reach::{Network, Origin};
+use super::retry;
+use crate::proxy::Proxy;
+use crate::secret::Secret;
+
+/// What came back: a status, and for `GET` a body within bounds.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the answer")]
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Whether it came from the server that was asked and not from one that it redirected to.
+    pub is_first_hand: bool,
+    /// What was sent as `Authorization`, without its scheme.
+    pub sent: Option<Secret>,
+    /// Whether that was a name and a password.
+    pub sent_password: bool,
+    /// Whether it is the answer to a `HEAD`.
+    pub is_to_head: bool,
+    /// Where it came from.
+    pub url: Url,
+    /// Whether that is another host than the registry. What such a server says is not for people who ask the registry.
+    pub is_foreign: bool,
+    /// The connection on which it came, for what it names.
+    pub origin: Origin,
+    /// The network of those who have led to [`Self::url`]; `None`: the registry's own address.
+    pub named_by: Option<Network>,
+    /// The proxy that it came through.
+    pub proxy: Option<Proxy>,
+}
+
+impl Answer {
+    /// A header's value, where there is one and it is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn content_type(&self) -> Option<&str> {
+        self.header(CONTENT_TYPE.as_str())
+    }
+
+    /// Whether this is a web page: a login form, a proxy's error, a captive portal.
+    pub(super) fn is_html(&self) -> bool {
+        self.content_type()
+            .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
+    }
+
+    /// The status, and what the server said about it, as it came. A server on another host than the registry is not
+    /// quoted: a registry may have sent Gantry to a server that is not for the registry's users.
+    pub(super) fn explained(&self) -> String {
+        if self.is_foreign {
+            return self.status.to_string();
+        }
+        let said =
+            said(&self.body).map_or_else(String::new, |said| format!(": {}", self.without_sent(&said)));
+        format!("{}{said}", self.status)
+    }
+
+    /// A text of the server's without the token or password that it was sent, should it repeat it.
+    pub(super) fn without_sent(&self, text: &str) -> String {
+        match &self.sent {
+            Some(sent) if !sent.reveal().is_empty() => text.replace(sent.reveal(), "***"),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// The answer, unless it is that the server cannot give one now.
+    pub(super) fn unless_busy(self) -> Result<Self, Failure> {
+        let retry_after = || {
+            let header = self.header(RETRY_AFTER.as_str())?;
+            retry::retry_after(header, Timestamp::now())
+        };
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => Err(Failure::RateLimited { retry_after: retry_after() }),
+            StatusCode::NOT_IMPLEMENTED => Ok(self),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Failure::Unreachable {
+                cause: format!("the proxy answers {}", self.explained()),
+                reached: Reached::Nothing,
+                retry_after: None,
+                proxy: self.proxy,
+            }),
+            status
+                if status.is_server_error()
+                    || status == StatusCode::REQUEST_TIMEOUT
+                    || status == StatusCode::TOO_EARLY =>
+            {
+                let (mut cause, retry_after) = (self.explained(), retry_after());
+                // Without TLS a proxy answers in the registry's place.
+                if let Some(proxy) = self.proxy.as_ref().filter(|_| self.url.scheme() == "http") {
+                    cause = format!("{cause} ({proxy})");
+                }
+                Err(Failure::Unreachable { cause, reached: Reached::Server, retry_after, proxy: self.proxy })
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+/// What an error's body says, in the forms that registries and token servers use.
+fn said(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let first = body.get("errors").and_then(|errors| errors.get(0));
+    let texts = [
+        first.and_then(|error| error.get("message")),
+        first.and_then(|error| error.get("code")),
+        body.get("error_description"),
+        body.get("details"),
+        body.get("message"),
+        body.get("error"),
+    ];
+    let text = texts.into_iter().flatten().find_map(|text| text.as_str().filter(|text| !text.is_empty()))?;
+    Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> Answer {
+        let headers = headers.iter().map(|(name, value)| {
+            (name.parse::<reqwest::header::HeaderName>().unwrap(), HeaderValue::from_static(value))
+        });
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers.collect(),
+            body: Bytes::from_static(body.as_bytes()),
+            is_first_hand: true,
+            sent: None,
+            sent_password: false,
+            is_to_head: false,
+            url: Url::parse("https://r/v2/").unwrap(),
+            is_foreign: false,
+            origin: Origin::default(),
+            named_by: None,
+            proxy: None,
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_in_the_servers_own_words() {
+        for (body, said) in [
+            (r#"{"errors":[{"code":"DENIED","message":"no pull for you"}]}"#, ": no pull for you"),
+            (r#"{"errors":[{"code":"DENIED"}]}"#, ": DENIED"),
+            (r#"{"details":"incorrect username or password"}"#, ": incorrect username or password"),
+            (r#"{"error":"invalid_grant","error_description":"it expired"}"#, ": it expired"),
+            (r#"{"errors":[]}"#, ""),
+            ("<html>", ""),
+            ("", ""),
+        ] {
+            assert_eq!(answer(403, &[], body).explained(), format!("403 Forbidden{said}"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_busy_is_told_from_one_that_answers() {
+        for (status, busy) in
+            [(200, false), (404, false), (405, false), (501, false), (500, true), (503, true), (408, true)]
+        {
+            assert_eq!(answer(status, &[], "").unless_busy().is_err(), busy, "{status}");
+        }
+        let limited = answer(429, &[("retry-after", "7")], "").unless_busy().unwrap_err();
+        assert_eq!(limited, Failure::RateLimited { retry_after: Some(std::time::Duration::from_secs(7)) });
+        let unavailable = answer(503, &[("retry-after", "7")], "").unless_busy().unwrap_err();
+        assert_eq!(unavailable.retry_after(), Some(std::time::Duration::from_secs(7)));
+    }
+}
