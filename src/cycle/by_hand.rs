@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::discover::{self, Candidate, by_service, tasks_of_any};
+use super::gone_back;
 use super::inspect::{Answer, Inspected};
 use super::plan::{self, Decision};
 use super::quarantine::Quarantine;
@@ -146,8 +147,10 @@ fn obstacle(
     config: &Config,
 ) -> Option<String> {
     let answer = Answer { digest: entry.digest.clone(), manifest: None, credentials: None, by_turns: false };
-    let inspected = Inspected { candidate: candidate.clone(), answer: Some(Ok(answer)), account: None };
-    let planned = plan::plan(&[inspected], &Arc::new(config.services.clone()), quarantine);
+    let inspected = [Inspected { candidate: candidate.clone(), answer: Some(Ok(answer)), account: None }];
+    let planned = plan::plan(&inspected, &Arc::new(config.services.clone()), quarantine);
+    let planned = gone_back::judge(&inspected, quarantine).hold(planned);
+    let planned = quarantine.hold_what_finds_no_room(&inspected, planned);
     match planned.into_iter().next()?.decision {
         Decision::Update(update) if update.begun.is_none() => None,
         Decision::Update(_) => Some("its last change has not ended".to_owned()),

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{APP, Scene, outcome};
-use crate::fake::{FakeSwarm, millis, pinned, secs};
+use crate::fake::{FakeSwarm, digest, millis, pinned, secs};
 
 async fn release(scene: &Scene, name: &str) -> Release {
     let target = if name == "--all" { Target::All } else { Target::Named(name.to_owned()) };
@@ -168,4 +168,22 @@ async fn what_a_tag_has_left_since_is_not_listed() {
     let listed = listed(&scene).await;
     assert_eq!(names(&listed), Vec::<&str>::new(), "{listed}");
     cycle.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_ledger_has_no_room_for_is_not_promised() {
+    let scene = broken("pause").await;
+    let object = scene.swarm.config("gantry").unwrap();
+    let mut labels = object.labels.clone();
+    for index in 0..100 {
+        let text = format!("quarantined digest={} at=2025-01-01T00:00:00Z", digest("theirs"));
+        labels.insert(format!("gantry.image.other{index}:1"), text);
+    }
+    scene.swarm.now(|world| world.update_config(&object.id, object.version, &labels).unwrap());
+    let release = release(&scene, "web").await;
+    let [(service, why)] = &release.waiting[..] else { panic!("{release:?}") };
+    assert!(service == "web" && why.contains("the ledger is full"), "{why}");
+    let sent = scene.swarm.update_log().len();
+    scene.cycle().await;
+    assert_eq!(scene.swarm.update_log().len(), sent);
 }
