@@ -8,7 +8,7 @@
 mod chance;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gantry::cycle::rollout::Outcome;
@@ -73,6 +73,7 @@ async fn whatever_happens_for_many_cycles_nothing_is_lost_and_nothing_broken_spr
     sleep(secs(600)).await;
     for number in 0..3 {
         one_cycle(&mut soak, &format!("seed {seed}, calm cycle {number}")).await;
+        soak.forget();
         sleep(secs(60)).await;
     }
     soak.is_in_order(&format!("seed {seed}, at the end"));
@@ -89,9 +90,20 @@ async fn one_cycle(soak: &mut Soak, when: &str) {
     the_ledger_is_bounded_and_blames_only_what_is_broken(soak, when);
     let updating = soak.swarm().most_updating();
     assert!(updating <= WORKERS, "{when}: {updating} services were updated at once");
-    let requests = soak.swarm().call_log().len();
+    let log = soak.swarm().call_log();
     let bound = 200 + 8 * usize::try_from(begun.elapsed().as_secs()).unwrap();
-    assert!(requests <= bound, "{when}: {requests} requests in {:?}", begun.elapsed());
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, call) in &log {
+        *kinds.entry(format!("{call:?}")).or_default() += 1;
+    }
+    assert!(
+        log.len() <= bound,
+        "{when}: {} requests in {:?}: {kinds:?}: {}\n{}",
+        log.len(),
+        begun.elapsed(),
+        report.summary(),
+        lines(&report)
+    );
 }
 
 fn every_service_is_named_or_right(soak: &Soak, report: &Report, when: &str) {
