@@ -86,7 +86,7 @@ async fn one_cycle(soak: &mut Soak, when: &str) {
     soak.take_account(&report);
 
     every_service_is_named_or_right(soak, &report, when);
-    nothing_broken_spreads(soak, when);
+    nothing_broken_spreads(soak, &report, when);
     the_ledger_is_bounded_and_blames_only_what_is_broken(soak, when);
     let updating = soak.swarm().most_updating();
     assert!(updating <= WORKERS, "{when}: {updating} services were updated at once");
@@ -136,12 +136,12 @@ fn every_service_is_named_or_right(soak: &Soak, report: &Report, when: &str) {
     }
 }
 
-fn nothing_broken_spreads(soak: &Soak, when: &str) {
+fn nothing_broken_spreads(soak: &Soak, report: &Report, when: &str) {
     for (image, services) in soak.offers_of_broken() {
         let names: Vec<_> = services.keys().collect();
         assert!(names.len() <= MIN_FAILURES, "{when}: {image} was sent to {names:?}");
         for (name, times) in services {
-            assert!(*times <= 1, "{when}: {name} was sent {image} {times} times");
+            assert!(*times <= 1, "{when}: {name} was sent {image} {times} times\n{}", lines(report));
         }
     }
 }
