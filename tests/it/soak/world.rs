@@ -260,8 +260,11 @@ impl Soak {
 
     /// Takes note of what the swarm was sent, and of how it ended.
     pub(super) fn take_account(&mut self, report: &Report) {
+        // Swarm pauses an update for a lost node as well, and Gantry sends it again: that is one offer.
+        let mut offered = BTreeSet::new();
         for asked in self.scene.swarm.update_log() {
-            if asked.answer.is_ok() && !asked.is_rollback && self.broken.contains(asked.image()) {
+            let is_offer = asked.answer.is_ok() && !asked.is_rollback && self.broken.contains(asked.image());
+            if is_offer && offered.insert((asked.image().to_owned(), asked.service.clone())) {
                 let services = self.offers.entry(asked.image().to_owned()).or_default();
                 *services.entry(asked.service.clone()).or_default() += 1;
             }
@@ -304,6 +307,11 @@ impl Soak {
     /// Whether somebody has made or changed it since the cycle began.
     pub(super) fn is_by_hand(&self, name: &str) -> bool {
         self.by_hand.contains(name)
+    }
+
+    /// How many services people have made or changed since the cycle began.
+    pub(super) fn changed_by_hand(&self) -> usize {
+        self.by_hand.len()
     }
 
     pub(super) fn offers_of_broken(&self) -> &BTreeMap<String, BTreeMap<String, usize>> {
