@@ -1,18 +1,16 @@
 //! What a registry's answers and the files of accounts cost: see [`crate::cost`].
 
 use std::hint::black_box;
-use std::path::Path;
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
-use super::credentials::config_file::ConfigFile;
 use super::credentials::{Account, Credentials, logins};
 use super::reach::Origin;
 use super::transport::Answer;
-use super::{challenge, manifest, token};
+use super::{fuzz, manifest, token};
 use crate::cost::{assert_in_proportion, many};
 use crate::secret::Secret;
 
@@ -34,11 +32,7 @@ fn answer(body: &str) -> Answer {
 }
 
 fn read_manifest(text: &str) {
-    let _ = black_box(manifest::read(text.as_bytes()));
-}
-
-fn read_challenge(text: &str) {
-    black_box(challenge::parse(std::iter::once(text), Origin::default()));
+    fuzz::manifest(text.as_bytes());
 }
 
 fn read_token(text: &str) {
@@ -50,13 +44,7 @@ fn explain(text: &str) {
 }
 
 fn read_config(text: &str) {
-    if let Ok(file) = ConfigFile::parse(Path::new("/x"), text.as_bytes()) {
-        let _ = black_box((file.inline("other"), file.helper("other")));
-    }
-}
-
-fn read_logins(text: &str) {
-    let _ = black_box(logins::parse(text, Path::new("/x")));
+    fuzz::config_json(text.as_bytes());
 }
 
 #[test]
@@ -88,9 +76,9 @@ fn a_registrys_answers_cost_in_proportion() {
                 black_box(manifest::platform(text.as_bytes()));
             },
         ),
-        ("parameters", |n| format!("Bearer {}", many(n, ",", |i| format!("p{i}=\"x\""))), read_challenge),
-        ("challenges", |n| many(n, ", ", |i| format!("Scheme{i} a=b")), read_challenge),
-        ("quotes", |n| format!("Bearer realm=\"{}", "\\\"".repeat(n)), read_challenge),
+        ("parameters", |n| format!("Bearer {}", many(n, ",", |i| format!("p{i}=\"x\""))), fuzz::challenge),
+        ("challenges", |n| many(n, ", ", |i| format!("Scheme{i} a=b")), fuzz::challenge),
+        ("quotes", |n| format!("Bearer realm=\"{}", "\\\"".repeat(n)), fuzz::challenge),
         ("token", |n| format!(r#"{{"token":"{}"}}"#, "t".repeat(n)), read_token),
         ("scopes", |n| format!(r#"{{"s":[{}]}}"#, many(n, ",", |i| i.to_string())), read_token),
         (
@@ -134,8 +122,8 @@ fn files_of_accounts_cost_in_proportion() {
             read_config,
         ),
         ("nothing", |n| format!(r#"{{"x":[{}]}}"#, many(n, ",", |i| i.to_string())), read_config),
-        ("logins", |n| many(n, "\n", |i| format!("n{i} r{i} u p")), read_logins),
-        ("wrong lines", |n| many(n, "\n", |i| format!("n{i} r{i}")), read_logins),
+        ("logins", |n| many(n, "\n", |i| format!("n{i} r{i} u p")), fuzz::logins),
+        ("wrong lines", |n| many(n, "\n", |i| format!("n{i} r{i}")), fuzz::logins),
         (
             "logins of one registry",
             |n| many(n.min(10_000), "\n", |i| format!("n{i} r u p{i}")),
