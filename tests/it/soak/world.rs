@@ -277,7 +277,9 @@ impl Soak {
             self.count(finished.outcome.name());
             // A person was faster, or a node was down: nothing was learned of the image.
             let is_excused = finished.outcome.cause().is_some_and(|cause| !cause.blames_image());
-            if (is_excused || matches!(finished.outcome, Outcome::Removed | Outcome::Superseded(_)))
+            let is_taken =
+                matches!(finished.outcome, Outcome::Removed | Outcome::Superseded(_) | Outcome::TakenBack(_));
+            if (is_excused || is_taken)
                 && let Some(services) = self.offers.get_mut(&finished.to.to_string())
             {
                 services.remove(&finished.service);
