@@ -3,6 +3,7 @@
 //! `auto` starts the new task first only where two tasks of a place can surely live side by side. [`Obstacle`] is the
 //! table of what stands against that. Everything else keeps the order that Swarm itself would take.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::UpdateOrder;
@@ -242,6 +243,19 @@ pub fn room(service: &str, facts: &Facts, ground: Option<Ground<'_>>) -> Room {
         })
         .collect();
     all_in_all(facts.mode, places)
+}
+
+/// These tasks when the updates that are under way have ended: of each place the newest task.
+pub fn after_updates(tasks: &[Task]) -> Vec<Task> {
+    let mut newest: BTreeMap<(&str, u64, &str), &Task> = BTreeMap::new();
+    for task in tasks.iter().filter(|task| task.has_place()) {
+        let node = if task.slot == 0 { task.node_id.as_str() } else { "" };
+        let place = newest.entry((&task.service_id, task.slot, node)).or_insert(task);
+        if task.created_at > place.created_at {
+            *place = task;
+        }
+    }
+    newest.into_values().cloned().collect()
 }
 
 /// A global service needs room on each node, a replicated one on any: what its old task leaves there is room for the next.

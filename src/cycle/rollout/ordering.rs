@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::cause::{BLAMES_ORDER, Cause};
 use super::machine::SideBySide;
@@ -22,6 +22,9 @@ use crate::swarm::{Facts, Mode, Nodes, Order, Service, Swarm, SwarmError, Task};
 
 /// How old the list of all tasks may be. It serves all updates that begin meanwhile.
 const MAX_AGE: Duration = Duration::from_secs(2);
+
+/// How long an update waits for the room that the second tasks of other updates take.
+const MAX_WAIT: Duration = Duration::from_secs(120);
 
 /// What the updates of a rollout know of the cluster when they choose their order.
 #[derive(Debug, Default)]
@@ -104,6 +107,26 @@ impl Surroundings {
         }
     }
 
+    /// Whether there is room for one task more. Room that other updates will have given back soon is waited for.
+    async fn room<S: Swarm, R>(&self, context: &Context<S, R>, update: &Update, facts: &Facts) -> Room {
+        if !order::needs_ground(facts) {
+            return Room::Sure;
+        }
+        let begun = Instant::now();
+        loop {
+            context.beat();
+            let Some(seen) = self.see(context).await else { return order::room(&update.id, facts, None) };
+            let room_with =
+                |tasks: &[Task]| order::room(&update.id, facts, Some(Ground { nodes: &seen.nodes, tasks }));
+            let room = room_with(&seen.tasks);
+            let is_worth_a_wait = room != Room::Sure && begun.elapsed() < MAX_WAIT;
+            if !is_worth_a_wait || room_with(&order::after_updates(&seen.tasks)) != Room::Sure {
+                return room;
+            }
+            sleep(MAX_AGE).await;
+        }
+    }
+
     /// What is known of a service with this specification.
     async fn sight<S: Swarm, R>(
         &self,
@@ -117,10 +140,7 @@ impl Surroundings {
         let obstacle = order::obstacle(facts, &host);
         // Without start-first to lose, an obstacle is enough to know.
         let may_matter = obstacle.is_none() || own == Some(Order::StartFirst);
-        let needs_ground = may_matter && order::needs_ground(facts);
-        let seen = if needs_ground { self.see(context).await } else { None };
-        let ground = seen.as_deref().map(|Seen { nodes, tasks }| Ground { nodes, tasks });
-        let room = order::room(&update.id, facts, ground);
+        let room = if may_matter { self.room(context, update, facts).await } else { Room::Sure };
         let remembered = obstacle.as_ref().filter(|_| has_collided);
         let remembered = remembered
             .map(|what| format!("its old and its new task have run into each other before, as {what}"));

@@ -298,6 +298,22 @@ async fn room_that_is_gone_when_the_new_task_needs_it_is_done_without() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn room_that_other_updates_take_for_a_while_is_waited_for() {
+    let scene = Scene::new();
+    // Seven of eight gigabytes: one second task at a time.
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        reserving(scene.service(name).replicas(1).constraint("node.hostname==node1"), 1).create();
+    }
+    let new = scene.registry.release(APP, "new");
+    scene.swarm.image(&new).starts_after(crate::fake::secs(5));
+    let report = scene.cycle().await;
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        assert_eq!(outcome(&report, name), &Outcome::Updated, "{name}: {report:?}");
+        assert_eq!(sent(&scene, name), [Some("start-first")], "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_person_rolls_back_to_the_order_that_the_service_had() {
     let scene = Scene::new();
     silent(&scene, "web").create();
