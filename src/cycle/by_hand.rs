@@ -12,26 +12,28 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::discover::{self, Candidate, by_service, tasks_of_any};
+use super::discover::{self, Candidate};
 use super::gone_back;
 use super::inspect::{Answer, Inspected};
 use super::plan::{self, Decision};
-use super::quarantine::Quarantine;
+use super::rollout::why_not_sent;
+use super::turn::read_failed_tasks;
 use super::{Context, Said, Standing};
 use crate::config::Config;
 use crate::heartbeat::Heartbeat;
 use crate::image::ImageRef;
-use crate::ledger::book::{self, Book, Labels};
+use crate::ledger::book::{self, Labels};
 use crate::ledger::entry::{Entry, Subject, image_name};
 use crate::ledger::release::{self, Listed, Release, Target};
 use crate::ledger::{Ledger, MAX_CONFLICTS, TEXT, is_ours, is_somebody_else_faster};
 use crate::swarm::{ConfigObject, Listing, Service, Swarm};
 
 /// What a person's command works on.
-struct Seen {
+struct Seen<S> {
+    /// What decides as a cycle does. Its ledger was read and is never written.
+    context: Context<S, ()>,
     object: Option<ConfigObject>,
     labels: Labels,
-    quarantine: Quarantine,
     /// All services of the swarm.
     services: Vec<Service>,
     /// Those that Gantry may update.
@@ -42,7 +44,8 @@ struct Seen {
 
 /// What is held back now.
 pub async fn listed<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Listed> {
-    let Seen { object, quarantine, shown, .. } = look(config, swarm).await?;
+    let Seen { context, object, shown, .. } = look(config, swarm).await?;
+    let quarantine = context.quarantine();
     let held = release::held(&quarantine.book, &shown, quarantine.now, quarantine.duration);
     let missing = object.is_none().then(|| config.ledger_name.clone());
     Ok(Listed { held, damaged: quarantine.book.damaged, missing })
@@ -53,10 +56,10 @@ pub async fn release<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>, target: &Ta
     let mut conflicts = 0;
     loop {
         let seen = look(config, swarm).await?;
-        let mut release =
-            release::release(target, &seen.quarantine.book, &seen.services, &seen.shown, seen.quarantine.now);
+        let (book, now) = (seen.context.ledger.book(), seen.context.ledger.now());
+        let mut release = release::release(target, &book, &seen.services, &seen.shown, now);
         let after = book::change(&seen.labels, &release.changes);
-        seen.promise(&mut release, &after, config);
+        seen.promise(&mut release).await?;
         let written = match &seen.object {
             _ if after == seen.labels => Ok(()),
             Some(object) => swarm.update_config_object(object, &after).await,
@@ -73,7 +76,7 @@ pub async fn release<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>, target: &Ta
 }
 
 /// Looks at the swarm and the ledger as a cycle does.
-async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen> {
+async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen<S>> {
     let name = &config.ledger_name;
     let object = swarm.config_object(name).await?;
     if object.as_ref().is_some_and(|object| !is_ours(object)) {
@@ -98,33 +101,23 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen> {
     let mut candidates: Vec<Candidate> = found.itself.into_iter().chain(found.others).collect();
     let services = swarm.services(Listing::Filters(&[])).await.context("cannot list the services")?;
     let quarantine = context.quarantine();
-    let ids: Vec<String> = candidates
-        .iter()
-        .filter(|candidate| candidate.history.rollback.is_some())
-        .map(|candidate| candidate.id.clone())
-        .collect();
-    let tasks = if ids.is_empty() { Vec::new() } else { tasks_of_any(&**swarm, &ids).await? };
-    let tasks = by_service(tasks);
-    for candidate in &mut candidates {
-        let own = tasks.get(&candidate.id).map_or(&[][..], Vec::as_slice);
-        if let Some(Ok(image)) = candidate.image.as_deref().map(str::parse::<ImageRef>) {
-            candidate.history.take_tasks(&image, own, candidate.may_collide);
-        }
-    }
+    let rolled_back = candidates.iter_mut().filter(|candidate| candidate.history.rollback.is_some());
+    read_failed_tasks(&**swarm, &mut rolled_back.collect::<Vec<_>>()).await?;
     let shown = candidates.iter().filter_map(|candidate| quarantine.shown_by(candidate)).collect();
     let labels = object.as_ref().map(|object| object.labels.clone()).unwrap_or_default();
-    Ok(Seen { object, labels, quarantine, services, candidates, shown })
+    Ok(Seen { context, object, labels, services, candidates, shown })
 }
 
-impl Seen {
+impl<S: Swarm> Seen<S> {
     /// Says of each service that is released what the next cycle would not update yet, and why not.
-    fn promise(&self, release: &mut Release, after: &Labels, config: &Config) {
-        let quarantine = Quarantine { book: Book::read(after), ..self.quarantine.clone() };
+    async fn promise(&self, release: &mut Release) -> Result<()> {
+        // Nothing keeps this ledger, so the changes are not written: it reads as it will after them.
+        release.changes.iter().for_each(|change| self.context.ledger.note(change.clone()));
         let mut waiting: BTreeMap<String, String> = BTreeMap::new();
         for change in &release.changes {
             let book::Change::Put(entry) = change else { continue };
             for candidate in self.candidates.iter().filter(|candidate| is_about(entry, candidate)) {
-                if let Some(why) = obstacle(candidate, entry, &quarantine, config) {
+                if let Some(why) = self.obstacle(candidate, entry).await? {
                     waiting.insert(candidate.name.clone(), why);
                 }
             }
@@ -136,31 +129,32 @@ impl Seen {
             }
         }
         release.waiting = waiting.into_iter().collect();
+        Ok(())
     }
-}
 
-/// Why the plan would not offer the released digest to a service. `None`: it would.
-fn obstacle(
-    candidate: &Candidate,
-    entry: &Entry,
-    quarantine: &Quarantine,
-    config: &Config,
-) -> Option<String> {
-    let answer = Answer { digest: entry.digest.clone(), manifest: None, credentials: None, by_turns: false };
-    let inspected = [Inspected { candidate: candidate.clone(), answer: Some(Ok(answer)), account: None }];
-    let planned = plan::plan(&inspected, &Arc::new(config.services.clone()), quarantine);
-    let planned = gone_back::judge(&inspected, quarantine).hold(planned);
-    let planned = quarantine.hold_what_finds_no_room(&inspected, planned);
-    match planned.into_iter().next()?.decision {
-        Decision::Update(update) if update.begun.is_none() => None,
-        Decision::Update(_) => Some("its last change has not ended".to_owned()),
-        Decision::Later(_, hand) => Some(hand.to_string()),
-        // A service of an image that was released for all: it has the digest already.
-        Decision::UpToDate if matches!(entry.subject, Subject::Image(_)) => None,
-        Decision::UpToDate => Some("it has this digest already".to_owned()),
-        Decision::NeedsAttention { what, .. } => Some(what.to_string()),
-        Decision::LeftAlone(reason) => Some(reason.to_string()),
-        Decision::Error(cause) => Some(cause),
+    /// Why plan or rollout would not send the released digest to a service. `None`: they would.
+    async fn obstacle(&self, candidate: &Candidate, entry: &Entry) -> Result<Option<String>> {
+        let quarantine = self.context.quarantine();
+        let answer =
+            Answer { digest: entry.digest.clone(), manifest: None, credentials: None, by_turns: false };
+        let inspected = [Inspected { candidate: candidate.clone(), answer: Some(Ok(answer)), account: None }];
+        let planned = plan::plan(&inspected, &self.context.selection(), &quarantine);
+        let planned = gone_back::judge(&inspected, &quarantine).hold(planned);
+        let planned = quarantine.hold_what_finds_no_room(&inspected, planned);
+        let Some(planned) = planned.into_iter().next() else { return Ok(None) };
+        Ok(match planned.decision {
+            Decision::Update(update) if update.begun.is_none() => {
+                why_not_sent(&self.context, &update).await?.map(|outcome| outcome.to_string())
+            }
+            Decision::Update(_) => Some("its last change has not ended".to_owned()),
+            Decision::Later(_, hand) => Some(hand.to_string()),
+            // A service of an image that was released for all: it has the digest already.
+            Decision::UpToDate if matches!(entry.subject, Subject::Image(_)) => None,
+            Decision::UpToDate => Some("it has this digest already".to_owned()),
+            Decision::NeedsAttention { what, .. } => Some(what.to_string()),
+            Decision::LeftAlone(reason) => Some(reason.to_string()),
+            Decision::Error(cause) => Some(cause),
+        })
     }
 }
 

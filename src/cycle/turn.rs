@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
-use super::discover::{by_service, tasks_of_any};
+use super::discover::{Candidate, by_service, tasks_of_any};
 use super::gone_back::Tags;
 use super::inspect::Inspected;
 use super::plan::{Decision, Planned, Reason, Update};
@@ -15,7 +15,7 @@ use crate::ledger::book::Change;
 use crate::ledger::entry::{Verdict, image_name};
 use crate::ledger::orders::OrderNote;
 use crate::ledger::turn::{Turn, Wish};
-use crate::swarm::{Listing, Swarm};
+use crate::swarm::{Listing, Swarm, SwarmError};
 
 /// How long a single cycle waits for another Gantry. With an interval it is the interval: the next cycle would try
 /// again then.
@@ -68,30 +68,32 @@ impl<S: Swarm, R> Context<S, R> {
 /// what: one request for all of them, and none once the ledger knows.
 pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &mut [Inspected]) {
     let quarantine = context.quarantine();
-    let mut asked: Vec<&mut Inspected> =
-        inspected.iter_mut().filter(|inspected| quarantine.needs_tasks(inspected)).collect();
-    if asked.is_empty() {
-        return;
-    }
-    let ids: Vec<String> = asked.iter().map(|inspected| inspected.candidate.id.clone()).collect();
-    match tasks_of_any(&*context.swarm, &ids).await {
-        Ok(tasks) => {
-            let tasks = by_service(tasks);
-            for Inspected { candidate, .. } in &mut asked {
-                let Some(Ok(image)) = candidate.image.as_deref().map(str::parse::<ImageRef>) else {
-                    continue;
-                };
-                let own = tasks.get(&candidate.id).map_or(&[][..], Vec::as_slice);
-                candidate.history.take_tasks(&image, own, candidate.may_collide);
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, services = ids.len(), "cannot see what Swarm rolled these services back from");
-            for inspected in asked {
-                inspected.candidate.history.is_untold = true;
-            }
+    let asked = inspected.iter_mut().filter(|inspected| quarantine.needs_tasks(inspected));
+    let mut asked: Vec<&mut Candidate> = asked.map(|inspected| &mut inspected.candidate).collect();
+    if let Err(error) = read_failed_tasks(&*context.swarm, &mut asked).await {
+        tracing::warn!(%error, services = asked.len(), "cannot see what Swarm rolled these services back from");
+        for candidate in asked {
+            candidate.history.is_untold = true;
         }
     }
+}
+
+/// Adds to the history of these services what their failed tasks tell. One request for all of them.
+pub(super) async fn read_failed_tasks<S: Swarm>(
+    swarm: &S,
+    candidates: &mut [&mut Candidate],
+) -> Result<(), SwarmError> {
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = candidates.iter().map(|candidate| candidate.id.clone()).collect();
+    let tasks = by_service(tasks_of_any(swarm, &ids).await?);
+    for candidate in candidates {
+        let Some(Ok(image)) = candidate.image.as_deref().map(str::parse::<ImageRef>) else { continue };
+        let own = tasks.get(&candidate.id).map_or(&[][..], Vec::as_slice);
+        candidate.history.take_tasks(&image, own, candidate.may_collide);
+    }
+    Ok(())
 }
 
 /// The notes on orders that services do not have any more: those that they have now are their users'.

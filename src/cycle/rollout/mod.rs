@@ -53,6 +53,7 @@ mod workers;
 
 pub use cause::Cause;
 pub use outcome::{By, Outcome};
+pub(super) use send::why_not_sent;
 
 /// How soon it is looked again whether we are sure of the lease.
 const SURE_AGAIN: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use super::SURE_AGAIN;
 use super::before::Before;
 use super::cause::{Cause, words};
 use super::machine::{Mark, Terms};
-use super::ordering;
+use super::ordering::{self, Ordered};
 use super::outcome::{ALREADY_THERE, By, NO_NODE, Outcome, TAKEN_OUT};
 use super::paused;
 use super::watch::LookOut;
@@ -176,8 +176,7 @@ async fn deliver<S: Swarm, R>(
     }
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
     let mut attempts = Attempts::new(context, update, Some(PATIENCE));
-    let options = &update.policy.update_options;
-    let ids = ids(context, options, &mut attempts).await.map_err(|error| refused(&error))?;
+    let ids = ids(context, &update.policy.update_options, &mut attempts).await.map_err(|e| refused(&e))?;
     // What was last sent without an answer, and to which version: it may have arrived, and may still do so.
     let mut unanswered: Option<(Sent, Course, u64)> = None;
     loop {
@@ -195,29 +194,16 @@ async fn deliver<S: Swarm, R>(
         {
             return Ok((sent, course));
         }
-        let (course, before) = match look_before(context, look_out, update, &service).await {
-            Ok(Ok(looked)) => looked,
-            Ok(Err(postponed)) => return Err(Outcome::Unchanged(postponed)),
-            Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
-            Err(error) => {
-                attempts.read_again(error).await.map_err(|error| refused(&error))?;
-                continue;
-            }
-        };
+        let Decided { spec, course, before, ordered } =
+            match decide(context, look_out, update, &service, &ids).await {
+                Ok(decided) => decided,
+                Err(Obstacle::Outcome(outcome)) => return Err(*outcome),
+                Err(Obstacle::Engine(error)) => {
+                    attempts.read_again(error).await.map_err(|error| refused(&error))?;
+                    continue;
+                }
+            };
         attempts.answered();
-        let optioned = service.spec.with_options(options, &ids);
-        let mut edits = edits(update.dispatch(&service, course, None)).map_err(|outcome| *outcome)?;
-        // The rollback after a collision is Gantry's own.
-        let is_own = |hand: &OtherHand| update.collision.is_some() && *hand == OtherHand::RollingBack;
-        if let Some(hand) = other_hand(update, &service, &ids).filter(|hand| !is_own(hand)) {
-            return Err(Outcome::Postponed(hand));
-        }
-        let facts = optioned.as_ref().unwrap_or(&service.spec).facts();
-        let ordered = ordering::choose(context, &look_out.surroundings, update, (&service, facts)).await?;
-        edits.order = ordered.change;
-        let spec = optioned
-            .and_then(|spec| spec.edited(&edits))
-            .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
         match context.ledger.permission() {
             Permission::Granted => {}
             Permission::Unsure => {
@@ -251,6 +237,82 @@ async fn deliver<S: Swarm, R>(
     }
 }
 
+/// An update as it would be sent now.
+struct Decided {
+    spec: Spec,
+    course: Course,
+    before: Before,
+    ordered: Ordered,
+}
+
+/// Why an update is not sent.
+enum Obstacle {
+    /// It is over.
+    Outcome(Box<Outcome>),
+    /// The engine did not answer.
+    Engine(SwarmError),
+}
+
+impl From<Outcome> for Obstacle {
+    fn from(outcome: Outcome) -> Self {
+        Self::Outcome(Box::new(outcome))
+    }
+}
+
+impl From<SwarmError> for Obstacle {
+    fn from(error: SwarmError) -> Self {
+        match error {
+            SwarmError::NotFound(_) => Outcome::Removed.into(),
+            error => Self::Engine(error),
+        }
+    }
+}
+
+/// Decides what is sent to a service as it is now. Nothing is written.
+async fn decide<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &LookOut,
+    update: &Update,
+    service: &Service,
+    ids: &Ids,
+) -> Result<Decided, Obstacle> {
+    let (course, before) = look_before(context, look_out, update, service).await?;
+    let optioned = service.spec.with_options(&update.policy.update_options, ids);
+    let mut edits = edits(update.dispatch(service, course, None)).map_err(Obstacle::Outcome)?;
+    // The rollback after a collision is Gantry's own.
+    let is_own = |hand: &OtherHand| update.collision.is_some() && *hand == OtherHand::RollingBack;
+    if let Some(hand) = other_hand(update, service, ids).filter(|hand| !is_own(hand)) {
+        return Err(Outcome::Postponed(hand).into());
+    }
+    let facts = optioned.as_ref().unwrap_or(&service.spec).facts();
+    let ordered = ordering::choose(context, &look_out.surroundings, update, (service, facts)).await?;
+    edits.order = ordered.change;
+    let spec = optioned
+        .and_then(|spec| spec.edited(&edits))
+        .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
+    Ok(Decided { spec, course, before, ordered })
+}
+
+/// Why this update would not be sent now, decided as a rollout decides. `None`: it would be.
+///
+/// # Errors
+/// The engine does not answer.
+pub(in crate::cycle) async fn why_not_sent<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+) -> Result<Option<Outcome>, SwarmError> {
+    let mut attempts = Attempts::new(context, update, Some(Duration::ZERO));
+    let ids = ids(context, &update.policy.update_options, &mut attempts).await?;
+    let Some(service) = context.swarm.service(&update.id).await? else {
+        return Ok(Some(Outcome::Removed));
+    };
+    match decide(context, &LookOut::new(), update, &service, &ids).await {
+        Ok(_) => Ok(None),
+        Err(Obstacle::Outcome(outcome)) => Ok(Some(*outcome)),
+        Err(Obstacle::Engine(error)) => Err(error),
+    }
+}
+
 /// The changes to send, or why nothing is sent.
 fn edits(dispatch: Dispatch) -> Result<Edits, Box<Outcome>> {
     Err(Box::new(match dispatch {
@@ -280,7 +342,7 @@ async fn look_before<S: Swarm, R>(
     look_out: &LookOut,
     update: &Update,
     service: &Service,
-) -> Result<Result<(Course, Before), String>, SwarmError> {
+) -> Result<(Course, Before), Obstacle> {
     let facts = service.spec.facts();
     let tasks = look_out.tasks_before(context, &service.id).await?;
     if update.start == Start::Replaced {
@@ -291,13 +353,13 @@ async fn look_before<S: Swarm, R>(
                 if facts.claims.reserved.is_any() { context.swarm.tasks(&[]).await? } else { Vec::new() };
             let seen = if all.is_empty() { &tasks } else { &all };
             if let Some(why) = paused::waits_for_node(service, task, &nodes, seen) {
-                return Ok(Err(why));
+                return Err(Outcome::Unchanged(why).into());
             }
         }
     }
     let before = Before::of(service, &tasks, context.ledger.now());
     let decides = comes_to_an_end(facts) || update.start == Start::WithoutNode;
-    Ok(Ok((if decides { Course::of(facts, &tasks) } else { Course::RunsOn }, before)))
+    Ok((if decides { Course::of(facts, &tasks) } else { Course::RunsOn }, before))
 }
 
 /// Looks up what options name.

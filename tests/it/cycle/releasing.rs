@@ -109,6 +109,31 @@ async fn what_cannot_be_offered_yet_is_named_with_its_reason() {
     keeps_its_word(&scene, "excluded").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_rollout_would_not_send_is_named_with_its_reason() {
+    // Its own start-first cannot work any more, and Gantry may not change it.
+    let scene = broken("pause").await.with("GANTRY_UPDATE_ORDER", "keep");
+    scene.swarm.now(|world| {
+        world.change("web", |spec| {
+            spec["EndpointSpec"]["Ports"] = json!([{ "PublishMode": "host", "PublishedPort": 80 }]);
+        });
+        world.scale("web", 3);
+    });
+    sleep(secs(60)).await;
+    keeps_its_word(&scene, "port 80").await;
+
+    // Swarm would stop its task on a paused node, and start no other.
+    let scene = broken("pause").await;
+    scene.swarm.now(|world| {
+        world.scale("web", 1);
+        let pinned = json!({ "Constraints": ["node.hostname==node1"] });
+        world.change("web", |spec| spec["TaskTemplate"]["Placement"] = pinned);
+    });
+    sleep(secs(60)).await;
+    scene.swarm.node_is_paused("node1", true);
+    keeps_its_word(&scene, "node1 is paused").await;
+}
+
 /// Releases the service, which is said to wait for this reason, and is not sent anything by the next cycle.
 async fn keeps_its_word(scene: &Scene, why: &str) {
     let release = release(scene, "web").await;
