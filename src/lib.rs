@@ -29,13 +29,13 @@
 //! | [`config`] | the one table of variables and labels; everything Gantry was told, checked |
 //! | [`daemon`] | when to run a cycle and when to stop; who we are; hooks, trigger, notification, health checks |
 //! | [`cycle`] | the pipeline above, one file a stage |
-//! | [`cycle::rollout`] | `send` writes, `watch` looks, [`cycle::rollout::machine`] judges (its diagram is beside it), `aftercare` keeps an eye on what was called updated, [`cycle::rollout::pace`] says who is next, [`cycle::rollout::guard`] whether the cluster is fit for it |
-//! | [`cycle::rank`] | who gets a new image first, and what each shows of it |
-//! | [`cycle::order`] | whether the new task of a place may run beside the old one: the table of obstacles; [`ledger::orders`] remembers whose order a service has |
-//! | [`cycle::course`] | what a service's tasks are up to before it is updated |
+//! | [`rollout`] | `send` writes, `watch` looks, [`rollout::machine`] judges (its diagram is beside it), `aftercare` keeps an eye on what was called updated, [`rollout::pace`] says who is next, [`rollout::guard`] whether the cluster is fit for it |
+//! | [`model::rank`] | who gets a new image first, and what each shows of it |
+//! | [`model::order`] | whether the new task of a place may run beside the old one: the table of obstacles; [`ledger::orders`] remembers whose order a service has |
+//! | [`model::course`] | what a service's tasks are up to before it is updated |
 //! | [`cycle::resume`] | what an earlier run has left under way, told by the services, and by the ledger that somebody was stopped or died over them ([`ledger::LeftBehind`]) |
 //! | [`cycle::by_hand`] | `gantry quarantine` and `gantry release`, by the rules of the plan |
-//! | [`cycle::quarantine`] | what is not offered to whom, and why |
+//! | [`model::quarantine`] | what is not offered to whom, and why |
 //! | [`cycle::cleanup`], [`cycle::remover`] | which images go, and the job on each node that removes them |
 //! | [`cycle::hub`] | what Docker Hub still allows |
 //! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram) |
@@ -58,15 +58,15 @@
 //! - A specification is never sent back through a typed model. It is the engine's text, read through
 //!   [`swarm::Facts`] and changed through [`swarm::spec::Edits`]; everything else survives.
 //! - Every write names the version that was read. On a conflict the service is read again and decided on
-//!   again ([`cycle::plan::Update::dispatch`]); somebody else's change is never overwritten.
+//!   again ([`model::update::Update::dispatch`]); somebody else's change is never overwritten.
 //! - No exit code and no `UpdateStatus` alone is believed: an update is `Updated` when the service carries
 //!   the image and its tasks ran through the monitor period.
 //! - An update is rolled back at most once, never after the swarm did, and only while the service still
 //!   carries what we sent.
-//! - What concerns one service is a value ([`cycle::plan::Decision`], [`cycle::rollout::Outcome`]), never
+//! - What concerns one service is a value ([`model::decision::Decision`], [`model::outcome::Outcome`]), never
 //!   an early return. Nothing below `main` ends the process.
 //! - Engine requests do not grow with the number of workers: one snapshot serves all
-//!   (`cycle::rollout::watch`).
+//!   (`rollout::watch`).
 //! - No update begins without the lease, and none later than ten seconds after it was last seen to be ours
 //!   ([`ledger::Permission`]); the ledger is read before anything is planned.
 //! - The ledger is changed by [`ledger::book::Change`]s, which can be made to any state of it, and never by writing
@@ -80,7 +80,9 @@
 //! - No retry in [`swarm`]: whoever asks knows whether asking again is safe.
 //! - No `docker` command is ever run.
 
+mod back_off;
 pub mod config;
+pub mod context;
 #[cfg(test)]
 mod cost;
 pub mod cycle;
@@ -92,9 +94,11 @@ pub mod heartbeat;
 pub mod hosts;
 pub mod image;
 pub mod ledger;
+pub mod model;
 pub mod options;
 pub mod proxy;
 pub mod registry;
+pub mod rollout;
 pub mod secret;
 mod suggest;
 pub mod swarm;

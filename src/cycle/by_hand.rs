@@ -12,20 +12,20 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::discover::{self, Candidate};
-use super::gone_back;
-use super::inspect::{Answer, Inspected};
-use super::plan::{self, Decision};
-use super::rollout::why_not_sent;
 use super::turn::read_failed_tasks;
-use super::{Context, Said, Standing};
+use super::{discover, gone_back, plan};
 use crate::config::Config;
+use crate::context::{Context, Said, Standing};
 use crate::heartbeat::Heartbeat;
 use crate::image::ImageRef;
 use crate::ledger::book::{self, Labels};
 use crate::ledger::entry::{Entry, Subject, image_name};
 use crate::ledger::release::{self, Listed, Release, Target};
 use crate::ledger::{Ledger, MAX_CONFLICTS, TEXT, is_ours, is_somebody_else_faster};
+use crate::model::answer::{Answer, Inspected};
+use crate::model::candidate::Candidate;
+use crate::model::decision::Decision;
+use crate::rollout::send::why_not_sent;
 use crate::swarm::{ConfigObject, Listing, Service, Swarm};
 
 /// What a person's command works on.

@@ -13,14 +13,15 @@ use std::fmt;
 use anyhow::{Context as _, Result};
 
 use self::service::Remover;
-use super::Context;
-use super::discover::tasks_of_any;
 use super::remover::{self, Order, Removal};
-use super::rollout::{Finished, Outcome};
 use crate::config::ServicePolicy;
+use crate::context::Context;
 use crate::image::ImageRef;
+use crate::model::finished::Finished;
+use crate::model::outcome::Outcome;
 use crate::registry::Keyring;
 use crate::registry::credentials::Asker;
+use crate::swarm::tasks::tasks_of_any;
 use crate::swarm::{Listing, Service, Swarm};
 
 mod gather;

@@ -8,20 +8,23 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::Context;
-use super::back_off::BackOff;
-use super::course::Course;
-use super::order;
-use super::quarantine::History;
-use super::rank::Rank;
-use super::resume::{ANSWERS_FOR, Unfinished};
-use crate::config::{LabelMistakes, OnContainers, ServicePolicy};
+use crate::back_off::BackOff;
+use crate::config::{OnContainers, ServicePolicy};
+use crate::context::Context;
 use crate::hosts::EngineRegistries;
 use crate::image::ImageRef;
 use crate::ledger::book::Book;
 use crate::ledger::entry::image_name;
+use crate::model::candidate::Candidate;
+use crate::model::course::Course;
+use crate::model::history::History;
+use crate::model::order;
+use crate::model::ours::ANSWERS_FOR;
+use crate::model::rank::Rank;
+use crate::model::unfinished::Unfinished;
 use crate::options::{Ids, Name, Options};
-use crate::swarm::{EngineView, Listing, Mode, Order, Role, Service, ServiceStatus, Swarm, SwarmError, Task};
+use crate::swarm::tasks::{by_service, tasks_of_any};
+use crate::swarm::{EngineView, Listing, Role, Service, Swarm, SwarmError, Task};
 
 /// What the swarm has for us.
 #[derive(Debug)]
@@ -34,50 +37,6 @@ pub struct Found {
     pub newest: u64,
     /// How the engine talks to registries.
     pub hosts: Arc<EngineRegistries>,
-}
-
-/// A service that matches the filters, as far as the next stages need it. The specification is read again
-/// when its turn comes, which may be an hour later.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Its image, as written.
-    pub image: Option<String>,
-    /// How many tasks it has.
-    pub mode: Mode,
-    /// What becomes of its tasks by themselves.
-    pub course: Course,
-    /// Its version, as it was listed.
-    pub version: u64,
-    /// Excluded by name or by the filters of excluded services.
-    pub is_excluded: bool,
-    /// Whether it is our own service.
-    pub is_itself: bool,
-    /// What it was before.
-    pub history: History,
-    /// How early its turn comes within its image's rollout.
-    pub rank: Rank,
-    /// Its settings.
-    pub policy: Result<ServicePolicy, LabelMistakes>,
-    /// How many of its tasks run.
-    pub tasks: Option<ServiceStatus>,
-    /// What an earlier run, or somebody else, has not brought to an end.
-    pub unfinished: Option<Arc<Unfinished>>,
-    /// The order that its specification has.
-    pub order: Option<Order>,
-    /// Whether its old and its new task may run into each other.
-    pub may_collide: bool,
-}
-
-impl Candidate {
-    /// Its image without the digest, as people call it.
-    pub fn image_name(&self) -> String {
-        let written = self.image.as_deref().unwrap_or_default();
-        written.split_once('@').map_or(written, |(name, _)| name).to_owned()
-    }
 }
 
 /// How long an engine that does not answer is asked again before the cycle fails for it: managers that elect a leader,
@@ -241,24 +200,6 @@ async fn tasks_of_ended<S: Swarm, R>(
     }
     let asked = tasks_of_any(&*context.swarm, &ids).await;
     Ok(by_service(asked.context("cannot list the tasks of services that may have ended")?))
-}
-
-/// Tasks by the id of their service.
-pub(super) fn by_service(listed: Vec<Task>) -> HashMap<String, Vec<Task>> {
-    let mut tasks: HashMap<String, Vec<Task>> = HashMap::new();
-    for task in listed {
-        tasks.entry(task.service_id.clone()).or_default().push(task);
-    }
-    tasks
-}
-
-/// The tasks of these services, whether or not all of them are still there: the engine refuses to list those of one that
-/// was removed since.
-pub(super) async fn tasks_of_any<S: Swarm>(swarm: &S, ids: &[String]) -> Result<Vec<Task>, SwarmError> {
-    match swarm.tasks(ids).await {
-        Err(SwarmError::NotFound(_)) => swarm.tasks(&[]).await,
-        answer => answer,
-    }
 }
 
 fn tasks_of<'a>(tasks: &'a HashMap<String, Vec<Task>>, service: &Service) -> &'a [Task] {

@@ -12,18 +12,16 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
-use super::Context;
-use super::inspect::{Answer, Inspected};
-use super::plan::{Decision, Planned, Reason};
-use super::quarantine::Quarantine;
+use crate::context::Context;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::book::Change;
 use crate::ledger::entry::{Entry, Subject, Verdict, image_name};
+use crate::model::answer::{Answer, Inspected};
+use crate::model::decision::{Decision, Planned, Reason};
+use crate::model::held_back::Doubt;
+use crate::model::quarantine::Quarantine;
 
 /// How long a tag has to stand at an older digest the first time.
 const FIRST_WAIT: Duration = Duration::from_secs(5 * 60);
@@ -36,17 +34,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a tag has to stand still until it is forgotten that it ever went back.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// An older digest that a tag has gone back to, and that is not believed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    /// The digest.
-    pub digest: Digest,
-    /// Since when the tag stands there.
-    pub since: Timestamp,
-    /// How long it has to.
-    pub wait: Duration,
-}
 
 /// What is known of the tags of a cycle that have gone back.
 #[derive(Clone, Debug, Default)]
@@ -208,20 +195,6 @@ impl Tags {
         for change in &self.changes {
             context.ledger.note(change.clone());
         }
-    }
-}
-
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let until = SignedDuration::try_from(self.wait)
-            .ok()
-            .and_then(|wait| self.since.checked_add(wait).ok())
-            .unwrap_or(self.since);
-        write!(
-            f,
-            "the tag has gone back to {}; services follow when it still stands there at {until:.0}",
-            self.digest.short()
-        )
     }
 }
 

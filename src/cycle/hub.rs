@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::Context;
-use super::discover::Candidate;
 use super::inspect::question;
+use crate::context::Context;
 use crate::image::DOCKER_HUB;
+use crate::model::candidate::Candidate;
 use crate::registry::credentials::Wanted;
 use crate::registry::{Credentials, HubRate, Keyring, Registry, RegistryError};
 

@@ -8,43 +8,20 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
-use super::Context;
-use super::discover::Candidate;
-use super::plan::{may_be_updated, needs_answer};
 use crate::config::Insecure;
+use crate::context::Context;
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::{Entry, image_name};
+use crate::model::answer::{Answer, Inspected};
+use crate::model::candidate::Candidate;
+use crate::model::eligible::{may_be_updated, needs_answer};
 use crate::registry::credentials::{Asker, Found, Wanted};
-use crate::registry::{Credentials, Keyring, Lookup, Manifest, Registry, RegistryError};
+use crate::registry::{Credentials, Keyring, Lookup, Registry, RegistryError};
 
 /// How often a registry is asked again whose tag has gone back to an older digest, and how long after the answer before.
 const MORE_QUESTIONS: usize = 3;
 const QUESTION_INTERVAL: Duration = Duration::from_millis(500);
-
-/// A service and what its registry answered; nothing where it was not to be asked.
-#[derive(Clone, Debug)]
-pub struct Inspected {
-    /// The service.
-    pub candidate: Candidate,
-    /// The answer, or in words why there is none.
-    pub answer: Option<Result<Answer, String>>,
-    /// What the nodes pull with, where that is all that was to be found out.
-    pub account: Option<Arc<Credentials>>,
-}
-
-/// What a registry has under a tag.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The tag's digest.
-    pub digest: Digest,
-    /// What stands behind it; fetched only when a service has another digest.
-    pub manifest: Option<Arc<Manifest>>,
-    /// Whose name it was asked in; the nodes pull with the same.
-    pub credentials: Option<Arc<Credentials>>,
-    /// Whether the registry has answered with another digest a moment later: some of its servers know a newer one.
-    pub by_turns: bool,
-}
 
 /// Services that one question answers.
 struct Group {

@@ -4,33 +4,28 @@
 
 use std::sync::Arc;
 
-use self::rollout::earlier::Earlier;
-use crate::ledger::turn::Turn;
-use crate::registry::{Keyring, Registry};
-use crate::swarm::Swarm;
 use anyhow::{Error, Result};
 
-mod back_off;
+use crate::context::Context;
+use crate::ledger::turn::Turn;
+use crate::model::earlier::Earlier;
+use crate::registry::{Keyring, Registry};
+use crate::rollout;
+use crate::swarm::Swarm;
+
 pub mod by_hand;
 pub mod cleanup;
-mod context;
-pub mod course;
 pub mod discover;
 pub mod gone_back;
 pub mod hub;
 pub mod inspect;
-pub mod order;
 pub mod plan;
-pub mod quarantine;
-pub mod rank;
 pub mod remover;
 pub mod report;
 pub mod resume;
-pub mod rollout;
-mod standing;
 mod turn;
 
-pub use self::{context::Context, context::Itself, context::Said, report::Report, standing::Standing};
+pub use self::report::Report;
 
 /// Runs one cycle. An error that concerns all services is part of the report as well.
 pub async fn run<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>) -> Report {

@@ -6,11 +6,13 @@ use std::fmt::{self, Write as _};
 
 use super::cleanup::Cleaned;
 use super::hub::HubPulls;
-use super::plan::{Decision, Planned, Reason, Update};
-use super::resume::{Attention, OtherHand};
-use super::rollout::{Finished, Held, NotBegun, RolledOut, StoppedRollout};
 use crate::ledger::LeftBehind;
 use crate::ledger::turn::Turn;
+use crate::model::attention::{Attention, OtherHand};
+use crate::model::decision::{Decision, Planned, Reason};
+use crate::model::finished::{Finished, Held, NotBegun, StoppedRollout};
+use crate::model::update::Update;
+use crate::rollout::rolled_out::RolledOut;
 
 /// What one cycle did.
 #[derive(Debug, Default)]

@@ -6,139 +6,20 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::discover::Candidate;
-use super::plan::{Decision, Reason, Start, Update};
-use super::quarantine::{HeldBack, Why};
-use super::rollout::By;
-use super::rollout::change::change;
-use super::rollout::machine::Mark;
 use crate::image::ImageRef;
-use crate::ledger::LeftBehind;
-use crate::options::Ids;
-use crate::swarm::{Mode, Service, Spec, Task, UpdateState};
+use crate::model::candidate::Candidate;
+use crate::model::change::change;
+use crate::model::decision::{Decision, Reason};
+use crate::model::held_back::{HeldBack, Why};
+use crate::model::mark::Mark;
+use crate::model::outcome::By;
+use crate::model::unfinished::{Unfinished, lacks_tasks};
+use crate::model::update::{Begun, Start, Update};
+use crate::swarm::{Service, Spec, UpdateState};
 
-mod attention;
-mod history;
-mod ours;
-
-pub use self::attention::{Attention, OtherHand};
-pub use self::history::TaskHistory;
-pub(super) use self::ours::ANSWERS_FOR;
-use self::ours::{
-    has_new_digest_since, has_other_tasks, image_of, is_made_by_us, is_ours, is_same_but_for_image,
-};
-
-/// A service whose last update or rollback has not come to a good end, or is so recent that its tasks must show it.
-#[derive(Clone, Debug)]
-pub struct Unfinished {
-    /// The service.
-    pub service: Service,
-    /// What its tasks tell; `None`: the engine did not list them.
-    pub tasks: Option<TaskHistory>,
-    /// The ids of what the options for its updates name.
-    pub ids: Ids,
-    /// Whether an earlier run that died or was stopped may have changed it, so that nothing has judged that change.
-    pub is_left_behind: bool,
-    /// Whether Gantry gave it its digest in the last hours, so that its tasks may still show a failure.
-    pub is_recent: bool,
-    /// Whether nothing of it is unfinished, and only its tasks are looked at.
-    pub is_over: bool,
-}
-
-/// What was begun earlier and is watched to its end now.
-#[derive(Clone, Debug)]
-pub enum Begun {
-    /// An update that the service was sent.
-    Update {
-        /// What the service had.
-        replaced: Spec,
-        /// What it was sent.
-        spec: Spec,
-    },
-    /// A rollback.
-    Rollback {
-        /// Whose.
-        by: By,
-        /// What it goes back from.
-        failed: Mark,
-        /// What it goes back to.
-        restored: Mark,
-        /// The swarm's words on it.
-        message: String,
-    },
-}
-
-/// What another party has begun since the plan was made, on a service that was read again. `None`: nothing.
-pub(super) fn other_hand(update: &Update, service: &Service, ids: &Ids) -> Option<OtherHand> {
-    // At this version the plan has decided.
-    if service.version == update.version {
-        return None;
-    }
-    let state = &service.update.as_ref()?.state;
-    let before = service.previous.as_ref().and_then(|previous| Some((previous, image_of(previous)?)));
-    let is_ours =
-        || before.as_ref().is_some_and(|(previous, from)| is_ours(service, ids, update, previous, from));
-    match state {
-        UpdateState::RollbackStarted | UpdateState::RollbackPaused => Some(OtherHand::RollingBack),
-        UpdateState::Updating if !is_ours() => Some(OtherHand::Updating),
-        UpdateState::Paused if !is_ours() => Some(OtherHand::Paused),
-        _ => None,
-    }
-}
-
-impl Unfinished {
-    /// Keeps a service if something is unfinished about it, or if `was_offered` its digest in the last hours.
-    pub fn of(
-        service: &Service,
-        left_behind: &LeftBehind,
-        was_offered: bool,
-        now: Timestamp,
-    ) -> Option<Self> {
-        let is_left_behind = left_behind.has(service);
-        let is_unfinished = match service.update.as_ref().map(|status| &status.state) {
-            Some(UpdateState::Updating | UpdateState::RollbackStarted) => true,
-            // The swarm takes a moment to begin, and never does where there is nothing to start.
-            None => service.status.is_some_and(|status| status.desired > 0) && has_other_tasks(service),
-            // It calls an update completed whatever its tasks do, and one that crashes every few seconds may just run.
-            Some(UpdateState::Completed) => {
-                (lacks_tasks(service) || is_left_behind) && has_other_tasks(service)
-            }
-            Some(state) => state.is_paused(),
-        };
-        let is_recent = was_offered || has_new_digest_since(service, now);
-        ((is_unfinished || is_recent) && service.spec.facts().mode != Mode::Job).then(|| Self {
-            service: service.clone(),
-            tasks: None,
-            ids: Ids::new(),
-            is_left_behind,
-            is_recent,
-            is_over: !is_unfinished,
-        })
-    }
-
-    /// Whether its tasks tell what the list of services does not.
-    pub fn needs_tasks(&self) -> bool {
-        let state = self.service.update.as_ref().map(|status| &status.state);
-        match state {
-            Some(UpdateState::Updating | UpdateState::Paused) => true,
-            Some(UpdateState::Completed) => self.is_left_behind || self.is_recent,
-            Some(state) if state.is_rollback() => true,
-            _ => self.is_recent,
-        }
-    }
-
-    /// Reads what its own tasks tell. `now` is the engine's clock.
-    pub fn take_tasks(&mut self, tasks: &[Task], now: Timestamp) {
-        self.tasks = Some(TaskHistory::of(&self.service, tasks, now));
-    }
-
-    /// Whether the service has the digest that it should have, and only its tasks are looked at.
-    pub fn has_its_digest(&self) -> bool {
-        self.is_over && self.tasks.as_ref().is_none_or(|tasks| tasks.failure.is_none())
-    }
-}
+pub use crate::model::attention::{Attention, OtherHand};
+use crate::model::ours::{image_of, is_made_by_us, is_ours, is_same_but_for_image};
+pub use crate::model::task_history::TaskHistory;
 
 /// Decides on a service that has something unfinished. `None`: it is like any other.
 ///
@@ -446,10 +327,6 @@ impl Unfinished {
     fn message(&self) -> String {
         self.service.update.as_ref().map(|status| status.message.clone()).unwrap_or_default()
     }
-}
-
-fn lacks_tasks(service: &Service) -> bool {
-    service.status.is_some_and(|status| status.running < status.desired)
 }
 
 fn resume(update: &Update, from: ImageRef, to: ImageRef, begun: Begun) -> Decision {

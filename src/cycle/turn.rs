@@ -3,27 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Context;
-use super::discover::{Candidate, by_service, tasks_of_any};
 use super::gone_back::Tags;
-use super::inspect::Inspected;
-use super::plan::{Decision, Planned, Reason, Update};
-use super::quarantine::{self, Quarantine};
-use super::rollout::{Cause, StoppedRollout};
+use crate::context::{Context, PATIENCE};
 use crate::image::ImageRef;
 use crate::ledger::book::Change;
 use crate::ledger::entry::{Verdict, image_name};
 use crate::ledger::orders::OrderNote;
 use crate::ledger::turn::{Turn, Wish};
+use crate::model::answer::Inspected;
+use crate::model::candidate::Candidate;
+use crate::model::cause::Cause;
+use crate::model::decision::{Decision, Planned, Reason};
+use crate::model::finished::StoppedRollout;
+use crate::model::quarantine;
+use crate::model::quarantine::Quarantine;
+use crate::model::update::Update;
+use crate::swarm::tasks::{by_service, tasks_of_any};
 use crate::swarm::{Listing, Swarm, SwarmError};
-
-/// How long a single cycle waits for another Gantry. With an interval it is the interval: the next cycle would try
-/// again then.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3_600);
 
 impl<S: Swarm, R> Context<S, R> {
     /// What is known of broken images now.
-    pub(super) fn quarantine(&self) -> Quarantine {
+    pub(crate) fn quarantine(&self) -> Quarantine {
         let config = &self.config.quarantine;
         Quarantine {
             is_on: config.enabled,
@@ -37,7 +37,7 @@ impl<S: Swarm, R> Context<S, R> {
     /// Remembers that an image has broken a service: known, and written soon, before the rollback is over. Where the
     /// image is not to blame that is remembered, too: after the rollback the service alone would look like one that a
     /// person took away from this digest.
-    pub(super) fn remember_failure(&self, update: &Update, cause: &Cause) {
+    pub(crate) fn remember_failure(&self, update: &Update, cause: &Cause) {
         if !self.config.quarantine.enabled {
             return;
         }
@@ -52,7 +52,7 @@ impl<S: Swarm, R> Context<S, R> {
     }
 
     /// Remembers that the rollout of an image was stopped, because of what it did to the services that got it.
-    pub(super) fn remember_stopped(&self, stopped: &StoppedRollout) {
+    pub(crate) fn remember_stopped(&self, stopped: &StoppedRollout) {
         let StoppedRollout { image, failed, touched, total, causes, blames_image } = stopped;
         if !self.config.quarantine.enabled || !blames_image {
             return;

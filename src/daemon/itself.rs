@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::config::{Config, EngineAddress};
-use crate::cycle::Itself;
+use crate::context::Itself;
 use crate::swarm::{Service, Swarm, SwarmError, TaskState};
 
 /// Where the engine's socket is inside a container, unless `DOCKER_HOST` says otherwise.

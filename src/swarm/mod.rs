@@ -23,6 +23,7 @@ pub mod placement;
 mod service;
 pub mod spec;
 mod task;
+pub mod tasks;
 
 pub use claims::Claims;
 pub use config_object::ConfigObject;

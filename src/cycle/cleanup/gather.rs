@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Cleaned;
-use crate::cycle::Context;
+use crate::context::Context;
 use crate::cycle::remover::Removal;
 use crate::swarm::{Node, Nodes, Swarm, SwarmError, Task, TaskState};
 

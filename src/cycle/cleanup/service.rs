@@ -12,7 +12,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 
-use crate::cycle::{Context, turn};
+use crate::context::Context;
+use crate::cycle::turn;
 use crate::ledger::turn::Turn;
 use crate::options::Ids;
 use crate::secret::Secret;

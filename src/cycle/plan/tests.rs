@@ -4,10 +4,15 @@ use std::ffi::OsString;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::Config;
-use crate::cycle::quarantine::History;
+use crate::config::{Config, LookupMethod, ServicePolicy};
 use crate::ledger::book::Book;
-use crate::registry::Manifest;
+use crate::model::course::Course;
+use crate::model::eligible::needs_answer;
+use crate::model::history::History;
+use crate::model::rank::Rank;
+use crate::model::update::Dispatch;
+use crate::registry::{Manifest, Platform};
+use crate::swarm::{Mode, Service};
 
 fn digest(digit: char) -> Digest {
     format!("sha256:{}", String::from(digit).repeat(64)).parse().unwrap()

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::cycle::rollout::outcome::{ALREADY_THERE, NO_NODE, TAKEN_OUT};
-use crate::cycle::rollout::{By, Cause, Outcome};
+use crate::model::cause::Cause;
+use crate::model::outcome::{ALREADY_THERE, By, NO_NODE, Outcome, TAKEN_OUT};
 
 fn finished(service: &str, outcome: Outcome) -> Finished {
     Finished {

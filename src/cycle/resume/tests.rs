@@ -4,15 +4,17 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Config, ServicePolicy};
-use crate::cycle::course::Course;
-use crate::cycle::inspect::{Answer, Inspected};
 use crate::cycle::plan::plan;
-use crate::cycle::quarantine::{History, Quarantine};
-use crate::cycle::rank::Rank;
 use crate::image::Digest;
+use crate::ledger::LeftBehind;
 use crate::ledger::book::{Book, Change};
 use crate::ledger::entry::{Entry, Subject, Verdict};
-use crate::options::Name;
+use crate::model::answer::{Answer, Inspected};
+use crate::model::course::Course;
+use crate::model::history::History;
+use crate::model::quarantine::Quarantine;
+use crate::model::rank::Rank;
+use crate::options::{Ids, Name};
 use crate::swarm::ServiceStatus;
 
 fn digest(digit: char) -> Digest {

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::config::{Mistakes, NotificationCondition};
 use crate::cycle::Report;
-use crate::cycle::rollout::{Finished, Held, Outcome};
+use crate::model::finished::{Finished, Held};
+use crate::model::outcome::Outcome;
 
 /// How many names stand in one line.
 const NAMES: usize = 30;
@@ -274,7 +275,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cycle::rollout::{By, Cause, NotBegun};
+    use crate::model::cause::Cause;
+    use crate::model::finished::NotBegun;
+    use crate::model::outcome::By;
 
     fn finished(service: &str, outcome: Outcome) -> Finished {
         Finished {
@@ -290,7 +293,7 @@ mod tests {
 
     #[test]
     fn what_needs_a_person_is_in_the_title_and_in_the_body() {
-        use crate::cycle::resume::Attention;
+        use crate::model::attention::Attention;
         let message = || "update paused due to failure".to_owned();
         let with = |what: Attention| Report {
             services: 3,

@@ -1,10 +1,11 @@
 //! Cleaning up on all nodes, where something is in its way.
 
 use crate::fake::World;
+use gantry::context::Itself;
+use gantry::cycle::Report;
 use gantry::cycle::cleanup::{Cleaned, Leftovers, REMOVER_NAME, remover_name};
 use gantry::cycle::remover::Removal;
-use gantry::cycle::rollout::Outcome;
-use gantry::cycle::{Itself, Report};
+use gantry::model::outcome::Outcome;
 use gantry::swarm::{Swarm, SwarmError};
 use tokio::time::{Instant, sleep};
 
@@ -199,7 +200,7 @@ async fn a_service_that_has_the_removers_name_by_chance_is_left_alone() {
 fn with_ledger(
     scene: &Scene,
     name: &str,
-) -> std::sync::Arc<gantry::cycle::Context<crate::fake::FakeSwarm, crate::fake::FakeRegistry>> {
+) -> std::sync::Arc<gantry::context::Context<crate::fake::FakeSwarm, crate::fake::FakeRegistry>> {
     let other = scene
         .again()
         .with("GANTRY_LEDGER_NAME", name)

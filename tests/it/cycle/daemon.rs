@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use gantry::cycle::Itself;
+use gantry::context::Itself;
 use gantry::cycle::cleanup::REMOVER_NAME;
-use gantry::cycle::rollout::Outcome;
 use gantry::daemon::{Daemon, End};
 use gantry::heartbeat::Heartbeat;
+use gantry::model::outcome::Outcome;
 use tokio::time::{Instant, sleep};
 
 use super::{APP, Scene, outcome};

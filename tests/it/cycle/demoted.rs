@@ -1,8 +1,8 @@
 //! An engine that is no manager any more: a definite answer, which ends the run when it lasts.
 
 use gantry::cycle;
-use gantry::cycle::rollout::Outcome;
 use gantry::daemon::End;
+use gantry::model::outcome::Outcome;
 use gantry::swarm::ManagerStatus;
 use tokio::time::{Instant, sleep};
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use gantry::cycle::rollout::{By, Cause, Outcome};
+use gantry::model::cause::Cause;
+use gantry::model::outcome::{By, Outcome};
 use tokio::time::Instant;
 
 use super::{APP, Scene, finished, outcome};

@@ -1,8 +1,8 @@
 //! Tags that go back to an older digest, and registries that answer with two digests by turns.
 
 use gantry::cycle::Report;
-use gantry::cycle::plan::Reason;
-use gantry::cycle::rollout::Outcome;
+use gantry::model::decision::Reason;
+use gantry::model::outcome::Outcome;
 use tokio::time::sleep;
 
 use super::{APP, Scene, outcome};

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use gantry::cycle::rollout::{By, Cause, Held, Outcome};
+use gantry::model::cause::Cause;
+use gantry::model::finished::Held;
+use gantry::model::outcome::{By, Outcome};
 use gantry::swarm::{ManagerStatus, TaskState};
 use tokio::time::{Instant, sleep};
 

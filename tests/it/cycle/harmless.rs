@@ -1,8 +1,9 @@
 //! What is no fault of the image, and what could not run before: nothing is rolled back, held back or waited for in vain.
 
 use gantry::cycle::by_hand;
-use gantry::cycle::rollout::{By, Cause, Outcome};
 use gantry::ledger::release::Target;
+use gantry::model::cause::Cause;
+use gantry::model::outcome::{By, Outcome};
 
 use super::{APP, Scene, finished, outcome};
 use crate::fake::{digest, ends_after, pinned, secs};

@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gantry::cycle::resume::Attention;
-use gantry::cycle::rollout::{By, Cause, Outcome};
-use gantry::cycle::{self, Itself, Report};
+use gantry::context::Itself;
+use gantry::cycle;
+use gantry::cycle::Report;
 use gantry::ledger::book::Book;
+use gantry::model::attention::Attention;
+use gantry::model::cause::Cause;
+use gantry::model::outcome::{By, Outcome};
 use gantry::swarm::{TaskState, UpdateState};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;

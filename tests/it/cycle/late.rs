@@ -1,7 +1,8 @@
 //! Images that run through the monitor period and die afterwards.
 
 use gantry::cycle::Report;
-use gantry::cycle::rollout::{By, Cause, Outcome};
+use gantry::model::cause::Cause;
+use gantry::model::outcome::{By, Outcome};
 
 use super::{APP, Scene, outcome};
 use crate::fake::{Call, pinned, secs};

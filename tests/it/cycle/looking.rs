@@ -1,7 +1,7 @@
 //! Discover, inspect, plan: who is looked at, what is asked, what is decided.
 
 use gantry::cycle;
-use gantry::cycle::rollout::Outcome;
+use gantry::model::outcome::Outcome;
 use gantry::registry::RegistryError;
 
 use super::{APP, Scene, finished, outcome};

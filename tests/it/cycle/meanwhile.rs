@@ -1,6 +1,6 @@
 //! What others do while Gantry works: people, other programs, and the engine going away.
 
-use gantry::cycle::rollout::{By, Outcome};
+use gantry::model::outcome::{By, Outcome};
 use gantry::swarm::SwarmError;
 
 use super::{APP, Scene, outcome};

@@ -31,11 +31,14 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use gantry::config::Config;
-use gantry::cycle::rollout::{Finished, Outcome};
-use gantry::cycle::{self, Context, Itself, Report, Said, Standing};
+use gantry::context::{Context, Itself, Said, Standing};
+use gantry::cycle;
+use gantry::cycle::Report;
 use gantry::heartbeat::Heartbeat;
 use gantry::image::ImageRef;
 use gantry::ledger::Ledger;
+use gantry::model::finished::Finished;
+use gantry::model::outcome::Outcome;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -1,6 +1,7 @@
 //! In which order services are updated, and what becomes of those whose order was wrong.
 
-use gantry::cycle::rollout::{By, Cause, Outcome};
+use gantry::model::cause::Cause;
+use gantry::model::outcome::{By, Outcome};
 use gantry::swarm::Order;
 use serde_json::{Value, json};
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use gantry::cycle::Report;
-use gantry::cycle::plan::Reason;
-use gantry::cycle::resume::{Attention, OtherHand};
-use gantry::cycle::rollout::{By, Held, Outcome};
+use gantry::model::attention::{Attention, OtherHand};
+use gantry::model::decision::Reason;
+use gantry::model::finished::Held;
+use gantry::model::outcome::{By, Outcome};
 use gantry::swarm::{SwarmError, UpdateState};
 use serde_json::{Value, json};
 use tokio::time::sleep;

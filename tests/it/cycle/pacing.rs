@@ -1,6 +1,7 @@
 //! How an image spreads from service to service, and how far a bad one gets.
 
-use gantry::cycle::rollout::{Held, Outcome};
+use gantry::model::finished::Held;
+use gantry::model::outcome::Outcome;
 use tokio::time::Instant;
 
 use super::{APP, Scene, outcome};

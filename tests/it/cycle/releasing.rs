@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gantry::cycle::by_hand;
-use gantry::cycle::rollout::Outcome;
 use gantry::ledger::release::{Listed, Release, Target};
+use gantry::model::outcome::Outcome;
 use gantry::swarm::UpdateState;
 use serde_json::json;
 use tokio::time::sleep;

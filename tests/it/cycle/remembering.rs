@@ -3,13 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry::cycle::by_hand;
-use gantry::cycle::plan::Reason;
-use gantry::cycle::quarantine::Why;
-use gantry::cycle::rollout::Outcome;
 use gantry::cycle::{self, Report};
 use gantry::ledger::book::{self, Book};
 use gantry::ledger::entry::Verdict;
 use gantry::ledger::release::Target;
+use gantry::model::decision::Reason;
+use gantry::model::held_back::Why;
+use gantry::model::outcome::Outcome;
 use gantry::swarm::{SwarmError, UpdateState};
 
 use super::{APP, Scene, outcome};

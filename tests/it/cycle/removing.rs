@@ -5,7 +5,7 @@ use std::time::Duration;
 use gantry::cycle::Report;
 use gantry::cycle::cleanup::{Cleaned, Leftovers, REMOVER_NAME};
 use gantry::cycle::remover::{Removal, remove};
-use gantry::cycle::rollout::Outcome;
+use gantry::model::outcome::Outcome;
 use gantry::swarm::Swarm;
 use tokio::time::Instant;
 

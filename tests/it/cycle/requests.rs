@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gantry::cycle;
-use gantry::cycle::rollout::Outcome;
+use gantry::model::outcome::Outcome;
 
 use super::{APP, Scene};
 use crate::fake::{Call, secs};

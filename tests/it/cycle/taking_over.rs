@@ -1,7 +1,7 @@
 //! What a Gantry makes of what another one has left behind, that was killed long ago, or of which it cannot tell yet.
 
 use gantry::cycle;
-use gantry::cycle::rollout::{By, Outcome};
+use gantry::model::outcome::{By, Outcome};
 use gantry::registry::RegistryError;
 use gantry::swarm::UpdateState;
 use tokio::time::sleep;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry::cycle::rollout::Outcome;
-use gantry::cycle::{self, Itself, Report};
+use gantry::context::Itself;
+use gantry::cycle;
+use gantry::cycle::Report;
+use gantry::model::outcome::Outcome;
 use gantry::swarm::SwarmError;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;

@@ -1,7 +1,8 @@
 //! Where a wrong verdict would be easy: what looks over and is not, what looks like somebody else's change
 //! and is the swarm's, what was sent and got no answer.
 
-use gantry::cycle::rollout::{By, Cause, Outcome};
+use gantry::model::cause::Cause;
+use gantry::model::outcome::{By, Outcome};
 use gantry::swarm::SwarmError;
 
 use super::{APP, Scene, finished, outcome};

@@ -8,13 +8,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gantry::cycle::rollout::{Cause, Outcome};
-use gantry::cycle::{self, Context, Report, Said, Standing};
+use gantry::context::{Context, Said, Standing};
+use gantry::cycle;
+use gantry::cycle::Report;
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::Ledger;
 use gantry::ledger::book::{self, Book};
 use gantry::ledger::codec;
 use gantry::ledger::entry::Verdict;
+use gantry::model::cause::Cause;
+use gantry::model::outcome::Outcome;
 use gantry::registry::Registry;
 use gantry::swarm::Swarm;
 use tokio::time::{Duration, Instant, sleep_until};

@@ -11,10 +11,10 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use gantry::cycle::rollout::Outcome;
 use gantry::cycle::{self, Report};
 use gantry::ledger::book::{self, Book};
 use gantry::ledger::entry::Verdict;
+use gantry::model::outcome::Outcome;
 use tokio::time::{Instant, sleep};
 
 use self::chance::Chance;

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gantry::cycle::rollout::{Held, Outcome};
-use gantry::cycle::{Context, Report};
+use gantry::context::Context;
+use gantry::cycle::Report;
+use gantry::model::finished::Held;
+use gantry::model::outcome::Outcome;
 use gantry::registry::RegistryError;
 use gantry::swarm::{SwarmError, TaskState, UpdateState};
 

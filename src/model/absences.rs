@@ -1,0 +1,152 @@
+//! Which nodes were away while an update was watched. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::swarm::Nodes;
+
+/// What is remembered of the nodes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Absences {
+    /// The version that each had when it was first seen, by id.
+    first: BTreeMap<String, u64>,
+    /// The names of those that were seen down.
+    down: BTreeSet<String>,
+    /// The names of those that have another version than at first.
+    changed: BTreeSet<String>,
+    /// Nobody knows what was before the first look.
+    is_late: bool,
+}
+
+impl Absences {
+    /// Of an update that was begun before anybody here looked.
+    pub(crate) fn since_later() -> Self {
+        Self { is_late: true, ..Self::default() }
+    }
+
+    /// Takes a look.
+    pub(crate) fn look(&mut self, nodes: &Nodes) {
+        self.down.extend(nodes.lost().map(|node| node.name.clone()));
+        for node in nodes.iter() {
+            match self.first.get(&node.id) {
+                Some(version) if *version == node.version => {}
+                Some(_) => {
+                    self.changed.insert(node.name.clone());
+                }
+                None => {
+                    self.first.insert(node.id.clone(), node.version);
+                }
+            }
+        }
+    }
+
+    /// Whether the node was seen down.
+    pub(crate) fn was_down(&self, name: &str) -> bool {
+        self.down.contains(name)
+    }
+
+    /// Whether the node's engine may have been started anew meanwhile: that changes the node's version, like all that
+    /// [`Self::may_have_been_down`] tells of.
+    pub(crate) fn may_have_been_restarted(&self, name: &str) -> bool {
+        self.was_down(name) || self.changed.contains(name)
+    }
+
+    /// Whether the node may have been away between two looks: the swarm writes down that a node is away, and that it is
+    /// back, and both change the node's version. So do labels, draining it, and a change of leader.
+    pub(crate) fn may_have_been_down(&self, name: &str) -> bool {
+        self.is_late || self.may_have_been_restarted(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::cause::Cause;
+    use crate::swarm::Node;
+
+    fn node(version: u64, is_ready: bool) -> Nodes {
+        let (id, name) = ("n1".to_owned(), "node1".to_owned());
+        [Node { id, name, version, is_ready, is_down: !is_ready, is_active: true, ..Node::default() }]
+            .into_iter()
+            .collect()
+    }
+
+    fn ended_with(code: i64) -> Cause {
+        let error = format!("task: non-zero exit ({code})");
+        Cause::TaskFailed { node: "node1".to_owned(), exit_code: Some(code), error }
+    }
+
+    fn is_blamed(looks: &[(u64, bool)], code: i64) -> bool {
+        let mut absences = Absences::default();
+        for (version, is_ready) in looks {
+            absences.look(&node(*version, *is_ready));
+        }
+        ended_with(code).with(&absences).blames_image()
+    }
+
+    #[test]
+    fn what_ends_on_a_node_that_was_down_is_not_the_images_fault() {
+        for code in [1, 255] {
+            assert!(is_blamed(&[], code));
+            assert!(is_blamed(&[(7, true), (7, true)], code));
+            assert!(!is_blamed(&[(7, true), (8, false), (9, true)], code));
+            assert!(!is_blamed(&[(8, false), (9, true)], code));
+        }
+    }
+
+    #[test]
+    fn a_node_that_was_away_between_two_looks_explains_what_its_engine_found_dead_or_ended_and_nothing_else()
+    {
+        for (code, may_be_the_engine) in [(255, true), (143, true), (137, true), (1, false), (3, false)] {
+            assert_eq!(is_blamed(&[(7, true), (9, true)], code), !may_be_the_engine, "{code}");
+            assert!(is_blamed(&[(7, true), (7, true)], code), "{code}: nothing has happened to the node");
+        }
+        let mut absences = Absences::default();
+        absences.look(&node(7, true));
+        let ended = || Cause::Ended { node: "node1".to_owned() };
+        assert!(ended().with(&absences).blames_image());
+        absences.look(&node(9, true));
+        assert!(!ended().with(&absences).blames_image());
+    }
+
+    #[test]
+    fn a_node_that_came_back_as_another_one_is_not_down() {
+        let node = |id: &str, is_ready: bool| {
+            let (id, name) = (id.to_owned(), "node1".to_owned());
+            Node { id, name, version: 1, is_ready, is_down: !is_ready, is_active: true, ..Node::default() }
+        };
+        let mut absences = Absences::default();
+        for _ in 0..2 {
+            absences.look(&[node("former", false), node("present", true)].into_iter().collect());
+        }
+        assert!(
+            ended_with(1).with(&absences).blames_image() && ended_with(255).with(&absences).blames_image()
+        );
+    }
+
+    #[test]
+    fn a_change_of_leader_explains_no_end_but_that_of_an_engine() {
+        let mut absences = Absences::default();
+        let unknown = node(8, false).iter().map(|node| Node { is_down: false, ..node.clone() }).collect();
+        absences.look(&node(7, true));
+        absences.look(&unknown);
+        assert!(ended_with(1).with(&absences).blames_image());
+    }
+
+    #[test]
+    fn what_was_before_the_first_look_of_an_earlier_runs_update_is_unknown() {
+        let mut absences = Absences::since_later();
+        absences.look(&node(7, true));
+        assert!(
+            ended_with(1).with(&absences).blames_image() && !ended_with(255).with(&absences).blames_image()
+        );
+    }
+
+    #[test]
+    fn another_nodes_absence_explains_nothing() {
+        let mut absences = Absences::default();
+        absences.look(&node(8, false));
+        let elsewhere =
+            Cause::TaskFailed { node: "node2".to_owned(), exit_code: Some(255), error: String::new() };
+        assert!(elsewhere.with(&absences).blames_image());
+    }
+}

@@ -1,0 +1,48 @@
+//! Which services may get a new image, and whether a registry is asked for them. Pure.
+
+use super::candidate::Candidate;
+use super::course::Course;
+use super::decision::Reason;
+use super::update::Start;
+use crate::config::{LookupMethod, ServicePolicy};
+use crate::image::ImageRef;
+use crate::swarm::Mode;
+
+/// What an update of this service would start, or why it must not be updated.
+pub(crate) fn start(candidate: &Candidate, policy: &ServicePolicy) -> Result<Start, Reason> {
+    let is_replicated = matches!(candidate.mode, Mode::Replicated(_));
+    match candidate.course {
+        _ if candidate.mode == Mode::Job && !policy.update_jobs => Err(Reason::Job),
+        Course::UnderWay | Course::WithoutNode if policy.cronjob => Err(Reason::CronjobRuns),
+        Course::RunsOn | Course::UnderWay => Ok(Start::Replaced),
+        Course::WithoutNode => Ok(Start::WithoutNode),
+        Course::Ended if policy.cronjob && is_replicated => {
+            Ok(Start::LeftToCronjob { version: candidate.version })
+        }
+        Course::Ended if candidate.mode == Mode::Replicated(0) => Ok(Start::Replaced),
+        Course::Ended if policy.update_jobs => Ok(Start::Again),
+        Course::Ended => Err(Reason::Ended),
+    }
+}
+
+/// Whether a registry has to be asked before this service can be decided on.
+pub fn needs_answer(candidate: &Candidate) -> bool {
+    may_be_updated(candidate)
+        && candidate.policy.as_ref().is_ok_and(|policy| asks_registry(candidate, policy))
+}
+
+/// Whether this service gets a new image, if there is one.
+pub fn may_be_updated(candidate: &Candidate) -> bool {
+    let image = candidate.image.as_deref().and_then(|written| written.parse::<ImageRef>().ok());
+    !candidate.is_excluded
+        && image.is_some_and(|image| image.tag().is_some())
+        && candidate
+            .policy
+            .as_ref()
+            .is_ok_and(|policy| !policy.excluded && !policy.stack_pin && start(candidate, policy).is_ok())
+}
+
+/// Whether this service's registry is asked. Ours always is: a forced update of ourselves would never end.
+pub(crate) fn asks_registry(candidate: &Candidate, policy: &ServicePolicy) -> bool {
+    policy.lookup == LookupMethod::Registry || candidate.is_itself
+}

@@ -1,0 +1,73 @@
+//! How updates ended, and why others did not begin. Pure.
+
+use std::time::Duration;
+
+use super::attention::OtherHand;
+use super::outcome::Outcome;
+use crate::image::ImageRef;
+
+/// An update that has come to its end.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The service's name.
+    pub service: String,
+    /// The image that it had.
+    pub from: ImageRef,
+    /// The image that it was to get.
+    pub to: ImageRef,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The last lines of the failed task's output, where there is one.
+    pub log: Vec<String>,
+    /// The last output of its health check, where it can be known.
+    pub health: Option<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// An update that was not begun: its service was not touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotBegun {
+    /// The service's name.
+    pub service: String,
+    /// The image that it has.
+    pub from: ImageRef,
+    /// The image that it was to get.
+    pub to: ImageRef,
+    /// Why not.
+    pub why: Held,
+}
+
+/// Why an update was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The rollout of its image was stopped.
+    RolloutStopped,
+    /// Nothing would be seen of it, and nothing else has shown that its image works.
+    Unproven,
+    /// Gantry was stopped.
+    Interrupted,
+    /// Another Gantry is rolling out, or the cluster is not fit for it.
+    Postponed,
+    /// Another party is at work on the service.
+    OtherHand(OtherHand),
+    /// A person or another program took another service of its image back.
+    TakenBack,
+}
+
+/// An image whose rollout was stopped, because too many of its updates failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedRollout {
+    /// The image, as services were sent it.
+    pub image: ImageRef,
+    /// How many services it was offered to.
+    pub touched: usize,
+    /// How many of them failed.
+    pub failed: usize,
+    /// How many there were to update.
+    pub total: usize,
+    /// The failures' causes in words, each once, at most a few.
+    pub causes: Vec<String>,
+    /// Whether the failures that the image is to blame for were enough to stop it.
+    pub blames_image: bool,
+}

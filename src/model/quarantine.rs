@@ -1,0 +1,281 @@
+//! What is not offered to whom, and why. Pure.
+//!
+//! Evidence, in this order: what the ledger remembers, and what the service itself shows. It shows a digest that it
+//! went back from in two ways. A rollback that somebody asked for, Gantry or a person, leaves it in the previous
+//! specification. A rollback by the swarm leaves no previous specification, but a failed task with it. A failed task
+//! also tells a rollback for its sake from a person's word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::image::{Digest, ImageRef};
+use crate::ledger::book::{Book, Change, Present};
+use crate::ledger::entry::{Entry, Subject, Verdict, image_name};
+use crate::model::answer::Inspected;
+use crate::model::candidate::Candidate;
+use crate::model::decision::{Decision, Planned, Reason};
+use crate::model::held_back::{HeldBack, Why};
+use crate::model::history::{History, RolledBack};
+use crate::model::update::Update;
+
+/// What a cycle knows of broken images.
+#[derive(Clone, Debug)]
+pub struct Quarantine {
+    /// Whether it counts.
+    pub is_on: bool,
+    /// What the ledger remembers.
+    pub book: Book,
+    /// The time, by the engine's clock.
+    pub now: Timestamp,
+    /// How long a digest stays; `None`: until its tag moves on, or by hand.
+    pub duration: Option<Duration>,
+    /// Our node, for new entries.
+    pub node: String,
+}
+
+impl Quarantine {
+    /// Why this digest is not offered to this service, which has `from`; `None`: it is.
+    pub fn holds_back(&self, candidate: &Candidate, from: &ImageRef, digest: &Digest) -> Option<HeldBack> {
+        let image = image_name(from).filter(|_| self.is_on)?;
+        let own = self.book.service(&candidate.name, &candidate.id).filter(|entry| entry.digest == *digest);
+        let of_image = self.book.image(&image);
+        let held = |why, entry: &Entry, release: &str| HeldBack {
+            why,
+            digest: digest.clone(),
+            cause: entry.cause.clone(),
+            release: release.to_owned(),
+            news: None,
+        };
+        match own {
+            Some(entry) if entry.verdict == Verdict::Released => return None,
+            Some(entry) if entry.holds_back(digest, self.now, self.duration) => {
+                let is_by_hand = entry.verdict == Verdict::LeftByHand;
+                let why = if is_by_hand { Why::LeftByHand } else { Why::BrokeService };
+                return Some(held(why, entry, &candidate.name));
+            }
+            // It has run out, and what the service shows is the same story: so it is remembered on.
+            Some(entry) if entry.verdict != Verdict::Excused => return None,
+            _ => {}
+        }
+        if let Some(entry) = of_image.filter(|entry| entry.holds_back(digest, self.now, self.duration)) {
+            return Some(held(Why::RolloutStopped, entry, &image));
+        }
+        if own.is_some() {
+            return None;
+        }
+        let (why, cause) = Self::shown(&candidate.history, from, digest, of_image)?;
+        let news = self.entry(&candidate.name, &candidate.id, image, digest, verdict_of(why), &cause);
+        let release = candidate.name.clone();
+        Some(HeldBack { why, digest: digest.clone(), cause, release, news: Some(Box::new(news)) })
+    }
+
+    /// Holds the updates of which a failure could not be remembered: they would be offered again and again.
+    pub fn hold_what_finds_no_room(
+        &self,
+        inspected: &[Inspected],
+        mut planned: Vec<Planned>,
+    ) -> Vec<Planned> {
+        if !self.is_on {
+            return planned;
+        }
+        let mut book = self.book.clone();
+        let outdated = book.outdated(&present(inspected)).into_iter();
+        let expired = book.entries().filter(|entry| entry.has_expired(self.now, self.duration)).cloned();
+        let forgotten: Vec<Entry> = outdated.chain(expired).collect();
+        for entry in forgotten {
+            book.apply(&Change::Forget(entry));
+        }
+        for planned in &mut planned {
+            let Decision::Update(update) = &planned.decision else { continue };
+            if let Some(why) = finds_no_room(&book, update) {
+                planned.decision = Decision::LeftAlone(Reason::LedgerFull(why));
+            }
+        }
+        planned
+    }
+
+    /// Why a failure of this update could not be remembered by now, as others have failed since it was planned.
+    pub fn finds_no_room(&self, update: &Update) -> Option<String> {
+        if self.is_on { finds_no_room(&self.book, update) } else { None }
+    }
+
+    /// What the service itself shows.
+    fn shown(
+        history: &History,
+        from: &ImageRef,
+        digest: &Digest,
+        of_image: Option<&Entry>,
+    ) -> Option<(Why, String)> {
+        let History { previous, rollback, failed, .. } = history;
+        // Where the tag has moved since, or gone back, an older specification tells nothing.
+        let is_still_offered = of_image.is_none_or(|entry| entry.digest == *digest);
+        if *rollback == Some(RolledBack::BySwarm) {
+            let error = failed.get(digest)?.as_ref()?;
+            return Some((Why::BrokeService, format!("Swarm rolled it back: {error}")));
+        }
+        let left = previous.as_ref().filter(|image| image_name(image) == image_name(from))?.digest()?;
+        let was_offered = of_image.is_some_and(|entry| entry.digest == *digest && !entry.has_gone_back());
+        let is_left = left == digest && from.digest() != Some(digest);
+        let is_by_hand = if rollback.is_some() { is_still_offered } else { was_offered };
+        // Whoever went back from what had failed did what Gantry does, and maybe it was Gantry: killed before it could
+        // write that down.
+        let failed = failed.get(digest).filter(|_| rollback.is_some());
+        match failed.filter(|_| is_left && is_by_hand) {
+            Some(Some(error)) => Some((Why::BrokeService, format!("it was rolled back: {error}"))),
+            // For something that is not the image's fault.
+            Some(None) => None,
+            None => (is_left && is_by_hand).then(|| (Why::LeftByHand, String::new())),
+        }
+    }
+
+    /// What a service shows that the ledger does not hold yet, by the rule of [`Self::holds_back`]. No registry is asked: the
+    /// tag is taken to have the digest that Gantry last offered, or else any that the service went back from.
+    pub fn shown_by(&self, candidate: &Candidate) -> Option<Entry> {
+        let from: ImageRef = candidate.image.as_deref()?.parse().ok()?;
+        let left = candidate.history.previous.as_ref().and_then(|image| image.digest());
+        let digests = match self.book.image(&image_name(&from)?) {
+            Some(entry) => vec![&entry.digest],
+            None => candidate.history.failed.keys().chain(left).collect(),
+        };
+        let other = digests.into_iter().filter(|digest| from.digest() != Some(digest));
+        other.filter_map(|digest| self.holds_back(candidate, &from, digest)?.news).map(|news| *news).next()
+    }
+
+    /// Whether only the tasks of this service can tell what it went back from, or that this was for a failure.
+    pub fn needs_tasks(&self, inspected: &Inspected) -> bool {
+        let Inspected { candidate, answer: Some(Ok(answer)), .. } = inspected else { return false };
+        let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
+        image.is_some_and(|image| {
+            self.is_on
+                && candidate.history.rollback.is_some()
+                && image.digest() != Some(&answer.digest)
+                && self
+                    .book
+                    .service(&candidate.name, &candidate.id)
+                    .is_none_or(|own| own.digest != answer.digest)
+                && self
+                    .holds_back(candidate, &image, &answer.digest)
+                    .is_none_or(|held| held.why == Why::LeftByHand)
+        })
+    }
+
+    /// An entry about one service.
+    pub fn entry(
+        &self,
+        service: &str,
+        id: &str,
+        image: String,
+        digest: &Digest,
+        verdict: Verdict,
+        cause: &str,
+    ) -> Entry {
+        Entry {
+            subject: Subject::Service(service.to_owned()),
+            verdict,
+            image,
+            digest: digest.clone(),
+            service_id: id.to_owned(),
+            at: self.now,
+            node: self.node.clone(),
+            before: Vec::new(),
+            had: Vec::new(),
+            flips: 0,
+            cause: cause.to_owned(),
+        }
+    }
+
+    /// An entry about an image and the digest that it is pinned to.
+    pub fn entry_of_image(&self, image: &ImageRef, verdict: Verdict, cause: &str) -> Option<Entry> {
+        let (name, digest) = (image_name(image)?, image.digest()?);
+        let entry = self.entry("", "", name.clone(), digest, verdict, cause);
+        Some(Entry { subject: Subject::Image(name), ..entry })
+    }
+
+    /// What is remembered when these updates begin: which digests are offered.
+    pub fn offers<'a>(&self, updates: impl Iterator<Item = &'a Update>) -> Vec<Change> {
+        let mut images: BTreeMap<String, (&ImageRef, BTreeSet<String>)> = BTreeMap::new();
+        // What is under way was offered when it was begun, and may be older than what is known by now.
+        for update in updates.filter(|update| update.begun.is_none()) {
+            if let Some(name) = image_name(&update.to) {
+                let (_, had) = images.entry(name).or_insert_with(|| (&update.to, BTreeSet::new()));
+                had.extend(update.from.digest().map(|digest| digest.short().to_owned()));
+            }
+        }
+        let entries = images.into_values().filter_map(|(image, had)| {
+            let entry = self.entry_of_image(image, Verdict::Offered, "")?;
+            Some(Entry { had: had.into_iter().collect(), ..entry })
+        });
+        // The time of an offer that is remembered already is not worth a write.
+        let is_new = |entry: &Entry| {
+            let Subject::Image(name) = &entry.subject else { return true };
+            self.book
+                .image(name)
+                .is_none_or(|old| old.digest != entry.digest || old.verdict == Verdict::Released)
+        };
+        entries.filter(is_new).map(Change::Put).collect()
+    }
+
+    /// Whether an image's digest is one that its services were offered, lately.
+    pub fn was_offered(&self, image: &ImageRef) -> bool {
+        let entry = image_name(image).and_then(|name| self.book.image(&name));
+        entry.zip(image.digest()).is_some_and(|(entry, digest)| entry.has_had(digest))
+    }
+
+    /// The entries that have had their time.
+    pub fn outdated(&self, present: &Present) -> Vec<Change> {
+        self.book.outdated(present).into_iter().map(Change::Forget).collect()
+    }
+
+    /// Ids of services that are remembered and were not looked at: they may be gone.
+    pub fn unseen(&self, present: &Present) -> Vec<String> {
+        let ids = self.book.entries().map(|entry| entry.service_id.clone()).filter(|id| !id.is_empty());
+        ids.filter(|id| !present.services.contains_key(id)).collect()
+    }
+}
+
+/// What was looked at, as far as entries may depend on it.
+pub fn present(inspected: &[Inspected]) -> Present {
+    let mut present = Present::default();
+    for Inspected { candidate, answer, .. } in inspected {
+        let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
+        let digest = image.as_ref().and_then(|image| image.digest().cloned());
+        // One that does not run it well yet does not have it.
+        let has_it = candidate.unfinished.as_ref().is_none_or(|unfinished| unfinished.has_its_digest());
+        let digest = digest.filter(|_| has_it);
+        present.services.insert(candidate.id.clone(), digest);
+        if let (Some(name), Some(Ok(answer))) = (image.as_ref().and_then(image_name), answer) {
+            present.tags.insert(name, answer.digest.clone());
+        }
+    }
+    present
+}
+
+fn finds_no_room(book: &Book, update: &Update) -> Option<String> {
+    let has_place = book.service(&update.service, &update.id).is_some_and(Entry::is_for_good);
+    if update.begun.is_some() || has_place {
+        return None;
+    }
+    book.lacks_room_for(&image_name(&update.to)?)
+}
+
+/// What only services showed so far, to be remembered before they show it no longer: a change of a label is
+/// enough for that.
+pub fn news(planned: &[Planned]) -> impl Iterator<Item = Change> {
+    planned.iter().filter_map(|planned| match &planned.decision {
+        Decision::LeftAlone(Reason::HeldBack(held)) => Some(Change::Put(*held.news.clone()?)),
+        Decision::NeedsAttention { news, .. } => Some(Change::Put(*news.clone()?)),
+        _ => None,
+    })
+}
+
+fn verdict_of(why: Why) -> Verdict {
+    match why {
+        Why::LeftByHand => Verdict::LeftByHand,
+        Why::BrokeService | Why::RolloutStopped => Verdict::Quarantined,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! How an update begins: it is sent now, or it is under way already.
+
+use tokio::time::Instant;
+
+use super::machine::{Machine, Terms, Whole};
+use super::ordering;
+use super::send::{self, Sent};
+use super::watch::LookOut;
+use crate::context::Context;
+use crate::model::before::Before;
+use crate::model::mark::Mark;
+use crate::model::outcome::Outcome;
+use crate::model::update::{Begun, Update};
+use crate::swarm::Swarm;
+
+/// An update that is to be watched from now on.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) machine: Machine,
+    pub(super) terms: Terms,
+    /// What can be taken back; nothing of a rollback.
+    pub(super) sent: Option<Sent>,
+}
+
+/// Sends an update that is not under way yet. An outcome instead means that there is nothing to watch.
+pub(super) async fn begin<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &LookOut,
+    update: &Update,
+) -> Result<Beginning, Outcome> {
+    let (sent, is_found) = match update.begun.as_deref() {
+        Some(Begun::Rollback { by, failed, restored, message }) => {
+            let terms = terms(update, failed.clone(), restored.clone());
+            let machine = Machine::rolling_back(terms.clone(), *by, message.clone());
+            return Ok(Beginning { machine, terms, sent: None });
+        }
+        Some(Begun::Update { replaced, spec }) => {
+            let (replaced, spec) = (replaced.clone(), spec.clone());
+            (Sent { replaced, spec, before: Before::default() }, true)
+        }
+        None => (send::send(context, look_out, update).await?, false),
+    };
+    let terms = Terms {
+        whole: Some(Whole { replaced: sent.replaced.clone(), sent: sent.spec.clone() }),
+        before: sent.before.clone(),
+        side_by_side: ordering::side_by_side(
+            &look_out.surroundings,
+            (sent.replaced.facts(), sent.spec.facts()),
+            context.ledger.book().orders.of(&update.id),
+        ),
+        ..terms(update, Mark::of(sent.spec.facts()), Mark::of(sent.replaced.facts()))
+    };
+    let machine = if is_found { Machine::found(terms.clone()) } else { Machine::new(terms.clone()) };
+    Ok(Beginning { machine, terms, sent: Some(sent) })
+}
+
+/// The time limit counts from now on also for what was begun earlier: when that was, only the engine's clock knows.
+fn terms(update: &Update, sent: Mark, replaced: Mark) -> Terms {
+    Terms {
+        sent,
+        replaced,
+        sent_at: Instant::now(),
+        timeout: update.policy.timeout,
+        may_roll_back: update.policy.rollback_on_failure,
+        whole: None,
+        before: Before::default(),
+        side_by_side: None,
+        has_account: update.credentials.is_some(),
+    }
+}
+
+/// What is said when it begins.
+pub(super) fn words(update: &Update) -> &'static str {
+    match update.begun.as_deref() {
+        None => "updating",
+        Some(Begun::Update { .. }) => "found an update that an earlier run began, watching it to its end",
+        Some(Begun::Rollback { .. }) => "found a rollback that an earlier run began, watching it to its end",
+    }
+}

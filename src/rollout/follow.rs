@@ -1,0 +1,253 @@
+//! One update from its first request to its outcome: look, judge, do what the verdict says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::aftercare::{self, Updated};
+use super::begin::{self, Beginning};
+use super::go_on::{self, Resume};
+use super::last_words::{self, LastWords};
+use super::machine::{Machine, Step, Terms};
+use super::ordering;
+use super::progress::Progress;
+use super::send::{self, Sent, TakenBack};
+use super::watch::{LookOut, Snapshot};
+use crate::context::Context;
+use crate::model::cause::Cause;
+use crate::model::outcome::Outcome;
+use crate::model::update::Update;
+use crate::swarm::Swarm;
+
+/// Longest usual time between two looks. After a longer one the engine was away.
+const BLIND: Duration = Duration::from_secs(30);
+
+/// Carries out the update, and once more where only its order was to blame. With a good end comes what it takes to watch the
+/// service on.
+pub(super) async fn update_one<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &Arc<LookOut>,
+    update: &Update,
+    words: &mut LastWords,
+) -> (Outcome, Option<Updated>) {
+    let (outcome, updated) = update_once(context, look_out, update, words).await;
+    let Some(again) = ordering::again(update, &outcome) else { return (outcome, updated) };
+    let cause = outcome.cause().map(ToString::to_string).unwrap_or_default();
+    tracing::warn!(service = update.service, cause, "rolled back; updating once more, stop-first");
+    *words = LastWords::default();
+    let (outcome, updated) = update_once(context, look_out, &again, words).await;
+    if matches!(outcome, Outcome::Updated | Outcome::UpdatedBut(_)) {
+        ordering::remember_collision(context, update);
+    }
+    (outcome, updated)
+}
+
+/// Sends the update and follows it to its end.
+async fn update_once<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &Arc<LookOut>,
+    update: &Update,
+    words: &mut LastWords,
+) -> (Outcome, Option<Updated>) {
+    match begin::begin(context, look_out, update).await {
+        Ok(beginning) => follow(context, look_out, update, beginning, words).await,
+        Err(outcome) => (outcome, None),
+    }
+}
+
+/// Follows an update to its end, through its rollback if it comes to that.
+pub(super) async fn follow<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &Arc<LookOut>,
+    update: &Update,
+    beginning: Beginning,
+    words: &mut LastWords,
+) -> (Outcome, Option<Updated>) {
+    let Beginning { machine, terms, sent } = beginning;
+    let mut place = look_out.place(&update.id);
+    let mut follower = Follower {
+        context,
+        update,
+        machine,
+        since: terms.sent_at,
+        last_look: terms.sent_at,
+        progress: Progress::new(terms.sent_at),
+        terms,
+        sent,
+    };
+    loop {
+        let snapshot = place.next(follower.since).await;
+        if let Some(outcome) = follower.look(&snapshot, words).await {
+            return follower.end(outcome, &snapshot);
+        }
+    }
+}
+
+/// An update under way.
+struct Follower<'a, S, R> {
+    context: &'a Context<S, R>,
+    update: &'a Update,
+    machine: Machine,
+    terms: Terms,
+    /// What can be taken back; nothing of a rollback that an earlier run began.
+    sent: Option<Sent>,
+    /// When Gantry last wrote to the service. A snapshot that was begun before says nothing.
+    since: Instant,
+    last_look: Instant,
+    progress: Progress,
+}
+
+impl<S: Swarm, R> Follower<'_, S, R> {
+    /// Shows the machine a snapshot, and does what it asks for.
+    async fn look(&mut self, snapshot: &Snapshot, words: &mut LastWords) -> Option<Outcome> {
+        let now = Instant::now();
+        let blind = now.duration_since(std::mem::replace(&mut self.last_look, now));
+        if blind > BLIND {
+            self.machine.forgive(blind);
+        }
+        let had_failed = self.machine.cause().is_some();
+        let step = self.machine.step(&snapshot.of(&self.update.id), now);
+        if !had_failed && let Some(cause) = self.machine.cause() {
+            self.context.remember_failure(self.update, cause);
+        }
+        let is_end = matches!(step, Step::Finish(Outcome::Failed { .. } | Outcome::Overtaken { .. }));
+        let is_news = !had_failed && (is_end || self.machine.cause().is_some());
+        match step {
+            // A service that was stopped first is down until the rollback is sent: that does not wait for any words.
+            Step::RollBack => {
+                let (context, id) = (self.context, &self.update.id);
+                let (mark, ends) = (self.terms.sent.clone(), self.machine.ends().clone());
+                let last_words = last_words::last_words(context, (&mark, &ends), snapshot, id);
+                let (over, last_words) = tokio::join!(self.roll_back(), last_words);
+                *words = last_words;
+                self.take_log(snapshot, words);
+                over
+            }
+            step => {
+                if is_news {
+                    let Self { context, terms, update, machine, .. } = self;
+                    let marked = (&terms.sent, machine.ends());
+                    *words = last_words::last_words(context, marked, snapshot, &update.id).await;
+                    self.take_log(snapshot, words);
+                }
+                self.follow(step, snapshot).await
+            }
+        }
+    }
+
+    /// Takes into account what the failed task has said, and remembers what that means for the image.
+    fn take_log(&mut self, snapshot: &Snapshot, words: &LastWords) {
+        if self.machine.take_log(&snapshot.of(&self.update.id), &words.log)
+            && let Some(cause) = self.machine.cause()
+        {
+            self.context.remember_failure(self.update, cause);
+        }
+    }
+
+    async fn follow(&mut self, step: Step, snapshot: &Snapshot) -> Option<Outcome> {
+        let (context, update) = (self.context, self.update);
+        match step {
+            Step::Wait | Step::RollBack => return self.wait(snapshot).await,
+            Step::Finish(outcome) => return Some(self.finish(outcome)),
+            Step::RenewAccount => {
+                let was_sent = send::renew_account(context, update, &self.terms).await;
+                self.has_written();
+                self.machine.account_renewed(was_sent, self.since);
+            }
+            Step::SendAgain(why) => {
+                tracing::warn!(service = update.service, why, "not a failure: Gantry sends the same again");
+                self.resume(Resume::SameAgain).await;
+            }
+            Step::GoOn(why) => {
+                tracing::warn!(
+                    service = update.service,
+                    why,
+                    "Swarm waits in vain: Gantry has it go on with the others"
+                );
+                self.resume(Resume::PastTheStuck).await;
+            }
+        }
+        None
+    }
+
+    async fn resume(&mut self, how: Resume) {
+        go_on::resume(self.context, self.update, &self.terms, how).await;
+        self.has_written();
+        self.machine.resumed();
+    }
+
+    /// Says what is waited for, where that is news.
+    async fn wait(&mut self, snapshot: &Snapshot) -> Option<Outcome> {
+        let reason = self.progress.news(self.machine.waiting()?, Instant::now())?;
+        let mark = if self.machine.is_rolling_back() { &self.terms.replaced } else { &self.terms.sent };
+        let words = last_words::of_unready(self.context, mark, snapshot, &self.update.id).await;
+        tell_news(&self.machine, &reason, words, self.update);
+        None
+    }
+
+    /// Remembers what the outcome says of the image, where that is news.
+    fn finish(&self, outcome: Outcome) -> Outcome {
+        if let Some(remark) = self.machine.remark() {
+            tracing::warn!(service = self.update.service, "{remark}");
+        }
+        let known = self.machine.cause().map(Cause::blames_image);
+        match outcome.cause() {
+            // The old image fails in the same way, so the new one is acquitted; or the failure was seen just now.
+            Some(cause) if known.is_some_and(|known| known != cause.blames_image()) => {
+                self.context.remember_failure(self.update, cause);
+            }
+            Some(cause) if known.is_none() && matches!(outcome, Outcome::Overtaken { .. }) => {
+                self.context.remember_failure(self.update, cause);
+            }
+            _ => {}
+        }
+        outcome
+    }
+
+    async fn roll_back(&mut self) -> Option<Outcome> {
+        let cause = self.machine.cause().map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(service = self.update.service, cause, "update failed, rolling back");
+        let taken_back = match &self.sent {
+            Some(sent) => send::take_back(self.context, self.update, sent, &self.terms).await,
+            // No rollback is rolled back, so the machine does not ask for it.
+            None => TakenBack::NotSent(Cause::Internal { message: "nothing to take back".to_owned() }),
+        };
+        match taken_back {
+            TakenBack::Sent(by) => {
+                self.has_written();
+                self.machine.rollback_sent(by, self.since);
+                None
+            }
+            TakenBack::Over(outcome) => Some(self.machine.overtaken(outcome)),
+            TakenBack::NotSent(why) => {
+                let cause = self.machine.cause().cloned().unwrap_or_else(|| why.clone());
+                Some(Outcome::RollbackFailed { cause, why })
+            }
+        }
+    }
+
+    /// How the update ended, and what it takes to watch its service on where that is good.
+    fn end(self, outcome: Outcome, snapshot: &Snapshot) -> (Outcome, Option<Updated>) {
+        let seen = snapshot.of(&self.update.id);
+        let outcome = aftercare::of_another_party(outcome, self.update, &seen);
+        let is_updated = matches!(outcome, Outcome::Updated | Outcome::UpdatedBut(_));
+        let sent = self.sent.as_ref().filter(|_| is_updated);
+        let updated = sent.and_then(|sent| Updated::of(self.update, sent, &self.terms, &seen));
+        (outcome, updated)
+    }
+
+    /// Takes note of a write. The time that it took is no time in which a look was missed.
+    fn has_written(&mut self) {
+        let now = Instant::now();
+        (self.since, self.last_look) = (now, now);
+    }
+}
+
+/// Says why an update has to wait.
+fn tell_news(machine: &Machine, reason: &str, health: Option<String>, update: &Update) {
+    let doing = if machine.is_rolling_back() { "rolling back" } else { "updating" };
+    let reason =
+        health.map_or(reason.to_owned(), |health| format!("{reason}; its health check says: {health}"));
+    tracing::warn!(service = update.service, reason, "waiting while {doing}");
+}

@@ -1,0 +1,258 @@
+//! Chooses the order of an update when its turn comes: asks the engine for what the choice needs, and tells of it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::machine::SideBySide;
+use crate::config::UpdateOrder;
+use crate::context::Context;
+use crate::ledger::book::Change;
+use crate::ledger::entry::Verdict;
+use crate::ledger::orders::OrderNote;
+use crate::model::cause::{BLAMES_ORDER, Cause};
+use crate::model::order;
+use crate::model::order::{Choice, Ground, HostNetwork, Room, Sight, Wish, is_about_room};
+use crate::model::outcome::Outcome;
+use crate::model::update::Update;
+use crate::options::Name;
+use crate::swarm::spec::OrderChange;
+use crate::swarm::{Facts, Mode, Nodes, Order, Service, Swarm, SwarmError, Task};
+
+/// How old the list of all tasks may be. It serves all updates that begin meanwhile.
+const MAX_AGE: Duration = Duration::from_secs(2);
+
+/// How long an update waits for the room that the second tasks of other updates take.
+const MAX_WAIT: Duration = Duration::from_secs(120);
+
+/// What the updates of a rollout know of the cluster when they choose their order.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    host: Mutex<HostNetwork>,
+    latest: tokio::sync::Mutex<Option<(Instant, std::sync::Arc<Seen>)>>,
+    is_told: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Debug)]
+struct Seen {
+    nodes: Nodes,
+    tasks: Vec<Task>,
+}
+
+/// The order that an update is sent with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ordered {
+    /// What changes in the specification.
+    pub(super) change: Option<OrderChange>,
+    /// What is to be remembered, where that is something new.
+    pub(super) note: Option<OrderNote>,
+    /// What the user should know.
+    pub(super) warning: Option<String>,
+}
+
+impl Surroundings {
+    /// Which network is the host's, as far as it is known.
+    pub(super) fn host(&self) -> HostNetwork {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks once which network is the host's.
+    async fn find_host<S: Swarm, R>(&self, context: &Context<S, R>) -> HostNetwork {
+        let known = self.host();
+        if known != HostNetwork::Unknown {
+            return known;
+        }
+        match context.swarm.id_of(&Name::Network("host".to_owned())).await {
+            Ok(id) => {
+                let host = HostNetwork::Known(id);
+                self.host.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&host);
+                host
+            }
+            Err(error) => {
+                if !self.is_told.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                    tracing::warn!(
+                        %error,
+                        "cannot tell which network is the host's (GET /networks/host?scope=swarm): services with \
+                         networks are not updated start-first, unless they ask for it"
+                    );
+                }
+                HostNetwork::Unknown
+            }
+        }
+    }
+
+    /// Nodes and tasks as they were a moment ago.
+    async fn see<S: Swarm, R>(&self, context: &Context<S, R>) -> Option<std::sync::Arc<Seen>> {
+        let mut latest = self.latest.lock().await;
+        if let Some((taken, seen)) = &*latest
+            && taken.elapsed() < MAX_AGE
+        {
+            return Some(seen.clone());
+        }
+        let asked = async {
+            let nodes = context.swarm.nodes().await?.into_iter().collect();
+            Ok::<_, SwarmError>(Seen { nodes, tasks: context.swarm.tasks(&[]).await? })
+        };
+        match asked.await {
+            Ok(seen) => {
+                let seen = std::sync::Arc::new(seen);
+                *latest = Some((Instant::now(), seen.clone()));
+                Some(seen)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot tell whether there is room for one task more");
+                None
+            }
+        }
+    }
+
+    /// Whether there is room for one task more. Room that other updates will have given back soon is waited for.
+    async fn room<S: Swarm, R>(&self, context: &Context<S, R>, update: &Update, facts: &Facts) -> Room {
+        if !order::needs_ground(facts) {
+            return Room::Sure;
+        }
+        let begun = Instant::now();
+        loop {
+            context.beat();
+            let Some(seen) = self.see(context).await else { return order::room(&update.id, facts, None) };
+            let room_with =
+                |tasks: &[Task]| order::room(&update.id, facts, Some(Ground { nodes: &seen.nodes, tasks }));
+            let room = room_with(&seen.tasks);
+            let is_worth_a_wait = room != Room::Sure && begun.elapsed() < MAX_WAIT;
+            if !is_worth_a_wait || room_with(&order::after_updates(&seen.tasks)) != Room::Sure {
+                return room;
+            }
+            sleep(MAX_AGE).await;
+        }
+    }
+
+    /// What is known of a service with this specification.
+    async fn sight<S: Swarm, R>(
+        &self,
+        context: &Context<S, R>,
+        update: &Update,
+        facts: &Facts,
+        (own, has_collided): (Option<Order>, bool),
+    ) -> Sight {
+        let has_networks = !facts.claims.networks.is_empty();
+        let host = if has_networks { self.find_host(context).await } else { self.host() };
+        let obstacle = order::obstacle(facts, &host);
+        // Without start-first to lose, an obstacle is enough to know.
+        let may_matter = obstacle.is_none() || own == Some(Order::StartFirst);
+        let room = if may_matter { self.room(context, update, facts).await } else { Room::Sure };
+        let remembered = obstacle.as_ref().filter(|_| has_collided);
+        let remembered = remembered
+            .map(|what| format!("its old and its new task have run into each other before, as {what}"));
+        let collision = update.collision.clone().or(remembered).or_else(|| failed_before(context, update));
+        Sight { obstacle, room, collision }
+    }
+}
+
+/// Chooses the order of an update. `optioned` is what the options make of the service's specification.
+pub(super) async fn choose<S: Swarm, R>(
+    context: &Context<S, R>,
+    surroundings: &Surroundings,
+    update: &Update,
+    (service, optioned): (&Service, &Facts),
+) -> Result<Ordered, Outcome> {
+    let present = order_of(service.spec.facts());
+    let note = context.ledger.book().orders.of(&update.id).of_present(present);
+    let (own, optional) = (note.own(present), optioned_order(update, optioned));
+    if optioned.mode == Mode::Job || !update.replaces_tasks() {
+        return Ok(Ordered { change: None, note: None, warning: None });
+    }
+    let wish = optional.map_or(Wish::from(update.policy.order), Wish::Fixed);
+    let sight = if wish.asks_for_start_first(own) {
+        surroundings.sight(context, update, optioned, (own.or(optional), note.has_collided)).await
+    } else {
+        Sight { obstacle: None, room: Room::Sure, collision: None }
+    };
+    let Choice { order, overruled } = order::choose(wish, own, &sight).map_err(|obstacle| {
+        let cause = Cause::Order { message: obstacle.to_string() };
+        Outcome::Failed { cause }
+    })?;
+    let written = (optional.is_none() && order != own).then_some(order).flatten();
+    let next = OrderNote { own: written.and(own), written, ..note };
+    Ok(Ordered {
+        change: if optional.is_some() { None } else { order::change(order_of(optioned), order) },
+        note: (next != context.ledger.book().orders.of(&update.id)).then_some(next),
+        warning: overruled.map(|obstacle| {
+            format!(
+                "updated stop-first this time, though it asks for start-first: {obstacle}. To have it so for good, set \
+                 the label gantry.update.order=stop-first or deploy.update_config.order in its stack file"
+            )
+        }),
+    })
+}
+
+impl Ordered {
+    /// Remembers what is about to be written.
+    pub(super) fn remember<S, R>(&self, context: &Context<S, R>, update: &Update) {
+        if let Some(note) = self.note {
+            context.ledger.note(Change::Order(update.id.clone(), note));
+        }
+    }
+
+    /// Says what the user should know of it.
+    pub(super) fn tell(&self, update: &Update) {
+        if let Some(warning) = &self.warning {
+            tracing::warn!(service = update.service, "{warning}");
+        }
+    }
+}
+
+/// How this very update has failed start-first before, where the order was not Gantry's to change: another try would end
+/// in the same way.
+fn failed_before<S, R>(context: &Context<S, R>, update: &Update) -> Option<String> {
+    let book = context.ledger.book();
+    let entry = book.service(&update.service, &update.id)?;
+    let is_this = entry.verdict == Verdict::Excused && Some(&entry.digest) == update.to.digest();
+    // Room comes and goes, and is counted anew.
+    let is_lasting = entry.cause.starts_with(BLAMES_ORDER) && !is_about_room(&entry.cause);
+    (is_this && is_lasting).then(|| entry.cause.clone())
+}
+
+/// What an update that was sent makes of two tasks of a place, so that a failure can be told from a collision.
+pub(super) fn side_by_side(
+    surroundings: &Surroundings,
+    (replaced, sent): (&Facts, &Facts),
+    note: OrderNote,
+) -> Option<SideBySide> {
+    (order_of(sent) == Some(Order::StartFirst)).then(|| SideBySide {
+        obstacle: order::obstacle(sent, &surroundings.host()),
+        is_our_choice: note.of_present(order_of(replaced)).own(order_of(replaced)).is_none(),
+    })
+}
+
+/// The update that follows one whose old and new task ran into each other: the same once more, and not start-first. Only
+/// where the order was Gantry's to choose, and what was there before is there again.
+pub(super) fn again(update: &Update, outcome: &Outcome) -> Option<Update> {
+    let Outcome::RolledBack { cause: cause @ Cause::Collision { .. }, .. } = outcome else { return None };
+    let is_ours_to_choose =
+        update.policy.order == UpdateOrder::Auto && !update.policy.update_options.has("update-order");
+    (is_ours_to_choose && update.collision.is_none()).then(|| Update {
+        begun: None,
+        collision: Some(cause.to_string()),
+        ..update.clone()
+    })
+}
+
+/// Remembers that the order was to blame: the same image runs, started after the old task had gone.
+pub(super) fn remember_collision<S, R>(context: &Context<S, R>, update: &Update) {
+    let known = context.ledger.book().orders.of(&update.id);
+    if !known.has_collided {
+        let note = OrderNote { has_collided: true, ..known };
+        context.ledger.note(Change::Order(update.id.clone(), note));
+    }
+}
+
+/// The order of a specification.
+pub(super) fn order_of(facts: &Facts) -> Option<Order> {
+    facts.update.and_then(|update| update.order)
+}
+
+/// The order that an option gives.
+fn optioned_order(update: &Update, optioned: &Facts) -> Option<Order> {
+    update.policy.update_options.has("update-order").then(|| order_of(optioned)).flatten()
+}

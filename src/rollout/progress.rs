@@ -1,0 +1,94 @@
+//! What is said while an update waits: each reason once, and a word when nothing moves at all. Pure.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::convergence::Waiting;
+
+/// How long an update may do the same thing without a word. A large image takes minutes to pull, and an
+/// update without a time limit must not be silent for ever.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// So many different things are said of one update. Whoever changes its mind more often is not read any more.
+const MAX_SAID: usize = 20;
+
+/// What was last seen and said of one update.
+#[derive(Debug)]
+pub(super) struct Progress {
+    activity: String,
+    since: Instant,
+    said: BTreeSet<String>,
+}
+
+impl Progress {
+    /// Nothing is seen yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { activity: String::new(), since: now, said: BTreeSet::new() }
+    }
+
+    /// What there is to say now; `None` when nothing is new.
+    pub(super) fn news(&mut self, waiting: &Waiting, now: Instant) -> Option<String> {
+        if waiting.activity != self.activity {
+            self.activity.clone_from(&waiting.activity);
+            self.since = now;
+        }
+        let still = now.duration_since(self.since);
+        let news = match &waiting.reason {
+            Some(reason) => reason.to_string(),
+            None if still >= QUIET => format!("no progress for {} s: {}", QUIET.as_secs(), waiting.activity),
+            None => return None,
+        };
+        (self.said.len() < MAX_SAID && self.said.insert(news.clone())).then_some(news)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::cause::Cause;
+
+    fn waiting(activity: &str, reason: Option<&str>) -> Waiting {
+        let reason = reason.map(|reason| Cause::NoSuitableNode { reason: reason.to_owned() });
+        Waiting { running: 0, desired: 1, activity: activity.to_owned(), reason, ..Waiting::default() }
+    }
+
+    #[test]
+    fn each_reason_is_said_once() {
+        let now = Instant::now();
+        let mut progress = Progress::new(now);
+        let full = waiting("waiting for a node", Some("insufficient resources"));
+        assert_eq!(progress.news(&full, now).unwrap(), "no suitable node: insufficient resources");
+        assert_eq!(progress.news(&full, now + QUIET * 9), None);
+        let other = waiting("waiting for a node", Some("constraints not satisfied"));
+        assert!(progress.news(&other, now + QUIET * 9).unwrap().contains("constraints"));
+        // Also when they take turns.
+        assert_eq!(progress.news(&full, now + QUIET * 10), None);
+        assert_eq!(progress.news(&other, now + QUIET * 11), None);
+    }
+
+    #[test]
+    fn a_reason_that_never_is_the_same_is_not_said_for_ever() {
+        let now = Instant::now();
+        let mut progress = Progress::new(now);
+        let said = (0..100).filter(|n| {
+            let reason = format!("insufficient resources on {n} nodes");
+            progress.news(&waiting("waiting for a node", Some(&reason)), now).is_some()
+        });
+        assert_eq!(said.count(), MAX_SAID);
+    }
+
+    #[test]
+    fn what_does_not_move_is_said_once_after_a_while_and_what_moves_is_not() {
+        let now = Instant::now();
+        let mut progress = Progress::new(now);
+        assert_eq!(progress.news(&waiting("pulling", None), now), None);
+        assert_eq!(progress.news(&waiting("starting", None), now + QUIET), None);
+        assert_eq!(
+            progress.news(&waiting("starting", None), now + QUIET * 2).unwrap(),
+            "no progress for 60 s: starting"
+        );
+        assert_eq!(progress.news(&waiting("starting", None), now + QUIET * 3), None);
+    }
+}

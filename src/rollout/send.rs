@@ -1,0 +1,438 @@
+//! Sending an update, and taking one back: read, decide again, write if nobody was faster.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::attempts::{Attempts, PATIENCE};
+use super::machine::Terms;
+use super::ordering::{self, Ordered};
+use super::paused;
+use super::watch::LookOut;
+use crate::context::Context;
+use crate::ledger::Permission;
+use crate::model::attention::OtherHand;
+use crate::model::before::Before;
+use crate::model::cause::{Cause, words};
+use crate::model::course::{Course, comes_to_an_end};
+use crate::model::mark::Mark;
+use crate::model::ours::other_hand;
+use crate::model::outcome::{ALREADY_THERE, By, NO_NODE, Outcome, TAKEN_OUT};
+use crate::model::update::{Dispatch, Start, Update};
+use crate::options::{Ids, Options};
+use crate::swarm::spec::Edits;
+use crate::swarm::{Change, Service, Spec, SpecError, Swarm, SwarmError};
+
+/// How soon it is looked again whether we are sure of the lease.
+pub(super) const SURE_AGAIN: Duration = Duration::from_secs(1);
+
+/// An update that the engine has accepted.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    /// What the service had.
+    pub(super) replaced: Spec,
+    /// What it was sent.
+    pub(super) spec: Spec,
+    /// What its tasks did before.
+    pub(super) before: Before,
+}
+
+/// What became of taking an update back.
+#[derive(Debug)]
+pub(super) enum TakenBack {
+    /// The previous state is being restored, by whom.
+    Sent(By),
+    /// It is over without that.
+    Over(Outcome),
+    /// It could not be sent, and why.
+    NotSent(Cause),
+}
+
+/// Sends an update. An outcome instead means that there is nothing to watch.
+pub(super) async fn send<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &LookOut,
+    update: &Update,
+) -> Result<Sent, Outcome> {
+    let (sent, course) = deliver(context, look_out, update).await?;
+    let why = match update.start {
+        // By now it may have one.
+        Start::WithoutNode if course == Course::WithoutNode => NO_NODE,
+        Start::Replaced | Start::WithoutNode => return Ok(sent),
+        Start::Again => "its tasks had ended, and run once more",
+        Start::LeftToCronjob { .. } => "it has no replicas until swarm-cronjob starts it",
+    };
+    Err(Outcome::Started(why.to_owned()))
+}
+
+/// Sends an update, and says what the tasks were up to before.
+async fn deliver<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &LookOut,
+    update: &Update,
+) -> Result<(Sent, Course), Outcome> {
+    if let Some(why) = context.quarantine().finds_no_room(update) {
+        return Err(Outcome::Unchanged(format!("not offered: {why}; `gantry release` makes room")));
+    }
+    let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
+    let mut attempts = Attempts::new(context, update, Some(PATIENCE));
+    let ids = ids(context, &update.policy.update_options, &mut attempts).await.map_err(|e| refused(&e))?;
+    // What was last sent without an answer, and to which version: it may have arrived, and may still do so.
+    let mut unanswered: Option<(Sent, Course, u64)> = None;
+    loop {
+        context.beat();
+        let service = match context.swarm.service(&update.id).await {
+            Ok(Some(service)) => service,
+            Ok(None) => return Err(Outcome::Removed),
+            Err(error) => {
+                attempts.read_again(error).await.map_err(|error| refused(&error))?;
+                continue;
+            }
+        };
+        if let Some((sent, course, _)) =
+            unanswered.take_if(|(sent, _, version)| has_arrived(sent, *version, &service))
+        {
+            return Ok((sent, course));
+        }
+        let Decided { spec, course, before, ordered } =
+            match decide(context, look_out, update, &service, &ids).await {
+                Ok(decided) => decided,
+                Err(Obstacle::Outcome(outcome)) => return Err(*outcome),
+                Err(Obstacle::Engine(error)) => {
+                    attempts.read_again(error).await.map_err(|error| refused(&error))?;
+                    continue;
+                }
+            };
+        attempts.answered();
+        match context.ledger.permission() {
+            Permission::Granted => {}
+            Permission::Unsure => {
+                sleep(SURE_AGAIN).await;
+                continue;
+            }
+            Permission::Refused => {
+                return Err(Outcome::Unchanged("not sent, as another Gantry has taken over".to_owned()));
+            }
+        }
+        ordered.remember(context, update);
+        let answer =
+            context.swarm.update_service(&update.id, service.version, Change::To(&spec), auth.as_ref()).await;
+        let sent = Sent { replaced: service.spec.clone(), spec, before };
+        match answer {
+            Ok(warnings) => {
+                ordered.tell(update);
+                for warning in warnings {
+                    tracing::warn!(service = update.service, "the engine warns: {}", words(&warning));
+                }
+                return Ok((sent, course));
+            }
+            Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
+            Err(error) => {
+                if error.is_transient() {
+                    unanswered = Some((sent, course, service.version));
+                }
+                attempts.write_again(error).await.map_err(|error| refused(&error))?;
+            }
+        }
+    }
+}
+
+/// An update as it would be sent now.
+struct Decided {
+    spec: Spec,
+    course: Course,
+    before: Before,
+    ordered: Ordered,
+}
+
+/// Why an update is not sent.
+enum Obstacle {
+    /// It is over.
+    Outcome(Box<Outcome>),
+    /// The engine did not answer.
+    Engine(SwarmError),
+}
+
+impl From<Outcome> for Obstacle {
+    fn from(outcome: Outcome) -> Self {
+        Self::Outcome(Box::new(outcome))
+    }
+}
+
+impl From<SwarmError> for Obstacle {
+    fn from(error: SwarmError) -> Self {
+        match error {
+            SwarmError::NotFound(_) => Outcome::Removed.into(),
+            error => Self::Engine(error),
+        }
+    }
+}
+
+/// Decides what is sent to a service as it is now. Nothing is written.
+async fn decide<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &LookOut,
+    update: &Update,
+    service: &Service,
+    ids: &Ids,
+) -> Result<Decided, Obstacle> {
+    let (course, before) = look_before(context, look_out, update, service).await?;
+    let optioned = service.spec.with_options(&update.policy.update_options, ids);
+    let mut edits = edits(update.dispatch(service, course, None)).map_err(Obstacle::Outcome)?;
+    // The rollback after a collision is Gantry's own.
+    let is_own = |hand: &OtherHand| update.collision.is_some() && *hand == OtherHand::RollingBack;
+    if let Some(hand) = other_hand(update, service, ids).filter(|hand| !is_own(hand)) {
+        return Err(Outcome::Postponed(hand).into());
+    }
+    let facts = optioned.as_ref().unwrap_or(&service.spec).facts();
+    let ordered = ordering::choose(context, &look_out.surroundings, update, (service, facts)).await?;
+    edits.order = ordered.change;
+    let spec = optioned
+        .and_then(|spec| spec.edited(&edits))
+        .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
+    Ok(Decided { spec, course, before, ordered })
+}
+
+/// Why this update would not be sent now, decided as a rollout decides. `None`: it would be.
+///
+/// # Errors
+/// The engine does not answer.
+pub(crate) async fn why_not_sent<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+) -> Result<Option<Outcome>, SwarmError> {
+    let mut attempts = Attempts::new(context, update, Some(Duration::ZERO));
+    let ids = ids(context, &update.policy.update_options, &mut attempts).await?;
+    let Some(service) = context.swarm.service(&update.id).await? else {
+        return Ok(Some(Outcome::Removed));
+    };
+    match decide(context, &LookOut::new(), update, &service, &ids).await {
+        Ok(_) => Ok(None),
+        Err(Obstacle::Outcome(outcome)) => Ok(Some(*outcome)),
+        Err(Obstacle::Engine(error)) => Err(error),
+    }
+}
+
+/// The changes to send, or why nothing is sent.
+fn edits(dispatch: Dispatch) -> Result<Edits, Box<Outcome>> {
+    Err(Box::new(match dispatch {
+        Dispatch::Send(edits) => return Ok(edits),
+        Dispatch::AlreadyThere => Outcome::Unchanged(ALREADY_THERE.to_owned()),
+        Dispatch::ChangedTo(image) => {
+            Outcome::Superseded(format!("a user or another program changed it to {image}"))
+        }
+        Dispatch::NotOurs => Outcome::Unchanged(TAKEN_OUT.to_owned()),
+        Dispatch::NotNow(why) => Outcome::Unchanged(why.to_owned()),
+    }))
+}
+
+/// Whether an update without an answer has arrived: the service has it, or had it and was taken back from it since.
+fn has_arrived(sent: &Sent, sent_to: u64, service: &Service) -> bool {
+    let mark = |spec: &Spec| Mark::of(spec.facts());
+    let is_sent = |spec: &Spec| mark(spec) == mark(&sent.spec);
+    let was_sent = service.previous.as_ref().is_some_and(is_sent)
+        // The swarm forgets what it has rolled back from. Any other change would have ended its word on an earlier one.
+        || (service.rollback_by_swarm().is_some() && mark(&service.spec) == mark(&sent.replaced));
+    is_sent(&service.spec) || (service.version > sent_to && was_sent)
+}
+
+/// What a service's tasks do before its update, and what becomes of them by themselves; or why the update waits.
+async fn look_before<S: Swarm, R>(
+    context: &Context<S, R>,
+    look_out: &LookOut,
+    update: &Update,
+    service: &Service,
+) -> Result<(Course, Before), Obstacle> {
+    let facts = service.spec.facts();
+    let tasks = look_out.tasks_before(context, &service.id).await?;
+    if update.start == Start::Replaced {
+        let nodes = look_out.nodes_before(context).await?;
+        if let Some(task) = paused::on_paused_node(service, &tasks, &nodes) {
+            // Whether others leave room for it, all tasks tell.
+            let all =
+                if facts.claims.reserved.is_any() { context.swarm.tasks(&[]).await? } else { Vec::new() };
+            let seen = if all.is_empty() { &tasks } else { &all };
+            if let Some(why) = paused::waits_for_node(service, task, &nodes, seen) {
+                return Err(Outcome::Unchanged(why).into());
+            }
+        }
+    }
+    let before = Before::of(service, &tasks, context.ledger.now());
+    let decides = comes_to_an_end(facts) || update.start == Start::WithoutNode;
+    Ok((if decides { Course::of(facts, &tasks) } else { Course::RunsOn }, before))
+}
+
+/// Looks up what options name.
+async fn ids<S: Swarm, R>(
+    context: &Context<S, R>,
+    options: &Options,
+    attempts: &mut Attempts,
+) -> Result<Ids, SwarmError> {
+    let mut ids = Ids::new();
+    for name in options.names() {
+        loop {
+            context.beat();
+            match context.swarm.id_of(&name).await {
+                Ok(id) => {
+                    attempts.answered();
+                    ids.extend(id.map(|id| (name, id)));
+                    break;
+                }
+                Err(error) => attempts.read_again(error).await?,
+            }
+        }
+    }
+    Ok(ids)
+}
+
+/// Takes an update back, while the service still carries it.
+///
+/// The swarm's own rollback (`rollback=previous`) is used when it would restore exactly what was replaced:
+/// it follows the service's rollback configuration. When somebody has changed something else meanwhile,
+/// only the image goes back, and their change stays. Options for rollbacks make the swarm's own one impossible:
+/// what was replaced is then sent as it was, with the options applied.
+pub(super) async fn take_back<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+    sent: &Sent,
+    terms: &Terms,
+) -> TakenBack {
+    let mut attempts = Attempts::new(context, update, None);
+    let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
+    // A rollback replaces the tasks anyway.
+    let options = update.policy.rollback_options.without("force");
+    let ids = match ids(context, &options, &mut attempts).await {
+        Ok(ids) => ids,
+        Err(error) => return TakenBack::NotSent(not_sent(&error)),
+    };
+    let mut may_swap = !options.change_anything();
+    let mut is_unanswered = false;
+    loop {
+        context.beat();
+        let service = match context.swarm.service(&update.id).await {
+            Ok(Some(service)) => service,
+            Ok(None) => return TakenBack::Over(Outcome::Removed),
+            Err(error) => match attempts.read_again(error).await {
+                Ok(()) => continue,
+                Err(error) => return TakenBack::NotSent(not_sent(&error)),
+            },
+        };
+        attempts.answered();
+        let facts = service.spec.facts();
+        if terms.is_replaced(facts) {
+            return TakenBack::Sent(match service.rollback_by_swarm() {
+                _ if is_unanswered => By::Gantry,
+                Some(_) => By::Swarm,
+                None => By::Other,
+            });
+        }
+        if !terms.is_sent(facts) {
+            let image = facts.image.as_deref().unwrap_or("no image");
+            return TakenBack::Over(Outcome::Superseded(format!(
+                "a user or another program changed it to {image}"
+            )));
+        }
+        let is_swap = may_swap && is_untouched(&service, sent);
+        // What was sent twice is its own previous specification.
+        let restored = if service.spec.is_same_as(&sent.spec) {
+            Ok(sent.replaced.clone())
+        } else {
+            service.spec.edited(&restoring(sent))
+        };
+        let spec = match restored.and_then(|spec| spec.with_options(&options, &ids)) {
+            Ok(spec) => spec,
+            Err(error) => return TakenBack::NotSent(unfit(&error)),
+        };
+        let change = if is_swap { Change::Back(&service.spec) } else { Change::To(&spec) };
+        match context.swarm.update_service(&update.id, service.version, change, auth.as_ref()).await {
+            Ok(_) => return TakenBack::Sent(By::Gantry),
+            Err(SwarmError::NotFound(_)) => return TakenBack::Over(Outcome::Removed),
+            // There is no previous specification after all.
+            Err(SwarmError::Refused(_)) if is_swap => may_swap = false,
+            Err(error) => {
+                is_unanswered |= error.is_transient();
+                if let Err(error) = attempts.write_again(error).await {
+                    return TakenBack::NotSent(not_sent(&error));
+                }
+            }
+        }
+    }
+}
+
+/// Gives a service that is back at what it had the account of the update, with which its nodes may get the old
+/// image: the swarm keeps an account with each specification, and `rollback=previous` brings back an old
+/// one, whose password may be another by now (tried: what is sent along with it does not count). Tasks that
+/// run are not touched by that. Whether it was sent.
+pub(super) async fn renew_account<S: Swarm, R>(
+    context: &Context<S, R>,
+    update: &Update,
+    terms: &Terms,
+) -> bool {
+    let Some(credentials) = &update.credentials else { return false };
+    let auth = credentials.registry_auth();
+    // Something was sent: an engine that is away is waited for.
+    let mut attempts = Attempts::new(context, update, None);
+    loop {
+        context.beat();
+        let service = match context.swarm.service(&update.id).await {
+            Ok(Some(service)) if terms.is_replaced(service.spec.facts()) => service,
+            Ok(_) => return false,
+            Err(error) => match attempts.read_again(error).await {
+                Ok(()) => continue,
+                Err(_) => return false,
+            },
+        };
+        attempts.answered();
+        let change = Change::To(&service.spec);
+        match context.swarm.update_service(&update.id, service.version, change, Some(&auth)).await {
+            Ok(_) => {
+                tracing::warn!(
+                    service = update.service,
+                    "a node cannot get the old image with the account that came back with it; Gantry gives \
+                     the service the account of the update"
+                );
+                return true;
+            }
+            Err(error) => {
+                if attempts.write_again(error).await.is_err() {
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the swarm's own rollback would restore what was replaced, and undo nothing else.
+fn is_untouched(service: &Service, sent: &Sent) -> bool {
+    service.spec.is_same_as(&sent.spec)
+        && service.previous.as_ref().is_some_and(|previous| previous.is_same_as(&sent.replaced))
+}
+
+/// The changes that bring the replaced image back and leave everything else.
+fn restoring(sent: &Sent) -> Edits {
+    let (replaced, spec) = (sent.replaced.facts(), sent.spec.facts());
+    Edits {
+        image: replaced.image.clone(),
+        platforms: Some(sent.replaced.platforms()),
+        order: None,
+        force_update: (replaced.force_update != spec.force_update).then_some(replaced.force_update),
+        replicas: None,
+    }
+}
+
+fn refused(error: &SwarmError) -> Outcome {
+    Outcome::Failed { cause: Cause::Refused { message: words(&error.to_string()) } }
+}
+
+fn not_sent(error: &SwarmError) -> Cause {
+    Cause::Refused { message: words(&error.to_string()) }
+}
+
+/// An option that does not fit a specification is the user's to correct; all else is a fault of ours.
+fn unfit(error: &SpecError) -> Cause {
+    let message = words(&error.to_string());
+    match error {
+        SpecError::Option(_) => Cause::Unfit { message },
+        SpecError::Unreadable(_) => Cause::Internal { message },
+    }
+}

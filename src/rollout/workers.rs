@@ -1,0 +1,181 @@
+//! The updates that are under way, each in a task of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::aftercare::Updated;
+use super::begin::{self, Beginning};
+use super::follow::{follow, update_one};
+use super::last_words::LastWords;
+use super::machine::{Machine, Terms};
+use super::watch::LookOut;
+use crate::context::Context;
+use crate::image::ImageRef;
+use crate::model::cause;
+use crate::model::cause::Cause;
+use crate::model::finished::Finished;
+use crate::model::outcome::Outcome;
+use crate::model::update::Update;
+use crate::registry::Registry;
+use crate::swarm::Swarm;
+
+/// An update that has begun.
+pub(super) struct Begun {
+    pub(super) turn: usize,
+    id: String,
+    service: String,
+    from: ImageRef,
+    to: ImageRef,
+    /// Whether it was called updated before, and is taken back now.
+    pub(super) is_late: bool,
+}
+
+impl Begun {
+    fn of(turn: usize, update: &Update) -> Self {
+        let Update { id, service, from, to, .. } = update;
+        let (id, service) = (id.clone(), service.clone());
+        Self { turn, id, service, from: from.clone(), to: to.clone(), is_late: false }
+    }
+
+    /// Which service was sent what.
+    fn sent(&self) -> (&str, String) {
+        (&self.id, self.to.to_string())
+    }
+
+    /// A fault of Gantry's own in one update: the others go on, and the report still names it.
+    pub(super) fn failed(self, error: &tokio::task::JoinError) -> Finished {
+        let cause = Cause::Internal { message: cause::words(&error.to_string()) };
+        let outcome = Outcome::Failed { cause };
+        let Self { service, from, to, .. } = self;
+        let finished =
+            Finished { service, from, to, outcome, log: Vec::new(), health: None, took: Duration::ZERO };
+        announce(&finished);
+        finished
+    }
+}
+
+/// The updates that are under way.
+pub(super) struct Workers<S, R> {
+    pub(super) context: Arc<Context<S, R>>,
+    look_out: Arc<LookOut>,
+    pub(super) tasks: JoinSet<(Finished, Option<Updated>)>,
+    pub(super) begun: HashMap<tokio::task::Id, Begun>,
+}
+
+impl<S: Swarm, R: Registry> Workers<S, R> {
+    pub(super) fn new(context: &Arc<Context<S, R>>, look_out: &Arc<LookOut>) -> Self {
+        let (context, look_out) = (context.clone(), look_out.clone());
+        Self { context, look_out, tasks: JoinSet::new(), begun: HashMap::new() }
+    }
+
+    pub(super) fn begin(&mut self, turn: usize, update: Update) {
+        let begun = Begun::of(turn, &update);
+        let worker = self.tasks.spawn(carry_out(self.context.clone(), self.look_out.clone(), update));
+        self.begun.insert(worker.id(), begun);
+    }
+
+    /// Deals with a service that was called updated and has failed since.
+    pub(super) fn take_back(&mut self, turn: usize, updated: Updated, cause: Option<Cause>) {
+        let begun = Begun { is_late: true, ..Begun::of(turn, &updated.update) };
+        let worker =
+            self.tasks.spawn(carry_back(self.context.clone(), self.look_out.clone(), updated, cause));
+        self.begun.insert(worker.id(), begun);
+    }
+
+    pub(super) fn sent(&self) -> impl Iterator<Item = (&str, String)> {
+        self.begun.values().map(Begun::sent)
+    }
+}
+
+/// Carries out one update and says how it went.
+async fn carry_out<S: Swarm, R: Registry>(
+    context: Arc<Context<S, R>>,
+    look_out: Arc<LookOut>,
+    update: Update,
+) -> (Finished, Option<Updated>) {
+    let begun = Instant::now();
+    tracing::info!(
+        service = update.service,
+        image = update.to.tagged(),
+        from = update.from.digest().map_or("no digest", |digest| digest.short()),
+        to = update.to.digest().map_or("whatever the nodes have", |digest| digest.short()),
+        "{}",
+        begin::words(&update)
+    );
+    if update.begun.is_none() {
+        // Names of options only: their values may be secret.
+        let login = update.credentials.as_ref().map_or("none", |login| login.source.as_str());
+        let options: Vec<&str> = update.policy.update_options.given_names().collect();
+        let options = options.join(" ");
+        tracing::debug!(service = update.service, login, options, "login and options of the update");
+    }
+    let mut words = LastWords::default();
+    let work = update_one(&context, &look_out, &update, &mut words);
+    let (outcome, updated) = tokio::select! {
+        end = work => end,
+        () = context.stop.cancelled() => (Outcome::Interrupted, None),
+    };
+    (finish(update, outcome, words, begun), updated)
+}
+
+/// Takes back an update that was called good and has failed since, and says how that went. Without a `cause`, the swarm has
+/// begun to roll it back.
+async fn carry_back<S: Swarm, R: Registry>(
+    context: Arc<Context<S, R>>,
+    look_out: Arc<LookOut>,
+    updated: Updated,
+    cause: Option<Cause>,
+) -> (Finished, Option<Updated>) {
+    let begun = Instant::now();
+    let Updated { update, sent, terms, .. } = updated;
+    let terms = Terms { sent_at: begun, ..terms };
+    let mut words = LastWords::default();
+    let machine = match cause {
+        Some(cause) => {
+            let cause = Cause::Late { cause: Box::new(cause) };
+            tracing::error!(service = update.service, %cause, "failed after it was called updated");
+            if !terms.may_roll_back {
+                return (finish(update, Outcome::Failed { cause }, words, begun), None);
+            }
+            Machine::failed(terms.clone(), cause)
+        }
+        None => Machine::new(terms.clone()),
+    };
+    let beginning = Beginning { machine, terms, sent: Some(sent) };
+    let work = follow(&context, &look_out, &update, beginning, &mut words);
+    let (outcome, _) = tokio::select! {
+        end = work => end,
+        () = context.stop.cancelled() => (Outcome::Interrupted, None),
+    };
+    (finish(update, outcome, words, begun), None)
+}
+
+fn finish(update: Update, outcome: Outcome, words: LastWords, begun: Instant) -> Finished {
+    let LastWords { log, health } = words;
+    let Update { service, from, to, .. } = update;
+    let finished = Finished { service, from, to, outcome, log, health, took: begun.elapsed() };
+    announce(&finished);
+    finished
+}
+
+fn announce(finished: &Finished) {
+    let Finished { service, outcome, log, health, took, .. } = finished;
+    let seconds = took.as_secs();
+    if outcome.is_failure() {
+        tracing::error!(service, seconds, "{outcome}");
+        if let Some(health) = health {
+            tracing::error!(service, "its health check's last output: {health}");
+        }
+        for line in log {
+            tracing::error!(service, "its last output: {line}");
+        }
+    } else if matches!(outcome, Outcome::TakenBack(_) | Outcome::Postponed(_)) {
+        tracing::warn!(service, seconds, "{outcome}");
+    } else {
+        tracing::info!(service, seconds, "{outcome}");
+    }
+}
