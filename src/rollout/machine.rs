@@ -230,7 +230,16 @@ impl Machine {
             Verdict::Failed(cause) => {
                 let since = *self.doubted.get_or_insert(now);
                 let is_sure = now.duration_since(since) >= cause.doubt();
-                if is_sure { Verdict::Failed(cause) } else { Verdict::Wait }
+                let terms = &self.terms;
+                match terms.timeout.filter(|limit| now.duration_since(terms.sent_at) >= *limit) {
+                    _ if is_sure => Verdict::Failed(cause),
+                    // No time is left to find out whether the image is to blame.
+                    Some(after) if matches!(state, State::Updating(_)) => {
+                        let waiting = cause.to_string();
+                        Verdict::Failed(Cause::TimedOut { after, waiting, blames_image: false })
+                    }
+                    _ => Verdict::Wait,
+                }
             }
             verdict => {
                 self.doubted = None;

@@ -453,6 +453,10 @@ fn a_program_that_was_told_to_end_is_blamed_only_when_its_node_stays() {
     let start = Instant::now();
     assert_eq!(play(machine(None, true, start), start, &[seen(1), seen(19)]), Step::Wait);
     assert_eq!(play(machine(None, true, start), start, &[seen(1), seen(19), seen(22)]), Step::RollBack);
+    // The time limit leaves no time to find that out.
+    let limited = machine(Some(10), true, start);
+    assert_eq!(play(limited.clone(), start, &[seen(1), seen(9)]), Step::Wait);
+    assert_eq!(play(limited, start, &[seen(1), seen(11)]), Step::RollBack);
     // Meanwhile the node is missed, as its engine was stopped.
     let mut machine = machine(None, true, start);
     let mut step = Step::Wait;
