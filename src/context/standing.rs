@@ -1,8 +1,10 @@
-//! Whether the engine that Gantry asks is still a manager.
+//! Whether Gantry can still steer the swarm: the engine is a manager, and a connection to it can be opened.
 //!
 //! Silence is waited for: an engine that is restarted or elects a leader is back soon. That it is no manager is a definite
-//! answer. It ends the run when it lasts, as nothing that is under way can be seen or changed from here any more.
+//! answer, and that no file descriptor is left passes only when a user raises the limit. Each of the two ends the run when
+//! it lasts, as nothing that is under way can be seen or changed from here any more.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +17,10 @@ use crate::swarm::SwarmError;
 /// How long the engine may say that it is no manager: one that is promoted again soon is no reason to end the run.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long no connection to the engine can be opened for want of a file descriptor: other work may close its files. With
+/// the longest wait between two requests, the run ends within a minute.
+const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What the engine says of its own role while a cycle works. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
 pub struct Standing {
@@ -26,8 +32,8 @@ pub struct Standing {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Since when it says that it is no manager.
-    since: Option<Instant>,
+    /// Which lasting error there is, and since when.
+    since: Option<(Discriminant<SwarmError>, Instant)>,
     /// Why the run has ended.
     lost: Option<String>,
 }
@@ -45,19 +51,34 @@ impl Standing {
 
     /// Takes note of why the engine could not be read or changed.
     pub(crate) fn heard(&self, error: &SwarmError) {
-        let SwarmError::NotManager(words) = error else { return };
+        let (patience, lost, illness) = match error {
+            SwarmError::NotManager(words) => (
+                PATIENCE,
+                format!(
+                    "this engine is not a manager of the swarm any more: its node was demoted, has left the swarm, or is \
+                     locked. The run ends here; Swarm goes on with the updates under way by itself. Run Gantry on a manager \
+                     node (the engine says: {words})"
+                ),
+                "the engine is not a manager of the swarm any more".to_owned(),
+            ),
+            SwarmError::NoDescriptor(_) => (
+                DESCRIPTOR_PATIENCE,
+                format!("{error}. The run ends here; Swarm goes on with the updates under way by itself"),
+                error.to_string(),
+            ),
+            _ => return,
+        };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let since = *state.since.get_or_insert(now);
-        if now.duration_since(since) < PATIENCE || state.lost.is_some() {
+        let (kind, now) = (discriminant(error), Instant::now());
+        let (_, since) = *match &mut state.since {
+            Some(since) if since.0 == kind => since,
+            other => other.insert((kind, now)),
+        };
+        if now.duration_since(since) < patience || state.lost.is_some() {
             return;
         }
-        let lost = format!(
-            "this engine is not a manager of the swarm any more: its node was demoted, has left the swarm, or is locked. The \
-             run ends here; Swarm goes on with the updates under way by itself. Run Gantry on a manager node (the engine says: {words})"
-        );
         tracing::error!("{lost}");
-        self.heartbeat.diagnose(Some("the engine is not a manager of the swarm any more".to_owned()));
+        self.heartbeat.diagnose(Some(illness));
         state.lost = Some(lost);
         self.stop.cancel();
     }

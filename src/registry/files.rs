@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
+use crate::descriptors::explained;
 use crate::words::shown_path;
 
 /// The longest file that is read, in bytes. A thousand logins are a tenth of it.
@@ -31,6 +32,10 @@ fn hanging() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 
 /// Reads a file. This blocks as long as its file system does: see [`off_the_thread`].
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    read_regular(path).map_err(explained)
+}
+
+fn read_regular(path: &Path) -> Result<Vec<u8>> {
     // To open a device may be an action of its own, so the first look is from outside.
     must_be_regular(&std::fs::metadata(path)?)?;
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::descriptors::explained;
+
 /// What the folder of one host holds. No `Debug`: there may be a private key in it.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct HostFiles {
@@ -38,7 +40,7 @@ pub(super) fn read(folder: &Path) -> Result<HostFiles, String> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(HostFiles::default());
         }
-        Err(error) => return Err(failed(folder, &error)),
+        Err(error) => return Err(failed(folder, &explained(error))),
     };
     let mut paths = Vec::new();
     for entry in entries {

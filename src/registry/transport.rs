@@ -18,6 +18,7 @@ use super::names::Names;
 
 use super::plain::{self, Causes, PlainHosts};
 use super::reach::{Forbidden, Network, Origin, TrustedHosts, literal};
+use crate::descriptors;
 use crate::hosts::{EngineRegistries, is_loopback, without_port};
 use crate::proxy::Proxies;
 use crate::secret::Secret;
@@ -365,6 +366,10 @@ impl Transport {
             let cause = format!("its answer is not HTTP as it should be ({cause})");
             return if is_nonsense { Failure::nonsense(cause) } else { Failure::NotHttp { cause } };
         }
+        let cause = match descriptors::remedy(&error) {
+            Some(remedy) => format!("{cause}; {remedy}"),
+            None => cause,
+        };
         let reached = match (is_connect, is_timeout) {
             (true, _) => Reached::Nothing,
             (false, true) => Reached::Silence,

@@ -223,6 +223,9 @@ pub enum SwarmError {
     /// No connection, no answer in time, no leader, or an error of the engine's own.
     #[error("the engine cannot be used: {0}")]
     Unavailable(String),
+    /// No file descriptor was left for the connection: the engine was not asked. With the cause and the remedy.
+    #[error("no connection to the engine can be opened: {0}")]
+    NoDescriptor(String),
     /// An answer that could not be read.
     #[error("the engine's answer cannot be read: {0}")]
     Unreadable(String),
@@ -235,8 +238,8 @@ impl SwarmError {
     }
 
     /// Whether it is worth while to ask again while work is under way: also a manager that was demoted may be promoted
-    /// again within a minute.
+    /// again within a minute, and other work may close its files.
     pub fn may_pass(&self) -> bool {
-        self.is_transient() || matches!(self, Self::NotManager(_))
+        self.is_transient() || matches!(self, Self::NotManager(_) | Self::NoDescriptor(_))
     }
 }

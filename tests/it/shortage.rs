@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -63,6 +63,19 @@ impl Engine {
             .unwrap_or_else(|_| panic!("no cycle any more after {} requests", asked()));
     }
 
+    /// Waits until the tasks of an update have been listed twice.
+    async fn is_watched(&self) {
+        let looks = || self.front.seen().iter().filter(|seen| seen.path.starts_with("/tasks?")).count();
+        let enough = looks() + 2;
+        timeout(PATIENCE, async {
+            while looks() < enough {
+                sleep(millis(20)).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
     fn is_healthy(&self) {
         let check = self.gantry("", "healthcheck", &[]).output().unwrap();
         assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
@@ -73,10 +86,20 @@ impl Engine {
 struct Running(Child);
 
 impl Running {
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap()
+    }
+
+    /// Lowers or raises its limit of open files.
+    fn may_open(&self, files: u64) {
+        let limit = Rlimit { current: Some(files), maximum: getrlimit(Resource::Nofile).maximum };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
+    }
+
     /// Tells it to end, and says with which exit code it did and after which time.
     async fn stop(&mut self) -> (Option<i32>, Duration) {
         let begun = Instant::now();
-        kill_process(Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
+        kill_process(self.pid(), Signal::TERM).unwrap();
         (self.end(PATIENCE).await, begun.elapsed())
     }
 
@@ -205,4 +228,78 @@ async fn a_cycle_does_not_use_more_file_descriptors_than_there_are() {
     let (code, log) = with_descriptors(24).await;
     assert!(code == Some(0) && log.contains("200 services: 200 updated"), "{log}");
     assert!(!log.contains("Too many open files"), "{log}");
+}
+
+/// What a process says when its limit of open files is reached.
+const SHORTAGE: &str = "Too many open files (os error 24); raise the limit of open files (ulimits.nofile in the stack file, or \
+                        ulimit -n)";
+
+/// A service whose update takes ten minutes.
+fn slow_engine() -> Engine {
+    let engine = Engine::new();
+    engine.swarm.new_service("web").image("r.test/web:1").create();
+    engine.swarm.image("r.test/web:1").starts_after(Duration::from_secs(600));
+    engine
+}
+
+/// The lines of a log as they come.
+fn lines_of(child: &mut Child) -> mpsc::Receiver<String> {
+    let (tell, told) = mpsc::channel();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    std::thread::spawn(move || lines.map_while(|line| tell.send(line).ok()).for_each(drop));
+    told
+}
+
+/// Waits for a line with these words, and returns all lines up to it.
+async fn wait_for(lines: &mpsc::Receiver<String>, words: &str) -> Vec<String> {
+    let mut seen: Vec<String> = Vec::new();
+    let begun = Instant::now();
+    while seen.last().is_none_or(|line| !line.contains(words)) {
+        assert!(begun.elapsed() < PATIENCE, "no {words:?} in {seen:#?}");
+        match lines.try_recv() {
+            Ok(line) => seen.push(line),
+            Err(_) => sleep(millis(20)).await,
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_open_connections_any_more_fails() {
+    let engine = slow_engine();
+    let mut gantry = Running(engine.gantry("", "", &[]).stderr(Stdio::piped()).spawn().unwrap());
+    let lines = lines_of(&mut gantry.0);
+    wait_for(&lines, "updating").await;
+    engine.is_watched().await;
+    gantry.may_open(3);
+    let seen = wait_for(&lines, "cycle failed").await;
+    assert!(seen.last().unwrap().contains(SHORTAGE), "{seen:#?}");
+    assert_eq!(gantry.end(PATIENCE).await, Some(1), "{seen:#?}");
+}
+
+#[tokio::test]
+async fn a_daemon_without_descriptors_tries_again_at_its_next_run() {
+    let engine = slow_engine();
+    let variables = [("GANTRY_SLEEP_SECONDS", "5")];
+    let mut gantry = Running(engine.gantry("", "", &variables).stderr(Stdio::piped()).spawn().unwrap());
+    let lines = lines_of(&mut gantry.0);
+    wait_for(&lines, "updating").await;
+    engine.is_watched().await;
+    gantry.may_open(3);
+    let seen = wait_for(&lines, "cycle failed").await;
+    assert!(seen.last().unwrap().contains(SHORTAGE), "{seen:#?}");
+    // A run that begins without any descriptor fails at once.
+    let seen = wait_for(&lines, "cycle failed").await;
+    assert!(seen.last().unwrap().contains(SHORTAGE), "{seen:#?}");
+    let check = engine.gantry("", "healthcheck", &[]).output().unwrap();
+    assert!(!check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+
+    gantry.may_open(64);
+    engine.is_asked(1).await;
+    let begun = Instant::now();
+    while !engine.gantry("", "healthcheck", &[]).output().unwrap().status.success() {
+        assert!(begun.elapsed() < PATIENCE, "it stays ill");
+        sleep(millis(100)).await;
+    }
+    assert_eq!(gantry.stop().await.0, Some(0));
 }

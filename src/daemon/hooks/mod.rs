@@ -36,6 +36,7 @@ pub use self::activity::{Activity, Leader};
 use self::group::Group;
 use self::output::Lines;
 use crate::config::{Environment, is_withheld};
+use crate::descriptors::explained;
 
 mod activity;
 mod group;
@@ -148,7 +149,7 @@ impl Hook<'_> {
     pub async fn run(mut self, stop: &CancellationToken) -> Result<Option<Environment>, HookError> {
         let when = self.when;
         tracing::info!("running the {} command", when.name());
-        let not_run = |cause| HookError::NotRun { when, cause };
+        let not_run = |cause| HookError::NotRun { when, cause: explained(cause) };
         let channel = match when {
             When::PreRun => Some(std::io::pipe().map_err(not_run)?),
             When::PostRun => None,

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use super::config_file::HelperQuestion;
 use super::{Account, Credentials, CredentialsError, TOKEN_USERNAME, server_of_host};
 use crate::config::is_ours;
+use crate::descriptors::explained;
 use crate::registry::words;
 use crate::secret::Secret;
 use crate::words::piece;
@@ -113,7 +114,8 @@ impl Helpers {
             // A group of its own: many helpers are scripts, and what they have started ends with them.
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()?;
+            .spawn()
+            .map_err(explained)?;
         let group = Group::led_by(&child);
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let write = async {

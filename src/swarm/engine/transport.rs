@@ -148,8 +148,7 @@ impl Transport {
         if let Some(docker) = known.as_ref() {
             return Ok(docker.clone());
         }
-        let docker = connect(&self.address)
-            .map_err(|error| SwarmError::Unavailable(format!("{}: {error}", self.address)))?;
+        let docker = connect(&self.address).map_err(|error| unsent(&error, &self.address))?;
         Ok(known.insert(docker).clone())
     }
 }
@@ -178,6 +177,15 @@ fn connect(address: &EngineAddress) -> Result<Docker, Error> {
 fn translate(error: &Error, what: &str, address: &EngineAddress) -> SwarmError {
     match error {
         Error::DockerResponseServerError { status_code, message } => meaning(*status_code, message, what),
-        other => SwarmError::Unavailable(format!("{address}: {}", silence(other))),
+        other => unsent(other, address),
+    }
+}
+
+/// What an error says that is no answer of the engine.
+fn unsent(error: &Error, address: &EngineAddress) -> SwarmError {
+    let words = format!("{address}: {}", silence(error));
+    match descriptors::remedy(error) {
+        Some(remedy) => SwarmError::NoDescriptor(format!("{words}; {remedy}")),
+        None => SwarmError::Unavailable(words),
     }
 }

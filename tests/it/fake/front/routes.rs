@@ -46,7 +46,9 @@ fn as_http(error: SwarmError) -> (u16, String) {
         }
         SwarmError::Refused(text) => (400, text),
         SwarmError::NotManager(text) => (503, text),
-        SwarmError::Unavailable(text) | SwarmError::Unreadable(text) => (500, text),
+        SwarmError::Unavailable(text) | SwarmError::Unreadable(text) | SwarmError::NoDescriptor(text) => {
+            (500, text)
+        }
     }
 }
 
