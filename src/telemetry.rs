@@ -147,7 +147,7 @@ pub fn tell_mistakes(mistakes: &Mistakes) {
         LogFormat::Json => tracing::error!("{mistakes}"),
         LogFormat::Text => {
             tracing::error!("nothing was started: mistakes in the configuration: {number}");
-            mistakes.list.iter().for_each(|mistake| tracing::error!("{mistake}"));
+            mistakes.lines().for_each(|line| tracing::error!("{line}"));
         }
     }
 }

@@ -44,33 +44,37 @@ impl Config {
     /// All variables whose value cannot be used, at once.
     pub fn load(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Mistakes> {
         let mut mistakes = Vec::new();
-        let mut warnings = Vec::new();
-        let raw = raw(environment, &mut mistakes, &mut warnings);
+        let (mut warnings, mut unknown) = (Vec::new(), Vec::new());
+        let raw = raw(environment, &mut mistakes, &mut warnings, &mut unknown);
 
         let variables = Variables::read(&raw, &mut mistakes);
         let config = variables.and_then(|v| config(v, &mut mistakes, &mut warnings));
         match config {
-            Some(config) if mistakes.is_empty() => Ok(Loaded { config, warnings }),
+            Some(config) if mistakes.is_empty() => {
+                warnings.splice(0..0, unknown);
+                Ok(Loaded { config, warnings })
+            }
             _ => {
                 mistakes.sort_by_key(|mistake| VARIABLES.iter().position(|v| v.name == mistake.name));
                 let notification = Box::new(readable_notification(&raw));
                 let proxies = Box::new(readable_proxies(&raw));
                 let (log, engine) = (readable_log_settings(&raw), readable_engine(&raw).map(Box::new));
-                Err(Mistakes { list: mistakes, log, notification, proxies, engine })
+                Err(Mistakes { list: mistakes, unknown, log, notification, proxies, engine })
             }
         }
     }
 }
 
-/// Picks our variables out of the environment.
+/// Picks our variables out of the environment. `unknown` are warnings of those that begin as ours do and are none.
 fn raw(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     mistakes: &mut Vec<Mistake>,
     warnings: &mut Vec<String>,
+    unknown: &mut Vec<String>,
 ) -> Raw {
     let mut ours = BTreeMap::new();
     let mut in_small_letters = Vec::new();
-    let (mut unknown, mut others) = (Vec::new(), Vec::new());
+    let (mut unknown_ours, mut others) = (Vec::new(), Vec::new());
     for (name, value) in environment {
         let name = name.to_string_lossy().into_owned();
         if let Some(known) = PROXIES.into_iter().find(|known| known.to_ascii_lowercase() == name) {
@@ -82,7 +86,7 @@ fn raw(
                 Ok(value) => _ = ours.insert(name, value),
                 Err(value) => mistakes.push(not_utf8(variable, &value.to_string_lossy())),
             },
-            None if name.starts_with(PREFIX) => unknown.push(name),
+            None if name.starts_with(PREFIX) => unknown_ours.push(name),
             None if !value.is_empty() => others.push(name),
             None => {}
         }
@@ -94,7 +98,7 @@ fn raw(
         }
     }
     let known: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
-    warnings.extend(unknown_names(&unknown, PREFIX, "variable", &known));
+    unknown.extend(unknown_names(&unknown_ours, PREFIX, "variable", &known));
     warnings.extend(shepherd::hint(others.iter().map(String::as_str)));
     // All fields are optional texts, so that there is nothing that it could refuse.
     envy::from_iter(ours).unwrap_or_else(|error| {

@@ -10,6 +10,7 @@ mod engine;
 mod filter;
 mod help;
 mod hosts;
+mod labels_allowed;
 mod load;
 mod misplaced;
 mod mistakes;

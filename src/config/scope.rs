@@ -1,5 +1,6 @@
 //! Which services and images a login is for. Pure.
 
+use super::mistakes::Mistake;
 use super::value::Value;
 use crate::words::matches_pattern;
 
@@ -24,17 +25,30 @@ impl LoginScope {
     pub const EXPECTED: &'static str =
         "up to 100 names of services or images, separated by commas, with * for any characters";
 
-    /// Reads a scope; `None` for what is none, as a login that is for nothing is a slip.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// Reads a scope. A login that is for nothing is a slip.
+    ///
+    /// # Errors
+    /// What is wrong, in words that follow "found" and show nothing of the text: it may be the end of a password.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.len() > MAX_BYTES {
-            return None;
+            return Err("more than 16 KiB");
         }
         let patterns: Vec<String> =
             text.split(',').map(|pattern| pattern.trim().to_ascii_lowercase()).collect();
         let is_of_name = |c: char| c.is_ascii_alphanumeric() || "_-.:/*[]".contains(c);
-        let is_pattern =
-            |pattern: &String| (1..=MAX_PATTERN).contains(&pattern.len()) && pattern.chars().all(is_of_name);
-        (patterns.len() <= MAX_PATTERNS && patterns.iter().all(is_pattern)).then_some(Self(patterns))
+        let fault = |pattern: &String| match pattern.as_str() {
+            "" => Some("an empty name; remove the comma beside it"),
+            name if name.len() > MAX_PATTERN => Some("a name of more than 512 characters"),
+            name if !name.chars().all(is_of_name) => {
+                Some("a name with other characters than letters, digits and _-.:/*[]")
+            }
+            _ => None,
+        };
+        match patterns.iter().find_map(fault) {
+            Some(fault) => Err(fault),
+            None if patterns.len() > MAX_PATTERNS => Err("more than 100 names"),
+            None => Ok(Self(patterns)),
+        }
     }
 
     /// Whether a service may use the login for an image of `repository` at `registry`.
@@ -57,7 +71,12 @@ impl Value for Scope {
     const EXPECTED: &'static str = LoginScope::EXPECTED;
 
     fn parse(text: &str) -> Result<Self, &'static str> {
-        LoginScope::parse(text).map(|_| Self(text.to_owned())).ok_or(Self::EXPECTED)
+        LoginScope::parse(text).map(|_| Self(text.to_owned()))
+    }
+
+    fn read(name: &str, text: &str) -> Result<Self, Mistake> {
+        let mistake = |found| Mistake::new(name, text, format!("{}; found {found}", Self::EXPECTED));
+        Self::parse(text).map_err(mistake)
     }
 }
 
@@ -90,10 +109,21 @@ mod tests {
     #[test]
     fn what_names_nothing_is_no_scope() {
         let many = vec!["a"; 101].join(",");
-        for text in
-            ["", ",", "a,,b", "a b", "#", "a!", "ü", "a,", &many, &"a".repeat(20_000), &"a".repeat(513)]
-        {
-            assert_eq!(LoginScope::parse(text), None, "{}", &text[..text.len().min(20)]);
+        for (text, found) in [
+            ("", "an empty name"),
+            (",", "an empty name"),
+            ("a,,b", "an empty name"),
+            ("a,", "an empty name"),
+            ("a b", "other characters"),
+            ("#", "other characters"),
+            ("a!", "other characters"),
+            ("ü", "other characters"),
+            (&many, "more than 100 names"),
+            (&"a".repeat(20_000), "more than 16 KiB"),
+            (&"a".repeat(513), "more than 512 characters"),
+        ] {
+            let words = LoginScope::parse(text).unwrap_err();
+            assert!(words.contains(found), "{}: {words}", &text[..text.len().min(20)]);
         }
     }
 }

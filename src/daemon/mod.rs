@@ -171,7 +171,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         };
         let Loaded { config, warnings } =
             Config::of_cycle(&self.environment, left_behind.clone()).map_err(|mistakes| {
-                let mistakes: Vec<String> = mistakes.list.iter().map(ToString::to_string).collect();
+                let mistakes: Vec<String> = mistakes.lines().collect();
                 format!("the pre-run command has set what cannot be used: {}", mistakes.join("; "))
             })?;
         for warning in warnings {

@@ -94,7 +94,7 @@ impl Message {
         if let Some(suffix) = &mistakes.notification.title {
             let _ = write!(title, " {suffix}");
         }
-        let lines: Vec<String> = mistakes.list.iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = mistakes.lines().collect();
         Self::new(title, &cut(&lines, LINES, "\n", "more lines in the log"), Kind::Failure)
     }
 

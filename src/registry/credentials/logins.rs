@@ -196,15 +196,14 @@ async fn read_scope(source: Option<&Source>) -> Result<Option<LoginScope>, Crede
     const VARIABLE: &str = "GANTRY_REGISTRY_SERVICES_FILE";
     let Some(source) = source else { return Ok(None) };
     let text = value(source, VARIABLE).await?;
-    if let Some(scope) = LoginScope::parse(text.reveal()) {
-        return Ok(Some(scope));
-    }
-    let path = match source {
-        Source::File(path) => path.clone(),
-        Source::Value(_) => PathBuf::new(),
-    };
-    let cause = format!("expected {}, found something else", LoginScope::EXPECTED);
-    Err(CredentialsError::LoginFile { variable: VARIABLE, path, cause })
+    LoginScope::parse(text.reveal()).map(Some).map_err(|found| {
+        let path = match source {
+            Source::File(path) => path.clone(),
+            Source::Value(_) => PathBuf::new(),
+        };
+        let cause = format!("expected {}; found {found}", LoginScope::EXPECTED);
+        CredentialsError::LoginFile { variable: VARIABLE, path, cause }
+    })
 }
 
 /// A value that need not be there; an empty one is not.
@@ -259,13 +258,14 @@ pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<Login>, 
             mistake(format!("expected {LINE}, found {} word{plural}", words.len()));
             continue;
         };
-        let scope = words.get(4).map(|scope| LoginScope::parse(scope));
         // The word is not shown: it may be the end of a password with a space.
-        if scope == Some(None) {
-            mistake(format!("expected in the fifth word {}, found something else", LoginScope::EXPECTED));
-            continue;
-        }
-        let scope = scope.flatten();
+        let scope = match words.get(4).map(|scope| LoginScope::parse(scope)).transpose() {
+            Ok(scope) => scope,
+            Err(found) => {
+                mistake(format!("expected in the fifth word {}; found {found}", LoginScope::EXPECTED));
+                continue;
+            }
+        };
         let host = host_of_key(host);
         if host.is_empty() {
             mistake(format!("expected {LINE}, found no host in the second word"));
@@ -368,7 +368,7 @@ mod tests {
         line 5: expected <config> <host> <user> <password> [<services>], found no host in the second word
         line 6: expected <config> <host> <user> <password> [<services>], found 1 word
         line 7: "a" has another login for ghcr.io already
-        line 9: expected in the fifth word up to 100 names of services or images, separated by commas, with * for any characters, found something else
+        line 9: expected in the fifth word up to 100 names of services or images, separated by commas, with * for any characters; found a name with other characters than letters, digits and _-.:/*[]
         line 10: "a" has another login for ghcr.io already
         "#);
         assert!(!mistakes.contains("hunter"));
