@@ -25,6 +25,7 @@ use crate::model::unfinished::Unfinished;
 use crate::options::{Ids, Name, Options};
 use crate::swarm::tasks::{by_service, tasks_of_any};
 use crate::swarm::{EngineView, Listing, Role, Service, Swarm, SwarmError, Task};
+use crate::words::some_of;
 
 /// What the swarm has for us.
 #[derive(Debug)]
@@ -292,6 +293,10 @@ fn warn(candidates: &[Candidate]) {
         }
     }
     for (warning, names) in services {
-        tracing::warn!(service = names[0], services = names.len(), "{warning}");
+        if let [service] = names[..] {
+            tracing::warn!(service, "{warning}");
+        } else {
+            tracing::warn!(services = some_of(&names, ", "), "{warning}");
+        }
     }
 }

@@ -91,6 +91,25 @@ async fn labels_on_containers_are_warned_of_and_the_one_that_excludes_is_obeyed(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_label_that_is_not_allowed_names_its_services() {
+    let scene = Scene::new().with("GANTRY_LABELS_ALLOWED", "none");
+    for index in 0..25 {
+        scene.service(&format!("web-{index:02}")).label("gantry.update.jobs", "true").create();
+    }
+    scene.service("db").label("gantry.rollout.canary", "true").create();
+    let log = Log::from_level("WARN");
+    scene.cycle().await;
+    let jobs = log.lines_with("label gantry.update.jobs is ignored");
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+    assert!(
+        jobs[0].contains("services=\"web-00, web-01, ") && jobs[0].ends_with("web-19 and 5 more\""),
+        "{jobs:?}"
+    );
+    let canary = log.lines_with("label gantry.rollout.canary is ignored");
+    assert!(canary.len() == 1 && canary[0].ends_with("service=db"), "{canary:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_platform_that_the_index_still_lists_is_current_and_one_that_it_dropped_is_not() {
     let scene = Scene::new();
     scene.service("current").image(&pinned(APP, "amd64")).create();
