@@ -16,6 +16,7 @@ use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
 use gantry::telemetry::{self, EndOfLog, NodeName, Output};
 use gantry::tls::install_crypto_provider;
+use gantry::words::printable;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -44,11 +45,11 @@ fn main() -> ExitCode {
         }
         Ok(Command::Healthcheck) => match health::check() {
             Ok(healthy) => {
-                say(&healthy);
+                say(&printable(&healthy));
                 ExitCode::SUCCESS
             }
             Err(unhealthy) => {
-                say(&unhealthy);
+                say(&printable(&unhealthy));
                 ExitCode::FAILURE
             }
         },
@@ -95,7 +96,7 @@ fn by_hand(target: Option<Target>) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            complain(&format!("{error:#} (DOCKER_HOST: {})", config.engine));
+            complain(&printable(&format!("{error:#} (DOCKER_HOST: {})", config.engine)));
             ExitCode::FAILURE
         }
     }

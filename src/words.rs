@@ -37,6 +37,31 @@ pub fn quoted(text: &str) -> String {
     format!("{:?}", beginning(text, LONGEST_PIECE))
 }
 
+/// Whether a character shows as itself and leaves its line as it is: neither a control character nor a separator of lines
+/// nor one that is invisible or turns the direction of the text around it.
+pub fn is_printable(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Writes a text with escapes for what is not printable.
+pub fn push_printable(line: &mut String, text: &str) {
+    for c in text.chars() {
+        if is_printable(c) {
+            line.push(c);
+        } else {
+            line.extend(c.escape_default());
+        }
+    }
+}
+
+/// A foreign text as a line shows it: with escapes for what is not printable.
+pub fn printable(text: &str) -> String {
+    let mut line = String::new();
+    push_printable(&mut line, text);
+    line
+}
+
 /// A path that a label or a file names, as a message shows it: at most its first 300 characters.
 pub fn shown_path(path: &Path) -> String {
     beginning(&path.display().to_string(), LONGEST_PATH)

@@ -11,7 +11,7 @@ use super::entry::{Entry, Subject, Verdict, image_name};
 use crate::image::ImageRef;
 use crate::suggest::nearest;
 use crate::swarm::Service;
-use crate::words::piece;
+use crate::words::{piece, printable};
 
 /// What is to be released.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,7 +211,8 @@ impl fmt::Display for Listed {
         if let Some(name) = &self.missing {
             write!(
                 f,
-                "\n(Gantry has not made its config {name} yet, or has another name for it: GANTRY_LEDGER_NAME)"
+                "\n(Gantry has not made its config {} yet, or has another name for it: GANTRY_LEDGER_NAME)",
+                printable(name)
             )?;
         }
         self.damaged
@@ -229,14 +230,18 @@ impl fmt::Display for Release {
                 if !self.waiting.is_empty() {
                     f.write_str("\nnot updated by the next cycle:")?;
                 }
-                self.waiting.iter().try_for_each(|(service, why)| write!(f, "\n  {service}: {why}"))?;
+                self.waiting.iter().try_for_each(|(service, why)| {
+                    write!(f, "\n  {}", printable(&format!("{service}: {why}")))
+                })?;
             }
             Some(Miss::NothingHeld) => return f.write_str("nothing was released: nothing is in quarantine"),
-            Some(Miss::NotHeld(name)) => write!(f, "nothing was released: {name} is not in quarantine")?,
+            Some(Miss::NotHeld(name)) => {
+                write!(f, "nothing was released: {} is not in quarantine", printable(name))?;
+            }
             Some(Miss::Unknown { name, nearest }) => {
                 write!(f, "nothing was released: there is no service and no image {name:?} in this swarm")?;
                 if let Some(nearest) = nearest {
-                    write!(f, "; did you mean {nearest}?")?;
+                    write!(f, "; did you mean {}?", printable(nearest))?;
                 }
             }
         }
@@ -252,8 +257,8 @@ impl fmt::Display for Release {
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whom = if self.service.is_empty() { "all services".to_owned() } else { piece(&self.service) };
-        write!(f, "{whom}: {} at {}", self.image, self.digest)?;
-        if self.why.is_empty() { Ok(()) } else { write!(f, " ({})", self.why) }
+        write!(f, "{whom}: {} at {}", printable(&self.image), printable(&self.digest))?;
+        if self.why.is_empty() { Ok(()) } else { write!(f, " ({})", printable(&self.why)) }
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
+use crate::words::{is_printable, push_printable};
+
 /// The keys of a JSON line that are ours. An event's field of that name is called `field_NAME`.
 const RESERVED: [&str; 4] = ["time", "level", "node", "message"];
 
@@ -193,24 +195,6 @@ fn closes(chars: &mut CharIndices<'_>) -> bool {
         }
     }
     false
-}
-
-/// Whether a character shows as itself and leaves its line as it is: neither a control character nor a separator of lines
-/// nor one that is invisible or turns the direction of the text around it.
-fn is_printable(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
-/// Writes a text with escapes for what is not printable.
-fn push_printable(line: &mut String, text: &str) {
-    for c in text.chars() {
-        if is_printable(c) {
-            line.push(c);
-        } else {
-            line.extend(c.escape_default());
-        }
-    }
 }
 
 /// Writes a value: in quotation marks where it would otherwise not be clear where it ends.

@@ -20,7 +20,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("cost", &["image", "proxy", "words"]),
     ("options", &["cost", "suggest"]),
     ("config", &["cost", "options", "proxy", "secret", "suggest", "words"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "words"]),
     ("swarm", &["config", "descriptors", "heartbeat", "hosts", "options", "proxy", "secret", "words"]),
     ("registry", &["config", "cost", "descriptors", "hosts", "image", "proxy", "secret", "tls", "words"]),
     ("ledger", &["cost", "image", "suggest", "swarm", "words"]),

@@ -138,6 +138,35 @@ fn a_release_says_what_it_did_and_what_is_left() {
 }
 
 #[test]
+fn no_foreign_word_steers_the_terminal_of_who_asks() {
+    let hostile = "\u{1b}[2J\r\n\u{202e}";
+    let held = Held {
+        service: format!("web{hostile}"),
+        image: format!("r.test/app:1{hostile}"),
+        digest: "b".to_owned(),
+        why: format!("quarantined: it says {hostile}"),
+    };
+    let listed = Listed {
+        held: vec![held.clone()],
+        damaged: vec![hostile.to_owned()],
+        missing: Some(hostile.to_owned()),
+    };
+    let waiting = vec![(hostile.to_owned(), hostile.to_owned())];
+    let released = Release { released: vec![held.clone()], waiting, left: vec![held], ..Release::default() };
+    let missed = |miss| Release { miss: Some(miss), ..Release::default() }.to_string();
+    for said in [
+        listed.to_string(),
+        released.to_string(),
+        missed(Miss::NotHeld(hostile.to_owned())),
+        missed(Miss::Unknown { name: hostile.to_owned(), nearest: Some(hostile.to_owned()) }),
+    ] {
+        let is_plain = |c: char| c == '\n' || crate::words::is_printable(c);
+        assert!(said.chars().all(is_plain) && said.contains("\\u{1b}[2J"), "{said:?}");
+        assert!(said.lines().count() <= 6, "{said}");
+    }
+}
+
+#[test]
 fn a_release_that_finds_nothing_says_why_and_what_may_have_been_meant() {
     let (_, services) = scene();
     for name in ["nobody", "we", "app", "app:1", "r.test/app:2", "Shop"] {
