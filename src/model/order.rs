@@ -3,7 +3,7 @@
 //! `auto` starts the new task first only where two tasks of a place can surely live side by side. [`Obstacle`] is the
 //! table of what stands against that. Everything else keeps the order that Swarm itself would take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::config::UpdateOrder;
@@ -62,13 +62,16 @@ pub enum Room {
     None(String),
 }
 
+/// Tasks by the id of their node.
+pub type TasksByNode = HashMap<String, Vec<Task>>;
+
 /// The nodes, and the tasks on them.
 #[derive(Clone, Copy, Debug)]
 pub struct Ground<'a> {
     /// All nodes.
     pub nodes: &'a Nodes,
-    /// The tasks of all services.
-    pub tasks: &'a [Task],
+    /// The tasks of all services: grouped once for all services that ask.
+    pub tasks: &'a TasksByNode,
 }
 
 /// What was asked for.
@@ -234,9 +237,10 @@ pub fn room(service: &str, facts: &Facts, ground: Option<Ground<'_>>) -> Room {
         return Room::Sure;
     }
     let Some(ground) = ground else { return Room::Unsure("the nodes cannot be seen".to_owned()) };
+    let on = |node: &Node| ground.tasks.get(&node.id).map_or(&[][..], Vec::as_slice);
     let eligible = ground.nodes.iter().filter(|node| node.is_ready && node.is_active);
     let places: Vec<Room> = eligible
-        .filter_map(|node| match (fits(&facts.claims, node), on_node(service, facts, node, ground.tasks)) {
+        .filter_map(|node| match (fits(&facts.claims, node), on_node(service, facts, node, on(node))) {
             (Some(false), _) => None,
             (None, Room::Sure) => Some(Room::Unsure("its placement constraints cannot be told".to_owned())),
             (_, room) => Some(room),
@@ -272,6 +276,15 @@ fn all_in_all(mode: Mode, places: Vec<Room>) -> Room {
     };
     // Without a node there is nothing that the order could change.
     decisive.unwrap_or(Room::Unsure("no node takes its tasks".to_owned()))
+}
+
+/// Groups tasks by their node.
+pub fn by_node(tasks: Vec<Task>) -> TasksByNode {
+    let mut grouped = TasksByNode::new();
+    for task in tasks {
+        grouped.entry(task.node_id.clone()).or_default().push(task);
+    }
+    grouped
 }
 
 fn on_node(service: &str, facts: &Facts, node: &Node, tasks: &[Task]) -> Room {

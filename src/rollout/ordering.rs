@@ -12,13 +12,14 @@ use crate::ledger::book::Change;
 use crate::ledger::entry::Verdict;
 use crate::ledger::orders::OrderNote;
 use crate::model::cause::{BLAMES_ORDER, Cause};
-use crate::model::order;
-use crate::model::order::{Choice, Ground, HostNetwork, Room, Sight, Wish, is_about_room};
+use crate::model::order::{
+    self, Choice, Ground, HostNetwork, Room, Sight, TasksByNode, Wish, by_node, is_about_room,
+};
 use crate::model::outcome::Outcome;
 use crate::model::update::Update;
 use crate::options::Name;
 use crate::swarm::spec::OrderChange;
-use crate::swarm::{Facts, Mode, Nodes, Order, Service, Swarm, SwarmError, Task};
+use crate::swarm::{Facts, Mode, Nodes, Order, Service, Swarm, SwarmError};
 
 /// How old the list of all tasks may be. It serves all updates that begin meanwhile.
 const MAX_AGE: Duration = Duration::from_secs(2);
@@ -37,7 +38,9 @@ pub(super) struct Surroundings {
 #[derive(Debug)]
 struct Seen {
     nodes: Nodes,
-    tasks: Vec<Task>,
+    tasks: TasksByNode,
+    /// Those tasks when the updates that are under way have ended.
+    after_updates: TasksByNode,
 }
 
 /// The order that an update is sent with.
@@ -92,7 +95,9 @@ impl Surroundings {
         }
         let asked = async {
             let nodes = context.swarm.nodes().await?.into_iter().collect();
-            Ok::<_, SwarmError>(Seen { nodes, tasks: context.swarm.tasks(&[]).await? })
+            let tasks = context.swarm.tasks(&[]).await?;
+            let after_updates = by_node(order::after_updates(&tasks));
+            Ok::<_, SwarmError>(Seen { nodes, tasks: by_node(tasks), after_updates })
         };
         match asked.await {
             Ok(seen) => {
@@ -116,11 +121,12 @@ impl Surroundings {
         loop {
             context.beat();
             let Some(seen) = self.see(context).await else { return order::room(&update.id, facts, None) };
-            let room_with =
-                |tasks: &[Task]| order::room(&update.id, facts, Some(Ground { nodes: &seen.nodes, tasks }));
+            let room_with = |tasks: &TasksByNode| {
+                order::room(&update.id, facts, Some(Ground { nodes: &seen.nodes, tasks }))
+            };
             let room = room_with(&seen.tasks);
             let is_worth_a_wait = room != Room::Sure && begun.elapsed() < MAX_WAIT;
-            if !is_worth_a_wait || room_with(&order::after_updates(&seen.tasks)) != Room::Sure {
+            if !is_worth_a_wait || room_with(&seen.after_updates) != Room::Sure {
                 return room;
             }
             sleep(MAX_AGE).await;
