@@ -28,7 +28,7 @@ RUN_SMOKE := $(if $(NEXTEST),$(RUN_TESTS) -E 'test(/(^|::)($(SMOKE))/)',$(RUN_TE
 RUN_SOAK := $(if $(NEXTEST),$(CARGO) nextest run --profile soak,$(CARGO) test) --locked --features live --test it \
 	$(if $(NEXTEST),-E 'test(/^(soak|faults)::/)',-- --nocapture --test-threads 1 soak:: faults::)
 
-.PHONY: help demo test smoke soak fuzz bench check lab-up lab-down swarm-can-run
+.PHONY: help demo test smoke soak fuzz bench check advisories lab-up lab-down swarm-can-run
 
 help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
@@ -38,6 +38,7 @@ help:
 	@echo 'make fuzz      give each parser of foreign text a minute of made-up input (FUZZ_SECONDS, TARGETS)'
 	@echo 'make bench     measure speed and memory (root on Debian)'
 	@echo 'make check     formatting, clippy, documentation, shell scripts'
+	@echo 'make advisories  check the crates for known weaknesses; needs the internet'
 	@echo 'make lab-up    start the private swarm for use by hand; tests/lab/README.md tells how'
 	@echo 'make lab-down  remove it'
 	@echo 'cargo test     run all tests that need no swarm'
@@ -73,6 +74,19 @@ check:
 	@if type -P shellcheck >/dev/null; then \
 		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client fuzz/run ../.ci/run; \
 	fi
+
+# Not part of `check`, which works offline.
+DENY_VERSION := 0.20.2
+advisories:
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny --version $(DENY_VERSION) || { \
+		echo 'expected cargo-deny, which cargo cannot install here: no crate was checked; install cargo-deny $(DENY_VERSION)' >&2; \
+		exit 1; \
+	}
+	@$(CARGO) deny fetch db || { \
+		echo 'expected the database https://github.com/rustsec/advisory-db, which cannot be reached: no crate was checked; run this where it can' >&2; \
+		exit 1; \
+	}
+	$(CARGO) deny --locked check --disable-fetch advisories
 
 lab-up:
 	@$(LAB) up
