@@ -249,6 +249,39 @@ fn it_updates_itself_first_survives_that_and_cleans_up_after_itself() {
     assert_eq!(versions(&[&itself, &web]), before);
 }
 
+#[test]
+fn without_root_and_capabilities_it_updates_a_service() {
+    let stage = Stage::new();
+    let image = copy_of_own_image(&stage, "1");
+    let old_web = stage.image("web", "1", &[]);
+    let web = stage.service("web", &old_web, &[]);
+    let new_web = stage.image("web", "2", &[]);
+
+    let mount = "type=bind,src=/var/run/docker.sock,dst=/var/run/docker.sock";
+    let ask = ["run", "--rm", "--mount", mount, "--entrypoint", "stat", &image.pinned()];
+    let group = stage.lab.docker(&[&ask[..], &["-c", "%g", "/var/run/docker.sock"]].concat());
+    let user = format!("65532:{}", group.trim());
+    let filter = format!("GANTRY_SERVICES_FILTERS=label=stage={}", stage.prefix);
+    let ledger = format!("GANTRY_LEDGER_NAME={}", stage.ledger());
+    let rights = ["--user", &user, "--cap-drop", "ALL", "--read-only", "--mount", mount];
+    let place = ["--constraint", "node.role==manager", "--health-interval", "500ms"];
+    let variables = ["--env", "GANTRY_SLEEP_SECONDS=2", "--env", &ledger, "--env", &filter];
+    let itself = stage.create("gantry", &image.pinned(), &[&rights[..], &place, &variables].concat());
+
+    wait("the web's new task", 120, || (web.running_images() == [new_web.pinned()]).then_some(()));
+    let label = format!("label=com.docker.swarm.service.name={}", itself.name);
+    let [container] = &containers(&stage, 1, &label)[..] else { panic!("one container of {user}") };
+    let status = stage.lab.docker(&["exec", container, "cat", "/proc/1/status"]);
+    let has = |field: &str| status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim);
+    assert_eq!(has("Uid:"), Some("65532\t65532\t65532\t65532"), "{status}");
+    assert_eq!(has("CapEff:"), Some("0000000000000000"), "{status}");
+    // The image remover works beside it as well.
+    wait("end of the web's old image", 60, || {
+        (1..=3).all(|node| !has_image(&stage, node, &old_web)).then_some(())
+    });
+    no_remover_is_left(&stage);
+}
+
 /// The stage's Gantry, which removes images on all nodes.
 fn cleaning(stage: &Stage) -> Gantry {
     let gantry = stage.gantry().set("GANTRY_CLEANUP_IMAGES", "true");
