@@ -1,6 +1,6 @@
 //! Gantry keeps Docker Swarm services on the newest image of their tag, and does not let a bad image spread.
 //!
-//! This page is for whoever wants to change it. What it does for its users is in the README.
+//! This page is for people who change Gantry. README.md and the pages in `docs/` say what Gantry does for its users.
 //!
 //! # One sentence
 //!

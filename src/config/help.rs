@@ -1,4 +1,4 @@
-//! What users read of the table of variables: `gantry --help` and the tables of the README.
+//! What users read of the table of variables: `gantry --help` and the tables of the pages in `docs/`.
 
 use std::fmt::Write as _;
 
@@ -106,14 +106,14 @@ fn wrap(text: &mut String, indent: &str, words: &str) {
     }
 }
 
-/// The table of variables in the README.
+/// The tables of variables in `docs/configuration.md`, one for each group.
 pub fn markdown_variables() -> String {
     let mut text = String::new();
     let mut group = "";
     for variable in VARIABLES {
         if variable.group != group {
             group = variable.group;
-            _ = write!(text, "\n**{group}**\n\n| variable | default | meaning |\n|---|---|---|\n");
+            _ = write!(text, "\n### {group}\n\n| variable | default | meaning |\n|---|---|---|\n");
         }
         let Variable { name, default, default_words, expected, doc, label, .. } = variable;
         let default = match (default, default_words) {
@@ -128,7 +128,7 @@ pub fn markdown_variables() -> String {
     text
 }
 
-/// The table of labels in the README.
+/// The table of labels in `docs/configuration.md`.
 pub fn markdown_labels() -> String {
     let mut text = "\n| label | meaning |\n|---|---|\n".to_owned();
     for Label { name, doc, expected, .. } in LABELS {
@@ -157,28 +157,28 @@ mod tests {
         }
     }
 
-    /// `UPDATE_README=1 cargo test readme` writes the tables anew.
+    /// `UPDATE_DOCS=1 cargo test docs` writes the tables anew.
     #[test]
-    fn the_readme_has_the_tables_as_they_are() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let readme = std::fs::read_to_string(path).unwrap();
-        let mut expected = readme.clone();
+    fn the_docs_have_the_tables_as_they_are() {
         let tables = [
-            ("variables", markdown_variables()),
-            ("labels", markdown_labels()),
-            ("shepherd", markdown_shepherd()),
+            ("docs/configuration.md", "variables", markdown_variables()),
+            ("docs/configuration.md", "labels", markdown_labels()),
+            ("docs/migrating.md", "shepherd", markdown_shepherd()),
         ];
-        for (name, table) in tables {
-            let begin = format!("<!-- {name}: written by UPDATE_README=1 cargo test readme -->\n");
+        for (page, name, table) in tables {
+            let path = format!("{}/{page}", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(&path).unwrap();
+            let begin = format!("<!-- {name}: written by UPDATE_DOCS=1 cargo test docs -->\n");
             let end = format!("<!-- end of {name} -->");
-            let start = expected.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();
-            let stop = expected.find(&end).unwrap_or_else(|| panic!("no {end}"));
+            let start = text.find(&begin).unwrap_or_else(|| panic!("{page} has no {begin}")) + begin.len();
+            let stop = text.find(&end).unwrap_or_else(|| panic!("{page} has no {end}"));
+            let mut expected = text.clone();
             expected.replace_range(start..stop, &format!("{table}\n"));
-        }
-        if std::env::var_os("UPDATE_README").is_some() {
-            std::fs::write(path, expected).unwrap();
-        } else {
-            assert!(readme == expected, "README.md is old; run UPDATE_README=1 cargo test readme");
+            if std::env::var_os("UPDATE_DOCS").is_some() {
+                std::fs::write(path, expected).unwrap();
+            } else {
+                assert!(text == expected, "{page} is old; run UPDATE_DOCS=1 cargo test docs");
+            }
         }
     }
 

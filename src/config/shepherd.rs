@@ -91,7 +91,7 @@ pub(super) fn hint<'a>(set: impl IntoIterator<Item = &'a str>) -> Option<String>
     Some(format!("variables of Shepherd have no effect: {}", found.join(", ")))
 }
 
-/// The table for the README.
+/// The table in `docs/migrating.md`.
 pub fn markdown_shepherd() -> String {
     let mut text = "\n| Shepherd | Gantry | |\n|---|---|---|\n".to_owned();
     for Theirs { name, ours, doc, .. } in VARIABLES {

@@ -1,7 +1,7 @@
 //! The table of all variables and labels: the one place where each is defined.
 //!
 //! From it come the raw variables that are read from the environment, their parsers and defaults, those of
-//! the labels, the text of `gantry --help`, the tables of the README and the suggestions for names that
+//! the labels, the text of `gantry --help`, the tables of the pages in `docs/` and the suggestions for names that
 //! nobody knows. An entry reads
 //!
 //! ```text

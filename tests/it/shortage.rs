@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::fake::{FakeSwarm, Front, millis};
 
-/// How long a stop may take, as README says.
+/// How long a stop may take, as docs/how-it-works.md says.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// Far more than anything here takes, on whatever machine.

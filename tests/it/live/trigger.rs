@@ -268,7 +268,7 @@ fn a_bind_mount_tells_of_what_happens_on_its_node() {
     rests(&by_file, 2, "written");
     replace(&file, "3");
     rests(&by_file, 3, "replaced by rename");
-    // The mount keeps the old file, which nobody can change any more. The README says to mount the folder.
+    // The mount keeps the old file, which nobody can change any more. docs/troubleshooting.md says to mount the folder.
     fs::write(&file, "4").unwrap();
     sleep(A_WHILE);
     rests(&by_file, 3, "out of reach");

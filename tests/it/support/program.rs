@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
-/// How long a stop may take, as README says.
+/// How long a stop may take, as docs/how-it-works.md says.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// Far more than anything here takes, on whatever machine, and less than the program waits for an engine's answer.
