@@ -11,6 +11,7 @@ mod architecture;
 mod command_line;
 mod contract;
 mod cycle;
+mod docs;
 mod fake;
 mod fake_swarm;
 mod faults;

@@ -81,7 +81,7 @@ const PROMISES: [(&str, &str); 16] = [
     ),
 ];
 
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+pub(crate) fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -97,7 +97,7 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
 }
 
 /// The texts in quotation marks, as the program prints them: without comments, and a line that goes on is one.
-fn texts(source: &str) -> Vec<String> {
+pub(crate) fn texts(source: &str) -> Vec<String> {
     let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     let code: String = code.lines().filter(is_code).flat_map(|line| [line, "\n"]).collect();
