@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use gantry::config::{LABELS, VARIABLES};
 
 mod messages;
-mod page;
+pub(crate) mod page;
 mod values;
 
-use page::Page;
+use page::{Block, Page};
 
 /// The most lines that README may have: a newcomer decides in two minutes.
 const README_LINES: usize = 250;
@@ -70,6 +70,13 @@ fn pages_of_users() -> Vec<Page> {
     let is_of_users =
         |page: &Page| page.path == Path::new("README.md") || page.path.parent() == Some(Path::new("docs"));
     pages().into_iter().filter(is_of_users).collect()
+}
+
+/// The `sh` blocks that a live test runs as they are written, in the order of the pages.
+#[cfg(feature = "live")]
+pub(crate) fn blocks_for_the_lab(path: &str) -> Vec<String> {
+    let page = Page::read(root(), &root().join(path));
+    page.blocks().into_iter().filter(Block::runs_in_the_lab).map(|block| block.text).collect()
 }
 
 #[test]

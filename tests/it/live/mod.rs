@@ -31,6 +31,7 @@ mod ordering;
 mod other_hands;
 mod outages;
 mod pacing;
+mod pages;
 mod registries;
 mod remembering;
 mod selection;
