@@ -2,8 +2,9 @@
 
 use gantry::config::VARIABLES;
 use gantry::cycle::Report;
-use gantry::cycle::resume::{Attention, OtherHand};
-use gantry::cycle::rollout::{Cause, Held, NotBegun};
+use gantry::model::attention::{Attention, OtherHand};
+use gantry::model::cause::Cause;
+use gantry::model::finished::{Held, NotBegun};
 use gantry::registry::RegistryError;
 use gantry::swarm::SwarmError;
 
