@@ -14,8 +14,10 @@ use crate::image::ImageRef;
 use crate::ledger::Ledger;
 use crate::registry::Sources;
 
+pub use self::events::Events;
 pub use self::standing::Standing;
 
+mod events;
 mod standing;
 
 /// From one sign of life to the next while something is waited for.
@@ -46,6 +48,8 @@ pub struct Context<S, R> {
     pub heartbeat: Heartbeat,
     /// What was said already.
     pub said: Said,
+    /// Where its events go.
+    pub events: Events,
     /// Whether the engine is still a manager. Ends the run by `stop` when it is none for long.
     pub standing: Standing,
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::events::Events;
 use crate::heartbeat::Heartbeat;
+use crate::model::event::Event;
 use crate::swarm::SwarmError;
 
 /// How long the engine may say that it is no manager: one that is promoted again soon is no reason to end the run.
@@ -28,6 +30,7 @@ pub struct Standing {
     /// Ends the run.
     stop: CancellationToken,
     heartbeat: Heartbeat,
+    events: Events,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +43,8 @@ struct State {
 
 impl Standing {
     /// A manager, as far as is known.
-    pub fn new(stop: CancellationToken, heartbeat: Heartbeat) -> Self {
-        Self { state: Arc::default(), stop, heartbeat }
+    pub fn new(stop: CancellationToken, heartbeat: Heartbeat, events: Events) -> Self {
+        Self { state: Arc::default(), stop, heartbeat, events }
     }
 
     /// The engine could be read: it is a manager.
@@ -77,7 +80,7 @@ impl Standing {
         if now.duration_since(since) < patience || state.lost.is_some() {
             return;
         }
-        tracing::error!("{lost}");
+        self.events.emit(&Event::EngineLost(lost.clone()));
         self.heartbeat.diagnose(Some(illness));
         state.lost = Some(lost);
         self.stop.cancel();

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::turn::read_failed_tasks;
 use super::{discover, gone_back, plan};
 use crate::config::Config;
-use crate::context::{Context, Said, Standing};
+use crate::context::{Context, Events, Said, Standing};
 use crate::heartbeat::Heartbeat;
 use crate::image::ImageRef;
 use crate::ledger::book::{self, Labels};
@@ -85,6 +85,8 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen<S>>
     // A person waits for the answer: an engine that is away is not waited for.
     let config = Arc::new(Config { interval: None, trigger_path: None, ..Config::clone(config) });
     let (stop, heartbeat) = (CancellationToken::new(), Heartbeat::new(Instant::now()));
+    // What is wrong is told by a cycle.
+    let events = Events::unheard();
     let context = Context {
         config: config.clone(),
         swarm: swarm.clone(),
@@ -92,7 +94,8 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen<S>>
         ledger: Arc::new(Ledger::new(name)),
         itself: None,
         leftovers: BTreeSet::new(),
-        standing: Standing::new(stop.clone(), heartbeat.clone()),
+        standing: Standing::new(stop.clone(), heartbeat.clone(), events.clone()),
+        events,
         stop,
         said: Said::default(),
         heartbeat,

@@ -15,8 +15,9 @@ use anyhow::{Context as _, Result};
 use self::service::Remover;
 use super::remover::{self, Order, Removal};
 use crate::config::ServicePolicy;
-use crate::context::Context;
+use crate::context::{Context, Events};
 use crate::image::ImageRef;
+use crate::model::event::Event;
 use crate::model::finished::Finished;
 use crate::model::outcome::Outcome;
 use crate::registry::Keyring;
@@ -93,7 +94,7 @@ pub async fn clean_up<S: Swarm, R>(
     if let Err(error) = everywhere(context, keyring, &replaced, &mut cleaned).await {
         cleaned.problem = Some(format!("{error:#}"));
     }
-    cleaned.announce();
+    cleaned.announce(&context.events);
     service::sweep(context).await;
     Some(cleaned)
 }
@@ -255,25 +256,27 @@ impl Cleaned {
         nodes
     }
 
-    fn announce(&self) {
+    fn announce(&self, events: &Events) {
         for (node, removal) in &self.nodes {
             for image in &removal.removed {
-                tracing::info!(on = node, image, "removed image");
+                events.emit(&Event::ImageRemoved { node: node.clone(), image: image.clone() });
             }
             for (image, why) in &removal.kept {
-                tracing::info!(on = node, image, why, "kept image");
+                let (node, image, why) = (node.clone(), image.clone(), why.clone());
+                events.emit(&Event::ImageKept { node, image, why });
             }
             if removal.own_failure().is_none() {
                 for (image, why) in &removal.failed {
-                    tracing::warn!(on = node, image, why, "cannot remove image");
+                    let (node, image, why) = (node.clone(), image.clone(), why.clone());
+                    events.emit(&Event::ImageNotRemoved { node, image, why });
                 }
             }
         }
         for (why, nodes) in self.failed_nodes() {
-            tracing::warn!("cannot clean up on {}: {why}", nodes.join(", "));
+            events.notice(&[], "", format_args!("cannot clean up on {}: {why}", nodes.join(", ")));
         }
         if let Some(problem) = &self.problem {
-            tracing::warn!(problem, "cleaning up images");
+            events.trouble("cannot clean up images", "", problem);
         }
     }
 }

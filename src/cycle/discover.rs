@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::back_off::BackOff;
 use crate::config::{OnContainers, ServicePolicy};
-use crate::context::Context;
+use crate::context::{Context, Events};
 use crate::hosts::EngineRegistries;
 use crate::image::ImageRef;
 use crate::ledger::book::Book;
@@ -25,7 +25,6 @@ use crate::model::unfinished::Unfinished;
 use crate::options::{Ids, Name, Options};
 use crate::swarm::tasks::{by_service, tasks_of_any};
 use crate::swarm::{EngineView, Listing, Role, Service, Swarm, SwarmError, Task};
-use crate::words::some_of;
 
 /// What the swarm has for us.
 #[derive(Debug)]
@@ -65,8 +64,8 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
             return Err(error);
         }
         if is_first {
-            let error = format!("{error:#}");
-            tracing::warn!(error, patience = PATIENCE.as_secs(), "the cycle waits for the engine");
+            let what = format!("the cycle waits for the engine, for {} s at most", PATIENCE.as_secs());
+            context.events.trouble(what, "", &format!("{error:#}"));
         }
         context.beat();
         tokio::select! {
@@ -121,8 +120,8 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
     });
     let mut candidates: Vec<Candidate> = candidates.collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
-    complete(&*context.swarm, &mut candidates, now).await;
-    warn(&candidates);
+    complete(context, &mut candidates, now).await;
+    warn(&context.events, &candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, newest, hosts: Arc::new(engine.registries) })
 }
@@ -151,7 +150,8 @@ fn must_be_manager<S: Swarm, R>(context: &Context<S, R>, engine: &EngineView) ->
 
 /// Asks for what the list does not tell of unfinished services: their tasks, in one request, and the ids of what
 /// their options name.
-async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate], now: Timestamp) {
+async fn complete<S: Swarm, R>(context: &Context<S, R>, candidates: &mut [Candidate], now: Timestamp) {
+    let swarm = &*context.swarm;
     let mut unfinished: Vec<(&mut Unfinished, &Options)> = candidates
         .iter_mut()
         .filter(|candidate| !candidate.is_excluded)
@@ -171,7 +171,7 @@ async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate], now: Timest
                 }
             }
             // These services are left to the next cycle, which asks again.
-            Err(error) => tracing::warn!(%error, "cannot tell what became of unfinished updates"),
+            Err(error) => context.events.trouble("cannot tell what became of unfinished updates", "", &error),
         }
     }
     // Each name once, whoever has it in its options. Whose change it was matters only until it is over.
@@ -181,7 +181,10 @@ async fn complete<S: Swarm>(swarm: &S, candidates: &mut [Candidate], now: Timest
     for name in names {
         match swarm.id_of(&name).await {
             Ok(id) => ids.extend(id.map(|id| (name, id))),
-            Err(error) => tracing::warn!(%error, %name, "cannot tell whether an update is ours"),
+            Err(error) => {
+                let what = format!("cannot tell whether an update is ours, as {name} cannot be looked up");
+                context.events.trouble(what, "", &error);
+            }
         }
     }
     for (unfinished, _) in &mut unfinished {
@@ -221,7 +224,7 @@ fn candidate<S, R>(
     if let Some(OnContainers { warning, .. }) = &on_containers
         && context.said.is_news(&format!("{}: {warning}", service.id))
     {
-        tracing::warn!(service = facts.name, "{warning}");
+        context.events.notice(&[&facts.name], "", warning);
     }
     let history = History::of(&service);
     Candidate {
@@ -265,7 +268,7 @@ async fn warn_of_labels_without_effect<S: Swarm, R>(context: &Context<S, R>, lis
     if !ignored.is_empty() {
         let warning = config.ignored_exclusions(&ignored);
         if context.said.is_news(&warning) {
-            tracing::warn!("{warning}");
+            context.events.notice(&[], "", warning);
         }
     }
     if config.opt_in_filters().next().is_none() || !context.said.is_news("looked for misplaced labels") {
@@ -279,13 +282,13 @@ async fn warn_of_labels_without_effect<S: Swarm, R>(context: &Context<S, R>, lis
         if config.opt_in_filters().any(|filter| filter.passes(&on_containers) == Some(true))
             && let Some(OnContainers { warning, .. }) = OnContainers::of(config, labels, &on_containers)
         {
-            tracing::warn!(service = service.name(), "not updated: {warning}");
+            context.events.notice(&[service.name()], "", format_args!("not updated: {warning}"));
         }
     }
 }
 
 /// Says what is wrong with labels, once for all services that have the same.
-fn warn(candidates: &[Candidate]) {
+fn warn(events: &Events, candidates: &[Candidate]) {
     let mut services: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for candidate in candidates {
         for warning in candidate.policy.iter().flat_map(|policy| &policy.warnings) {
@@ -293,10 +296,6 @@ fn warn(candidates: &[Candidate]) {
         }
     }
     for (warning, names) in services {
-        if let [service] = names[..] {
-            tracing::warn!(service, "{warning}");
-        } else {
-            tracing::warn!(services = some_of(&names, ", "), "{warning}");
-        }
+        events.notice(&names, "", warning);
     }
 }

@@ -190,7 +190,11 @@ impl Tags {
     /// Says what is new, and remembers it.
     fn tell<S, R>(&self, context: &Context<S, R>) {
         for (image, (doubt, services)) in &self.news {
-            tracing::warn!(image, services, "{doubt}");
+            context.events.notice(
+                &[],
+                image,
+                format_args!("{doubt} ({services} services have another digest)"),
+            );
         }
         for change in &self.changes {
             context.ledger.note(change.clone());

@@ -12,6 +12,7 @@ use super::inspect::question;
 use crate::context::Context;
 use crate::image::DOCKER_HUB;
 use crate::model::candidate::Candidate;
+use crate::model::event::Event;
 use crate::registry::credentials::Wanted;
 use crate::registry::{Credentials, HubRate, Keyring, Registry, RegistryError};
 
@@ -64,7 +65,8 @@ pub async fn before<S, R: Registry>(
     for (_, pulls) in &accounts {
         if let Some(before) = &pulls.before {
             let whose = pulls.account.as_deref().unwrap_or("this address");
-            tracing::info!("Docker Hub before the cycle: {before} for {whose}");
+            let words = format!("Docker Hub before the cycle: {before} for {whose}");
+            context.events.emit(&Event::Pulls(words));
         }
     }
     HubAccounts(accounts)
@@ -93,7 +95,7 @@ async fn ask<S, R: Registry>(
     match answer {
         Ok(rate) => rate,
         Err(error @ RegistryError::RateLimited { .. }) => {
-            tracing::warn!("Docker Hub: {error}");
+            context.events.notice(&[], "", format_args!("Docker Hub: {error}"));
             None
         }
         Err(error) => {

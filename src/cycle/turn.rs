@@ -71,7 +71,8 @@ pub(super) async fn ask_tasks<S: Swarm, R>(context: &Context<S, R>, inspected: &
     let asked = inspected.iter_mut().filter(|inspected| quarantine.needs_tasks(inspected));
     let mut asked: Vec<&mut Candidate> = asked.map(|inspected| &mut inspected.candidate).collect();
     if let Err(error) = read_failed_tasks(&*context.swarm, &mut asked).await {
-        tracing::warn!(%error, services = asked.len(), "cannot see what Swarm rolled these services back from");
+        let what = format!("cannot see what Swarm rolled {} services back from", asked.len());
+        context.events.trouble(what, "", &error);
         for candidate in asked {
             candidate.history.is_untold = true;
         }

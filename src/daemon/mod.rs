@@ -14,7 +14,7 @@ use self::itself::Search;
 use self::notification::Notifier;
 use self::trigger::Trigger;
 use crate::config::{Config, Environment, Loaded};
-use crate::context::{Context, Said, Standing};
+use crate::context::{Context, Events, Said, Standing};
 use crate::cycle::cleanup::Leftovers;
 use crate::cycle::report::Weight;
 use crate::cycle::{self, Report};
@@ -26,6 +26,7 @@ use crate::swarm::Swarm;
 pub mod health;
 pub mod hooks;
 pub mod itself;
+pub mod log;
 pub mod notification;
 pub mod trigger;
 
@@ -128,7 +129,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
     async fn cycle(&self, kept: &mut Kept) -> (Arc<Config>, Report) {
         let (config, environment, mut report) = match self.pre_run(kept).await {
             Ok((config, environment)) => {
-                let stop = self.stop.child_token();
+                let (stop, events) = (self.stop.child_token(), Events::new(log::write));
                 let context = Arc::new(Context {
                     config: config.clone(),
                     swarm: self.swarm.clone(),
@@ -136,7 +137,8 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                     ledger: kept.ledger.clone(),
                     itself: kept.itself.found().cloned(),
                     leftovers: kept.leftovers.images(),
-                    standing: Standing::new(stop.clone(), self.heartbeat.clone()),
+                    standing: Standing::new(stop.clone(), self.heartbeat.clone(), events.clone()),
+                    events,
                     stop,
                     heartbeat: self.heartbeat.clone(),
                     said: kept.said.clone(),

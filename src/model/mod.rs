@@ -13,6 +13,7 @@ pub mod course;
 pub mod decision;
 pub mod earlier;
 pub mod eligible;
+pub mod event;
 pub mod finished;
 pub mod held_back;
 pub mod history;

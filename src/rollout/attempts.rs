@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::back_off::BackOff;
-use crate::context::{Context, Standing};
+use crate::context::{Context, Events, Standing};
 use crate::model::update::Update;
 use crate::swarm::SwarmError;
 
@@ -19,6 +19,7 @@ pub(super) struct Attempts {
     /// The service.
     service: String,
     standing: Standing,
+    events: Events,
     /// How long the engine may be away; `None`, as soon as something was sent: as long as it wants.
     patience: Option<Duration>,
     conflicts: u32,
@@ -35,6 +36,7 @@ impl Attempts {
         Self {
             service: update.service.clone(),
             standing: context.standing.clone(),
+            events: context.events.clone(),
             patience,
             conflicts: 0,
             away_since: None,
@@ -61,7 +63,7 @@ impl Attempts {
         self.standing.heard(&error);
         self.unwilling_since = None;
         if self.away_since.is_none() {
-            tracing::warn!(service = self.service, %error, "the engine cannot be read; trying again");
+            self.events.trouble("the engine cannot be read; trying again", &self.service, &error);
         }
         let since = *self.away_since.get_or_insert_with(Instant::now);
         if self.patience.is_some_and(|patience| since.elapsed() >= patience) {
@@ -83,7 +85,11 @@ impl Attempts {
                 self.standing.heard(&error);
                 let now = Instant::now();
                 if self.unwilling_since.is_none() {
-                    tracing::warn!(service = self.service, %error, "the engine did not take a change; trying again");
+                    self.events.trouble(
+                        "the engine did not take a change; trying again",
+                        &self.service,
+                        &error,
+                    );
                 }
                 if let Some(since) = self.unwilling_since.replace(now) {
                     self.unwilling += now.duration_since(since);

@@ -8,6 +8,7 @@ use super::send::{self, Sent};
 use super::watch::LookOut;
 use crate::context::Context;
 use crate::model::before::Before;
+use crate::model::event::UnderWay;
 use crate::model::mark::Mark;
 use crate::model::outcome::Outcome;
 use crate::model::update::{Begun, Update};
@@ -69,11 +70,10 @@ fn terms(update: &Update, sent: Mark, replaced: Mark) -> Terms {
     }
 }
 
-/// What is said when it begins.
-pub(super) fn words(update: &Update) -> &'static str {
-    match update.begun.as_deref() {
-        None => "updating",
-        Some(Begun::Update { .. }) => "found an update that an earlier run began, watching it to its end",
-        Some(Begun::Rollback { .. }) => "found a rollback that an earlier run began, watching it to its end",
-    }
+/// What an update finds under way.
+pub(super) fn found(update: &Update) -> Option<UnderWay> {
+    update.begun.as_deref().map(|begun| match begun {
+        Begun::Update { .. } => UnderWay::Update,
+        Begun::Rollback { .. } => UnderWay::Rollback,
+    })
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::guard::{Guard, News, Shut, Sight, busiest};
 use crate::context::{Context, PATIENCE};
+use crate::model::event::Event;
 use crate::swarm::{Nodes, Swarm, SwarmError, Task};
 
 /// From one look to the next: the swarm itself takes seconds to miss a node.
@@ -125,7 +126,7 @@ impl Cluster {
             Err(_) => Sight::Silence { words: format!("for {} s", SILENCE.as_secs()) },
         };
         let news = self.guard().look(&sight, Instant::now());
-        news.iter().for_each(tell);
+        news.into_iter().for_each(|news| context.events.emit(&event(news)));
     }
 
     fn take_tasks(&self, tasks: &[Task]) {
@@ -136,18 +137,12 @@ impl Cluster {
     }
 }
 
-/// Logs it: what happens with every other update is not for everybody.
-fn tell(news: &News) {
+/// What happens with every other update is routine.
+fn event(news: News) -> Event {
     match news {
-        News::Paused { why, is_routine: true } => tracing::debug!("paused: {why}"),
-        News::Paused { why, .. } => {
-            tracing::warn!("paused: {why}; no update begins, those under way are watched on");
-        }
-        News::Resumed { was, after, is_routine: true } => {
-            tracing::debug!(seconds = after.as_secs_f64(), "resumed: it is over that {was}");
-        }
-        News::Resumed { was, after, .. } => {
-            tracing::info!("resumed after {} s: it is over that {was}", after.as_secs());
+        News::Paused { why, is_routine } => Event::Paused { why: why.to_string(), is_routine },
+        News::Resumed { was, after, is_routine } => {
+            Event::Resumed { was: was.to_string(), after, is_routine }
         }
     }
 }

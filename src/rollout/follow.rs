@@ -16,6 +16,7 @@ use super::send::{self, Sent, TakenBack};
 use super::watch::{LookOut, Snapshot};
 use crate::context::Context;
 use crate::model::cause::Cause;
+use crate::model::event::{Event, Help};
 use crate::model::outcome::Outcome;
 use crate::model::update::Update;
 use crate::swarm::Swarm;
@@ -34,7 +35,7 @@ pub(super) async fn update_one<S: Swarm, R>(
     let (outcome, updated) = update_once(context, look_out, update, words).await;
     let Some(again) = ordering::again(update, &outcome) else { return (outcome, updated) };
     let cause = outcome.cause().map(ToString::to_string).unwrap_or_default();
-    tracing::warn!(service = update.service, cause, "rolled back; updating once more, stop-first");
+    context.events.helped(&update.service, Help::StopFirst(cause));
     *words = LastWords::default();
     let (outcome, updated) = update_once(context, look_out, &again, words).await;
     if matches!(outcome, Outcome::Updated | Outcome::UpdatedBut(_)) {
@@ -156,15 +157,11 @@ impl<S: Swarm, R> Follower<'_, S, R> {
                 self.machine.account_renewed(was_sent, self.since);
             }
             Step::SendAgain(why) => {
-                tracing::warn!(service = update.service, why, "not a failure: Gantry sends the same again");
+                context.events.helped(&update.service, Help::SentAgain(why));
                 self.resume(Resume::SameAgain).await;
             }
             Step::GoOn(why) => {
-                tracing::warn!(
-                    service = update.service,
-                    why,
-                    "Swarm waits in vain: Gantry has it go on with the others"
-                );
+                context.events.helped(&update.service, Help::WentOn(why));
                 self.resume(Resume::PastTheStuck).await;
             }
         }
@@ -182,14 +179,17 @@ impl<S: Swarm, R> Follower<'_, S, R> {
         let reason = self.progress.news(self.machine.waiting()?, Instant::now())?;
         let mark = if self.machine.is_rolling_back() { &self.terms.replaced } else { &self.terms.sent };
         let words = last_words::of_unready(self.context, mark, snapshot, &self.update.id).await;
-        tell_news(&self.machine, &reason, words, self.update);
+        let reason =
+            words.map_or(reason.clone(), |words| format!("{reason}; its health check says: {words}"));
+        let (service, is_rolling_back) = (self.update.service.clone(), self.machine.is_rolling_back());
+        self.context.events.emit(&Event::UpdateWaits { service, is_rolling_back, reason });
         None
     }
 
     /// Remembers what the outcome says of the image, where that is news.
     fn finish(&self, outcome: Outcome) -> Outcome {
         if let Some(remark) = self.machine.remark() {
-            tracing::warn!(service = self.update.service, "{remark}");
+            self.context.events.helped(&self.update.service, Help::Told(remark.to_owned()));
         }
         let known = self.machine.cause().map(Cause::blames_image);
         match outcome.cause() {
@@ -206,8 +206,10 @@ impl<S: Swarm, R> Follower<'_, S, R> {
     }
 
     async fn roll_back(&mut self) -> Option<Outcome> {
-        let cause = self.machine.cause().map(ToString::to_string).unwrap_or_default();
-        tracing::warn!(service = self.update.service, cause, "update failed, rolling back");
+        if let Some(cause) = self.machine.cause().cloned() {
+            let service = self.update.service.clone();
+            self.context.events.emit(&Event::UpdateFailed { service, cause });
+        }
         let taken_back = match &self.sent {
             Some(sent) => send::take_back(self.context, self.update, sent, &self.terms).await,
             // No rollback is rolled back, so the machine does not ask for it.
@@ -242,12 +244,4 @@ impl<S: Swarm, R> Follower<'_, S, R> {
         let now = Instant::now();
         (self.since, self.last_look) = (now, now);
     }
-}
-
-/// Says why an update has to wait.
-fn tell_news(machine: &Machine, reason: &str, health: Option<String>, update: &Update) {
-    let doing = if machine.is_rolling_back() { "rolling back" } else { "updating" };
-    let reason =
-        health.map_or(reason.to_owned(), |health| format!("{reason}; its health check says: {health}"));
-    tracing::warn!(service = update.service, reason, "waiting while {doing}");
 }

@@ -67,7 +67,7 @@ pub(super) async fn resume<S: Swarm, R>(
             }
             Err(error) => {
                 if let Err(error) = attempts.write_again(error).await {
-                    tracing::warn!(service = update.service, %error, "cannot have Swarm go on");
+                    context.events.trouble("cannot have Swarm go on", &update.service, &error);
                     return;
                 }
             }

@@ -59,7 +59,7 @@ pub async fn roll_out<S: Swarm, R: Registry>(
     let look_out = LookOut::new();
     let cluster = Cluster::first_look(context).await;
     placing::find_unplaced(context, &cluster, &mut updates).await;
-    let mut queue = Queue::new(Limits::of(&context.config), updates, earlier);
+    let mut queue = Queue::new(context.events.clone(), Limits::of(&context.config), updates, earlier);
     let mut workers = Workers::new(context, &look_out);
     for (turn, update) in queue.under_way() {
         workers.begin(turn, update);
@@ -113,7 +113,7 @@ pub async fn roll_out<S: Swarm, R: Registry>(
         };
         let Some(begun) = workers.begun.remove(&id) else { continue };
         let (turn, is_late) = (begun.turn, begun.is_late);
-        let (finished, success) = ended.unwrap_or_else(|error| (begun.failed(&error), None));
+        let (finished, success) = ended.unwrap_or_else(|error| (begun.failed(&context.events, &error), None));
         aftercare.ended(turn, success, Instant::now());
         if is_late {
             queue.end_again(turn, finished);

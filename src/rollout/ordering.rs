@@ -7,11 +7,12 @@ use tokio::time::{Instant, sleep};
 
 use super::machine::SideBySide;
 use crate::config::UpdateOrder;
-use crate::context::Context;
+use crate::context::{Context, Events};
 use crate::ledger::book::Change;
 use crate::ledger::entry::Verdict;
 use crate::ledger::orders::OrderNote;
 use crate::model::cause::{BLAMES_ORDER, Cause};
+use crate::model::event::Help;
 use crate::model::order::{
     self, Choice, Ground, HostNetwork, Room, Sight, TasksByNode, Wish, by_node, is_about_room,
 };
@@ -74,11 +75,9 @@ impl Surroundings {
             }
             Err(error) => {
                 if !self.is_told.swap(true, std::sync::atomic::Ordering::Relaxed) {
-                    tracing::warn!(
-                        %error,
-                        "cannot tell which network is the host's (GET /networks/host?scope=swarm): services with \
-                         networks are not updated start-first, unless they ask for it"
-                    );
+                    let what = "cannot tell which network is the host's (GET /networks/host?scope=swarm): services with \
+                                networks are not updated start-first, unless they ask for it";
+                    context.events.trouble(what, "", &error);
                 }
                 HostNetwork::Unknown
             }
@@ -201,9 +200,9 @@ impl Ordered {
     }
 
     /// Says what the user should know of it.
-    pub(super) fn tell(&self, update: &Update) {
+    pub(super) fn tell(&self, events: &Events, update: &Update) {
         if let Some(warning) = &self.warning {
-            tracing::warn!(service = update.service, "{warning}");
+            events.helped(&update.service, Help::Told(warning.clone()));
         }
     }
 }

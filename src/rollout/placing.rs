@@ -23,7 +23,8 @@ pub(super) async fn find_unplaced<S: Swarm, R>(
     let tasks = match tasks_of_any(&*context.swarm, &ids).await {
         Ok(tasks) => tasks,
         Err(error) => {
-            tracing::warn!(%error, "a node is down, and which services it has left without one cannot be told");
+            let what = "a node is down, and which services it has left without one cannot be told";
+            context.events.trouble(what, "", &error);
             return;
         }
     };

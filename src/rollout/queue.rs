@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 
 use super::pace::{Effect, Limits, Pace, Stop};
+use crate::context::Events;
 use crate::image::ImageRef;
 use crate::model::earlier::Earlier;
+use crate::model::event::Event;
 use crate::model::finished::{Finished, Held, NotBegun, StoppedRollout};
 use crate::model::outcome::Outcome;
 use crate::model::update::Update;
@@ -16,6 +18,7 @@ const MAX_CAUSES: usize = 3;
 /// The updates of a rollout.
 #[derive(Debug)]
 pub(super) struct Queue {
+    events: Events,
     pace: Pace,
     /// By the number of their turn; `None`: begun.
     waiting: Vec<Option<Update>>,
@@ -28,7 +31,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// These updates, the best canaries first. Says so where what is known from earlier stops an image's rollout.
-    pub(super) fn new(limits: Limits, mut updates: Vec<Update>, earlier: Earlier) -> Self {
+    pub(super) fn new(events: Events, limits: Limits, mut updates: Vec<Update>, earlier: Earlier) -> Self {
         updates.sort_by(|a, b| (a.rank, &a.service).cmp(&(b.rank, &b.service)));
         let places = updates.iter().map(|update| (update.to.to_string(), update.rank.shows()));
         let mut pace = Pace::new(limits, places);
@@ -41,11 +44,11 @@ impl Queue {
                 && let Some(shown) = earlier.of_image(to)
                 && let Some(stop) = pace.found_earlier(turn, shown.failures(), shown.succeeded)
             {
-                tell_of_stop(&to.tagged(), &stop);
+                tell_of_stop(&events, to, &stop);
             }
         }
         let waiting = updates.into_iter().map(Some).collect();
-        Self { pace, waiting, finished: Vec::new(), not_begun: Vec::new(), earlier }
+        Self { events, pace, waiting, finished: Vec::new(), not_begun: Vec::new(), earlier }
     }
 
     /// The updates that an earlier run has begun, each with the number of its turn. They wait for nobody: they are
@@ -66,7 +69,7 @@ impl Queue {
     /// Takes note of how an update ended, and says so when that stops or holds its image's rollout.
     pub(super) fn end(&mut self, turn: usize, finished: Finished) {
         let effect = Effect::of(&finished.outcome);
-        let (image, name) = (finished.to.tagged(), finished.service.clone());
+        let (image, name) = (finished.to.clone(), finished.service.clone());
         if let Outcome::Postponed(hand) = finished.outcome {
             let Finished { service, from, to, .. } = finished;
             self.not_begun.push(NotBegun { service, from, to, why: Held::OtherHand(hand) });
@@ -80,7 +83,7 @@ impl Queue {
     /// Takes note that an update which was called good has failed, or was taken back.
     pub(super) fn turn_bad(&mut self, turn: usize, update: &Update, effect: Effect) {
         let stop = self.pace.turn_bad(turn, effect);
-        self.tell(turn, &update.to.tagged(), &update.service, effect, stop.as_ref());
+        self.tell(turn, &update.to, &update.service, effect, stop.as_ref());
     }
 
     /// Replaces how an update ended that was called good.
@@ -98,15 +101,12 @@ impl Queue {
         }
     }
 
-    fn tell(&self, turn: usize, image: &str, service: &str, effect: Effect, stop: Option<&Stop>) {
+    fn tell(&self, turn: usize, image: &ImageRef, service: &str, effect: Effect, stop: Option<&Stop>) {
         if let Some(stop) = stop {
-            tell_of_stop(image, stop);
+            tell_of_stop(&self.events, image, stop);
         } else if effect == Effect::TakenBack && self.pace.held_for(turn) == Some(turn) {
-            tracing::warn!(
-                image,
-                service,
-                "a person or another program took this service back; no more updates to its image begin in this cycle"
-            );
+            let (image, service) = (image.clone(), service.to_owned());
+            self.events.emit(&Event::RolloutHeld { image, service });
         }
     }
 
@@ -151,15 +151,9 @@ impl Queue {
 }
 
 /// Where all had their turn there is nothing to hold back, and nothing to tell.
-fn tell_of_stop(image: &str, stop: &Stop) {
-    let Stop { touched, failed, total, .. } = stop;
+fn tell_of_stop(events: &Events, image: &ImageRef, stop: &Stop) {
+    let Stop { touched, failed, total, .. } = *stop;
     if touched < total {
-        tracing::error!(
-            image,
-            touched,
-            failed,
-            total,
-            "too many updates to this image failed: its rollout is stopped"
-        );
+        events.emit(&Event::RolloutStopped { image: image.clone(), touched, failed, total });
     }
 }

@@ -15,6 +15,7 @@ use crate::model::attention::OtherHand;
 use crate::model::before::Before;
 use crate::model::cause::{Cause, words};
 use crate::model::course::{Course, comes_to_an_end};
+use crate::model::event::Help;
 use crate::model::mark::Mark;
 use crate::model::ours::other_hand;
 use crate::model::outcome::{ALREADY_THERE, By, NO_NODE, Outcome, TAKEN_OUT};
@@ -120,9 +121,10 @@ async fn deliver<S: Swarm, R>(
         let sent = Sent { replaced: service.spec.clone(), spec, before };
         match answer {
             Ok(warnings) => {
-                ordered.tell(update);
+                ordered.tell(&context.events, update);
                 for warning in warnings {
-                    tracing::warn!(service = update.service, "the engine warns: {}", words(&warning));
+                    let told = format!("the engine warns: {}", words(&warning));
+                    context.events.helped(&update.service, Help::Told(told));
                 }
                 return Ok((sent, course));
             }
@@ -386,11 +388,7 @@ pub(super) async fn renew_account<S: Swarm, R>(
         let change = Change::To(&service.spec);
         match context.swarm.update_service(&update.id, service.version, change, Some(&auth)).await {
             Ok(_) => {
-                tracing::warn!(
-                    service = update.service,
-                    "a node cannot get the old image with the account that came back with it; Gantry gives \
-                     the service the account of the update"
-                );
+                context.events.helped(&update.service, Help::RenewedAccount);
                 return true;
             }
             Err(error) => {

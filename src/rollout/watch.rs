@@ -217,10 +217,12 @@ impl LookOut {
                 Err(error) => {
                     if matches!(error, SwarmError::NotManager(_)) {
                         if !std::mem::replace(&mut is_demotion_told, true) {
-                            tracing::warn!(%error, "the engine is no manager at the moment; the updates are watched on when it is one again");
+                            let what = "the engine is no manager at the moment; the updates are watched on when it is one again";
+                            context.events.trouble(what, "", &error);
                         }
                     } else if back_off.is_fresh() {
-                        tracing::warn!(%error, "the engine does not answer; the updates are watched on when it does");
+                        let what = "the engine does not answer; the updates are watched on when it does";
+                        context.events.trouble(what, "", &error);
                     }
                     context.standing.heard(&error);
                     context.beat();

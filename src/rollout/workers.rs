@@ -13,10 +13,11 @@ use super::follow::{follow, update_one};
 use super::last_words::LastWords;
 use super::machine::{Machine, Terms};
 use super::watch::LookOut;
-use crate::context::Context;
+use crate::context::{Context, Events};
 use crate::image::ImageRef;
 use crate::model::cause;
 use crate::model::cause::Cause;
+use crate::model::event::Event;
 use crate::model::finished::Finished;
 use crate::model::outcome::Outcome;
 use crate::model::update::Update;
@@ -47,13 +48,13 @@ impl Begun {
     }
 
     /// A fault of Gantry's own in one update: the others go on, and the report still names it.
-    pub(super) fn failed(self, error: &tokio::task::JoinError) -> Finished {
+    pub(super) fn failed(self, events: &Events, error: &tokio::task::JoinError) -> Finished {
         let cause = Cause::Internal { message: cause::words(&error.to_string()) };
         let outcome = Outcome::Failed { cause };
         let Self { service, from, to, .. } = self;
         let finished =
             Finished { service, from, to, outcome, log: Vec::new(), health: None, took: Duration::ZERO };
-        announce(&finished);
+        events.emit(&Event::UpdateEnded(finished.clone()));
         finished
     }
 }
@@ -98,14 +99,13 @@ async fn carry_out<S: Swarm, R: Registry>(
     update: Update,
 ) -> (Finished, Option<Updated>) {
     let begun = Instant::now();
-    tracing::info!(
-        service = update.service,
-        image = update.to.tagged(),
-        from = update.from.digest().map_or("no digest", |digest| digest.short()),
-        to = update.to.digest().map_or("whatever the nodes have", |digest| digest.short()),
-        "{}",
-        begin::words(&update)
-    );
+    let Update { service, from, to, .. } = &update;
+    context.events.emit(&Event::UpdateBegan {
+        service: service.clone(),
+        from: from.clone(),
+        to: to.clone(),
+        found: begin::found(&update),
+    });
     if update.begun.is_none() {
         // Names of options only: their values may be secret.
         let login = update.credentials.as_ref().map_or("none", |login| login.source.as_str());
@@ -119,7 +119,7 @@ async fn carry_out<S: Swarm, R: Registry>(
         end = work => end,
         () = context.stop.cancelled() => (Outcome::Interrupted, None),
     };
-    (finish(update, outcome, words, begun), updated)
+    (finish(&context.events, update, outcome, words, begun), updated)
 }
 
 /// Takes back an update that was called good and has failed since, and says how that went. Without a `cause`, the swarm has
@@ -137,9 +137,10 @@ async fn carry_back<S: Swarm, R: Registry>(
     let machine = match cause {
         Some(cause) => {
             let cause = Cause::Late { cause: Box::new(cause) };
-            tracing::error!(service = update.service, %cause, "failed after it was called updated");
+            let (service, cause) = (update.service.clone(), cause);
+            context.events.emit(&Event::UpdateFailedLate { service, cause: cause.clone() });
             if !terms.may_roll_back {
-                return (finish(update, Outcome::Failed { cause }, words, begun), None);
+                return (finish(&context.events, update, Outcome::Failed { cause }, words, begun), None);
             }
             Machine::failed(terms.clone(), cause)
         }
@@ -151,31 +152,13 @@ async fn carry_back<S: Swarm, R: Registry>(
         end = work => end,
         () = context.stop.cancelled() => (Outcome::Interrupted, None),
     };
-    (finish(update, outcome, words, begun), None)
+    (finish(&context.events, update, outcome, words, begun), None)
 }
 
-fn finish(update: Update, outcome: Outcome, words: LastWords, begun: Instant) -> Finished {
+fn finish(events: &Events, update: Update, outcome: Outcome, words: LastWords, begun: Instant) -> Finished {
     let LastWords { log, health } = words;
     let Update { service, from, to, .. } = update;
     let finished = Finished { service, from, to, outcome, log, health, took: begun.elapsed() };
-    announce(&finished);
+    events.emit(&Event::UpdateEnded(finished.clone()));
     finished
-}
-
-fn announce(finished: &Finished) {
-    let Finished { service, outcome, log, health, took, .. } = finished;
-    let seconds = took.as_secs();
-    if outcome.is_failure() {
-        tracing::error!(service, seconds, "{outcome}");
-        if let Some(health) = health {
-            tracing::error!(service, "its health check's last output: {health}");
-        }
-        for line in log {
-            tracing::error!(service, "its last output: {line}");
-        }
-    } else if matches!(outcome, Outcome::TakenBack(_) | Outcome::Postponed(_)) {
-        tracing::warn!(service, seconds, "{outcome}");
-    } else {
-        tracing::info!(service, seconds, "{outcome}");
-    }
 }

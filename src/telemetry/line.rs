@@ -14,6 +14,9 @@ use crate::words::{is_printable, push_printable};
 /// The keys of a JSON line that are ours. An event's field of that name is called `field_NAME`.
 const RESERVED: [&str; 4] = ["time", "level", "node", "message"];
 
+/// How the names of fields begin that stand in JSON lines only: there they stand without it.
+const JSON_ONLY: &str = "json.";
+
 /// The fields of an event and of the spans around it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields {
@@ -116,7 +119,7 @@ impl Line<'_> {
         } else {
             text.push_str(&message);
         }
-        for (name, value) in &self.fields.values {
+        for (name, value) in self.fields.values.iter().filter(|(name, _)| !name.starts_with(JSON_ONLY)) {
             let _ = write!(text, " {name}=");
             match value {
                 Value::String(value) => push_value(&mut text, value),
@@ -136,6 +139,7 @@ impl Line<'_> {
         }
         object.insert("message".to_owned(), self.fields.message.as_str().into());
         for (name, value) in &self.fields.values {
+            let name = &name.strip_prefix(JSON_ONLY).unwrap_or(name);
             let is_reserved = RESERVED.contains(name);
             let name = if is_reserved { format!("field_{name}") } else { (*name).to_owned() };
             object.insert(name, value.clone());

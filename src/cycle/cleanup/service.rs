@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::context::Context;
 use crate::cycle::turn;
 use crate::ledger::turn::Turn;
+use crate::model::event::Event;
 use crate::options::Ids;
 use crate::secret::Secret;
 use crate::swarm::{Service, Spec, Swarm, SwarmError};
@@ -237,10 +238,10 @@ impl Remover {
     fn tell_left<S, R>(&self, context: &Context<S, R>, error: &SwarmError) {
         context.ledger.suspect_remover();
         let name = &self.name;
-        tracing::warn!(
-            %error,
+        let what = format!(
             "the image remover may be left on all nodes; the next cycle removes it, or `docker service rm {name}`"
         );
+        context.events.trouble(what, "", error);
     }
 }
 
@@ -285,10 +286,10 @@ pub(super) async fn sweep<S: Swarm, R>(context: &Context<S, R>) {
     match context.swarm.remove_service(&found.id).await {
         Ok(()) => {
             context.ledger.clear_remover();
-            tracing::info!(service = name, "removed an image remover that an earlier run has left behind");
+            context.events.emit(&Event::RemoverRemoved { service: name });
         }
         Err(error) => {
-            tracing::warn!(%error, service = name, "cannot remove an image remover that was left behind");
+            context.events.trouble("cannot remove an image remover that was left behind", &name, &error);
         }
     }
 }

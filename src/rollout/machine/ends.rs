@@ -41,7 +41,7 @@ impl Ends {
     }
 
     /// Whether a task's end counts.
-    pub(in super::super) fn counts(&self, task: &Task) -> bool {
+    pub(crate) fn counts(&self, task: &Task) -> bool {
         !self.spent.contains(&task.id)
     }
 

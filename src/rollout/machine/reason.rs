@@ -58,7 +58,7 @@ impl View<'_> {
 
 /// The latest task with this mark that came to an end by itself and whose end counts, if there is one. An unhealthy task
 /// may end as `complete`, so every end that has a cause counts.
-pub(in super::super) fn failed_task<'a>(mark: &Mark, ends: &Ends, seen: &Seen<'a>) -> Option<&'a Task> {
+pub(crate) fn failed_task<'a>(mark: &Mark, ends: &Ends, seen: &Seen<'a>) -> Option<&'a Task> {
     let facts = Facts::default();
     seen.tasks
         .iter()
@@ -69,7 +69,7 @@ pub(in super::super) fn failed_task<'a>(mark: &Mark, ends: &Ends, seen: &Seen<'a
 }
 
 /// A task with this mark that has the image and does not run yet.
-pub(in super::super) fn unready_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> {
+pub(crate) fn unready_task<'a>(mark: &Mark, seen: &Seen<'a>) -> Option<&'a Task> {
     let is_unready = |task: &&Task| {
         task.is_wanted() && (TaskState::Ready..TaskState::Running).contains(&task.state) && mark.is_on(task)
     };

@@ -47,7 +47,7 @@ async fn a_tag_that_goes_to_and_fro_moves_nothing_and_warns_once() {
         assert_eq!(updates(&scene), 3, "each service was moved once");
         let warnings = log.lines_with("the tag has gone back to");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].contains("services=3"), "{warnings:?}");
+        assert!(warnings[0].contains("3 services have another digest"), "{warnings:?}");
     }
 }
 

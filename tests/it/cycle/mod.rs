@@ -31,9 +31,10 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use gantry::config::Config;
-use gantry::context::{Context, Itself, Said, Standing};
+use gantry::context::{Context, Events, Itself, Said, Standing};
 use gantry::cycle;
 use gantry::cycle::Report;
+use gantry::daemon::log;
 use gantry::heartbeat::Heartbeat;
 use gantry::image::ImageRef;
 use gantry::ledger::Ledger;
@@ -116,7 +117,8 @@ impl Scene {
             itself: self.itself.clone(),
             leftovers: self.leftovers.clone(),
             stop: self.stop.clone(),
-            standing: Standing::new(self.stop.clone(), heartbeat.clone()),
+            standing: Standing::new(self.stop.clone(), heartbeat.clone(), Events::new(log::write)),
+            events: Events::new(log::write),
             heartbeat,
             said: Said::default(),
         })

@@ -8,9 +8,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gantry::context::{Context, Said, Standing};
+use gantry::context::{Context, Events, Said, Standing};
 use gantry::cycle;
 use gantry::cycle::Report;
+use gantry::daemon::log;
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::Ledger;
 use gantry::ledger::book::{self, Book};
@@ -98,7 +99,8 @@ async fn course<S: Swarm, R: Registry>(
         itself: None,
         leftovers: std::collections::BTreeSet::new(),
         stop: scene.stop.clone(),
-        standing: Standing::new(scene.stop.clone(), heartbeat.clone()),
+        standing: Standing::new(scene.stop.clone(), heartbeat.clone(), Events::new(log::write)),
+        events: Events::new(log::write),
         heartbeat,
         said: Said::default(),
     });
