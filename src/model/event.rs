@@ -142,6 +142,28 @@ pub enum Event {
     },
 }
 
+/// The names of all events.
+pub const NAMES: [&str; 18] = [
+    "update_began",
+    "update_waits",
+    "update_helped",
+    "update_failed",
+    "update_failed_late",
+    "update_ended",
+    "rollout_stopped",
+    "rollout_held",
+    "paused",
+    "resumed",
+    "notice",
+    "trouble",
+    "engine_lost",
+    "pulls",
+    "image_removed",
+    "image_kept",
+    "image_not_removed",
+    "remover_removed",
+];
+
 impl Event {
     /// Its name, as the JSON log has it.
     pub fn name(&self) -> &'static str {

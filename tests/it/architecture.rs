@@ -174,6 +174,21 @@ fn what_decides_has_no_clock_no_environment_no_log_and_does_not_wait() {
 }
 
 #[test]
+fn what_a_run_does_is_told_as_events() {
+    // The image remover is a program of its own, whose log is its answer.
+    let tellers =
+        |name: &str| ["cycle/", "rollout/", "context/", "model/"].iter().any(|room| name.starts_with(room));
+    for (name, text) in files().iter().filter(|(name, _)| tellers(name) && name != "cycle/remover.rs") {
+        for level in ["info", "warn", "error"] {
+            assert!(
+                !code(text).contains(&format!("tracing::{level}!")),
+                "{name} logs; emit an event instead"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_pipeline_is_one_page_and_no_file_is_a_book() {
     for (name, text) in files() {
         let lines = text.lines().count();

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{APP, Scene, finished, outcome};
 use crate::fake::{millis, pinned, secs};
+use crate::support::log::Log;
 
 fn cause(outcome: &Outcome) -> &Cause {
     match outcome {
@@ -179,4 +180,36 @@ async fn a_fault_of_our_own_in_one_update_stops_no_other_and_is_named() {
         matches!(outcome(&report, "cursed"), Outcome::Failed { cause: Cause::Internal { .. } }),
         "{report:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_lines_name_each_event_and_how_an_update_ended() {
+    let log = Log::with(&[("GANTRY_LOG_FORMAT", "json")]);
+    let scene = Scene::new();
+    scene.service("good").create();
+    let broken = pinned("registry.test/broken:1", "old");
+    scene.service("bad").image(&broken).create();
+    scene.registry.release(APP, "new");
+    let bad = scene.registry.release("registry.test/broken:1", "bad");
+    scene.swarm.image(&bad).crashes_after(millis(300), 3);
+    scene.cycle().await;
+    let lines: Vec<serde_json::Value> =
+        log.lines_with("").iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for name in lines.iter().filter_map(|line| line["event"].as_str()) {
+        assert!(gantry::model::event::NAMES.contains(&name), "{name}");
+    }
+    let ended = |service: &str| {
+        let is_end = |line: &&serde_json::Value| {
+            line["event"] == "update_ended" && line["service"] == service && !line["outcome"].is_null()
+        };
+        lines.iter().find(is_end).unwrap_or_else(|| panic!("{lines:#?}"))
+    };
+    let good = ended("good");
+    assert_eq!((&good["outcome"], &good["image"]), (&"updated".into(), &APP.into()), "{good}");
+    assert_eq!(good["to"].as_str(), pinned(APP, "new").split_once('@').map(|(_, digest)| digest), "{good}");
+    assert!(good["from"].is_string() && good["cause"].is_null(), "{good}");
+    let bad = ended("bad");
+    assert_eq!(bad["outcome"], "rolled back", "{bad}");
+    assert!(bad["cause"].as_str().is_some_and(|cause| cause.contains("a task failed")), "{bad}");
+    assert!(lines.iter().any(|line| line["event"] == "update_failed" && line["service"] == "bad"));
 }

@@ -70,3 +70,11 @@ fn readme_shows_the_defaults_of_its_variables() {
     }
     assert_eq!(checked, 10, "README has the ten variables that people set");
 }
+
+#[test]
+fn the_page_of_the_log_has_all_events_and_outcomes() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/log.md")).unwrap();
+    for name in gantry::model::event::NAMES {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+}

@@ -15,7 +15,13 @@ pub(crate) struct Log {
 impl Log {
     /// Takes note of what this thread logs from now on, from `level` up.
     pub(crate) fn from_level(level: &str) -> Self {
-        let settings = Config::load([("GANTRY_LOG_LEVEL".into(), level.into())]).unwrap().config.log;
+        Self::with(&[("GANTRY_LOG_LEVEL", level)])
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        let settings = Config::load(variables).unwrap().config.log;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let taken = lines.clone();
         let write = move |line: &str| taken.lock().unwrap().push(line.trim_end().to_owned());
