@@ -86,6 +86,13 @@ pub struct ImageRefError {
     cause: String,
 }
 
+impl ImageRefError {
+    /// The text.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+}
+
 impl ImageRef {
     /// The name as written, without tag and digest: `nginx`, `registry:5000/team/app`.
     pub fn name(&self) -> &str {

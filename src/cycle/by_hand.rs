@@ -17,7 +17,6 @@ use super::{discover, gone_back, plan};
 use crate::config::Config;
 use crate::context::{Context, Events, Said, Standing};
 use crate::heartbeat::Heartbeat;
-use crate::image::ImageRef;
 use crate::ledger::book::{self, Labels};
 use crate::ledger::entry::{Entry, Subject, image_name};
 use crate::ledger::release::{self, Listed, Release, Target};
@@ -166,9 +165,6 @@ fn is_about(entry: &Entry, candidate: &Candidate) -> bool {
     match &entry.subject {
         Subject::Tag(_) => false,
         Subject::Service(name) => *name == candidate.name && entry.service_id == candidate.id,
-        Subject::Image(name) => {
-            let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
-            image.as_ref().and_then(image_name).as_ref() == Some(name)
-        }
+        Subject::Image(name) => candidate.image().and_then(image_name).as_ref() == Some(name),
     }
 }

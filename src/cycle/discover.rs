@@ -12,10 +12,9 @@ use crate::back_off::BackOff;
 use crate::config::{OnContainers, ServicePolicy};
 use crate::context::{Context, Events};
 use crate::hosts::EngineRegistries;
-use crate::image::ImageRef;
 use crate::ledger::book::Book;
 use crate::ledger::entry::image_name;
-use crate::model::candidate::Candidate;
+use crate::model::candidate::{Candidate, image_of};
 use crate::model::course::Course;
 use crate::model::history::History;
 use crate::model::order;
@@ -229,7 +228,7 @@ fn candidate<S, R>(
     let history = History::of(&service);
     Candidate {
         name: facts.name.clone(),
-        image: facts.image.clone(),
+        image: image_of(facts),
         mode: facts.mode,
         course,
         version: service.version,
@@ -250,8 +249,7 @@ fn candidate<S, R>(
 
 /// Whether Gantry offered the digest of this service to the services of its image in the last hours.
 fn was_offered(book: &Book, service: &Service, now: Timestamp) -> bool {
-    let image = service.spec.facts().image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
-    image.is_some_and(|image| {
+    image_of(service.spec.facts()).and_then(Result::ok).is_some_and(|image| {
         let entry = image_name(&image).and_then(|name| book.image(&name));
         entry.is_some_and(|entry| {
             image.digest() == Some(&entry.digest) && now.duration_since(entry.at) < ANSWERS_FOR

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::context::Context;
-use crate::image::{Digest, ImageRef};
+use crate::image::Digest;
 use crate::ledger::book::Change;
 use crate::ledger::entry::{Entry, Subject, Verdict, image_name};
 use crate::model::answer::{Answer, Inspected};
@@ -81,9 +81,8 @@ pub fn judge(inspected: &[Inspected], quarantine: &Quarantine) -> Tags {
 fn answers(inspected: &[Inspected]) -> BTreeMap<String, BTreeSet<(&Digest, bool)>> {
     let mut answers: BTreeMap<String, BTreeSet<(&Digest, bool)>> = BTreeMap::new();
     for Inspected { candidate, answer, .. } in inspected {
-        let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
         if let (Some(name), Some(Ok(Answer { digest, by_turns, .. }))) =
-            (image.as_ref().and_then(image_name), answer)
+            (candidate.image().and_then(image_name), answer)
         {
             answers.entry(name).or_default().insert((digest, *by_turns));
         }
@@ -94,9 +93,8 @@ fn answers(inspected: &[Inspected]) -> BTreeMap<String, BTreeSet<(&Digest, bool)
 /// The digests that services have of each tag; `None`: without one.
 fn present(inspected: &[Inspected]) -> BTreeMap<String, Vec<Option<Digest>>> {
     let mut present: BTreeMap<String, Vec<Option<Digest>>> = BTreeMap::new();
-    let images = inspected.iter().filter_map(|it| it.candidate.image.as_deref()?.parse::<ImageRef>().ok());
-    for image in images {
-        if let Some(name) = image_name(&image) {
+    for image in inspected.iter().filter_map(|inspected| inspected.candidate.image()) {
+        if let Some(name) = image_name(image) {
             present.entry(name).or_default().push(image.digest().cloned());
         }
     }

@@ -175,7 +175,7 @@ pub(super) fn question(candidate: &Candidate) -> Option<Question<'_>> {
 /// What is to be found out for a service, also where only its account is needed; nothing for what is left alone.
 fn wanted(candidate: &Candidate) -> Option<Question<'_>> {
     let policy = candidate.policy.as_ref().ok().filter(|_| may_be_updated(candidate))?;
-    let image: ImageRef = candidate.image.as_deref()?.parse().ok()?;
+    let image = candidate.image()?.clone();
     let login = policy.auth_config.as_deref();
     Some(Question { service: &candidate.name, image, login, insecure: policy.insecure })
 }

@@ -44,14 +44,14 @@ fn decide(
         Ok(policy) => policy,
         Err(mistakes) => return Decision::Error(mistakes.to_string()),
     };
-    let Some(written) = &candidate.image else {
+    let Some(image) = &candidate.image else {
         return Decision::LeftAlone(Reason::NoContainer);
     };
     let start = match start(candidate, policy) {
         Ok(start) => start,
         Err(reason) => return Decision::LeftAlone(reason),
     };
-    let from = match written.parse::<ImageRef>() {
+    let from = match image.clone() {
         Ok(image) if image.tag().is_none() => return Decision::LeftAlone(Reason::PinnedByDigest),
         Ok(image) => image,
         Err(error) => return Decision::Error(error.to_string()),

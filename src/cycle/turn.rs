@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::gone_back::Tags;
 use crate::context::{Context, PATIENCE};
-use crate::image::ImageRef;
 use crate::ledger::book::Change;
 use crate::ledger::entry::{Verdict, image_name};
 use crate::ledger::orders::OrderNote;
@@ -90,7 +89,7 @@ pub(super) async fn read_failed_tasks<S: Swarm>(
     let ids: Vec<String> = candidates.iter().map(|candidate| candidate.id.clone()).collect();
     let tasks = by_service(tasks_of_any(swarm, &ids).await?);
     for candidate in candidates {
-        let Some(Ok(image)) = candidate.image.as_deref().map(str::parse::<ImageRef>) else { continue };
+        let Some(image) = candidate.image().cloned() else { continue };
         let own = tasks.get(&candidate.id).map_or(&[][..], Vec::as_slice);
         candidate.history.take_tasks(&image, own, candidate.may_collide);
     }

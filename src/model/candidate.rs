@@ -7,7 +7,8 @@ use super::history::History;
 use super::rank::Rank;
 use super::unfinished::Unfinished;
 use crate::config::{LabelMistakes, ServicePolicy};
-use crate::swarm::{Mode, Order, ServiceStatus};
+use crate::image::{ImageRef, ImageRefError};
+use crate::swarm::{Facts, Mode, Order, ServiceStatus};
 
 /// A service that matches the filters, as far as the next stages need it. The specification is read again
 /// when its turn comes, which may be an hour later.
@@ -17,8 +18,8 @@ pub struct Candidate {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Its image, as written.
-    pub image: Option<String>,
+    /// Its image, or why that cannot be read; `None` where it runs no container.
+    pub image: Option<Result<ImageRef, ImageRefError>>,
     /// How many tasks it has.
     pub mode: Mode,
     /// What becomes of its tasks by themselves.
@@ -46,9 +47,23 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Its image without the digest, as people call it.
-    pub fn image_name(&self) -> String {
-        let written = self.image.as_deref().unwrap_or_default();
-        written.split_once('@').map_or(written, |(name, _)| name).to_owned()
+    /// Its image; `None` where it runs no container, or the image cannot be read.
+    pub fn image(&self) -> Option<&ImageRef> {
+        self.image.as_ref()?.as_ref().ok()
     }
+
+    /// Its image without the digest, as people call it; empty where it runs no container.
+    pub fn image_name(&self) -> String {
+        match &self.image {
+            None => String::new(),
+            Some(Ok(image)) if image.tag().is_some() => image.tagged(),
+            Some(Ok(image)) => image.name().to_owned(),
+            Some(Err(error)) => error.image().to_owned(),
+        }
+    }
+}
+
+/// Reads the image of a specification.
+pub fn image_of(facts: &Facts) -> Option<Result<ImageRef, ImageRefError>> {
+    facts.image.as_deref().map(str::parse)
 }

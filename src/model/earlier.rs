@@ -40,10 +40,8 @@ impl Earlier {
     /// What these decisions tell, each with what it was made on.
     pub fn of(inspected: &[Inspected], planned: &[Planned], quarantine: &Quarantine) -> Self {
         let mut earlier = Self::default();
-        for (Inspected { candidate, answer, .. }, Planned { image, decision, .. }) in
-            inspected.iter().zip(planned)
-        {
-            let Some(image) = image.parse::<ImageRef>().ok().as_ref().and_then(image_name) else { continue };
+        for (Inspected { candidate, answer, .. }, Planned { decision, .. }) in inspected.iter().zip(planned) {
+            let Some(image) = candidate.image().and_then(image_name) else { continue };
             match decision {
                 Decision::LeftAlone(Reason::HeldBack(held)) if held.why == Why::BrokeService => {
                     // A service that is offered a stopped or released digest is offered it by a person's word.

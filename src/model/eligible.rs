@@ -5,7 +5,6 @@ use super::course::Course;
 use super::decision::Reason;
 use super::update::Start;
 use crate::config::{LookupMethod, ServicePolicy};
-use crate::image::ImageRef;
 use crate::swarm::Mode;
 
 /// What an update of this service would start, or why it must not be updated.
@@ -33,9 +32,8 @@ pub fn needs_answer(candidate: &Candidate) -> bool {
 
 /// Whether this service gets a new image, if there is one.
 pub fn may_be_updated(candidate: &Candidate) -> bool {
-    let image = candidate.image.as_deref().and_then(|written| written.parse::<ImageRef>().ok());
     !candidate.is_excluded
-        && image.is_some_and(|image| image.tag().is_some())
+        && candidate.image().is_some_and(|image| image.tag().is_some())
         && candidate
             .policy
             .as_ref()

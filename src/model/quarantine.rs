@@ -133,21 +133,20 @@ impl Quarantine {
     /// What a service shows that the ledger does not hold yet, by the rule of [`Self::holds_back`]. No registry is asked: the
     /// tag is taken to have the digest that Gantry last offered, or else any that the service went back from.
     pub fn shown_by(&self, candidate: &Candidate) -> Option<Entry> {
-        let from: ImageRef = candidate.image.as_deref()?.parse().ok()?;
+        let from = candidate.image()?;
         let left = candidate.history.previous.as_ref().and_then(|image| image.digest());
-        let digests = match self.book.image(&image_name(&from)?) {
+        let digests = match self.book.image(&image_name(from)?) {
             Some(entry) => vec![&entry.digest],
             None => candidate.history.failed.keys().chain(left).collect(),
         };
         let other = digests.into_iter().filter(|digest| from.digest() != Some(digest));
-        other.filter_map(|digest| self.holds_back(candidate, &from, digest)?.news).map(|news| *news).next()
+        other.filter_map(|digest| self.holds_back(candidate, from, digest)?.news).map(|news| *news).next()
     }
 
     /// Whether only the tasks of this service can tell what it went back from, or that this was for a failure.
     pub fn needs_tasks(&self, inspected: &Inspected) -> bool {
         let Inspected { candidate, answer: Some(Ok(answer)), .. } = inspected else { return false };
-        let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
-        image.is_some_and(|image| {
+        candidate.image().is_some_and(|image| {
             self.is_on
                 && candidate.history.rollback.is_some()
                 && image.digest() != Some(&answer.digest)
@@ -156,7 +155,7 @@ impl Quarantine {
                     .service(&candidate.name, &candidate.id)
                     .is_none_or(|own| own.digest != answer.digest)
                 && self
-                    .holds_back(candidate, &image, &answer.digest)
+                    .holds_back(candidate, image, &answer.digest)
                     .is_none_or(|held| held.why == Why::LeftByHand)
         })
     }
@@ -239,13 +238,13 @@ impl Quarantine {
 pub fn present(inspected: &[Inspected]) -> Present {
     let mut present = Present::default();
     for Inspected { candidate, answer, .. } in inspected {
-        let image = candidate.image.as_deref().and_then(|image| image.parse::<ImageRef>().ok());
-        let digest = image.as_ref().and_then(|image| image.digest().cloned());
+        let image = candidate.image();
+        let digest = image.and_then(|image| image.digest().cloned());
         // One that does not run it well yet does not have it.
         let has_it = candidate.unfinished.as_ref().is_none_or(|unfinished| unfinished.has_its_digest());
         let digest = digest.filter(|_| has_it);
         present.services.insert(candidate.id.clone(), digest);
-        if let (Some(name), Some(Ok(answer))) = (image.as_ref().and_then(image_name), answer) {
+        if let (Some(name), Some(Ok(answer))) = (image.and_then(image_name), answer) {
             present.tags.insert(name, answer.digest.clone());
         }
     }

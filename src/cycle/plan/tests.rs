@@ -50,7 +50,7 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
     Candidate {
         id: "id".to_owned(),
         name: "web".to_owned(),
-        image: Some(image.to_owned()),
+        image: Some(image.parse()),
         mode: Mode::Replicated(1),
         course: Course::RunsOn,
         version: 7,
@@ -151,7 +151,7 @@ fn what_is_not_ours_is_left_alone_and_no_registry_is_asked_for_it() {
         (job(&[]), "left alone: Job"),
         (job(&[("gantry.update.jobs", "false")]), "left alone: Job"),
         // Excluded first: what is wrong with a service that is not ours is nobody's business here.
-        (Candidate { image: Some("A B".into()), ..by_name.clone() }, "left alone: Excluded"),
+        (Candidate { image: Some("A B".parse()), ..by_name.clone() }, "left alone: Excluded"),
         (Candidate { mode: Mode::Job, ..by_name }, "left alone: Excluded"),
     ] {
         assert!(!needs_answer(&candidate), "{candidate:?}");

@@ -10,6 +10,7 @@ use crate::ledger::LeftBehind;
 use crate::ledger::book::{Book, Change};
 use crate::ledger::entry::{Entry, Subject, Verdict};
 use crate::model::answer::{Answer, Inspected};
+use crate::model::candidate::image_of;
 use crate::model::course::Course;
 use crate::model::history::History;
 use crate::model::quarantine::Quarantine;
@@ -100,7 +101,7 @@ fn decision_of(
     let candidate = Candidate {
         id: service.id.clone(),
         name: facts.name.clone(),
-        image: facts.image.clone(),
+        image: image_of(facts),
         mode: facts.mode,
         course,
         version: service.version,

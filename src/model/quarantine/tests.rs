@@ -23,7 +23,7 @@ fn web(history: History) -> Candidate {
     Candidate {
         id: "id-web".to_owned(),
         name: "web".to_owned(),
-        image: Some(app('a').to_string()),
+        image: Some(Ok(app('a'))),
         mode: Mode::Replicated(1),
         course: Course::RunsOn,
         version: 7,
