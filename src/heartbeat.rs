@@ -1,4 +1,4 @@
-//! A sign of life: the work beats, and whoever asks can tell a loop that works or waits from a dead one.
+//! A sign of life. The work beats, so that the health check can tell a loop that works or waits from a dead one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

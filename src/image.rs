@@ -2,7 +2,7 @@
 //!
 //! The grammar is Docker's (`distribution/reference`). What an updater needs beyond [`oci_client::Reference`]:
 //! the name *as the user wrote it* survives (`nginx:1` stays `nginx:1` and does not become
-//! `docker.io/library/nginx:1`), a pin by digest alone is told apart from a tag that somebody resolved, and
+//! `docker.io/library/nginx:1`), a pin by digest alone is told apart from a resolved tag, and
 //! it costs no memory (that type's regular expression takes 15 MB once compiled; a test holds the two
 //! against each other).
 

@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(1), Duration::from_secs(10));
 
 /// Looks at the swarm, again after a while where the engine does not answer. Only a single cycle whose engine has not
-/// answered at all fails at once: nobody is helped by waiting for an address that may be wrong.
+/// answered at all fails at once: waiting for an address that may be wrong helps no user.
 pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     let begun = Instant::now();
     let mut back_off = BACK_OFF;
@@ -173,7 +173,7 @@ async fn complete<S: Swarm, R>(context: &Context<S, R>, candidates: &mut [Candid
             Err(error) => context.events.trouble("cannot tell what became of unfinished updates", "", &error),
         }
     }
-    // Each name once, whoever has it in its options. Whose change it was matters only until it is over.
+    // Each name once for all services. Whose change it was matters only until it is over.
     let under_way = unfinished.iter().filter(|(unfinished, _)| !unfinished.is_over);
     let names: BTreeSet<Name> = under_way.flat_map(|(_, options)| options.names()).collect();
     let mut ids = Ids::new();

@@ -138,7 +138,7 @@ async fn group<S, R>(
             inspected[index].account = credentials;
             continue;
         }
-        // Whoever sets labels is not always the one whose account it is.
+        // A person who sets labels may not own the account.
         let is_label_void = insecure == Insecure::ByLabel && credentials.is_some();
         let insecure = insecure != Insecure::No && !is_label_void;
         let key = GroupKey {

@@ -33,7 +33,7 @@ pub struct Report {
     pub needs_attention: Vec<(String, Attention)>,
     /// How the updates ended.
     pub finished: Vec<Finished>,
-    /// Services that somebody has left behind, and of which nothing could be told.
+    /// Services of an earlier run's unjudged updates, of which nothing could be told.
     pub unjudged: Vec<String>,
     /// Updates that were not begun, with the reason.
     pub not_begun: Vec<NotBegun>,
@@ -56,7 +56,7 @@ pub struct Report {
 pub enum Weight {
     /// Something did not work.
     Error,
-    /// Somebody should look at it.
+    /// A person should look at it.
     Warning,
     /// It happened.
     Info,
@@ -131,8 +131,8 @@ impl Report {
         self.postponed = self.postponed.take().or_else(|| rolled_out.shut.map(|shut| shut.to_string()));
     }
 
-    /// What nobody has judged by now: the updates of this cycle, and where it did not come to its end what it had been
-    /// `left`. Ourselves (`itself`) nobody needs to judge: whoever reads this runs.
+    /// The updates that are not judged by now: those of this cycle, and where it did not come to its end what it had been
+    /// `left`. Gantry's own service (`itself`) needs no judgement: it runs.
     pub(super) fn left_behind(&self, left: LeftBehind, itself: Option<&str>) -> LeftBehind {
         let is_whole = !self.is_interrupted && self.error.is_none();
         let mut left = if is_whole { LeftBehind::default() } else { left };

@@ -133,12 +133,12 @@ impl Unfinished {
             Some(_) if self.runs() => None,
             Some(_) => Some(self.attention(|message| Attention::Kept { message }, held)),
             None if is_paused => Some(self.attention(|message| Attention::Paused { message }, held)),
-            // Somebody else's change, which may take for ever.
+            // A change by a user or another program, which may take for ever.
             None => None,
         }
     }
 
-    /// An update that takes the newest image back: a rollback that somebody else's change or an option stood in the
+    /// An update that takes the newest image back: a rollback that another change or an option stood in the
     /// way of, or a person's word.
     fn set_back(
         &self,
@@ -273,7 +273,7 @@ impl Unfinished {
         });
         let is_paused = self.service.update.as_ref().is_some_and(|status| status.state.is_paused());
         match (is_ours, is_paused) {
-            // A digest that somebody else has chosen instead of the one that is held back.
+            // A digest that a user has chosen instead of the digest that is held back.
             (true, true) if held.is_some() => {
                 Some(self.attention(|message| Attention::Paused { message }, held))
             }

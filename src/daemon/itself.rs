@@ -98,7 +98,7 @@ impl Search {
         }
     }
 
-    /// Says why nothing was found: once as a warning, where it matters and somebody can do something about it.
+    /// Says why nothing was found: once as a warning, where it matters and a user can do something about it.
     fn say(&mut self, error: &SwarmError, config: &Config) {
         let is_lasting = matches!(error, SwarmError::NotFound(_) | SwarmError::Forbidden(_));
         if !is_lasting || config.services.itself.is_some() || std::mem::replace(&mut self.is_warned, true) {

@@ -270,7 +270,7 @@ enum Woken {
     Stopped,
 }
 
-/// Ends after the time that a stop may take, for whoever waits for the daemon after it was told to stop.
+/// Ends after the time that a stop may take: `main` waits no longer for a daemon that was told to stop.
 pub async fn stop_overdue(stop: &CancellationToken, limit: Duration) {
     stop.cancelled().await;
     sleep_until(Instant::now() + limit).await;

@@ -120,7 +120,7 @@ impl Book {
     }
 
     /// The entry with the history of what it replaces. That a digest is in quarantine for all is not forgotten
-    /// because somebody offers it to one.
+    /// because a user releases it for one service.
     fn following(&self, entry: &Entry) -> Entry {
         match self.entries.get(&entry.subject) {
             Some(old) if matches!(entry.subject, Subject::Image(_)) => {

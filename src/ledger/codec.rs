@@ -25,7 +25,7 @@ const TAG: &str = "gantry.tag.";
 /// The label that says who is rolling out.
 pub const LEASE: &str = "gantry.lease";
 
-/// The label by which somebody asks whether the holder of the lease is alive.
+/// The label by which another Gantry asks whether the holder of the lease is alive.
 pub const CLAIM: &str = "gantry.claim";
 
 /// The label that says what was under way when a Gantry was stopped.
@@ -130,7 +130,7 @@ pub fn write_party(party: &Party) -> String {
     text
 }
 
-/// Reads who holds the lease. Whatever is there, somebody holds it: an unreadable text is a party that will not
+/// Reads who holds the lease. Whatever is there, the lease is held: an unreadable text is a party that will not
 /// answer.
 pub fn read_party(text: &str) -> Party {
     let words = Words::of(text);
@@ -145,7 +145,7 @@ pub fn write_claim(claim: &Claim) -> String {
     format!("by={} number={}", one_word(&claim.by), claim.number)
 }
 
-/// Reads a claim. Whatever is there, it is one: an unreadable text is nobody's.
+/// Reads a claim. Whatever is there, it is a claim: an unreadable text is a claim of no party.
 pub fn read_claim(text: &str) -> Claim {
     let words = Words::of(text);
     match (words.get("by"), words.get("number").and_then(|number| number.parse().ok())) {

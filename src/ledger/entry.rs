@@ -31,7 +31,7 @@ pub enum Verdict {
     Excused,
     /// The tag has gone back to it, and stands there since. Services follow when it has stood there for a while.
     GoneBack,
-    /// It was offered to the image's services. Whoever has an older one of the same tag afterwards was moved by
+    /// It was offered to the image's services. A service that has an older digest of the same tag afterwards was moved by
     /// hand, unless the tag itself has gone back.
     Offered,
 }

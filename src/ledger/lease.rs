@@ -1,7 +1,7 @@
 //! One at a time: who may begin updates. Pure.
 //!
 //! The lease is a label of the ledger, which is changed by compare-and-set. It is taken when there is something
-//! to update and given back afterwards: two writes, and nothing in between while nobody else wants it. Whoever
+//! to update and given back afterwards: two writes, and nothing in between while no other Gantry wants it. A Gantry that
 //! wants it and finds it taken writes a *claim* beside it. The holder looks at the ledger every few seconds
 //! and answers a claim by removing it. A claim that stays is a holder that is dead.
 //!
@@ -32,7 +32,7 @@ pub const UNANSWERED: Duration = Duration::from_secs(20);
 pub const ASK_AGAIN: Duration = Duration::from_secs(15);
 
 /// How long a holder may begin updates after it was last sure of its lease. Half of [`UNANSWERED`], so that it has
-/// stopped to do so well before anybody takes over.
+/// stopped to do so well before another Gantry takes over.
 pub const SURE: Duration = Duration::from_secs(10);
 
 /// The most that counts between two looks.
@@ -75,9 +75,9 @@ pub struct Lease {
 /// What a holder finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holding {
-    /// It holds the lease, and nobody asks.
+    /// It holds the lease, and no other Gantry asks.
     Undisputed,
-    /// It holds the lease, and somebody wants to know.
+    /// It holds the lease, and another Gantry asks whether it is alive.
     Asked,
     /// It does not hold the lease (any more).
     Lost,
@@ -92,7 +92,7 @@ pub fn holding(lease: Option<&Lease>, me: &str) -> Holding {
     }
 }
 
-/// What somebody who wants the lease does next.
+/// What a Gantry that wants the lease does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// It is ours already: our write arrived, and only its answer was lost.
@@ -105,7 +105,7 @@ pub enum Step {
     Wait,
 }
 
-/// The state of somebody who wants the lease.
+/// The state of a Gantry that wants the lease.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting {
     last_look: Option<Timestamp>,
@@ -136,7 +136,7 @@ impl Waiting {
                 *stands += elapsed;
                 if *stands >= UNANSWERED { Step::Take } else { Step::Wait }
             }
-            // Somebody else's question is as good as ours.
+            // Another Gantry's question is as good as ours.
             (Some(claim), asked) => {
                 *asked = Some((claim.clone(), Duration::ZERO));
                 Step::Wait

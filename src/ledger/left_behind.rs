@@ -1,15 +1,15 @@
-//! What somebody has begun and nobody may have judged. Pure.
+//! Updates that a stopped or crashed run may not have judged. Pure.
 
 use std::collections::BTreeSet;
 
 use crate::swarm::Service;
 
-/// What somebody has begun and nobody may have judged.
+/// Updates that a stopped or crashed run may not have judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeftBehind {
-    /// What has a later version than this: whoever held the lease did not give it back, or holds it still and may be dead.
+    /// Services changed after this version may have been updated by a holder that crashed before judging them.
     pub since: Option<u64>,
-    /// What services of these names have: whoever was updating them was stopped in good order.
+    /// Services that a run was updating when it was stopped in order.
     pub services: BTreeSet<String>,
 }
 

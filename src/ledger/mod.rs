@@ -42,7 +42,7 @@ pub use self::left_behind::LeftBehind;
 pub const TEXT: &str = "Gantry remembers in the labels of this config which images broke which services, and who is \
      rolling out. Read it with `gantry quarantine`, change it with `gantry release`.\n";
 
-/// What tells our config from one of the same name that is somebody else's.
+/// What tells our config from a user's config of the same name.
 const MARK: &str = "Gantry remembers";
 
 /// Shortest time from one attempt to write what is to be remembered to the next.
@@ -51,7 +51,7 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 /// From one line about what was forgotten for want of room to the next.
 const FORGOTTEN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often a write is tried again that somebody else was faster with, before it is left to the next time.
+/// How often a write is tried again that found another version, before it is left to the next time.
 pub(crate) const MAX_CONFLICTS: u32 = 5;
 
 /// The memory of one process, and the way to that of the swarm.
@@ -78,7 +78,7 @@ struct State {
     /// What is to be remembered and is not written yet.
     pending: Vec<Change>,
     standing: Standing,
-    /// What others, or we ourselves, have left behind and nobody has judged since.
+    /// Updates of other runs, or of this one, that are not judged yet.
     left_behind: LeftBehind,
     is_memory_only: bool,
     last_attempt: Option<Instant>,
@@ -102,7 +102,7 @@ enum Standing {
     Alone,
     /// Its holder, sure of it at that moment.
     Holder { me: Party, sure: Instant },
-    /// Somebody has taken it over.
+    /// Another Gantry has taken it over.
     Lost,
 }
 
@@ -113,7 +113,7 @@ pub enum Permission {
     Granted,
     /// Not until we are sure of the lease again.
     Unsure,
-    /// Not any more: somebody else holds the lease.
+    /// Not any more: another Gantry holds the lease.
     Refused,
 }
 
@@ -124,7 +124,7 @@ enum Hold<'a> {
     AsItIs,
     /// This party holds it, and no question stands.
     By(&'a Party),
-    /// Nobody holds it, if the party of this id did, who leaves this behind.
+    /// No party holds it, if the party of this id did, which leaves this behind.
     NotBy(&'a str, &'a LeftBehind),
 }
 
@@ -190,7 +190,7 @@ impl Ledger {
         })
     }
 
-    /// To be remembered. It is written soon, as long as somebody [keeps](Self::keep) the ledger.
+    /// To be remembered. It is written soon, as long as the ledger is [kept](Self::keep).
     pub fn note(&self, change: Change) {
         let mut state = self.state();
         if state.is_memory_only {
@@ -212,7 +212,7 @@ impl Ledger {
         }
     }
 
-    /// What others have begun and nobody may have judged.
+    /// Updates of other runs that may not be judged yet.
     pub fn left_behind(&self) -> LeftBehind {
         let state = self.state();
         let lease = book::lease(&state.labels).filter(|lease| lease.holder.id != self.id);
@@ -353,7 +353,7 @@ impl Ledger {
             match std::mem::take(&mut state.standing) {
                 Standing::Bystander => {}
                 Standing::Alone | Standing::Holder { .. } => state.left_behind.clone_from(left),
-                // Whoever has taken over has it from the lease.
+                // The new holder has it from the lease.
                 Standing::Lost => state.left_behind = LeftBehind::default(),
             }
             // Also one that an earlier cycle could not give back.
@@ -385,7 +385,7 @@ impl Ledger {
     }
 }
 
-/// Why there is no ledger, where somebody does not let us have one.
+/// Why there is no ledger, where the engine or a proxy forbids configs.
 fn forbidden(words: &str) -> String {
     format!("configs are forbidden to Gantry ({words})")
 }

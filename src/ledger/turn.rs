@@ -35,14 +35,14 @@ pub enum Turn {
     Ours,
     /// It is ours, after a wait: what was planned before may be wrong by now.
     OursAfterWait,
-    /// It is somebody's who is alive, and this was as long as we would wait.
+    /// Another Gantry holds it and is alive, and the patience has run out.
     NotOurs {
         /// Whose.
         holder: String,
     },
     /// We were told to stop.
     Stopped,
-    /// The engine would not let us write the ledger, and nobody else was the reason.
+    /// The engine would not let us write the ledger, and no other Gantry was the reason.
     Failed {
         /// Why.
         cause: SwarmError,
@@ -54,7 +54,7 @@ pub enum Turn {
 const TROUBLE_LIMIT: Duration = Duration::from_secs(180);
 
 impl Ledger {
-    /// Takes the lease, or waits until that can be done. Whoever has it already, has it.
+    /// Takes the lease, or waits until that can be done. A holder keeps it.
     pub async fn take<S: Swarm>(&self, swarm: &S, wish: &Wish, on_look: impl Fn()) -> Turn {
         // What is being written at the moment is part of what is read here.
         let mut writing = Some(self.writing.lock().await);
@@ -69,7 +69,7 @@ impl Ledger {
                 _ => state.object.clone(),
             }
         };
-        // We could not give it back, and since it was read somebody may have taken it over.
+        // We could not give it back, and since it was read another Gantry may have taken it over.
         if object
             .as_ref()
             .and_then(|object| book::lease(&object.labels))
@@ -107,7 +107,7 @@ impl Ledger {
                     self.state().standing = Standing::Alone;
                     return Turn::Ours;
                 }
-                // A name that is taken and that nobody finds: to Swarm it is the same in capital letters.
+                // Swarm compares config names case-insensitively: the name exists in another case.
                 Err(SwarmError::NameTaken(words)) if object.is_none() && conflicts >= MAX_CONFLICTS => {
                     let remedy = "give Gantry another name with GANTRY_LEDGER_NAME";
                     self.go_on_alone(&format!("the config {} cannot be made ({words}); {remedy}", self.name));
@@ -116,7 +116,7 @@ impl Ledger {
                 }
                 Err(error) if is_somebody_else_faster(&error) && conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
-                    // Whoever it was may have rolled out since the plan was made.
+                    // Its previous holder may have rolled out since the plan was made.
                     wait.is_outdated = true;
                     if let Ok(seen) = self.look(swarm).await {
                         object = seen;
@@ -157,7 +157,7 @@ impl Ledger {
         }
     }
 
-    /// Takes note of what the holder has left behind whom we have taken the lease over from.
+    /// Records the unjudged updates of the previous lease holder.
     fn inherit(&self, since: Option<u64>) {
         let mut state = self.state();
         state.left_behind =
@@ -227,14 +227,14 @@ struct Wait {
     is_told: bool,
     /// Whether the plan was made before something that may matter to it.
     is_outdated: bool,
-    /// What the holder has left behind from whom we try to take the lease over.
+    /// The unjudged updates of the holder whose lease we try to take over.
     taking_over: Option<u64>,
     /// Since when the engine does not do what is asked of it.
     trouble: Option<Instant>,
 }
 
 impl Wait {
-    /// Says whom we wait for, once.
+    /// Says once which Gantry we wait for.
     fn tell_of(&mut self, holder: Option<&Party>) {
         if let Some(Party { who: holder, .. }) = holder
             && !std::mem::replace(&mut self.is_told, true)

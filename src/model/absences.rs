@@ -13,12 +13,12 @@ pub(crate) struct Absences {
     down: BTreeSet<String>,
     /// The names of those that have another version than at first.
     changed: BTreeSet<String>,
-    /// Nobody knows what was before the first look.
+    /// What was before the first look is not known.
     is_late: bool,
 }
 
 impl Absences {
-    /// Of an update that was begun before anybody here looked.
+    /// Of an update that was begun before the first look.
     pub(crate) fn since_later() -> Self {
         Self { is_late: true, ..Self::default() }
     }

@@ -38,7 +38,7 @@ pub struct Candidate {
     pub policy: Result<ServicePolicy, LabelMistakes>,
     /// How many of its tasks run.
     pub tasks: Option<ServiceStatus>,
-    /// What an earlier run, or somebody else, has not brought to an end.
+    /// What an earlier run, a user or another program has not brought to an end.
     pub unfinished: Option<Arc<Unfinished>>,
     /// The order that its specification has.
     pub order: Option<Order>,

@@ -16,7 +16,7 @@ pub struct Planned {
     pub image: String,
     /// What is to happen.
     pub decision: Decision,
-    /// Whether its last change may be one that somebody began and nobody has judged.
+    /// Whether its last change may be an update that an earlier run began and did not judge.
     pub is_left_behind: bool,
 }
 

@@ -16,7 +16,7 @@ pub struct History {
     pub previous: Option<ImageRef>,
     /// Whether its last change was a rollback, and whose.
     pub rollback: Option<RolledBack>,
-    /// What its failed tasks tell, where somebody had to look: by digest, the swarm's words where the image is to blame.
+    /// What its failed tasks tell, where they had to be listed: by digest, Swarm's words where the image is to blame.
     pub failed: BTreeMap<Digest, Option<String>>,
     /// Whether its tasks had to be looked at and could not be listed.
     pub is_untold: bool,

@@ -53,7 +53,7 @@ pub enum Outcome {
     },
     /// It was sent, and there is nothing to wait for.
     Started(String),
-    /// Somebody else changed the service meanwhile; their change stands.
+    /// A user or another program changed the service meanwhile; that change stands.
     Superseded(String),
     /// A person or another program took the service back to the digest that it had: a word on the new image.
     TakenBack(String),

@@ -1,7 +1,7 @@
-//! What is not offered to whom, and why. Pure.
+//! Which digests a service is not offered, and why. Pure.
 //!
 //! Evidence, in this order: what the ledger remembers, and what the service itself shows. It shows a digest that it
-//! went back from in two ways. A rollback that somebody asked for, Gantry or a person, leaves it in the previous
+//! went back from in two ways. A rollback on request, of Gantry or a person, leaves it in the previous
 //! specification. A rollback by the swarm leaves no previous specification, but a failed task with it. A failed task
 //! also tells a rollback for its sake from a person's word.
 
@@ -119,7 +119,7 @@ impl Quarantine {
         let was_offered = of_image.is_some_and(|entry| entry.digest == *digest && !entry.has_gone_back());
         let is_left = left == digest && from.digest() != Some(digest);
         let is_by_hand = if rollback.is_some() { is_still_offered } else { was_offered };
-        // Whoever went back from what had failed did what Gantry does, and maybe it was Gantry: killed before it could
+        // A rollback from a digest that failed is what Gantry does, and maybe it was Gantry: killed before it could
         // write that down.
         let failed = failed.get(digest).filter(|_| rollback.is_some());
         match failed.filter(|_| is_left && is_by_hand) {

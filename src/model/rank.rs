@@ -29,7 +29,7 @@ pub enum Rank {
     /// No task to watch (no replicas, a job, or tasks that have ended): it shows nothing, so it comes when the others have
     /// shown what there is to see, also with the label.
     NothingToWatch,
-    /// No node takes its tasks. They will start when one does, and nobody will watch then.
+    /// No node takes its tasks. They will start when a node does, and Gantry will not watch then.
     WithoutNode,
 }
 
@@ -42,7 +42,7 @@ pub enum Shows {
     AilingTasks,
     /// Nothing.
     Nothing,
-    /// Nothing as long as anybody looks.
+    /// Nothing yet: its tasks cannot start before the rollout ends.
     NothingYet,
 }
 

@@ -109,7 +109,7 @@ impl Attempts {
     }
 }
 
-/// How often a service that somebody else keeps changing is read again before giving up. Status writes of
+/// How often a service that another program keeps changing is read again before giving up. Status writes of
 /// the orchestrator count as changes, so a few are normal.
 const MAX_CONFLICTS: u32 = 20;
 

@@ -81,7 +81,7 @@ impl Cluster {
         self.guard().given_up(Instant::now()).cloned()
     }
 
-    /// Whether updates wait for their turn. Without any, nobody has to look.
+    /// Whether updates wait for their turn. Without any, the cluster need not be looked at.
     pub(super) fn ask(&self, has_waiting: bool) {
         self.is_asked_for.store(has_waiting, Ordering::Relaxed);
     }
@@ -126,7 +126,9 @@ impl Cluster {
             Err(_) => Sight::Silence { words: format!("for {} s", SILENCE.as_secs()) },
         };
         let news = self.guard().look(&sight, Instant::now());
-        news.into_iter().for_each(|news| context.events.emit(&event(news)));
+        for news in news {
+            context.events.emit(&event(news));
+        }
     }
 
     fn take_tasks(&self, tasks: &[Task]) {

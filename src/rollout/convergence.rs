@@ -147,7 +147,7 @@ fn is_excused(service: &Service, tasks: &[Task], before: &Before) -> bool {
     !unready.is_empty() && unready.iter().all(|task| before.excuses(task))
 }
 
-/// Nobody tells how many nodes are eligible, but the swarm makes a task for each of them at once and takes
+/// The engine does not tell how many nodes are eligible, but the swarm makes a task for each of them at once and takes
 /// it back from one that is down or drained. So the nodes to wait for are those with a wanted task, old or
 /// new, whether or not the swarm hears from them at the moment (after a change of its leader it hears from
 /// none), and those whose last task ended by itself and is not started again.

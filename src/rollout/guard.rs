@@ -197,7 +197,7 @@ impl Guard {
         self.shut.is_none() && self.limit.is_none_or(|limit| self.busiest.starting + unseen < limit)
     }
 
-    /// Why it has been shut for longer than anybody should wait, if it has.
+    /// Why the guard has been shut for longer than the patience, if it has.
     pub fn given_up(&self, now: Instant) -> Option<&Shut> {
         let pause = self.shut.as_ref()?;
         (now.duration_since(pause.since) >= self.patience).then(|| pause.told.first())?

@@ -261,8 +261,7 @@ impl Machine {
         self.ends.spend(seen.tasks.iter().filter(|task| replaced.is_on(task) && task.has_ended()));
     }
 
-    /// Lets the time not count in which nobody could look: what happened then is not known, and to the swarm it may have
-    /// been no time at all.
+    /// Extends all deadlines by a period in which the engine could not be read. What happened then is not known.
     pub fn forgive(&mut self, blind: Duration) {
         self.terms.sent_at += blind;
         match &mut self.state {

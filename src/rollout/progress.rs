@@ -11,7 +11,7 @@ use super::convergence::Waiting;
 /// update without a time limit must not be silent for ever.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// So many different things are said of one update. Whoever changes its mind more often is not read any more.
+/// At most so many different reasons are told of one update.
 const MAX_SAID: usize = 20;
 
 /// What was last seen and said of one update.

@@ -51,8 +51,8 @@ impl Queue {
         Self { events, pace, waiting, finished: Vec::new(), not_begun: Vec::new(), earlier }
     }
 
-    /// The updates that an earlier run has begun, each with the number of its turn. They wait for nobody: they are
-    /// under way, and one that has failed must go back. They count in their image's rollout like all others.
+    /// The updates that an earlier run has begun, each with the number of its turn. They do not wait: they are
+    /// under way, and a failed update must go back. They count in their image's rollout like all others.
     pub(super) fn under_way(&mut self) -> Vec<(usize, Update)> {
         let waiting = self.waiting.iter_mut().enumerate();
         let begun =

@@ -1,4 +1,4 @@
-//! Sending an update, and taking one back: read, decide again, write if nobody was faster.
+//! Sending an update, and taking it back: read, decide again, write if the service has not changed.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(super) struct Sent {
 /// What became of taking an update back.
 #[derive(Debug)]
 pub(super) enum TakenBack {
-    /// The previous state is being restored, by whom.
+    /// The previous state is being restored; who began that.
     Sent(By),
     /// It is over without that.
     Over(Outcome),
@@ -290,7 +290,7 @@ async fn ids<S: Swarm, R>(
 /// Takes an update back, while the service still carries it.
 ///
 /// The swarm's own rollback (`rollback=previous`) is used when it would restore exactly what was replaced:
-/// it follows the service's rollback configuration. When somebody has changed something else meanwhile,
+/// it follows the service's rollback configuration. When a user or another program has changed something else meanwhile,
 /// only the image goes back, and their change stays. Options for rollbacks make the swarm's own one impossible:
 /// what was replaced is then sent as it was, with the options applied.
 pub(super) async fn take_back<S: Swarm, R>(

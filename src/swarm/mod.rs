@@ -202,7 +202,7 @@ pub trait Swarm: Send + Sync + 'static {
 /// Why the engine did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SwarmError {
-    /// What is to be changed was changed by somebody else since it was read.
+    /// What is to be changed has changed since it was read.
     #[error("it was changed meanwhile (update out of sequence)")]
     Conflict,
     /// There is something of that name already.
@@ -232,7 +232,7 @@ pub enum SwarmError {
 }
 
 impl SwarmError {
-    /// Whether the same request may succeed later without anybody changing anything.
+    /// Whether the same request may succeed later by itself.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Unreadable(_))
     }

@@ -32,7 +32,7 @@ impl Service {
     }
 
     /// What the swarm says of a rollback that it began by itself. That leaves no previous specification, while
-    /// one that somebody asked for does.
+    /// a rollback on request does.
     pub fn rollback_by_swarm(&self) -> Option<&UpdateStatus> {
         let is_asked_for = |status: &UpdateStatus| status.is_manual_rollback() || self.previous.is_some();
         self.update.as_ref().filter(|status| status.state.is_rollback() && !is_asked_for(status))

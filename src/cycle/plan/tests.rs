@@ -108,7 +108,7 @@ fn the_registrys_answer_decides() {
         // One platform of the tag's index, and one that the index has no more.
         (pinned('a'), Some(Ok(answer('b', Some(&['c', 'a'])))), current),
         (pinned('a'), Some(Ok(answer('b', Some(&['c', 'd'])))), update.as_str()),
-        // No digest was recorded: nobody can tell what runs.
+        // No digest was recorded: what runs is not known.
         ("host:5000/team/app:1".to_owned(), Some(Ok(answer('b', Some(&['c'])))), update.as_str()),
         (pinned('a'), Some(Err("host:5000 cannot be reached".into())), "error: host:5000 cannot be reached"),
     ] {
@@ -150,7 +150,7 @@ fn what_is_not_ours_is_left_alone_and_no_registry_is_asked_for_it() {
         (by_stack_file(&format!(" {} ", pinned('a'))), "left alone: PinnedByStackFile"),
         (job(&[]), "left alone: Job"),
         (job(&[("gantry.update.jobs", "false")]), "left alone: Job"),
-        // Excluded first: what is wrong with a service that is not ours is nobody's business here.
+        // Excluded first: what is wrong with a service that is not ours does not matter here.
         (Candidate { image: Some("A B".parse()), ..by_name.clone() }, "left alone: Excluded"),
         (Candidate { mode: Mode::Job, ..by_name }, "left alone: Excluded"),
     ] {
@@ -315,7 +315,7 @@ fn when_its_turn_comes_a_service_is_decided_on_again() {
             spec["Mode"] = json!({ "Replicated": { "Replicas": 9 } });
         })
     )));
-    // Somebody was faster.
+    // A user was faster.
     assert_eq!(dispatch(&update, &service(&pinned('b'), unchanged)), Dispatch::AlreadyThere);
     // Another digest of the same tag, another tag, another name, no digest any more, no image at all.
     for image in [&pinned('c'), "host:5000/team/app:2", "other", "host:5000/team/app:1"] {

@@ -26,7 +26,7 @@ fn pinned(digit: char) -> String {
     format!("host:5000/app:1@{}", digest(digit))
 }
 
-/// A specification as somebody made it.
+/// A specification as a user made it.
 fn plain(digit: char) -> Value {
     json!({
         "Name": "web",
@@ -169,7 +169,7 @@ fn what_our_update_made_of_the_previous_specification_is_watched() {
         // Nothing but the digest: ours with other settings, or as good as ours.
         (plain('b'), Some(plain('a')), UPDATING, "watch update a to b"),
         (plain('b'), Some(plain('a')), PAUSED, "watch update a to b"),
-        // Somebody else's.
+        // Another program's.
         (with_env(ordered('b')), Some(plain('a')), UPDATING, "up to date"),
         (with_env(ordered('b')), Some(plain('a')), PAUSED, "named as paused"),
         (with_env(ordered('b')), Some(ordered('b')), UPDATING, "up to date"),
@@ -219,7 +219,7 @@ fn a_rollback_is_watched_whoever_began_it_and_never_updated_over() {
         (plain('a'), None, BACK_BY_SWARM, None, "LeftAlone(RollingBack)"),
         // A rollback of something else than the image.
         (plain('a'), Some(with_env(plain('a'))), BACK, None, "LeftAlone(RollingBack)"),
-        // The image alone was set back, as we do where somebody has changed something else meanwhile.
+        // The image alone was set back, as we do where a user has changed something else meanwhile.
         (
             with_env(ordered('a')),
             Some(with_env(ordered('b'))),
@@ -277,7 +277,7 @@ fn what_the_ledger_knows_tells_our_rollbacks_from_those_of_people() {
     for (spec, previous, state, verdict, expected) in [
         (plain('a'), ordered('b'), BACK, Verdict::Quarantined, "watch rollback of a to b by Gantry"),
         (plain('a'), ordered('b'), BACK, Verdict::LeftByHand, "left alone: LeftByHand"),
-        // Options for rollbacks, or somebody else's change, came in between.
+        // Options for rollbacks, or a user's change, came in between.
         (
             with_env(plain('a')),
             ordered('b'),
@@ -323,7 +323,7 @@ fn our_update_with_options_is_known_by_them() {
 fn what_the_ledger_says_broke_a_service_and_still_does_is_brought_to_its_end() {
     for (running, variables, verdict, expected) in [
         (0, &[][..], Verdict::Quarantined, "watch update a to b"),
-        // It runs: somebody has seen to it.
+        // It runs: a user has seen to it.
         (2, &[], Verdict::Quarantined, "left alone: BrokeService"),
         (0, &[("GANTRY_ROLLBACK_ON_FAILURE", "false")], Verdict::Quarantined, "left alone: BrokeService"),
         // It may be long ago that this worked.

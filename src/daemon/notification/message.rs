@@ -1,4 +1,4 @@
-//! What somebody is told of a cycle: the report, short enough for a telephone. Pure.
+//! The notification of a cycle: the report, short enough for a telephone. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -108,7 +108,7 @@ impl Message {
     }
 }
 
-/// A text in which no receiver finds somebody to mention, an address to link to or a tag: tasks, registries and names of
+/// A text in which no receiver finds a person to mention, an address to link to or a tag: tasks, registries and names of
 /// services can say what they like.
 fn defused(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
@@ -116,7 +116,7 @@ fn defused(text: &str) -> String {
         harmless.push(c);
         let rest = &text[at + c.len_utf8()..];
         let is_live = match c {
-            // A digest mentions nobody, and people copy it.
+            // A digest is no mention, and people copy it.
             '@' => !rest.starts_with("sha256:"),
             '<' => true,
             ']' => rest.starts_with('('),

@@ -96,7 +96,7 @@ impl Notifier {
         Self::default()
     }
 
-    /// Tells of a cycle, if somebody wants to know of it, and then of those that could not be told of before.
+    /// Tells of a cycle, if the condition asks for it, and then of the cycles that could not be told of before.
     pub async fn tell(&mut self, config: &Config, report: &Report, stop: &CancellationToken) {
         let stopped = async {
             stop.cancelled().await;

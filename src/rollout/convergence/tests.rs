@@ -263,7 +263,7 @@ fn where_all_ran_before_a_task_without_a_node_is_waited_for() {
     let pending = Task { error: reason, ..in_state(task("2", NEW, 2), TaskState::Pending) };
     let found = judge(&two_replicas(), &[task("1", NEW, 1), pending.clone()], &nodes(), &ran(2));
     assert!(matches!(&found, Convergence::Waiting(waiting) if !waiting.is_excused), "{found:?}");
-    // Nobody looked before: it counts as none. But something has to run.
+    // There was no look before: it counts as none. But something has to run.
     let tasks = [task("1", NEW, 1), pending.clone()];
     let found = judge(&two_replicas(), &tasks, &nodes(), &Before::default());
     assert!(matches!(found, Convergence::Converged { .. }), "{found:?}");

@@ -38,7 +38,7 @@ fn back(state: &'static str, message: &'static str) -> Look {
     Look { image: OLD, force_update: 0, previous: None, status: Some((state, message)) }
 }
 
-/// The old image again, because somebody asked for it: we, or another one.
+/// The old image again, by a rollback on request: Gantry's, or a user's.
 fn asked_back(state: &'static str) -> Look {
     Look { previous: Some(NEW), ..back(state, BY_HAND) }
 }
@@ -168,7 +168,7 @@ fn a_crash_that_pauses_the_update_is_rolled_back_and_the_rollback_watched() {
     let tasks = vec![crash(NEW), in_state(task("b", NEW, 1), TaskState::Ready), task("y", OLD, 2)];
     update.wait(2, &new("updating"), &tasks);
     assert!(is_task_failure(&update.fail(3, &new("paused"), &tasks)));
-    // Our own `rollback=previous` reads like anybody's.
+    // Gantry's own `rollback=previous` reads like a user's.
     update.wait(4, &asked_back("rollback_started"), &with(two(OLD), [crash(NEW)]));
     let end = update.end(9, &asked_back("rollback_completed"), &with(two(OLD), [crash(NEW)]));
     assert_rolled_back(&end, By::Gantry);

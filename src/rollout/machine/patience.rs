@@ -16,7 +16,7 @@ pub(super) fn stall_limit(facts: &Facts) -> Duration {
     STALL.max((facts.longest_step + facts.monitor()) * 2)
 }
 
-/// A time-out that nobody has set.
+/// A time-out that no setting asks for.
 pub(super) fn stalled(cause: Cause) -> Cause {
     match cause {
         Cause::TimedOut { after, waiting, blames_image } => {

@@ -13,7 +13,7 @@ pub(super) struct Watched {
     terms: Terms,
     /// The latest moment by which a time limit ends it.
     deadline: Option<Instant>,
-    /// A rollback by the swarm was seen, or one by anybody that took our image away.
+    /// A rollback was seen, by the swarm or on request, that took the sent image away.
     saw_rollback: bool,
     saw_rollback_by_swarm: bool,
     rollbacks: usize,

@@ -63,7 +63,7 @@ impl Whole {
 }
 
 impl Terms {
-    /// Whether a service still carries what it was sent. Forced once more by somebody, it does.
+    /// Whether a service still carries what it was sent. A forced update by a user changes nothing about that.
     pub fn is_sent(&self, facts: &Facts) -> bool {
         let mark = Mark::of(facts);
         mark.image == self.sent.image && mark.force_update >= self.sent.force_update
