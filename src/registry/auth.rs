@@ -1,43 +1,21 @@
 //! The account and the scheme with which a registry is asked.
 
-use std::sync::Arc;
-
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode, Url};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
-use super::Lookup;
-use super::admission::{Admissions, Learnt};
+use super::answer::Answer;
+use super::call::Call;
 use super::challenge::{self, Challenge, Challenges};
-use super::credentials::{Account, Credentials};
-use super::endpoints::{Endpoint, Role};
+use super::challenge_cache::ChallengeCache;
+use super::credentials::Account;
 use super::failure::{About, Failure};
-use super::known::Known;
-use super::token::{self, Purpose, Tokens, basic};
-use super::transport::{Answer, Request, Transport};
-use crate::hosts::EngineRegistries;
+use super::login_back_off::Learnt;
+use super::token::Purpose;
+use super::token_server::{self, basic};
+use super::transport::{Request, Transport};
 use crate::secret::Secret;
-
-/// The registry endpoint of a look-up and the account used.
-#[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub endpoint: Endpoint,
-    pub repository: String,
-    pub credentials: Option<Arc<Credentials>>,
-    /// What the engine says of other hosts.
-    pub engine: Arc<EngineRegistries>,
-}
-
-impl Call {
-    /// A mirror is another host than the registry that the account is for, and is asked without it.
-    pub(super) fn new(endpoint: Endpoint, lookup: &Lookup) -> Self {
-        let credentials = match endpoint.role {
-            Role::Mirror => None,
-            Role::Upstream => lookup.credentials.clone(),
-        };
-        let (repository, engine) = (lookup.image.repository().to_owned(), Arc::clone(&lookup.hosts));
-        Self { endpoint, repository, credentials, engine }
-    }
-}
 
 /// What is sent as `Authorization`.
 #[derive(Clone, Debug)]
@@ -69,9 +47,11 @@ impl Accepted {
     }
 }
 
-/// What is asked of a registry.
+/// One question to a registry, and all that it takes to ask it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'a> {
+    pub transport: &'a Transport,
+    pub call: &'a Call,
     pub method: &'a Method,
     /// Below `/v2/`.
     pub path: &'a str,
@@ -79,54 +59,20 @@ pub(super) struct Question<'a> {
 }
 
 impl Question<'_> {
-    fn request(&self, url: Url, authorization: Option<&Authorization>) -> Request {
-        Request {
-            accept: Some(self.accept.to_owned()),
-            authorization: authorization.map(|authorization| authorization.header.clone()),
-            ..Request::new(self.method.clone(), url)
+    /// Asks, unless the registry has refused the account lately.
+    pub(super) async fn ask(self) -> Result<Answer, Failure> {
+        if self.call.credentials.is_none() {
+            return Ok(self.try_to_ask().await?.answer);
         }
-    }
-
-    /// The answer, unless it is a refusal or no answer at all.
-    fn accepted(&self, answer: Result<Answer, Failure>) -> Result<Answer, Failure> {
-        let is_head = *self.method == Method::HEAD;
-        let accepted = answer.and_then(Answer::unless_busy).and_then(|answer| match answer.status {
-            StatusCode::FORBIDDEN if is_head => Err(Failure::OfHead(Box::new(refused(&answer)))),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused(&answer)),
-            _ => Ok(answer),
-        });
-        if is_head { accepted.map_err(Failure::of_head) } else { accepted }
-    }
-}
-
-/// What is known of how registries want to be asked, and of those who ask.
-#[derive(Debug, Default)]
-pub(super) struct Authority {
-    known: Known,
-    tokens: Tokens,
-    /// By host and account.
-    admissions: Admissions<(String, Arc<Credentials>)>,
-}
-
-impl Authority {
-    /// Asks, unless the registry does not let the account in.
-    pub(super) async fn ask(
-        &self,
-        transport: &Transport,
-        call: &Call,
-        question: Question<'_>,
-    ) -> Result<Answer, Failure> {
-        let asking = self.try_to_ask(transport, call, question);
-        let Some(credentials) = &call.credentials else { return Ok(asking.await?.answer) };
-        let entrance = self.admissions.enter((call.endpoint.host.clone(), Arc::clone(credentials))).await?;
-        let mut result = asking.await;
+        let is_first = self.wait_for_login().await?;
+        let mut result = self.try_to_ask().await;
         let mut is_let_in = result.as_ref().is_ok_and(|accepted| accepted.is_login);
-        if entrance.is_alone()
+        if is_first.is_some()
             && let Err(failure) = &result
             && let Some(about) = failure.account_or_image()
         {
             // The refusal may be about this image alone: then the other images of this account are asked for.
-            match self.is_account_refused(transport, call).await {
+            match self.is_account_refused().await {
                 Some(true) => {
                     result = Err(Failure::Refused { cause: about.to_owned(), about: About::Account });
                 }
@@ -140,32 +86,37 @@ impl Authority {
             Err(failure @ Failure::Refused { about: About::Account, .. }) => Learnt::Refused(failure),
             Err(_) => Learnt::Nothing,
         };
-        entrance.ends(&learnt, transport.limits.outage_hold);
+        let (now, hold) = (Instant::now(), self.transport.limits.outage_hold);
+        self.transport.memory.account(self.call, |account| account.login.learn(&learnt, now, hold));
         Ok(result?.answer)
+    }
+
+    /// Waits until the account may be tried; the refusal where it may not. Who holds the lock tries it first and alone.
+    async fn wait_for_login(self) -> Result<Option<OwnedMutexGuard<()>>, Failure> {
+        let memory = &self.transport.memory;
+        let known = || memory.account(self.call, |account| account.login.known(Instant::now()));
+        if let Some(known) = known() {
+            return known.map(|()| None);
+        }
+        let first_try = memory.account(self.call, |account| account.first_try.clone());
+        let first_try = first_try.lock_owned().await;
+        // The look-up that was first has learnt something, as a rule.
+        known().map_or(Ok(Some(first_try)), |known| known.map(|()| None))
     }
 
     /// Logs in without asking for an image: whether the registry, or its token server, refuses the account itself.
     /// `None` where that cannot be told.
-    async fn is_account_refused(&self, transport: &Transport, call: &Call) -> Option<bool> {
-        let account = call.credentials.as_ref().map(|credentials| &credentials.account);
-        match (self.known.of(call)?, account?) {
+    async fn is_account_refused(self) -> Option<bool> {
+        let account = self.call.credentials.as_ref().map(|credentials| &credentials.account);
+        match (self.expected_challenge()?, account?) {
             (Challenge::Bearer(bearer), _) => {
-                let purpose = Purpose {
-                    host: call.endpoint.host.clone(),
-                    bearer,
-                    repository: None,
-                    credentials: call.credentials.clone(),
-                };
-                token::is_account_refused(transport, call, &purpose).await
+                let purpose = Purpose::of(self.call, bearer, None);
+                token_server::is_account_refused(self.transport, self.call, &purpose).await
             }
-            (Challenge::Basic, Account::RegistryToken(_)) => None,
-            (
-                Challenge::Basic,
-                Account::Password { username, password: secret }
-                | Account::IdentityToken { username, token: secret },
-            ) => {
+            (Challenge::Basic, account) => {
+                let (username, secret) = account.name_and_secret()?;
                 let request = |url| Request::get(url).with_authorization(basic(username, secret));
-                match transport.ask(&call.endpoint, "", request).await.ok()?.status {
+                match self.transport.ask(&self.call.endpoint, "", request).await.ok()?.status {
                     StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(true),
                     status if status.is_success() => Some(false),
                     _ => None,
@@ -174,20 +125,24 @@ impl Authority {
         }
     }
 
+    fn expected_challenge(self) -> Option<Challenge> {
+        self.challenges(|challenges| challenges.expected(&self.call.repository))
+    }
+
+    fn challenges<T>(self, work: impl FnOnce(&mut ChallengeCache) -> T) -> T {
+        self.transport.memory.of(&self.call.endpoint.host, |host| work(&mut host.challenges))
+    }
+
     /// Asks once; and once more where the registry turns out to want something else than it was given.
-    async fn try_to_ask(
-        &self,
-        transport: &Transport,
-        call: &Call,
-        question: Question<'_>,
-    ) -> Result<Accepted, Failure> {
-        let known = self.known.of(call);
-        let (first, refusal) = match self.authorize(transport, call, known.as_ref(), None).await {
+    async fn try_to_ask(self) -> Result<Accepted, Failure> {
+        let repository = &self.call.repository;
+        let known = self.expected_challenge();
+        let (first, refusal) = match self.authorize(known.as_ref(), None).await {
             Ok(first) => (first, None),
             Err(failure) => {
                 // The registry may have another token server by now, or for this repository.
                 if let Some(known) = &known {
-                    self.known.forget(call, known);
+                    self.challenges(|challenges| challenges.forget(repository, known));
                 }
                 if failure.is_transient() {
                     return Err(failure);
@@ -195,22 +150,22 @@ impl Authority {
                 (None, Some(failure))
             }
         };
-        let answer = match self.send(transport, call, question, first.as_ref()).await {
+        let answer = match self.send(first.as_ref()).await {
             Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && answer.is_first_hand => answer,
             answer => {
-                let answer = question.accepted(answer)?;
+                let answer = self.accepted(answer)?;
                 if let Some(known) = known.filter(|_| refusal.is_none()) {
-                    self.known.confirm(call, &known);
+                    self.challenges(|challenges| challenges.confirm(repository, &known));
                 }
                 return Ok(Accepted::with(first.as_ref(), answer));
             }
         };
         let Some(challenge) = challenges(&answer).best else {
             let refused = refused(&answer);
-            let is_of_head = *question.method == Method::HEAD && answer.sent.is_none();
+            let is_of_head = *self.method == Method::HEAD && answer.sent.is_none();
             return Err(if is_of_head { Failure::OfHead(Box::new(refused)) } else { refused });
         };
-        self.known.learn(call, &challenge);
+        self.challenges(|challenges| challenges.learn(repository, &challenge));
         if known.as_ref() == Some(&challenge) {
             if let Some(refusal) = refusal {
                 return Err(refusal);
@@ -219,35 +174,28 @@ impl Authority {
                 return Err(refused(&answer));
             }
         }
-        let rejected = first.and_then(|first| first.token);
-        self.ask_again(transport, call, question, (answer, rejected)).await
+        self.ask_again(&answer, first.and_then(|first| first.token)).await
     }
 
     /// Asks as the registry wants it, which has refused this token or none.
-    async fn ask_again(
-        &self,
-        transport: &Transport,
-        call: &Call,
-        question: Question<'_>,
-        (refusal, rejected): (Answer, Option<Secret>),
-    ) -> Result<Accepted, Failure> {
-        let offered = challenges(&refusal);
+    async fn ask_again(self, refusal: &Answer, rejected: Option<Secret>) -> Result<Accepted, Failure> {
+        let offered = challenges(refusal);
         let ask = async |challenge: &Challenge| {
-            let authorization = self.authorize(transport, call, Some(challenge), rejected.as_ref()).await?;
+            let authorization = self.authorize(Some(challenge), rejected.as_ref()).await?;
             if authorization.is_none() {
-                return Err(refused(&refusal));
+                return Err(refused(refusal));
             }
-            let answer = self.send(transport, call, question, authorization.as_ref()).await;
-            Ok(Accepted::with(authorization.as_ref(), question.accepted(answer)?))
+            let answer = self.send(authorization.as_ref()).await;
+            Ok(Accepted::with(authorization.as_ref(), self.accepted(answer)?))
         };
-        let Some(challenge) = offered.best else { return Err(refused(&refusal)) };
+        let Some(challenge) = offered.best else { return Err(refused(refusal)) };
         let has_alternative =
-            offered.has_basic && challenge != Challenge::Basic && call.credentials.is_some();
+            offered.has_basic && challenge != Challenge::Basic && self.call.credentials.is_some();
         match ask(&challenge).await {
             // Some registries name a token server that serves other clients only.
             Err(Failure::Refused { .. } | Failure::Nonsense { .. }) if has_alternative => {
                 let accepted = ask(&Challenge::Basic).await?;
-                self.known.learn(call, &Challenge::Basic);
+                self.challenges(|challenges| challenges.learn(&self.call.repository, &Challenge::Basic));
                 Ok(accepted)
             }
             result => result,
@@ -255,74 +203,52 @@ impl Authority {
     }
 
     /// Sends one request, and once more where the registry sends us on to a server that wants a token of its own.
-    async fn send(
-        &self,
-        transport: &Transport,
-        call: &Call,
-        question: Question<'_>,
-        authorization: Option<&Authorization>,
-    ) -> Result<Answer, Failure> {
-        let request = |url| question.request(url, authorization);
-        let answer = transport.ask(&call.endpoint, question.path, request).await?;
+    async fn send(self, authorization: Option<&Authorization>) -> Result<Answer, Failure> {
+        let request = |url| self.request(url, authorization);
+        let answer = self.transport.ask(&self.call.endpoint, self.path, request).await?;
         if answer.status == StatusCode::UNAUTHORIZED && !answer.is_first_hand {
-            return self.ask_elsewhere(transport, call, question, answer).await;
+            return self.ask_elsewhere(answer).await;
         }
         Ok(answer)
     }
 
     /// Asks a server that the registry has sent us to once more, with a token of that server's own. It gets no
     /// account: the one that we have is for the registry.
-    async fn ask_elsewhere(
-        &self,
-        transport: &Transport,
-        call: &Call,
-        question: Question<'_>,
-        answer: Answer,
-    ) -> Result<Answer, Failure> {
+    async fn ask_elsewhere(self, answer: Answer) -> Result<Answer, Failure> {
         let Some(Challenge::Bearer(bearer)) = challenges(&answer).best else { return Ok(answer) };
         let purpose = Purpose {
             host: answer.url.authority().to_owned(),
             bearer,
-            repository: Some(repository_at(&answer.url).unwrap_or_else(|| call.repository.clone())),
+            repository: Some(repository_at(&answer.url).unwrap_or_else(|| self.call.repository.clone())),
             credentials: None,
         };
-        let issued = self.tokens.get(transport, call, &purpose, None).await?;
+        let issued = token_server::token(self.transport, self.call, &purpose, None).await?;
         let authorization = Authorization::fixed(bearer_header(&issued.token));
         let named_by = answer.named_by;
-        let request = question.request(answer.url, Some(&authorization));
-        let answer = transport.send_to(&call.endpoint, &request, named_by).await?;
+        let request = self.request(answer.url, Some(&authorization));
+        let answer = self.transport.send_to(&self.call.endpoint, &request, named_by).await?;
         Ok(Answer { is_first_hand: false, ..answer })
     }
 
     /// What to send to a registry that asks for `challenge`; nothing where we have nothing for it.
     async fn authorize(
-        &self,
-        transport: &Transport,
-        call: &Call,
+        self,
         challenge: Option<&Challenge>,
         rejected: Option<&Secret>,
     ) -> Result<Option<Authorization>, Failure> {
-        let account = call.credentials.as_ref().map(|credentials| &credentials.account);
+        let account = self.call.credentials.as_ref().map(|credentials| &credentials.account);
         match (challenge, account) {
-            (None, _) | (Some(Challenge::Basic), None | Some(Account::RegistryToken(_))) => Ok(None),
-            (
-                Some(Challenge::Basic),
-                Some(
-                    Account::Password { username, password: secret }
-                    | Account::IdentityToken { username, token: secret },
-                ),
-            ) => Ok(Some(Authorization::fixed(basic(username, secret)))),
+            (None, _) => Ok(None),
+            (Some(Challenge::Basic), account) => {
+                let account = account.and_then(Account::name_and_secret);
+                Ok(account.map(|(username, secret)| Authorization::fixed(basic(username, secret))))
+            }
             (Some(Challenge::Bearer(_)), Some(Account::RegistryToken(token))) => {
                 Ok(Some(Authorization::fixed(bearer_header(token))))
             }
-            (Some(Challenge::Bearer(parameters)), _) => {
-                let purpose = Purpose {
-                    host: call.endpoint.host.clone(),
-                    bearer: parameters.clone(),
-                    repository: Some(call.repository.clone()),
-                    credentials: call.credentials.clone(),
-                };
-                let issued = self.tokens.get(transport, call, &purpose, rejected).await?;
+            (Some(Challenge::Bearer(bearer)), _) => {
+                let purpose = Purpose::of(self.call, bearer.clone(), Some(&self.call.repository));
+                let issued = token_server::token(self.transport, self.call, &purpose, rejected).await?;
                 Ok(Some(Authorization {
                     header: bearer_header(&issued.token),
                     token: Some(issued.token),
@@ -330,6 +256,25 @@ impl Authority {
                 }))
             }
         }
+    }
+
+    fn request(self, url: Url, authorization: Option<&Authorization>) -> Request {
+        Request {
+            accept: Some(self.accept.to_owned()),
+            authorization: authorization.map(|authorization| authorization.header.clone()),
+            ..Request::new(self.method.clone(), url)
+        }
+    }
+
+    /// The answer, unless it is a refusal or no answer at all.
+    fn accepted(self, answer: Result<Answer, Failure>) -> Result<Answer, Failure> {
+        let is_head = *self.method == Method::HEAD;
+        let accepted = answer.and_then(Answer::unless_busy).and_then(|answer| match answer.status {
+            StatusCode::FORBIDDEN if is_head => Err(Failure::OfHead(Box::new(refused(&answer)))),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused(&answer)),
+            _ => Ok(answer),
+        });
+        if is_head { accepted.map_err(Failure::of_head) } else { accepted }
     }
 }
 

@@ -12,14 +12,16 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode, Url};
 use tokio::time::Instant;
 
-use super::auth::{Authority, Call, Question};
+use super::answer::Answer;
+use super::auth::Question;
+use super::call::Call;
 use super::clients::Clients;
 use super::endpoints::{Endpoint, Role, endpoints};
 use super::failure::{Failure, Reached};
 use super::limits::Limits;
 use super::manifest::{Read, accepted, digest_of, is_content_of, platform, read};
-use super::outage::{Cost, Outages};
-use super::transport::{Answer, Transport};
+use super::outage::{Cost, Outage};
+use super::transport::Transport;
 use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError, retry};
 use crate::image::{DOCKER_HUB, Digest, ImageRefError};
 use crate::proxy::Proxies;
@@ -56,16 +58,7 @@ impl Default for Settings {
 pub struct HttpRegistry {
     docker_hub: String,
     transport: Transport,
-    authority: Authority,
-    outages: Mutex<Outages<Asked>>,
     manifests: Mutex<Remembered>,
-}
-
-/// Whom we ask as whom: what an outage is counted by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Asked {
-    host: String,
-    credentials: Option<Arc<Credentials>>,
 }
 
 impl HttpRegistry {
@@ -79,8 +72,6 @@ impl HttpRegistry {
                 settings.limits.manifest_bytes,
             )),
             transport: Transport::new(settings.limits, clients, settings.proxies),
-            authority: Authority::default(),
-            outages: Mutex::default(),
         }
     }
 
@@ -101,7 +92,7 @@ impl HttpRegistry {
     {
         let asking = async {
             let host = lookup.image.registry();
-            let insecure = self.transport.names.insecure_hosts(lookup).await;
+            let insecure = self.transport.dns().insecure_hosts(lookup).await;
             let endpoints = endpoints(host, &lookup.hosts, &self.docker_hub, |host| insecure.contains(host));
             let mut result = Err(Failure::nonsense("it has no address"));
             for endpoint in endpoints {
@@ -124,30 +115,29 @@ impl HttpRegistry {
 
     /// Asks one server until it answers, or it is not worth it any more.
     async fn ask(&self, call: &Call, method: &Method, path: &str, accept: &str) -> Result<Answer, Failure> {
-        let key = Asked { host: call.endpoint.host.clone(), credentials: call.credentials.clone() };
         let cost = Cost::of(method);
-        let question = Question { method, path, accept };
-        if let Some(failure) = self.outages().current(&key, cost, Instant::now()) {
+        let question = Question { transport: &self.transport, call, method, path, accept };
+        if let Some(failure) = self.outage(call, |outage| outage.current(cost, Instant::now())) {
             return Err(failure);
         }
         let mut attempt = 1;
         loop {
-            let failure = match self.authority.ask(&self.transport, call, question).await {
+            let failure = match question.ask().await {
                 Ok(answer) => {
-                    self.outages().answered(&key, cost);
+                    self.outage(call, |outage| outage.answered(cost));
                     return Ok(answer);
                 }
                 Err(failure) => failure.told(call.credentials.as_deref()),
             };
             if matches!(failure, Failure::OfHead(_)) {
-                self.outages().answered(&key, cost);
+                self.outage(call, |outage| outage.answered(cost));
                 return Err(failure);
             }
             let wait = (failure.is_transient() && call.endpoint.role == Role::Upstream)
                 .then(|| retry::wait(attempt, failure.retry_after(), self.limits()))
                 .flatten();
             let Some(wait) = wait else {
-                self.outages().gave_up(key, cost, &failure, Instant::now(), self.limits());
+                self.outage(call, |outage| outage.gave_up(cost, &failure, Instant::now(), self.limits()));
                 return Err(failure);
             };
             tracing::debug!(?failure, host = call.endpoint.host, ?wait, "asking again");
@@ -222,8 +212,9 @@ impl HttpRegistry {
         let hub = hub.ok_or_else(|| Failure::nonsense("it has no address"))?;
         let call = Call::new(hub, lookup);
         let path = format!("{}/manifests/latest", call.repository);
-        let question = Question { method: &Method::HEAD, path: &path, accept: &accepted() };
-        let answer = self.authority.ask(&self.transport, &call, question).await?;
+        let (transport, accept) = (&self.transport, &accepted());
+        let question = Question { transport, call: &call, method: &Method::HEAD, path: &path, accept };
+        let answer = question.ask().await?;
         if answer.status == StatusCode::OK {
             Ok(HubRate::read(&answer.headers))
         } else {
@@ -231,8 +222,8 @@ impl HttpRegistry {
         }
     }
 
-    fn outages(&self) -> MutexGuard<'_, Outages<Asked>> {
-        self.outages.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outage<T>(&self, call: &Call, work: impl FnOnce(&mut Outage) -> T) -> T {
+        self.transport.memory.account(call, |account| work(&mut account.outage))
     }
 
     fn remembered(&self) -> MutexGuard<'_, Remembered> {

@@ -18,13 +18,10 @@ use super::endpoints::{Certificates, Endpoint};
 use super::files;
 use super::host_files::{self, HostFiles};
 use super::limits::Limits;
+use super::memory::{Memory, REREAD};
 use super::reach::{Forbidden, Network};
 use super::verifier;
 use crate::proxy::Proxy;
-
-/// How long a host's certificates are used before its folder is read again. They are renewed every few
-/// weeks; reading them for each of a thousand look-ups would be waste.
-const REREAD: Duration = Duration::from_secs(60);
 
 /// Connections kept per server: as many as look-ups run at once by default.
 const IDLE_CONNECTIONS: usize = 10;
@@ -67,7 +64,6 @@ pub(super) struct Clients {
     connect: Duration,
     folder: PathBuf,
     by_flavour: Mutex<HashMap<Flavour, Client>>,
-    files: Mutex<HashMap<String, (Instant, Arc<HostFiles>)>>,
 }
 
 impl std::fmt::Debug for Clients {
@@ -80,7 +76,7 @@ impl Clients {
     /// Clients that read certificates from `folder`, usually `/etc/docker/certs.d`.
     pub(super) fn new(limits: &Limits, folder: PathBuf) -> Self {
         crate::tls::install_crypto_provider();
-        Self { connect: limits.connect, folder, by_flavour: Mutex::default(), files: Mutex::default() }
+        Self { connect: limits.connect, folder, by_flavour: Mutex::default() }
     }
 
     /// The client for a server, and for what is reached through this proxy. The error says why there can be none.
@@ -90,11 +86,11 @@ impl Clients {
     /// they are not checked then.
     pub(super) async fn of(
         &self,
+        memory: &Memory,
         endpoint: &Endpoint,
-        proxy: Option<&Proxy>,
-        named_by: Option<Network>,
+        (proxy, named_by): (Option<&Proxy>, Option<Network>),
     ) -> Result<Client, String> {
-        let files = match (self.files(&endpoint.host).await, endpoint.certificates) {
+        let files = match (self.files(memory, &endpoint.host).await, endpoint.certificates) {
             (Ok(files), _) => files,
             // The engine does not even look for files of a registry whose certificate it does not verify.
             (Err(_), Certificates::Any) => Arc::default(),
@@ -116,14 +112,13 @@ impl Clients {
     }
 
     /// The file for the certificate of an unknown authority, and the files there that hold none.
-    pub(super) fn remedy(&self, host: &str) -> String {
+    pub(super) fn remedy(&self, memory: &Memory, host: &str) -> String {
         let mut remedy = format!(
             "put the certificate of its authority, or its own, into {} (in Gantry's container as on each node)",
             self.folder.join(host).join("ca.crt").display()
         );
-        let unusable =
-            self.lock_files().get(host).map(|(_, files)| files.unusable.clone()).unwrap_or_default();
-        for path in unusable {
+        let files = memory.of(host, |host| host.files.clone());
+        for path in files.iter().flat_map(|(_, files)| &files.unusable) {
             let _ = write!(remedy, "; {} holds no certificate in PEM", path.display());
         }
         remedy
@@ -152,30 +147,26 @@ impl Clients {
     }
 
     /// What the folder of `host` holds now, or held less than [`REREAD`] ago.
-    async fn files(&self, host: &str) -> Result<Arc<HostFiles>, String> {
-        if let Some((read, files)) = self.lock_files().get(host)
+    async fn files(&self, memory: &Memory, host: &str) -> Result<Arc<HostFiles>, String> {
+        if let Some((read, files)) = memory.of(host, |host| host.files.clone())
             && read.elapsed() < REREAD
         {
-            return Ok(Arc::clone(files));
+            return Ok(files);
         }
         let folder = self.folder.join(host);
         let path = folder.clone();
         let files = files::off_the_thread(&folder, move || host_files::read(&path)).await;
         let files = files.map_err(|cause| format!("{} cannot be read: {cause}", folder.display()))??;
         let files = Arc::new(files);
-        let mut known = self.lock_files();
+        let known = (Instant::now(), Arc::clone(&files));
         // A client whose certificates are no longer used keeps its connections for nothing.
-        if let Some((_, before)) = known.insert(host.to_owned(), (Instant::now(), Arc::clone(&files)))
+        if let Some((_, before)) = memory.of(host, |host| host.files.replace(known))
             && before != files
         {
             let mut clients = self.by_flavour.lock().unwrap_or_else(PoisonError::into_inner);
             clients.retain(|flavour, _| flavour.files != before);
         }
         Ok(files)
-    }
-
-    fn lock_files(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Arc<HostFiles>)>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::credentials::{Account, Credentials, logins};
 use super::reach::Origin;
-use super::transport::Answer;
+use super::answer::Answer;
 use super::{fuzz, manifest, token};
 use crate::cost::{assert_in_proportion, many};
 use crate::secret::Secret;

@@ -10,33 +10,36 @@ use crate::image::{Digest, ImageRef};
 use crate::proxy::Proxy;
 use crate::words::foreign as words;
 
-mod admission;
 mod answer;
 mod auth;
 mod bounded;
+mod call;
 mod challenge;
+mod challenge_cache;
 mod client;
 mod clients;
 #[cfg(test)]
 mod cost;
 pub mod credentials;
 mod der;
+mod dns;
 mod endpoints;
 mod failure;
 mod files;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod host_files;
-mod known;
 mod limits;
+mod login_back_off;
 mod manifest;
-mod names;
+mod memory;
 mod outage;
-mod plain;
+mod plain_http;
 mod rate;
 mod reach;
 mod retry;
 mod token;
+mod token_server;
 mod transport;
 mod verifier;
 

@@ -1,21 +1,17 @@
-//! Bearer tokens: fetched once for all who need the same one, and kept until they expire.
+//! Bearer tokens, and what they are for. Pure.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::auth::Call;
+use super::answer::Answer;
+use super::call::Call;
 use super::challenge::Bearer;
-use super::credentials::{Account, Credentials};
-use super::failure::{About, Failure};
-use super::transport::{Answer, Request, Transport};
+use super::credentials::Credentials;
+use super::failure::Failure;
 use crate::secret::Secret;
 
 /// How long a token is valid when its server does not say; so the token specification.
@@ -34,9 +30,6 @@ const MAX_NUMBER: usize = 40;
 /// How much earlier a token is replaced, at most: for the way of the request and clocks that differ.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// At how many tokens the expired ones are thrown away.
-const PRUNE_AT: usize = 4096;
-
 /// What a token is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Purpose {
@@ -49,208 +42,36 @@ pub(super) struct Purpose {
     pub credentials: Option<Arc<Credentials>>,
 }
 
-/// A token that may be used now.
-#[derive(Clone, Debug)]
-pub(super) struct Issued {
-    pub token: Secret,
-    /// Whether it came just now; the registry's word against it is then final.
-    pub is_fresh: bool,
+impl Purpose {
+    /// To pull the repository of a call, or `None`: only to log in.
+    pub(super) fn of(call: &Call, bearer: Bearer, repository: Option<&str>) -> Self {
+        let (host, credentials) = (call.endpoint.host.clone(), call.credentials.clone());
+        Self { host, bearer, repository: repository.map(str::to_owned), credentials }
+    }
 }
 
+/// A token, and how long it is used.
 #[derive(Debug)]
 pub(super) struct Token {
-    text: Secret,
+    pub text: Secret,
     until: Instant,
 }
 
-/// One purpose's token. Who holds the lock fetches it, the others wait for it.
+/// The place for the token of one purpose. The look-up that holds the lock fetches the token, the others wait for it.
+pub(super) type TokenSlot = Arc<tokio::sync::Mutex<Slot>>;
+
+/// What came of the last fetch.
 #[derive(Debug, Default)]
-struct Slot {
-    token: Option<Token>,
-    /// When and why the last fetch failed: the answer for all who were already waiting then.
-    failed: Option<(Instant, Failure)>,
+pub(super) struct Slot {
+    pub token: Option<Token>,
+    /// When and why the last fetch failed: the answer for all look-ups that were already waiting then.
+    pub failed: Option<(Instant, Failure)>,
 }
 
-/// All tokens of this process.
-#[derive(Debug, Default)]
-pub(super) struct Tokens {
-    slots: Mutex<HashMap<Purpose, Arc<tokio::sync::Mutex<Slot>>>>,
-}
-
-impl Tokens {
-    /// A token for `purpose`, other than the `rejected` one.
-    pub(super) async fn get(
-        &self,
-        transport: &Transport,
-        call: &Call,
-        purpose: &Purpose,
-        rejected: Option<&Secret>,
-    ) -> Result<Issued, Failure> {
-        let came = Instant::now();
-        let slot = self.slot(purpose);
-        let mut slot = slot.lock().await;
-        if let Some(token) = &slot.token
-            && token.until > Instant::now()
-            && rejected != Some(&token.text)
-        {
-            return Ok(Issued { token: token.text.clone(), is_fresh: false });
-        }
-        if let Some((at, failure)) = &slot.failed
-            && *at >= came
-        {
-            return Err(failure.clone());
-        }
-        slot.token = None;
-        match fetch(transport, call, purpose).await {
-            Ok(token) => {
-                let text = token.text.clone();
-                *slot = Slot { token: Some(token), failed: None };
-                Ok(Issued { token: text, is_fresh: true })
-            }
-            Err(failure) => {
-                slot.failed = Some((Instant::now(), failure.clone()));
-                Err(failure)
-            }
-        }
+impl Slot {
+    pub(super) fn is_valid(&self, now: Instant) -> bool {
+        self.token.as_ref().is_some_and(|token| token.until > now)
     }
-
-    fn slot(&self, purpose: &Purpose) -> Arc<tokio::sync::Mutex<Slot>> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = slots.get(purpose) {
-            return Arc::clone(slot);
-        }
-        if slots.len() >= PRUNE_AT && slots.len().is_power_of_two() {
-            let now = Instant::now();
-            slots.retain(|_, slot| {
-                slot.try_lock()
-                    .map_or(true, |slot| slot.token.as_ref().is_some_and(|token| token.until > now))
-            });
-        }
-        Arc::clone(slots.entry(purpose.clone()).or_default())
-    }
-}
-
-async fn fetch(transport: &Transport, call: &Call, purpose: &Purpose) -> Result<Token, Failure> {
-    let realm = Url::parse(&purpose.bearer.realm).ok().filter(|realm| {
-        matches!(realm.scheme(), "http" | "https") && realm.host_str().is_some_and(|host| !host.is_empty())
-    });
-    let Some(realm) = realm else {
-        return Err(Failure::nonsense("the address that it names for tokens is no web address"));
-    };
-    let server = realm.host_str().unwrap_or_default().to_owned();
-    let asked = Instant::now();
-    let answer =
-        ask(transport, call, purpose, realm).await.map_err(|failure| failure.of_token_server(&server))?;
-    read(&answer, asked).map_err(|failure| failure.of_token_server(&server))
-}
-
-async fn ask(transport: &Transport, call: &Call, purpose: &Purpose, realm: Url) -> Result<Answer, Failure> {
-    let origin = purpose.bearer.origin;
-    let endpoint = transport.realm(&call.endpoint, &call.engine, &realm, origin).await?;
-    let send = async |request: Request| transport.send_to(&endpoint, &request, Some(origin.network)).await;
-    let by_name = |username: &str, secret: &Secret| {
-        let mut url = query(&realm, purpose);
-        if !username.is_empty() {
-            url.query_pairs_mut().append_pair("account", username);
-        }
-        Request::get(url).with_authorization(basic(username, secret))
-    };
-    let Some(credentials) = &purpose.credentials else {
-        return answered(send(Request::get(query(&realm, purpose))).await?, Who::Nobody);
-    };
-    let answer = match &credentials.account {
-        Account::Password { username, password } => send(by_name(username, password)).await?,
-        Account::IdentityToken { username, token } => {
-            let mut form = realm.clone();
-            form.set_query(None);
-            let mut form = query(&form, purpose);
-            form.query_pairs_mut()
-                .append_pair("grant_type", "refresh_token")
-                .append_pair("client_id", "gantry")
-                .append_pair("refresh_token", token.reveal());
-            let form = Secret::new(form.query().unwrap_or_default());
-            let answer = send(Request::form(realm.clone(), form)).await?;
-            match answer.status {
-                // Token servers without OAuth2 take the token as a password. One that says 401 has refused it, and
-                // would count a second try as one more failed login.
-                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                    send(by_name(username, token)).await?
-                }
-                _ => answer,
-            }
-        }
-        Account::RegistryToken(token) => {
-            // Never asked for: such a token goes to the registry itself.
-            send(by_name("", token)).await?
-        }
-    };
-    answered(answer, Who::Account)
-}
-
-/// Who asked a token server.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Who {
-    Nobody,
-    Account,
-}
-
-fn answered(answer: Answer, who: Who) -> Result<Answer, Failure> {
-    let answer = answer.unless_busy()?;
-    match answer.status {
-        StatusCode::OK => Ok(answer),
-        status if status.is_client_error() => {
-            let about = match who {
-                Who::Nobody => About::Image,
-                Who::Account if status == StatusCode::UNAUTHORIZED => About::Account,
-                Who::Account if status == StatusCode::FORBIDDEN => About::AccountOrImage,
-                Who::Account if is_invalid_grant(&answer) => About::Account,
-                Who::Account => About::Other,
-            };
-            Err(Failure::Refused { cause: answer.explained(), about })
-        }
-        _ => Err(Failure::nonsense(answer.explained())),
-    }
-}
-
-/// Whether an identity token is refused for good, as `OAuth2` says it.
-fn is_invalid_grant(answer: &Answer) -> bool {
-    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    answer.status == StatusCode::BAD_REQUEST
-        && body.get("error").is_some_and(|error| error == "invalid_grant")
-}
-
-/// Whether the account itself is refused, whatever it is for: `None` where that cannot be told.
-pub(super) async fn is_account_refused(
-    transport: &Transport,
-    call: &Call,
-    purpose: &Purpose,
-) -> Option<bool> {
-    let realm = Url::parse(&purpose.bearer.realm).ok()?;
-    match ask(transport, call, purpose, realm).await {
-        Ok(_) => Some(false),
-        Err(Failure::Refused { about: About::Account | About::AccountOrImage, .. }) => Some(true),
-        Err(_) => None,
-    }
-}
-
-/// The realm, asked for this purpose. Its own query stays.
-fn query(realm: &Url, purpose: &Purpose) -> Url {
-    let mut url = realm.clone();
-    {
-        let mut pairs = url.query_pairs_mut();
-        if !purpose.bearer.service.is_empty() {
-            pairs.append_pair("service", &purpose.bearer.service);
-        }
-        if let Some(repository) = &purpose.repository {
-            pairs.append_pair("scope", &format!("repository:{repository}:pull"));
-        }
-    }
-    url
-}
-
-/// The value of `Authorization` for a name and a password.
-pub(super) fn basic(username: &str, password: &Secret) -> Secret {
-    Secret::new(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.reveal()))))
 }
 
 #[derive(Deserialize)]
@@ -315,30 +136,5 @@ mod tests {
             assert_eq!(life(Some(value)), Duration::from_millis(milliseconds), "{expires_in}");
         }
         assert_eq!(life(None), Duration::from_secs(55));
-    }
-
-    #[test]
-    fn the_realms_own_query_stays_and_names_are_escaped() {
-        let purpose = Purpose {
-            host: "r".to_owned(),
-            bearer: Bearer { realm: String::new(), service: "a b&c".to_owned(), ..Bearer::default() },
-            repository: Some("team/app".to_owned()),
-            credentials: None,
-        };
-        let realm = Url::parse("https://t/token?x=1").unwrap();
-        assert_eq!(
-            query(&realm, &purpose).as_str(),
-            "https://t/token?x=1&service=a+b%26c&scope=repository%3Ateam%2Fapp%3Apull"
-        );
-    }
-
-    #[test]
-    fn a_name_and_password_are_packed_as_basic_authentication() {
-        // RFC 7617, with its example in UTF-8.
-        assert_eq!(
-            basic("Aladdin", &Secret::new("open sesame")).reveal(),
-            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-        );
-        assert_eq!(basic("test", &Secret::new("123£")).reveal(), "Basic dGVzdDoxMjPCow==");
     }
 }

@@ -9,14 +9,14 @@ use reqwest::header::{
 };
 use reqwest::{Method, Response, StatusCode, Url};
 
-pub(super) use super::answer::Answer;
+use super::answer::Answer;
 use super::clients::Clients;
+use super::dns::DnsCache;
 use super::endpoints::{Certificates, Endpoint, Scheme, Schemes};
 use super::failure::{About, Failure, Reached};
 use super::limits::Limits;
-use super::names::Names;
-
-use super::plain::{self, Causes, PlainHosts};
+use super::memory::Memory;
+use super::plain_http::{self, CauseByScheme};
 use super::reach::{Forbidden, Network, Origin, TrustedHosts, literal};
 use crate::descriptors;
 use crate::hosts::{EngineRegistries, is_loopback, without_port};
@@ -60,24 +60,19 @@ impl Request {
 #[derive(Debug)]
 pub(super) struct Transport {
     pub limits: Limits,
-    pub names: Names,
+    pub memory: Memory,
     clients: Clients,
     proxies: Proxies,
-    plain: PlainHosts,
     trusted: TrustedHosts,
 }
 
 impl Transport {
     pub(super) fn new(limits: Limits, clients: Clients, proxies: Proxies) -> Self {
-        let names = Names::new(limits.connect);
-        Self {
-            limits,
-            names,
-            clients,
-            proxies,
-            plain: PlainHosts::default(),
-            trusted: TrustedHosts::default(),
-        }
+        Self { limits, memory: Memory::default(), clients, proxies, trusted: TrustedHosts::default() }
+    }
+
+    pub(super) fn dns(&self) -> DnsCache<'_> {
+        DnsCache { memory: &self.memory, limit: self.limits.connect }
     }
 
     /// Every registry may name these hosts, whatever their addresses are.
@@ -85,8 +80,8 @@ impl Transport {
         Self { trusted: TrustedHosts::new(hosts), ..self }
     }
 
-    /// Asks an endpoint for something below its `/v2/`, by the scheme that it speaks: with TLS, and where that
-    /// finds nobody and it may be, without; the other way round where it is known to have none.
+    /// Asks an endpoint for something below its `/v2/`, by the scheme that it speaks: with TLS, and where no server
+    /// answers and the endpoint allows it, without. A host that is known to speak plain HTTP is asked without TLS first.
     pub(super) async fn ask(
         &self,
         endpoint: &Endpoint,
@@ -94,10 +89,10 @@ impl Transport {
         request: impl Fn(Url) -> Request,
     ) -> Result<Answer, Failure> {
         let host = &endpoint.host;
-        let is_known_plain = self.plain.knows(host);
+        let is_known_plain = self.memory.of(host, |host| host.is_plain);
         let order = endpoint.order(is_known_plain.then_some(Scheme::Http));
         let has_choice = order.len() > 1;
-        let mut causes = Causes::default();
+        let mut causes = CauseByScheme::default();
         let (mut proxy, mut is_undecided) = (None, false);
         for scheme in order {
             let url = endpoint
@@ -109,7 +104,7 @@ impl Transport {
             } else {
                 self.send(endpoint, &request(url)).await
             };
-            if is_plain && let Some(cause) = plain::nobody(&result) {
+            if is_plain && let Some(cause) = plain_http::needs_tls(&result) {
                 causes.add(*scheme, cause);
                 // A registry may say the same to HEAD, and answer GET.
                 is_undecided = result.is_ok_and(|answer| answer.is_to_head);
@@ -121,12 +116,13 @@ impl Transport {
                     proxy = used.or(proxy);
                 }
                 result => {
-                    self.plain.note(host, is_plain && result.as_ref().is_ok_and(plain::is_a_registrys));
+                    let is_plain = is_plain && result.as_ref().is_ok_and(plain_http::is_a_registrys);
+                    self.memory.of(host, |host| host.is_plain = is_plain);
                     return result;
                 }
             }
         }
-        self.plain.note(host, false);
+        self.memory.of(host, |host| host.is_plain = false);
         let mut cause = causes.told();
         if is_loopback(host) && !cause.contains("certificate") {
             cause.push_str(" (inside a container this address is the container itself, not the node)");
@@ -142,7 +138,7 @@ impl Transport {
             return self.send(endpoint, request).await;
         }
         let answer = self.send(endpoint, &Request { authorization: None, ..request.clone() }).await?;
-        if plain::is_a_registrys(&answer) { self.send(endpoint, request).await } else { Ok(answer) }
+        if plain_http::is_a_registrys(&answer) { self.send(endpoint, request).await } else { Ok(answer) }
     }
 
     /// Sends one request to the registry's own address, and follows where it is sent.
@@ -223,7 +219,7 @@ impl Transport {
             let checked = Forbidden::check(network, host, address);
             checked.map_err(|forbidden| Failure::nonsense(forbidden.to_string()))?;
         }
-        let client = self.clients.of(endpoint, proxy, named_by).await.map_err(Failure::no_connection)?;
+        let client = self.clients.of(&self.memory, endpoint, (proxy, named_by)).await.map_err(Failure::no_connection)?;
         let mut builder = client.request(request.method.clone(), url.clone()).timeout(self.limits.request);
         // Without a word of it, a server may compress what it sends.
         builder = builder.header(ACCEPT_ENCODING, "identity");
@@ -282,7 +278,7 @@ impl Transport {
                 || match engine.index_configs.get(&host) {
                     Some(index) => !index.secure,
                     None => {
-                        is_same_host(&endpoint.host, realm) || self.names.is_insecure(engine, &host).await
+                        is_same_host(&endpoint.host, realm) || self.dns().is_insecure(engine, &host).await
                     }
                 });
         let may_be_plain = endpoint.allows_plain_http() && (is_lax || !origin.has_tls);
@@ -302,7 +298,7 @@ impl Transport {
         let is_unknown =
             ["UnknownIssuer", "CaUsedAsEndEntity", "BadSignature"].iter().any(|it| fault.contains(it));
         if is_unknown {
-            let remedy = self.clients.remedy(&endpoint.host);
+            let remedy = self.clients.remedy(&self.memory, &endpoint.host);
             return format!("its certificate is of an authority that is not known here: {remedy}");
         }
         if fault.to_ascii_lowercase().contains("expired") {

@@ -60,6 +60,17 @@ pub enum Account {
     RegistryToken(Secret),
 }
 
+impl Account {
+    /// What is sent as name and password; `None` for a token that is sent as it is.
+    pub(super) fn name_and_secret(&self) -> Option<(&str, &Secret)> {
+        match self {
+            Self::Password { username, password: secret }
+            | Self::IdentityToken { username, token: secret } => Some((username, secret)),
+            Self::RegistryToken(_) => None,
+        }
+    }
+}
+
 /// What the engine wants to know in `X-Registry-Auth`.
 #[derive(Serialize)]
 struct AuthConfig<'a> {
@@ -103,12 +114,8 @@ impl Credentials {
 
     /// The account's name, where it has one.
     pub fn username(&self) -> Option<&str> {
-        match &self.account {
-            Account::Password { username, .. } | Account::IdentityToken { username, .. } => {
-                Some(username.as_str()).filter(|name| !name.is_empty() && *name != TOKEN_USERNAME)
-            }
-            Account::RegistryToken(_) => None,
-        }
+        let (username, _) = self.account.name_and_secret()?;
+        Some(username).filter(|name| !name.is_empty() && *name != TOKEN_USERNAME)
     }
 
     /// `text` without this account's secret in it, should a server have echoed it as it is or as it was sent.

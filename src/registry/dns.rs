@@ -1,37 +1,27 @@
-//! Which hosts the engine would not insist on TLS with, their names resolved as the engine does.
+//! The hosts with which the engine does not insist on TLS, by the addresses that their names resolve to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Lookup;
 use super::endpoints::{Endpoint, Role};
+use super::memory::{Memory, REREAD};
 use crate::hosts::{EngineRegistries, is_loopback, without_port};
 
-/// How long an address counts. Registries move rarely, and a thousand look-ups ask for the same name.
-const REMEMBERED: Duration = Duration::from_secs(60);
-
-/// How many names are remembered at most.
-const NAMES: usize = 1024;
-
-/// The addresses of registries' names.
-#[derive(Debug)]
-pub(super) struct Names {
-    limit: Duration,
-    known: Mutex<HashMap<String, (Instant, Vec<IpAddr>)>>,
+/// Resolves the names of hosts, and remembers their addresses for a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DnsCache<'a> {
+    pub memory: &'a Memory,
+    /// The longest time for an answer of a name server.
+    pub limit: Duration,
 }
 
-impl Names {
-    /// Gives a name server at most `limit` to answer.
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, known: Mutex::default() }
-    }
-
+impl DnsCache<'_> {
     /// Those of the look-up's hosts, mirrors included, that may be asked without valid TLS.
-    pub(super) async fn insecure_hosts(&self, lookup: &Lookup) -> BTreeSet<String> {
+    pub(super) async fn insecure_hosts(self, lookup: &Lookup) -> BTreeSet<String> {
         let registry = lookup.image.registry();
         let mirrors = lookup.hosts.mirrors_of(registry).iter();
         let mirrors = mirrors.filter_map(|url| Endpoint::at(url, Role::Mirror, |_| false));
@@ -48,12 +38,12 @@ impl Names {
     }
 
     /// Whether the engine would also speak plain HTTP with `host`, or accept any certificate from it.
-    pub(super) async fn is_insecure(&self, engine: &EngineRegistries, host: &str) -> bool {
+    pub(super) async fn is_insecure(self, engine: &EngineRegistries, host: &str) -> bool {
         engine.is_insecure(host, &self.addresses(engine, host).await)
     }
 
     /// What a host resolves to; nothing where its address does not matter.
-    async fn addresses(&self, engine: &EngineRegistries, host: &str) -> Vec<IpAddr> {
+    async fn addresses(self, engine: &EngineRegistries, host: &str) -> Vec<IpAddr> {
         let name = without_port(host);
         if let Ok(address) = name.parse() {
             return vec![address];
@@ -62,10 +52,10 @@ impl Names {
         if has_own_entry || is_loopback(host) || engine.insecure_cidrs.is_empty() {
             return Vec::new();
         }
-        if let Some((at, addresses)) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name)
-            && at.elapsed() < REMEMBERED
+        if let Some((at, addresses)) = self.memory.of(name, |host| host.addresses.clone())
+            && at.elapsed() < REREAD
         {
-            return addresses.clone();
+            return addresses;
         }
         // An unknown name is reported when it is asked for its answer, with its cause.
         let resolved = tokio::time::timeout(self.limit, tokio::net::lookup_host((name, 443))).await;
@@ -73,11 +63,7 @@ impl Names {
             Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
             _ => Vec::new(),
         };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= NAMES {
-            known.clear();
-        }
-        known.insert(name.to_owned(), (Instant::now(), addresses.clone()));
+        self.memory.of(name, |host| host.addresses = Some((Instant::now(), addresses.clone())));
         addresses
     }
 }
@@ -99,13 +85,13 @@ mod tests {
         }
     }
 
-    fn names(known: &[(&str, &str)]) -> Names {
-        let names = Names::new(Duration::from_secs(5));
+    async fn insecure_hosts(known: &[(&str, Option<&str>)], lookup: &Lookup) -> BTreeSet<String> {
+        let memory = Memory::default();
         for (name, address) in known {
-            let addresses = vec![address.parse().unwrap()];
-            names.known.lock().unwrap().insert((*name).to_owned(), (Instant::now(), addresses));
+            let addresses = address.iter().map(|address| address.parse().unwrap()).collect();
+            memory.of(name, |host| host.addresses = Some((Instant::now(), addresses)));
         }
-        names
+        DnsCache { memory: &memory, limit: Duration::from_secs(5) }.insecure_hosts(lookup).await
     }
 
     fn engine() -> EngineRegistries {
@@ -117,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_range_is_matched_by_what_a_name_resolves_to() {
-        let names = names(&[("inside.example", "10.77.1.2"), ("outside.example", "10.78.1.2")]);
+        let known = [("inside.example", Some("10.77.1.2")), ("outside.example", Some("10.78.1.2"))];
         for (image, insecure) in [
             ("inside.example/app", true),
             ("inside.example:5000/app", true),
@@ -126,35 +112,34 @@ mod tests {
             ("10.78.9.9:5000/app", false),
             ("localhost:5000/app", true),
         ] {
-            let found = names.insecure_hosts(&lookup(image, engine())).await;
+            let found = insecure_hosts(&known, &lookup(image, engine())).await;
             assert_eq!(!found.is_empty(), insecure, "{image}");
         }
     }
 
     #[tokio::test]
     async fn a_registrys_own_entry_counts_before_its_address_and_asking_for_it_before_both() {
-        let names = names(&[("inside.example", "10.77.1.2")]);
+        let known = [("inside.example", Some("10.77.1.2"))];
         let own = IndexConfig { secure: true, mirrors: Vec::new() };
         let hosts =
             EngineRegistries { index_configs: [("inside.example".to_owned(), own)].into(), ..engine() };
         let lookup = lookup("inside.example/app", hosts);
-        assert!(names.insecure_hosts(&lookup).await.is_empty());
+        assert!(insecure_hosts(&known, &lookup).await.is_empty());
         let asked_for = Lookup { insecure: true, ..lookup };
-        assert_eq!(names.insecure_hosts(&asked_for).await.len(), 1);
+        assert_eq!(insecure_hosts(&known, &asked_for).await.len(), 1);
     }
 
     #[tokio::test]
     async fn mirrors_are_judged_by_their_own_address() {
-        let names = names(&[("mirror.example", "10.77.1.2")]);
+        let known = [("mirror.example", Some("10.77.1.2")), ("docker.io", None)];
         let hosts = EngineRegistries { mirrors: vec!["https://mirror.example:5000/".to_owned()], ..engine() };
-        names.known.lock().unwrap().insert("docker.io".to_owned(), (Instant::now(), Vec::new()));
-        let found = names.insecure_hosts(&lookup("nginx", hosts)).await;
+        let found = insecure_hosts(&known, &lookup("nginx", hosts)).await;
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["mirror.example:5000"]);
     }
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_is_trusted_no_further() {
-        let found = names(&[]).insecure_hosts(&lookup("no-such-name.invalid/app", engine())).await;
+        let found = insecure_hosts(&[], &lookup("no-such-name.invalid/app", engine())).await;
         assert!(found.is_empty());
     }
 }
