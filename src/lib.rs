@@ -80,6 +80,11 @@
 //! - No retry in [`swarm`]: the caller knows whether asking again is safe.
 //! - No `docker` command is ever run.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests wait, measure and read the environment as they like")
+)]
+
 mod back_off;
 pub mod config;
 pub mod context;
@@ -96,6 +101,7 @@ pub mod image;
 pub mod ledger;
 pub mod model;
 pub mod options;
+mod process_group;
 pub mod proxy;
 pub mod registry;
 pub mod rollout;

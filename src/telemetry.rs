@@ -15,11 +15,10 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use tracing_subscriber::registry::{LookupSpan, Registry, Scope};
+use tracing_subscriber::registry::Registry;
 
 use crate::config::{LogFormat, LogLevel, LogSettings, Mistakes};
 
@@ -222,37 +221,13 @@ struct Log {
     output: Output,
 }
 
-impl<S> Layer<S> for Log
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        if let Some(span) = context.span(id) {
-            let mut fields = Fields::default();
-            attributes.record(&mut fields);
-            span.extensions_mut().replace(fields);
-        }
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        if let Some(span) = context.span(id)
-            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
-        {
-            values.record(fields);
-        }
-    }
-
-    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+impl<S: Subscriber> Layer<S> for Log {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
-        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
-            if let Some(of_span) = span.extensions().get::<Fields>() {
-                fields.extend(of_span);
-            }
-        }
         event.record(&mut fields);
         let target = event.metadata().target();
         if !target.starts_with(OURS) {
-            fields.set("target", target.into());
+            fields.add("target", target.into());
         }
         (self.output.write)(&self.form.line((self.output.now)(), *event.metadata().level(), &fields));
     }

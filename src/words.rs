@@ -1,5 +1,6 @@
-//! What other programs say, made fit for one line of a log or an error. Pure.
+//! The words of other programs, made fit for one line of a log, an error or a message. Pure.
 
+use std::error::Error;
 use std::path::Path;
 
 /// The longest text of another program that is repeated, in characters.
@@ -35,13 +36,6 @@ pub fn piece(text: &str) -> String {
 /// A foreign value as a message shows it: in quotation marks, escaped, and at most its first 100 characters.
 pub fn quoted(text: &str) -> String {
     format!("{:?}", beginning(text, LONGEST_PIECE))
-}
-
-/// Whether a character shows as itself and leaves its line as it is: neither a control character nor a separator of lines
-/// nor one that is invisible or turns the direction of the text around it.
-pub fn is_printable(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Writes a text with escapes for what is not printable.
@@ -100,15 +94,125 @@ pub fn matches_pattern(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
-/// A text in one line, without control characters and not endless. What is secret in it has to be gone by now: a half
-/// of a secret would not be recognized any more.
+/// A text in one line of at most 300 characters. Secrets have to be taken out before: a half of a secret would not be
+/// recognized any more.
 pub fn one_line(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let words = clean.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().take(LONGEST).collect()
+    let spaced = visible(text).map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c });
+    // Nothing begins with a space, and several become one.
+    let mut last = ' ';
+    let clean = spaced.filter(|&c| {
+        let is_more = c == ' ' && last == ' ';
+        last = c;
+        !is_more
+    });
+    clean.take(LONGEST).collect::<String>().trim_end().to_owned()
 }
 
-/// What a stranger says of an error: one line, and no web page.
+/// A text in one line of at most so many characters, with `...` where it is cut. Spaces within it stay; a run of control
+/// characters becomes one.
+pub fn line(text: &str, max_chars: usize) -> String {
+    let mut line = String::new();
+    let mut chars = 0;
+    // Whether the last space stands for control characters.
+    let mut is_made = false;
+    for next in visible(text) {
+        let shown = if next.is_control() { ' ' } else { next };
+        // Nothing begins with a space, and control characters make one together.
+        if shown == ' ' && (line.is_empty() || (line.ends_with(' ') && (is_made || next.is_control()))) {
+            continue;
+        }
+        is_made = next.is_control();
+        if chars == max_chars {
+            return format!("{}...", line.trim_end());
+        }
+        line.push(shown);
+        chars += 1;
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// The characters of a text without the control sequences that terminals obey (colours, titles, links) and without
+/// invisible characters. Other control characters stay.
+pub fn visible(text: &str) -> impl Iterator<Item = char> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            if let Some(after) = after_escape(rest) {
+                rest = after;
+                continue;
+            }
+            let next = rest.chars().next()?;
+            rest = &rest[next.len_utf8()..];
+            if !is_invisible(next) {
+                return Some(next);
+            }
+        }
+    })
+}
+
+/// What follows the control sequence with which this text begins, if it does (ECMA-48: `ESC [ ... letter`,
+/// `ESC ] ... BEL` and their kin, and the one-character forms of their beginnings).
+fn after_escape(text: &str) -> Option<&str> {
+    let (kind, rest) = match text.strip_prefix('\u{1b}') {
+        Some(rest) => match rest.chars().next() {
+            Some(kind) => (kind, &rest[kind.len_utf8()..]),
+            None => return Some(rest),
+        },
+        None => (text.strip_prefix('\u{9b}').map(|_| '[')?, &text['\u{9b}'.len_utf8()..]),
+    };
+    match kind {
+        '[' => {
+            let end = rest.find(|c: char| !(' '..='?').contains(&c)).unwrap_or(rest.len());
+            let is_complete = rest[end..].starts_with(|c: char| ('@'..='~').contains(&c));
+            Some(&rest[end + usize::from(is_complete)..])
+        }
+        ']' | 'P' | 'X' | '^' | '_' => {
+            // One without an end is no reason to lose the rest of the line.
+            let end = rest.find(['\u{7}', '\u{9c}', '\u{1b}', '\n']);
+            let Some(end) = end else { return Some(rest) };
+            let after = &rest[end..];
+            let known = ["\u{7}", "\u{9c}", "\u{1b}\\"].iter().find_map(|end| after.strip_prefix(end));
+            Some(known.unwrap_or(after))
+        }
+        // Which character set, for example: one more character follows.
+        ' '..='/' => {
+            let mut chars = rest.chars();
+            chars.next();
+            Some(chars.as_str())
+        }
+        '0'..='~' => Some(rest),
+        // No sequence after all: only the escape goes.
+        _ => Some(&text['\u{1b}'.len_utf8()..]),
+    }
+}
+
+/// Whether a character separates lines, or has no shape and turns the direction of the text around it.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Whether a character shows as itself and leaves its line as it is.
+pub fn is_printable(c: char) -> bool {
+    !c.is_control() && !is_invisible(c)
+}
+
+/// An error and its causes, the outermost first.
+pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| error.source())
+}
+
+/// An error with all its causes: `cannot read: no such file`.
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The innermost cause of an error.
+pub fn deepest(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().unwrap_or(error).to_string()
+}
+
+/// What another program says of an error, in one line and without the web page in it.
 pub fn foreign(text: &str) -> String {
     one_line(&without_markup(text))
 }
@@ -136,11 +240,13 @@ pub fn without_markup(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn a_text_becomes_one_line_without_control_characters() {
-        assert_eq!(one_line("a\nb\u{1b}[31m  c\t"), "a b [31m c");
+        assert_eq!(one_line("a\nb\u{1b}[31m  c\t"), "a b c");
         assert_eq!(one_line(&"x".repeat(1000)).len(), LONGEST);
         assert_eq!(foreign("500: <html>\n<title>Gone\n away</title>"), "500: Gone away");
     }
@@ -195,6 +301,47 @@ mod tests {
             ("<?xml version=\"1.0\"?><Error/>", "a web page"),
         ] {
             assert_eq!(without_markup(text), left, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_taken_out() {
+        for (text, plain) in [
+            ("no database", "no database"),
+            ("\u{1b}[31;1mred\u{1b}[0m and \u{9b}4mmore\u{9b}m", "red and more"),
+            ("\u{1b}]0;a title\u{7}text \u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{1b}\\", "text link"),
+            ("\u{1b}(Bplain\u{1b}7 \u{1b}=", "plain"),
+            ("\0NUL\0\0 in\0\u{1}the\tmiddle\r", "NUL in the middle"),
+            ("10 %\r20 %\r\n", "10 % 20 %"),
+            ("cut \u{1b}[31", "cut"),
+            ("cut \u{1b}", "cut"),
+            ("no end \u{1b}]0;title", "no end 0;title"),
+            ("evil \u{202e}txt.exe\u{200b}", "evil txt.exe"),
+            ("\u{fffd}\u{fffd} stays", "\u{fffd}\u{fffd} stays"),
+            ("   indented  twice  ", "indented  twice"),
+            ("\u{7f}\u{85}", ""),
+        ] {
+            assert_eq!(line(text, 100), plain, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_by_characters() {
+        assert_eq!(line("äöüß", 4), "äöüß");
+        assert_eq!(line("äöü ß", 4), "äöü...");
+        assert_eq!(line("abc", 0), "...");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_one_short_line_without_control_characters(
+            text in "(\\PC|[\\x00-\\x1f\\x7f-\\x9f]|\u{1b}\\[|\u{1b}\\]){0,80}", max in 0..60_usize
+        ) {
+            let plain = line(&text, max);
+            prop_assert!(!plain.chars().any(|c| c.is_control() || is_invisible(c)), "{:?}", plain);
+            prop_assert!(plain.chars().count() <= max + 3);
+            // Doing it again changes nothing.
+            prop_assert_eq!(line(&plain, max + 3), plain.clone());
         }
     }
 }

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::mistakes::Mistake;
-use super::policy::PREFIX;
-use super::settings::LabelsAllowed;
 use super::value::Value;
-use super::variables::{LABELS, Label};
+use super::variables::{LABELS, Label, PREFIX};
+use super::{LabelsAllowed, Mistake};
 use crate::suggest::unknown_names;
 
 impl Value for LabelsAllowed {

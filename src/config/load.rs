@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use super::engine::DockerHost;
-use super::misplaced::{EXCLUDED, EXCLUDED_BY_LABEL};
-use super::mistakes::{Mistake, Mistakes};
+use super::policy::{EXCLUDED, EXCLUDED_BY_LABEL};
 use super::shepherd;
 use super::value::{Url, Value, Zone};
 use super::variables::{Raw, VARIABLES, Variable, Variables};
 use super::{
     Cleanup, Config, EngineAddress, Filter, Hooks, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login,
-    Logins, Lookups, Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection, Source,
-    Updates,
+    Logins, Lookups, Mistake, Mistakes, Notification, NotificationCondition, Quarantine, Rollback, Rollout,
+    Selection, Source, Updates,
 };
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;

@@ -2,15 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::policy::{PREFIX, is_exclusion_by_label};
+use super::policy::{EXCLUDED, is_exclusion_by_label};
+use super::variables::PREFIX;
 use super::{Config, Filter};
 use crate::words::{piece, some_of};
-
-/// The label that excludes a service.
-pub(super) const EXCLUDED: &str = "gantry.services.excluded";
-
-/// The filter that the label is by default.
-pub(super) const EXCLUDED_BY_LABEL: &str = "label=gantry.services.excluded=true";
 
 /// Where labels belong.
 const REMEDY: &str = "labels for Gantry belong on the service: below deploy.labels in a stack file, or docker service \

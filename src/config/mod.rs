@@ -13,6 +13,7 @@ mod hosts;
 mod labels_allowed;
 mod load;
 mod misplaced;
+mod mistake;
 mod mistakes;
 mod of_cycle;
 mod policy;
@@ -25,19 +26,19 @@ mod value;
 mod variables;
 
 pub use command::{Command, UsageError};
-pub use engine::EngineAddress;
 pub use filter::Filter;
 pub use help::{help, markdown_labels, markdown_variables, version};
 pub use load::Loaded;
 pub use misplaced::OnContainers;
-pub use mistakes::{LabelMistakes, Mistake, Mistakes};
+pub use mistake::{LabelMistakes, Mistake};
+pub use mistakes::Mistakes;
 pub use of_cycle::{Environment, is_ours, is_withheld};
 pub use policy::ServicePolicy;
 pub use scope::LoginScope;
 pub use settings::{
-    Cleanup, Config, Hooks, Insecure, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login, Logins,
-    LookupMethod, Lookups, Notification, NotificationCondition, Quarantine, Rollback, Rollout, Selection,
-    Source, UpdateOrder, Updates,
+    Cleanup, Config, EngineAddress, Hooks, Insecure, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login,
+    Logins, LookupMethod, Lookups, Notification, NotificationCondition, Quarantine, Rollback, Rollout,
+    Selection, Source, UpdateOrder, Updates,
 };
 pub use shepherd::markdown_shepherd;
 pub use variables::{LABELS, Label, VARIABLES, Variable};

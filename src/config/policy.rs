@@ -6,15 +6,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::misplaced::{EXCLUDED, EXCLUDED_BY_LABEL};
-use super::variables::{LABELS, Label, Labels};
+use super::variables::{LABELS, Label, Labels, PREFIX};
 use super::{Config, Filter, Insecure, LabelMistakes, LabelsAllowed, LookupMethod, Mistake, UpdateOrder};
 use crate::options::Options;
 use crate::suggest::unknown_names;
-use crate::words::piece;
 
-/// Every label that begins so is ours, known or not.
-pub(super) const PREFIX: &str = "gantry.";
+/// The label that excludes a service.
+pub(super) const EXCLUDED: &str = "gantry.services.excluded";
+
+/// The filter that the label is by default.
+pub(super) const EXCLUDED_BY_LABEL: &str = "label=gantry.services.excluded=true";
 
 /// The longest text of a label of ours, in bytes.
 const MAX_BYTES: usize = 16 << 10;
@@ -168,10 +169,5 @@ fn ours(labels: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)>
 fn too_long(labels: &BTreeMap<String, String>) -> Vec<Mistake> {
     const MOST_MISTAKES: usize = 10;
     let too_long = ours(labels).filter(|(_, value)| value.len() > MAX_BYTES).take(MOST_MISTAKES);
-    let mistake = |(name, value): (&str, &str)| Mistake {
-        name: piece(name),
-        value: Some(format!("({} bytes)", value.len())),
-        expected: format!("at most {MAX_BYTES} bytes; shorten the label"),
-    };
-    too_long.map(mistake).collect()
+    too_long.map(|(name, value)| Mistake::too_long(name, value.len(), MAX_BYTES)).collect()
 }

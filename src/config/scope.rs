@@ -1,6 +1,6 @@
 //! Which services and images a login is for. Pure.
 
-use super::mistakes::Mistake;
+use super::Mistake;
 use super::value::Value;
 use crate::words::matches_pattern;
 

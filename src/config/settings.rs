@@ -1,12 +1,13 @@
 //! The validated configuration, grouped by who reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::{EngineAddress, Filter};
+use super::Filter;
 use crate::options::Options;
 use crate::proxy::Proxies;
 use crate::secret::Secret;
@@ -54,6 +55,29 @@ pub struct Config {
     pub notification: Notification,
     /// The proxies for registries and the notification.
     pub proxies: Proxies,
+}
+
+/// Where the engine listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineAddress {
+    /// A socket on this machine.
+    Unix(PathBuf),
+    /// A port, here or elsewhere.
+    Tcp {
+        /// Host name or address, and port: `10.0.0.1:2375`, `[::1]:2376`.
+        host: String,
+        /// The folder with `ca.pem`, `cert.pem` and `key.pem`; `None`: plain text.
+        tls: Option<PathBuf>,
+    },
+}
+
+impl fmt::Display for EngineAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { host, .. } => write!(f, "tcp://{host}"),
+        }
+    }
 }
 
 /// Which labels of services count.

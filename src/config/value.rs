@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::mistakes::Mistake;
-use super::{Filter, LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
+use super::{Filter, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, UpdateOrder};
 use crate::options::{Command, OptionError, Options};
 use crate::secret::Secret;
 use crate::words::quoted;

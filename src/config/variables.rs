@@ -18,14 +18,16 @@ use serde::Deserialize;
 
 use super::engine::DockerHost;
 use super::hosts::Hosts;
-use super::mistakes::Mistake;
 use super::scope::Scope;
 use super::value::{
     Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
     Seconds, UpdateOptions, Url, Value, Words, Zone,
 };
-use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, NotificationCondition, UpdateOrder};
+use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, UpdateOrder};
 use crate::secret::Secret;
+
+/// Every label that begins so is ours, known or not.
+pub(super) const PREFIX: &str = "gantry.";
 
 /// What there is to know of a variable.
 #[derive(Debug)]

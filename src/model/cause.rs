@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::absences::Absences;
-use super::plain;
 use crate::swarm::{Facts, Nodes, Task, TaskState, is_about_platforms};
+use crate::words;
 
 /// Longest piece of an engine's words that is passed on.
 const MAX_WORDS_CHARS: usize = 300;
@@ -311,7 +311,7 @@ pub(crate) fn scheduler_words(reason: &str) -> &str {
 
 /// Text from elsewhere, on one line and of a sane size.
 pub(crate) fn words(text: &str) -> String {
-    plain::line(text, MAX_WORDS_CHARS)
+    words::line(text, MAX_WORDS_CHARS)
 }
 
 impl fmt::Display for Cause {

@@ -21,7 +21,6 @@ pub mod mark;
 pub mod order;
 pub mod ours;
 pub mod outcome;
-pub mod plain;
 pub mod quarantine;
 pub mod rank;
 pub mod task_history;

@@ -7,11 +7,50 @@
 )]
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::{Ids, Name, OptionError, Options};
+/// Something that has a name, where a specification holds its id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// A network, by its name or id.
+    Network(String),
+    /// A secret, by its name.
+    Secret(String),
+    /// A config, by its name.
+    Config(String),
+}
+
+/// The ids of what options name, as far as there are such things.
+pub type Ids = BTreeMap<Name, String>;
+
+/// An option that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{option}: expected {expected}")]
+pub struct OptionError {
+    /// The option, with its value where that may be shown.
+    pub option: String,
+    /// What was expected instead, in words.
+    pub expected: String,
+}
+
+impl OptionError {
+    pub(super) fn new(option: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self { option: option.into(), expected: expected.into() }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(name) => write!(f, "a network {name:?}"),
+            Self::Secret(name) => write!(f, "a secret {name:?}"),
+            Self::Config(name) => write!(f, "a config {name:?}"),
+        }
+    }
+}
 
 /// What an option does to a specification.
 pub(super) enum Edit {
@@ -27,8 +66,8 @@ pub(super) enum Edit {
     Do(fn(&mut Editing<'_>, &[Value]) -> Result<(), OptionError>),
 }
 
-impl std::fmt::Debug for Edit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Edit")
     }
 }
@@ -36,7 +75,8 @@ impl std::fmt::Debug for Edit {
 /// A specification while it is edited.
 pub(super) struct Editing<'a> {
     pub(super) spec: &'a mut Value,
-    pub(super) options: &'a Options,
+    /// The values of another option that is given.
+    pub(super) values_of: &'a dyn Fn(&str) -> &'a [Value],
     pub(super) ids: &'a Ids,
 }
 

@@ -135,7 +135,7 @@ pub(super) fn remove_resources(editing: &mut Editing<'_>, values: &[Value]) -> D
 /// A driver comes with the options that are given, and with no others.
 pub(super) fn log_driver(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     let Some(name) = texts(values).last().filter(|name| !name.is_empty()) else { return Ok(()) };
-    let options = editing.options.values("log-opt");
+    let options = (editing.values_of)("log-opt");
     *editing.at("/TaskTemplate/LogDriver") = json!({ "Name": name });
     if !options.is_empty() {
         editing.put_pairs("/TaskTemplate/LogDriver/Options", options)?;
@@ -294,7 +294,7 @@ impl Editing<'_> {
 
 /// One that was added before is added no more; else it is dropped. What is also to be added is not dropped.
 pub(super) fn drop_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> Done {
-    let (to_drop, to_add) = (capabilities(values), capabilities(editing.options.values("cap-add")));
+    let (to_drop, to_add) = (capabilities(values), capabilities((editing.values_of)("cap-add")));
     let mut added = editing.present_capabilities("CapabilityAdd");
     let mut dropped = editing.present_capabilities("CapabilityDrop");
     if to_add.contains(RESET) {

@@ -1,14 +1,14 @@
 //! Options of `docker service update` and `docker service create`: from a text to edits of a specification. Pure.
 //!
 //! ```text
-//! text --words--> words --table, value--> Options --apply, edits--> the specification's JSON
+//! text --shell_words--> words --table, value--> Options --apply, edits--> the specification's JSON
 //! ```
 //!
 //! The semantics are those of the docker CLI (docker/cli `cli/command/service`), with what follows from the same
 //! options being applied again and again: an option that is in effect already changes nothing. Nothing here
 //! asks anybody: the ids of networks, secrets and configs come in as [`Ids`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -18,17 +18,19 @@ mod apply;
 mod cost;
 mod edits;
 mod number;
+mod shell_words;
 mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
 mod value;
-mod words;
 
+pub use apply::{Ids, Name, OptionError};
 pub use table::{In, Known, OPTIONS};
 pub use value::Kind;
 
 use crate::suggest;
+use crate::words::piece;
 
 /// The command that options are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +58,6 @@ struct Limits {
 
 const LIMITS: Limits = Limits { bytes: 16 << 10, values: 1000, ports: 20_000 };
 
-/// Most characters of a word that an error shows.
-const MAX_SHOWN: usize = 60;
-
 /// Options that were understood.
 #[derive(Clone, Default, PartialEq)]
 pub struct Options {
@@ -81,46 +80,6 @@ impl PartialEq for Given {
 
 impl Eq for Options {}
 
-/// Something that has a name, where a specification holds its id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Name {
-    /// A network, by its name or id.
-    Network(String),
-    /// A secret, by its name.
-    Secret(String),
-    /// A config, by its name.
-    Config(String),
-}
-
-/// The ids of what options name, as far as there are such things.
-pub type Ids = BTreeMap<Name, String>;
-
-/// An option that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{option}: expected {expected}")]
-pub struct OptionError {
-    /// The option, with its value where that may be shown.
-    pub option: String,
-    /// What was expected instead, in words.
-    pub expected: String,
-}
-
-impl OptionError {
-    fn new(option: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { option: option.into(), expected: expected.into() }
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Network(name) => write!(f, "a network {name:?}"),
-            Self::Secret(name) => write!(f, "a secret {name:?}"),
-            Self::Config(name) => write!(f, "a config {name:?}"),
-        }
-    }
-}
-
 impl Command {
     /// Whether the command has this option.
     pub fn has(self, known: &Known) -> bool {
@@ -134,12 +93,11 @@ impl Command {
     fn find(self, name: &str) -> Result<&'static Known, OptionError> {
         let mut options = OPTIONS.iter().filter(|known| self.has(known));
         options.clone().find(|known| known.name == name).ok_or_else(|| {
-            let shown = shown(name);
             let expected = match suggest::nearest(name, "", options.by_ref().map(|known| known.name)) {
                 Some(known) => format!("an option of {self}; did you mean --{known}?"),
                 None => format!("an option of {self}"),
             };
-            OptionError::new(format!("--{shown}"), expected)
+            OptionError::new(format!("--{}", piece(name)), expected)
         })
     }
 
@@ -173,7 +131,7 @@ impl Options {
     fn read(command: Command, text: &str, limits: Limits) -> Result<Self, OptionError> {
         within(limits.bytes, "bytes of options", text.len())?;
         let words =
-            words::split(text).map_err(|unbalanced| OptionError::new("...", unbalanced.to_string()))?;
+            shell_words::split(text).map_err(|unbalanced| OptionError::new("...", unbalanced.to_string()))?;
         let words = words.into_iter().enumerate();
         let mut reading = Reading { command, words, options: Self::default(), values: 0, ports: 0 };
         while let Some((at, word)) = reading.words.next() {
@@ -243,7 +201,7 @@ impl Options {
     /// An option that does not fit this specification, or that names something without an id. The
     /// specification may then be changed in part.
     pub fn apply(&self, spec: &mut Value, ids: &Ids) -> Result<(), OptionError> {
-        let mut editing = apply::Editing { spec, options: self, ids };
+        let mut editing = apply::Editing { spec, values_of: &|name| self.values(name), ids };
         self.given.iter().try_for_each(|given| editing.make(&given.known.edit, &given.values))
     }
 
@@ -301,12 +259,6 @@ fn within(most: usize, what: &str, found: usize) -> Result<(), OptionError> {
     Err(OptionError::new("...", format!("at most {most} {what}, found {found}")))
 }
 
-/// A word as an error shows it: printable, and cut where it is long.
-fn shown(word: &str) -> String {
-    let cut = if word.chars().nth(MAX_SHOWN).is_some() { "..." } else { "" };
-    format!("{}{cut}", word.chars().take(MAX_SHOWN).collect::<String>().escape_debug())
-}
-
 /// A command line while it is read.
 struct Reading<W> {
     command: Command,
@@ -362,7 +314,7 @@ impl<W: Iterator<Item = (usize, String)>> Reading<W> {
             Some(value) => value,
         };
         let parsed = known.kind.parse(&value).map_err(|expected| {
-            let value = if known.kind.may_be_shown() { shown(&value) } else { "***".to_owned() };
+            let value = if known.kind.may_be_shown() { piece(&value) } else { "***".to_owned() };
             OptionError::new(format!("--{name} {value}"), expected)
         })?;
         self.values += 1;

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::number;
 
+/// What published ports look like, in words that follow "expected".
+pub(super) const PORTS: &str = "ports such as 8080:80 or published=8080,target=80,mode=host";
+
 /// What is wrong with a value, in words that follow "expected".
 type Parsed = Result<Value, String>;
 
@@ -229,7 +232,7 @@ fn port(protocol: &str, target: u16, published: u16, mode: &str) -> Value {
 }
 
 fn short_ports(text: &str) -> Parsed {
-    let expected = || super::Kind::Ports.expected().to_owned();
+    let expected = || PORTS.to_owned();
     let (rest, protocol) = match text.rsplit_once('/') {
         Some((rest, protocol)) => (rest, protocol.to_lowercase()),
         None => (text, "tcp".to_owned()),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::words;
+use super::shell_words;
 use super::{number, syntax};
 
 /// A kind of value.
@@ -115,7 +115,7 @@ impl Kind {
             Self::Preference => "spread=LABEL, such as spread=node.labels.zone",
             Self::Ulimit => "NAME=SOFT or NAME=SOFT:HARD, such as nofile=1024:2048",
             Self::Mount => "a mount such as type=volume,source=data,target=/data",
-            Self::Ports => "ports such as 8080:80 or published=8080,target=80,mode=host",
+            Self::Ports => syntax::PORTS,
             Self::Network => "a network such as NAME or name=NAME,alias=ALIAS",
             Self::NetworkName => "the name of a network",
             Self::Secret => "a secret such as NAME or source=NAME,target=FILE,mode=0400",
@@ -175,7 +175,7 @@ pub(super) fn key(text: &str) -> &str {
 }
 
 fn command(text: &str) -> Result<Value, String> {
-    words::command(text).map(Value::from).map_err(|unbalanced| unbalanced.to_string())
+    shell_words::command(text).map(Value::from).map_err(|unbalanced| unbalanced.to_string())
 }
 
 fn choice(words: &[&str], text: &str) -> Result<Value, String> {

@@ -39,6 +39,25 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// An answer of a registry to an account with this password.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) fn to_account(status: u16, body: &[u8], password: &str) -> Option<Self> {
+        Some(Self {
+            status: StatusCode::from_u16(status).ok()?,
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(body),
+            is_first_hand: true,
+            sent: Some(Secret::new(password)),
+            sent_password: true,
+            is_to_head: false,
+            url: Url::parse("https://registry.test/v2/").ok()?,
+            is_foreign: false,
+            origin: Origin::default(),
+            named_by: None,
+            proxy: None,
+        })
+    }
+
     /// A header's value, where there is one and it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
@@ -132,18 +151,8 @@ mod tests {
             (name.parse::<reqwest::header::HeaderName>().unwrap(), HeaderValue::from_static(value))
         });
         Answer {
-            status: StatusCode::from_u16(status).unwrap(),
             headers: headers.collect(),
-            body: Bytes::from_static(body.as_bytes()),
-            is_first_hand: true,
-            sent: None,
-            sent_password: false,
-            is_to_head: false,
-            url: Url::parse("https://r/v2/").unwrap(),
-            is_foreign: false,
-            origin: Origin::default(),
-            named_by: None,
-            proxy: None,
+            ..Answer::to_account(status, body.as_bytes(), "secret").unwrap()
         }
     }
 

@@ -5,6 +5,7 @@
 //! digest open: Docker Hub counts those.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,8 +22,9 @@ use super::failure::{Failure, Reached};
 use super::limits::Limits;
 use super::manifest::{Read, accepted, digest_of, is_content_of, platform, read};
 use super::outage::{Cost, Outage};
+use super::retry::Retries;
 use super::transport::Transport;
-use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError, retry};
+use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError};
 use crate::image::{DOCKER_HUB, Digest, ImageRefError};
 use crate::proxy::Proxies;
 
@@ -120,7 +122,7 @@ impl HttpRegistry {
         if let Some(failure) = self.outage(call, |outage| outage.current(cost, Instant::now())) {
             return Err(failure);
         }
-        let mut attempt = 1;
+        let mut retries = Retries::new(self.limits());
         loop {
             let failure = match question.ask().await {
                 Ok(answer) => {
@@ -134,7 +136,7 @@ impl HttpRegistry {
                 return Err(failure);
             }
             let wait = (failure.is_transient() && call.endpoint.role == Role::Upstream)
-                .then(|| retry::wait(attempt, failure.retry_after(), self.limits()))
+                .then(|| retries.wait(failure.retry_after()))
                 .flatten();
             let Some(wait) = wait else {
                 self.outage(call, |outage| outage.gave_up(cost, &failure, Instant::now(), self.limits()));
@@ -142,7 +144,6 @@ impl HttpRegistry {
             };
             tracing::debug!(?failure, host = call.endpoint.host, ?wait, "asking again");
             tokio::time::sleep(wait).await;
-            attempt += 1;
         }
     }
 
@@ -194,12 +195,9 @@ impl HttpRegistry {
                 let platforms = platform(&answer.body).into_iter().collect();
                 Ok((Manifest { platforms, ..Manifest::default() }, Complete::Yes))
             }
-            Ok(answer) => {
-                tracing::debug!(status = %answer.status, "the image's configuration cannot be read");
-                Ok((Manifest::default(), Complete::No))
-            }
-            Err(failure) => {
-                tracing::debug!(?failure, "the image's configuration cannot be read");
+            answer => {
+                let answer = answer.map(|answer| answer.status);
+                tracing::debug!(?answer, "the image's configuration cannot be read");
                 Ok((Manifest::default(), Complete::No))
             }
         }
@@ -303,8 +301,7 @@ fn manifest_body(answer: &Answer) -> Result<&[u8], Failure> {
 }
 
 fn no_answer(limit: Duration) -> Failure {
-    let cause = format!("no answer within {limit:?}");
-    Failure::Unreachable { cause, reached: Reached::Silence, retry_after: None, proxy: None }
+    Failure::unreachable(Reached::Silence, format!("no answer within {limit:?}"))
 }
 
 fn web_page() -> Failure {
@@ -364,26 +361,23 @@ fn size(digest: &Digest, manifest: &Manifest) -> usize {
     2 * text(digest.as_str()) + size_of::<Manifest>() + children.chain(platforms).sum::<usize>()
 }
 
-/// Says of a registry that cannot be reached directly that the engine uses a proxy for it.
-fn with_engines_proxy(failure: Failure, lookup: &Lookup) -> Failure {
+/// Adds to the failure of a registry that cannot be reached directly that the engine uses a proxy for it.
+fn with_engines_proxy(mut failure: Failure, lookup: &Lookup) -> Failure {
     let proxy_of = |scheme: &str| {
         let url = Url::parse(&format!("{scheme}://{}/", lookup.image.registry())).ok()?;
         lookup.hosts.proxies.of(&url)
     };
-    let engines = proxy_of("https").or_else(|| proxy_of("http"));
-    match (failure, engines) {
-        (Failure::Unreachable { cause, reached, retry_after, proxy: None }, Some(engines))
-            if reached != Reached::Server =>
-        {
-            let cause = format!(
-                "{cause}; the engine goes {engines} here and Gantry does not: set {} and NO_PROXY for Gantry as \
-                 for the engine",
-                engines.variable()
-            );
-            Failure::Unreachable { cause, reached, retry_after, proxy: None }
-        }
-        (failure, _) => failure,
+    if let Failure::Unreachable { cause, reached, proxy: None, .. } = &mut failure
+        && *reached != Reached::Server
+        && let Some(proxy) = proxy_of("https").or_else(|| proxy_of("http"))
+    {
+        let _ = write!(
+            cause,
+            "; the engine goes {proxy} here and Gantry does not: set {} and NO_PROXY for Gantry as for the engine",
+            proxy.variable()
+        );
     }
+    failure
 }
 
 #[cfg(test)]

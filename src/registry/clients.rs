@@ -22,6 +22,7 @@ use super::memory::{Memory, REREAD};
 use super::reach::{Forbidden, Network};
 use super::verifier;
 use crate::proxy::Proxy;
+use crate::words::deepest;
 
 /// Connections kept per server: as many as look-ups run at once by default.
 const IDLE_CONNECTIONS: usize = 10;
@@ -168,12 +169,4 @@ impl Clients {
         }
         Ok(files)
     }
-}
-
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }

@@ -2,33 +2,16 @@
 
 use std::hint::black_box;
 
-use bytes::Bytes;
-use reqwest::header::HeaderMap;
-use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
-use super::credentials::{Account, Credentials, logins};
-use super::reach::Origin;
 use super::answer::Answer;
+use super::credentials::{Account, Credentials, logins};
 use super::{fuzz, manifest, token};
 use crate::cost::{assert_in_proportion, many};
 use crate::secret::Secret;
 
 fn answer(body: &str) -> Answer {
-    Answer {
-        status: StatusCode::FORBIDDEN,
-        headers: HeaderMap::new(),
-        body: Bytes::copy_from_slice(body.as_bytes()),
-        is_first_hand: true,
-        sent: Some(Secret::new("secret")),
-        sent_password: true,
-        is_to_head: false,
-        url: Url::parse("https://r/v2/").unwrap(),
-        is_foreign: false,
-        origin: Origin::default(),
-        named_by: None,
-        proxy: None,
-    }
+    Answer::to_account(403, body.as_bytes(), "secret").unwrap()
 }
 
 fn read_manifest(text: &str) {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
 use crate::proxy::Proxy;
-use crate::words::foreign as words;
 
 mod answer;
 mod auth;

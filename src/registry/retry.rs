@@ -1,4 +1,4 @@
-//! How often and when a registry is asked again. Pure: the policy takes its clock as a parameter.
+//! How often and when a registry is asked again. Pure: time is a parameter.
 
 use std::time::Duration;
 
@@ -6,22 +6,36 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
 use super::limits::Limits;
+use crate::back_off::BackOff;
 
-/// How long to wait before asking again after the `attempt`-th try (counted from 1) failed; `None`: do
-/// not ask again.
-///
-/// Doubles from [`Limits::backoff`]. What the registry itself asked for counts instead when it is longer,
-/// and ends the asking when it is longer than [`Limits::retry_after_cap`].
-pub(super) fn wait(attempt: u32, retry_after: Option<Duration>, limits: &Limits) -> Option<Duration> {
-    if attempt >= limits.attempts {
-        return None;
+/// The attempts of one look-up at one server.
+#[derive(Clone, Debug)]
+pub(super) struct Retries {
+    /// How many attempts are left after the current one.
+    left: u32,
+    back_off: BackOff,
+    /// The longest wait.
+    cap: Duration,
+}
+
+impl Retries {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let cap = limits.retry_after_cap;
+        let back_off = BackOff::new(limits.backoff.min(cap), cap);
+        Self { left: limits.attempts.saturating_sub(1), back_off, cap }
     }
-    let doubled = limits.backoff.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
-    let own = doubled.min(limits.retry_after_cap);
-    match retry_after {
-        Some(asked) if asked > limits.retry_after_cap => None,
-        Some(asked) => Some(asked.max(own)),
-        None => Some(own),
+
+    /// How long to wait before asking again after a failure; `None`: do not ask again.
+    ///
+    /// Doubles from [`Limits::backoff`]. The registry's own `Retry-After` counts instead when it is longer, and ends the
+    /// attempts when it is longer than [`Limits::retry_after_cap`].
+    pub(super) fn wait(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+        self.left = self.left.checked_sub(1)?;
+        let own = self.back_off.wait();
+        match retry_after {
+            Some(asked) if asked > self.cap => None,
+            asked => Some(own.max(asked.unwrap_or_default())),
+        }
     }
 }
 
@@ -49,7 +63,8 @@ mod tests {
 
     #[test]
     fn waits_double_until_the_attempts_are_used_up() {
-        let waits: Vec<_> = (1..=5).map(|attempt| wait(attempt, None, &limits())).collect();
+        let mut retries = Retries::new(&limits());
+        let waits: Vec<_> = (1..=5).map(|_| retries.wait(None)).collect();
         assert_eq!(waits, [Some(S(1)), Some(S(2)), Some(S(4)), None, None]);
     }
 
@@ -63,14 +78,18 @@ mod tests {
             (3, S(0), Some(S(4))),
             (4, S(1), None),
         ] {
-            assert_eq!(wait(attempt, Some(asked), &limits()), expected, "{attempt} {asked:?}");
+            let mut retries = Retries::new(&limits());
+            for _ in 1..attempt {
+                retries.wait(None);
+            }
+            assert_eq!(retries.wait(Some(asked)), expected, "{attempt} {asked:?}");
         }
     }
 
     #[test]
     fn no_number_of_attempts_overflows() {
-        let endless = Limits { attempts: u32::MAX, ..limits() };
-        assert_eq!(wait(u32::MAX - 1, None, &endless), Some(S(60)));
+        let mut retries = Retries::new(&Limits { attempts: u32::MAX, ..limits() });
+        assert_eq!((0..100).filter_map(|_| retries.wait(None)).last(), Some(S(60)));
     }
 
     #[test]

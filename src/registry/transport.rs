@@ -1,8 +1,6 @@
 //! One request and its answer: schemes, certificates, redirects, time-outs, sizes. Knows nothing of
 //! accounts or manifests.
 
-use std::error::Error as _;
-
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
@@ -22,6 +20,7 @@ use crate::descriptors;
 use crate::hosts::{EngineRegistries, is_loopback, without_port};
 use crate::proxy::Proxies;
 use crate::secret::Secret;
+use crate::words::{causes, deepest};
 
 /// How much of an error's page is read: registries explain themselves in a few hundred bytes.
 const ERROR_BODY: usize = 16 * 1024;
@@ -219,7 +218,11 @@ impl Transport {
             let checked = Forbidden::check(network, host, address);
             checked.map_err(|forbidden| Failure::nonsense(forbidden.to_string()))?;
         }
-        let client = self.clients.of(&self.memory, endpoint, (proxy, named_by)).await.map_err(Failure::no_connection)?;
+        let client = self
+            .clients
+            .of(&self.memory, endpoint, (proxy, named_by))
+            .await
+            .map_err(|cause| Failure::unreachable(Reached::Nothing, cause))?;
         let mut builder = client.request(request.method.clone(), url.clone()).timeout(self.limits.request);
         // Without a word of it, a server may compress what it sends.
         builder = builder.header(ACCEPT_ENCODING, "identity");
@@ -239,14 +242,14 @@ impl Transport {
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(form.reveal().to_owned());
         }
-        let told = |failure: Failure| match failure {
-            Failure::Unreachable { cause, reached, retry_after, .. } => {
-                let cause = self.remedied(cause, endpoint, url);
-                Failure::Unreachable { cause, reached, retry_after, proxy: proxy.cloned() }
+        builder.send().await.map_err(|error| {
+            let mut failure = self.trouble(error);
+            if let Failure::Unreachable { cause, proxy: used, .. } = &mut failure {
+                *cause = self.remedied(std::mem::take(cause), endpoint, url);
+                *used = proxy.cloned();
             }
-            other => other,
-        };
-        builder.send().await.map_err(|error| told(self.trouble(error)))
+            failure
+        })
     }
 
     /// The network of the server that sent a response. Behind a proxy only an address in the URL tells it, and a name
@@ -340,9 +343,7 @@ impl Transport {
         let error = error.without_url();
         let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
         let (mut is_http, mut is_nonsense) = (true, error.is_builder());
-        let mut cause = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
+        for inner in causes(&error) {
             if let Some(forbidden) = inner.downcast_ref::<Forbidden>() {
                 return Failure::nonsense(forbidden.to_string());
             }
@@ -350,9 +351,8 @@ impl Transport {
                 is_nonsense |= inner.is_parse_too_large();
                 is_http &= !inner.is_parse();
             }
-            cause = inner.to_string();
-            source = inner.source();
         }
+        let cause = deepest(&error);
         let cause = match (is_timeout, is_connect) {
             (true, true) => format!("no connection within {:?}", self.limits.connect),
             (true, false) => format!("no answer within {:?}", self.limits.request),
@@ -378,7 +378,7 @@ impl Transport {
             }
             _ => cause,
         };
-        Failure::Unreachable { cause, reached, retry_after: None, proxy: None }
+        Failure::unreachable(reached, cause)
     }
 }
 

@@ -22,14 +22,15 @@ use super::host_files::{HostFiles, IdentityFiles};
 /// A certificate of ours that does not fit its key, or no authority at all; in words.
 pub(super) fn client_config(certificates: Certificates, files: &HostFiles) -> Result<ClientConfig, String> {
     let provider = provider();
-    let verifier: Arc<dyn ServerCertVerifier> = match certificates {
-        Certificates::Any => Arc::new(AnyCertificate(Arc::clone(&provider))),
+    let valid = match certificates {
+        Certificates::Any => None,
         Certificates::Valid => {
             let system = Verifier::new_with_extra_roots(files.trusted.clone(), Arc::clone(&provider));
             let system = system.map_err(|error| format!("no TLS on this machine: {error}"))?;
-            Arc::new(SystemAndOwn { system, own: files.trusted.clone() })
+            Some(Valid { system, own: files.trusted.clone() })
         }
     };
+    let verifier = Arc::new(Trust { provider: Arc::clone(&provider), valid });
     let mut identities = Vec::new();
     for files in &files.identities {
         match identity(files, &provider) {
@@ -84,16 +85,23 @@ impl ResolvesClientCert for Identities {
     }
 }
 
-/// Trusts the system's authorities, those of the host's folder, and the very certificates there. The engine's library
-/// takes a certificate that it is told to trust for good, also where it is not issued by an authority: one made by
-/// `openssl req -x509`.
+/// Which certificates of servers are trusted.
 #[derive(Debug)]
-struct SystemAndOwn {
+struct Trust {
+    provider: Arc<CryptoProvider>,
+    /// `None`: any certificate whose key the server has, as for an insecure registry.
+    valid: Option<Valid>,
+}
+
+/// The system's authorities, those of the host's folder, and the very certificates there. The engine's library trusts a
+/// certificate of that folder also where no authority has issued it: one made by `openssl req -x509`.
+#[derive(Debug)]
+struct Valid {
     system: Verifier,
     own: Vec<CertificateDer<'static>>,
 }
 
-impl ServerCertVerifier for SystemAndOwn {
+impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -102,9 +110,9 @@ impl ServerCertVerifier for SystemAndOwn {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let result =
-            self.system.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        if result.is_ok() || !self.own.contains(end_entity) {
+        let Some(Valid { system, own }) = &self.valid else { return Ok(ServerCertVerified::assertion()) };
+        let result = system.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        if result.is_ok() || !own.contains(end_entity) {
             return result;
         }
         let fields = der::fields(end_entity).ok_or(CertificateError::BadEncoding)?;
@@ -125,7 +133,8 @@ impl ServerCertVerifier for SystemAndOwn {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.system.verify_tls12_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -134,49 +143,11 @@ impl ServerCertVerifier for SystemAndOwn {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.system.verify_tls13_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.system.supported_verify_schemes()
-    }
-}
-
-/// Trusts whatever a server shows that has the key to it: an insecure registry.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

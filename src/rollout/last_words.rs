@@ -13,8 +13,8 @@ use super::machine::Ends;
 use super::watch::Snapshot;
 use crate::context::Context;
 use crate::model::mark::Mark;
-use crate::model::plain;
 use crate::swarm::{Swarm, Task};
+use crate::words;
 
 /// How many of a task's last lines are kept.
 const LINES: usize = 10;
@@ -53,7 +53,7 @@ pub(super) async fn last_words<S: Swarm, R>(
     let log = timeout(PATIENCE, context.swarm.task_log(&task.id, LINES));
     let (log, health) = tokio::join!(log, health(context, task));
     let lines = log.ok().and_then(Result::ok).unwrap_or_default();
-    let kept = lines[lines.len().saturating_sub(LINES)..].iter().map(|line| plain::line(line, MAX_CHARS));
+    let kept = lines[lines.len().saturating_sub(LINES)..].iter().map(|line| words::line(line, MAX_CHARS));
     LastWords { log: kept.filter(|line| !line.is_empty()).collect(), health }
 }
 
@@ -71,6 +71,6 @@ pub(super) async fn of_unready<S: Swarm, R>(
 /// The last output of a task's health check, if it can be known here.
 async fn health<S: Swarm, R>(context: &Context<S, R>, task: &Task) -> Option<String> {
     let output = timeout(PATIENCE, context.swarm.health_output(&task.id)).await.ok()?.ok()??;
-    let output = plain::line(&output, MAX_CHARS);
+    let output = words::line(&output, MAX_CHARS);
     (!output.is_empty()).then_some(output)
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
-use crate::words::{is_printable, push_printable};
+use crate::words::{error_chain, is_printable, push_printable};
 
 /// The keys of a JSON line that are ours. An event's field of that name is called `field_NAME`.
 const RESERVED: [&str; 4] = ["time", "level", "node", "message"];
@@ -17,12 +17,11 @@ const RESERVED: [&str; 4] = ["time", "level", "node", "message"];
 /// How the names of fields begin that stand in JSON lines only: there they stand without it.
 const JSON_ONLY: &str = "json.";
 
-/// The fields of an event and of the spans around it.
+/// The fields of an event.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields {
-    /// The event's message; a span has none.
     message: String,
-    /// The others, in the order in which they were first set.
+    /// The others, in their order.
     values: Vec<(&'static str, Value)>,
 }
 
@@ -32,19 +31,8 @@ impl Fields {
         Self { message, values: Vec::new() }
     }
 
-    /// Sets a field; what it was before is forgotten.
-    pub(super) fn set(&mut self, name: &'static str, value: Value) {
-        match self.values.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = value,
-            None => self.values.push((name, value)),
-        }
-    }
-
-    /// Sets the fields of an inner span.
-    pub(super) fn extend(&mut self, inner: &Self) {
-        for (name, value) in &inner.values {
-            self.set(name, value.clone());
-        }
+    pub(super) fn add(&mut self, name: &'static str, value: Value) {
+        self.values.push((name, value));
     }
 }
 
@@ -59,36 +47,30 @@ impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => value.clone_into(&mut self.message),
-            name => self.set(name, value.into()),
+            name => self.add(name, value.into()),
         }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.set(field.name(), value.into());
+        self.add(field.name(), value.into());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field.name(), value.into());
+        self.add(field.name(), value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.set(field.name(), value.into());
+        self.add(field.name(), value.into());
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no number for infinity.
         let number = serde_json::Number::from_f64(value);
-        self.set(field.name(), number.map_or_else(|| value.to_string().into(), Value::Number));
+        self.add(field.name(), number.map_or_else(|| value.to_string().into(), Value::Number));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut text = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            let _ = write!(text, ": {error}");
-            cause = error.source();
-        }
-        self.record_str(field, &text);
+        self.record_str(field, &error_chain(value));
     }
 }
 

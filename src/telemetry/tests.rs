@@ -42,17 +42,13 @@ fn a_cycle(node: &NodeName) {
     tracing::info!(version = "0.1.0", "started");
     node.set("manager-1");
     node.set("nobody");
-    let span = tracing::info_span!("cycle", cycle = 7, services = tracing::field::Empty);
-    span.record("services", 1200);
-    span.in_scope(|| {
-        tracing::debug!("listed");
-        tracing::warn!(service = "web 1", reason = "no such image", ratio = 0.5, retry = true, "not updated");
-        tracing::info!(cycle = 8, node = "n2", empty = "", path = r"a\b", "took {} s", 3);
-        let cause = std::io::Error::other("connection refused");
-        let error = anyhow::Error::new(cause).context("the engine cannot be reached");
-        let error: &(dyn std::error::Error + 'static) = error.as_ref();
-        tracing::error!(error, infinite = f64::INFINITY, "cycle failed");
-    });
+    tracing::debug!(cycle = 7, "listed");
+    tracing::warn!(service = "web 1", reason = "no such image", ratio = 0.5, retry = true, "not updated");
+    tracing::info!(cycle = 8, node = "n2", empty = "", path = r"a\b", "took {} s", 3);
+    let cause = std::io::Error::other("connection refused");
+    let error = anyhow::Error::new(cause).context("the engine cannot be reached");
+    let error: &(dyn std::error::Error + 'static) = error.as_ref();
+    tracing::error!(error, infinite = f64::INFINITY, "cycle failed");
 }
 
 const HOSTILE: &str = "task: \u{1b}[31mred\u{1b}[0m\r\n2026-11-23T11:20:00+00:00 INFO  - forged \"x\" a=b\t\\\u{0}\u{9b}\u{85}\u{2028}\u{202e}\u{fffd}";
@@ -61,9 +57,9 @@ const HOSTILE: &str = "task: \u{1b}[31mred\u{1b}[0m\r\n2026-11-23T11:20:00+00:00
 fn text_lines_are_for_people() {
     insta::assert_snapshot!(logged(&[("TZ", "Europe/Berlin")], a_cycle), @r##"
     2026-11-23T11:20:00+01:00 INFO  - started version=0.1.0
-    2026-11-23T11:20:00+01:00 WARN  manager-1 not updated cycle=7 services=1200 service="web 1" reason="no such image" ratio=0.5 retry=true
-    2026-11-23T11:20:00+01:00 INFO  manager-1 took 3 s cycle=8 services=1200 node=n2 empty="" path="a\\b"
-    2026-11-23T11:20:00+01:00 ERROR manager-1 cycle failed cycle=7 services=1200 error="the engine cannot be reached: connection refused" infinite=inf
+    2026-11-23T11:20:00+01:00 WARN  manager-1 not updated service="web 1" reason="no such image" ratio=0.5 retry=true
+    2026-11-23T11:20:00+01:00 INFO  manager-1 took 3 s cycle=8 node=n2 empty="" path="a\\b"
+    2026-11-23T11:20:00+01:00 ERROR manager-1 cycle failed error="the engine cannot be reached: connection refused" infinite=inf
     "##);
 }
 
@@ -73,10 +69,10 @@ fn json_lines_are_for_machines() {
         [("GANTRY_LOG_FORMAT", "json"), ("GANTRY_LOG_LEVEL", "debug"), ("GANTRY_NODE_NAME", "m")];
     insta::assert_snapshot!(logged(&environment, a_cycle), @r##"
     {"time":"2026-11-23T10:20:00+00:00","level":"INFO","node":"m","message":"started","version":"0.1.0"}
-    {"time":"2026-11-23T10:20:00+00:00","level":"DEBUG","node":"m","message":"listed","cycle":7,"services":1200}
-    {"time":"2026-11-23T10:20:00+00:00","level":"WARN","node":"m","message":"not updated","cycle":7,"services":1200,"service":"web 1","reason":"no such image","ratio":0.5,"retry":true}
-    {"time":"2026-11-23T10:20:00+00:00","level":"INFO","node":"m","message":"took 3 s","cycle":8,"services":1200,"field_node":"n2","empty":"","path":"a\\b"}
-    {"time":"2026-11-23T10:20:00+00:00","level":"ERROR","node":"m","message":"cycle failed","cycle":7,"services":1200,"error":"the engine cannot be reached: connection refused","infinite":"inf"}
+    {"time":"2026-11-23T10:20:00+00:00","level":"DEBUG","node":"m","message":"listed","cycle":7}
+    {"time":"2026-11-23T10:20:00+00:00","level":"WARN","node":"m","message":"not updated","service":"web 1","reason":"no such image","ratio":0.5,"retry":true}
+    {"time":"2026-11-23T10:20:00+00:00","level":"INFO","node":"m","message":"took 3 s","cycle":8,"field_node":"n2","empty":"","path":"a\\b"}
+    {"time":"2026-11-23T10:20:00+00:00","level":"ERROR","node":"m","message":"cycle failed","error":"the engine cannot be reached: connection refused","infinite":"inf"}
     "##);
 }
 

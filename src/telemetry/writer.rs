@@ -146,6 +146,7 @@ impl Queue {
 
 /// Writes all, also where the output does not block and is full for a while. The error is the number of bytes written
 /// until the output refused one: the reader is gone, or the disk is full.
+#[expect(clippy::disallowed_methods, reason = "the thread of the log is the only one that waits here")]
 fn write_all(sink: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
     let mut written = 0;
     while written < bytes.len() {

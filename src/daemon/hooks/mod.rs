@@ -33,13 +33,12 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use self::activity::{Activity, Leader};
-use self::group::Group;
 use self::output::Lines;
 use crate::config::{Environment, is_withheld};
 use crate::descriptors::explained;
+use crate::process_group::ProcessGroup;
 
 mod activity;
-mod group;
 mod output;
 #[cfg(test)]
 mod tests;
@@ -156,7 +155,7 @@ impl Hook<'_> {
         };
         let script = script(when, channel.as_ref().map(|(_, writer)| writer));
         let mut child = self.start(&script).map_err(not_run)?;
-        let group = Group::led_by(&child);
+        let group = ProcessGroup::led_by(&child);
         self.leader.set(child.id());
 
         let mut output = JoinSet::new();
@@ -191,7 +190,12 @@ impl Hook<'_> {
     }
 
     /// Waits for the hook's end, or sees to it.
-    async fn wait(&self, child: &mut Child, group: Group, stop: &CancellationToken) -> Result<(), HookError> {
+    async fn wait(
+        &self,
+        child: &mut Child,
+        group: ProcessGroup,
+        stop: &CancellationToken,
+    ) -> Result<(), HookError> {
         let when = self.when;
         let time_limit = async {
             match self.timeout {

@@ -3,6 +3,8 @@
 
 use std::mem;
 
+use crate::words;
+
 /// How much of one line is kept, in bytes.
 const LINE_BYTES: usize = 4096;
 
@@ -64,31 +66,9 @@ impl Lines {
 fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end();
-    let text = text.rsplit('\r').next().unwrap_or_default();
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\t' => plain.push(' '),
-            '\u{1b}' => match chars.next() {
-                // A control sequence ends with a byte from @ to ~.
-                Some('[') => _ = chars.find(|c| ('@'..='~').contains(c)),
-                // A text for the terminal itself (its title, a link) ends with BEL or with ESC \.
-                Some(']') => {
-                    while let Some(c) = chars.next() {
-                        if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
-                            break;
-                        }
-                    }
-                }
-                _ => {}
-            },
-            c if c.is_control() => {}
-            c => plain.push(c),
-        }
-    }
-    plain.truncate(plain.trim_end().len());
-    plain
+    let last = words::visible(text.rsplit('\r').next().unwrap_or_default());
+    let plain: String = last.map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect();
+    plain.trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -119,7 +99,7 @@ mod tests {
             ("\u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{1b}\\", "link"),
             ("10 %\r50 %\r100 %\r", "100 %"),
             ("windows\r", "windows"),
-            ("a\tb\u{0}c\u{8}\u{9b}d", "a bcd"),
+            ("a\tb\u{0}c\u{8}\u{9b}d", "a bc"),
             ("end\u{1b}", "end"),
             ("end\u{1b}[12", "end"),
             ("  indented  ", "  indented"),

@@ -4,18 +4,17 @@ use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::config_file::HelperQuestion;
 use super::{Account, Credentials, CredentialsError, TOKEN_USERNAME, server_of_host};
 use crate::config::is_ours;
 use crate::descriptors::explained;
-use crate::registry::words;
+use crate::process_group::ProcessGroup;
 use crate::secret::Secret;
-use crate::words::piece;
+use crate::words::{foreign, piece};
 
 /// What a helper may print, in bytes. A token is a few thousand.
 const OUTPUT_LIMIT: u64 = 1024 * 1024;
@@ -95,6 +94,7 @@ impl Helpers {
         }))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it reads which variables the helper must not inherit")]
     async fn run(&self, name: &str, server: &str) -> std::io::Result<Output> {
         let mut command = Command::new(format!("docker-credential-{name}"));
         // What Gantry was told is not the helper's to know: passwords stand in some of these variables.
@@ -116,7 +116,7 @@ impl Helpers {
             .kill_on_drop(true)
             .spawn()
             .map_err(explained)?;
-        let group = Group::led_by(&child);
+        let group = ProcessGroup::led_by(&child);
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let write = async {
             if let Some(mut stdin) = stdin {
@@ -126,7 +126,7 @@ impl Helpers {
         };
         let ((), stdout, stderr) = tokio::join!(write, read(stdout), read(stderr));
         let status = child.wait().await?;
-        group.over();
+        group.release();
         Ok(Output { success: status.success(), stdout: stdout?, stderr: stderr? })
     }
 }
@@ -137,30 +137,6 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> 
         pipe.take(OUTPUT_LIMIT).read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
-}
-
-/// The processes of a helper that has not ended by itself: killed when this is dropped.
-#[derive(Debug)]
-struct Group(Option<Pid>);
-
-impl Group {
-    fn led_by(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
-    }
-
-    /// The helper has ended by itself. What it leaves behind (an agent that keeps a key) is meant to stay.
-    fn over(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // An error says that there is nobody any more.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
 }
 
 struct Output {
@@ -175,7 +151,7 @@ impl Output {
         let line = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes);
             // Redacted before it is cut: a half of a secret would not be recognized any more.
-            words(&redact(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()))
+            foreign(&redact(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()))
         };
         let out = line(&self.stdout);
         if out.is_empty() { line(&self.stderr) } else { out }

@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::config_file::ConfigFile;
+use super::error::{CredentialsError, listed};
 use super::helper::Helpers;
 use super::logins::{Logins, Named, Refused, Unnamed};
 use super::{Credentials, host_of_key};
 use crate::config;
 use crate::image::ImageRef;
-use crate::words::{piece, quoted, shown_path, some_of};
+use crate::words::quoted;
 
 /// Where accounts are looked for. The first that has one for a registry wins.
 #[derive(Clone, Debug)]
@@ -41,108 +42,6 @@ impl Default for Sources {
             helper_path: None,
             helper_limit: Duration::from_secs(10),
         }
-    }
-}
-
-/// Why credentials could not be had. Names files, registries and helpers; never a secret.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CredentialsError {
-    /// A `config.json` that is there but cannot be used at all.
-    #[error("{} cannot be read: {cause}", shown_path(path))]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// One entry of a `config.json` cannot be used.
-    #[error("{}, entry {}: {cause}", shown_path(path), quoted(key))]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// The entry under `auths`.
-        key: String,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// A credential helper did not do its work.
-    #[error("credential helper {helper} for {host}: {cause}")]
-    Helper {
-        /// Its name, as in `docker-credential-NAME`.
-        helper: String,
-        /// The registry it was asked for.
-        host: String,
-        /// Its first line of output, or what happened to it.
-        cause: String,
-    },
-    /// A file that one of Gantry's variables names, with a login or a part of one, cannot be used.
-    #[error("{variable}={}: {cause}", path.display())]
-    LoginFile {
-        /// The variable.
-        variable: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// Lines of the file of logins are none.
-    #[error("GANTRY_REGISTRY_CONFIGS_FILE={}: {}", path.display(), mistakes.join("; "))]
-    LoginLines {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with the numbers of the lines; never empty.
-        mistakes: Vec<String>,
-    },
-    /// A service asks for a login that is for other services.
-    #[error(
-        "label gantry.auth.config={}: expected {}, found a login that is not for this service or its image; the fifth \
-         word of its line in GANTRY_REGISTRY_CONFIGS_FILE, or GANTRY_REGISTRY_SERVICES, says for which it is",
-        quoted(name),
-        expected(known)
-    )]
-    RefusedLogin {
-        /// What the label says.
-        name: String,
-        /// The names of the logins for its registry that this service may use.
-        known: Vec<String>,
-    },
-    /// A service asks for a login that there is not.
-    #[error(
-        "label gantry.auth.config={}: expected {}; the logins come from GANTRY_REGISTRY_CONFIG and \
-         GANTRY_REGISTRY_CONFIGS_FILE",
-        quoted(name),
-        expected(known)
-    )]
-    UnknownLogin {
-        /// What the label says.
-        name: String,
-        /// The names of the logins for its registry that this service may use.
-        known: Vec<String>,
-    },
-}
-
-impl CredentialsError {
-    /// The same for all registries that a helper is for.
-    fn without_registry(&self) -> String {
-        match self {
-            Self::Helper { helper, cause, .. } => format!("credential helper {helper}: {cause}"),
-            other => other.to_string(),
-        }
-    }
-}
-
-/// The names of logins, as far as a message lists them.
-fn listed(names: &[String], separator: &str) -> String {
-    let names: Vec<String> = names.iter().map(|name| piece(name)).collect();
-    some_of(&names, separator)
-}
-
-/// What a label may say, in words.
-fn expected(known: &[String]) -> String {
-    let folder = "an absolute folder with a config.json";
-    match known {
-        [] => format!("{folder}, or the name of a login, of which there is none"),
-        names => format!("the name of a login ({}), or {folder}", listed(names, ", ")),
     }
 }
 

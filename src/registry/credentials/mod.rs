@@ -9,11 +9,13 @@ use crate::image::DOCKER_HUB;
 use crate::secret::Secret;
 
 pub(super) mod config_file;
+mod error;
 mod helper;
 mod keyring;
 pub(super) mod logins;
 
-pub use keyring::{Asker, CredentialsError, Found, Keyring, Sources, Wanted};
+pub use error::CredentialsError;
+pub use keyring::{Asker, Found, Keyring, Sources, Wanted};
 
 /// What Docker calls its Hub wherever accounts are concerned.
 pub const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";

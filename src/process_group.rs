@@ -1,4 +1,4 @@
-//! The processes of a hook: a group of their own, of which nothing is left when the hook is over.
+//! The process group of a child: what the child starts ends with it.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 /// How long processes that are told to end have for it.
-pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long the kernel may take to end what is killed.
 const KILLING: Duration = Duration::from_millis(200);
 
 /// The process group that a child leads. What is in it when this is dropped is killed.
 #[derive(Debug)]
-pub(super) struct Group(Option<Pid>);
+pub(crate) struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     /// The group of a child that was started as the leader of one.
-    pub(super) fn led_by(child: &Child) -> Self {
+    pub(crate) fn led_by(child: &Child) -> Self {
         Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
 
     /// Ends the leader and all others: asks, waits, kills. The leader is waited for by its own handle.
-    pub(super) async fn terminate(mut self, leader: &mut Child) {
+    pub(crate) async fn terminate(mut self, leader: &mut Child) {
         self.send(Signal::TERM);
         if tokio::time::timeout(PATIENCE, leader.wait()).await.is_err() {
             self.send(Signal::KILL);
@@ -35,7 +35,7 @@ impl Group {
     }
 
     /// Ends what the leader, which has been waited for, has left behind.
-    pub(super) async fn clear(mut self) {
+    pub(crate) async fn clear(mut self) {
         if !self.is_gone_within(Duration::ZERO).await {
             tracing::debug!("a hook has left processes behind; they are ended");
             self.send(Signal::TERM);
@@ -47,9 +47,14 @@ impl Group {
         self.0 = None;
     }
 
+    /// Leaves alone what the leader, which has ended, has left behind: an agent that keeps a key is meant to stay.
+    pub(crate) fn release(mut self) {
+        self.0 = None;
+    }
+
     fn send(&self, signal: Signal) {
         if let Some(group) = self.0 {
-            // An error says that there is nobody any more.
+            // An error says that no process is left.
             let _ = kill_process_group(group, signal);
         }
     }
@@ -60,7 +65,7 @@ impl Group {
         let deadline = Instant::now() + time;
         loop {
             // In a container we are the first process, and orphans become our children: without being
-            // waited for they would stay as zombies. Elsewhere they are somebody else's, which is an error.
+            // waited for they would stay as zombies. Elsewhere they are the children of another process, and this is an error.
             while let Ok(Some(_)) = waitpgid(group, WaitOptions::NOHANG) {}
             if test_kill_process_group(group).is_err() {
                 return true;
@@ -73,7 +78,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.send(Signal::KILL);
     }
