@@ -1,5 +1,7 @@
 //! The `gantry` binary: start-up order, role and exit code.
 
+#![expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
@@ -8,6 +9,7 @@
 )]
 
 mod architecture;
+mod circles;
 mod command_line;
 mod contract;
 mod cycle;
