@@ -7,7 +7,7 @@ use std::hint::black_box;
 use crate::config::{Config, ServicePolicy};
 use crate::image::{Digest, ImageRef};
 use crate::ledger::book::{self, Book};
-use crate::options::{Command, Ids, Options};
+use crate::options::{Ids, Options, ServiceCommand};
 use crate::proxy::Proxies;
 use crate::registry;
 use crate::swarm::{Service, Spec};
@@ -69,7 +69,7 @@ fn image(data: &[u8]) {
 
 /// Options that are applied twice change nothing the second time.
 fn options(data: &[u8]) {
-    let Ok(options) = Options::parse(Command::Update, &text(data)) else { return };
+    let Ok(options) = Options::parse(ServiceCommand::Update, &text(data)) else { return };
     let service = r#"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"app:1"}},"Mode":{"Replicated":{"Replicas":1}}}"#;
     let Ok(spec) = Spec::from_json(service) else { return };
     let options = options.without("force");

@@ -1,5 +1,6 @@
-//! How the engine itself talks to registries: which of them it trusts without TLS, and which mirrors it
-//! asks first. Taken from `GET /info` (`RegistryConfig`), so that what the daemon can pull we can check. Pure.
+//! The engine's settings for registries: which it trusts without TLS, and which mirrors it asks first. Pure.
+//!
+//! They come from `GET /info` (`RegistryConfig`), so that Gantry can check every image that the engine can pull.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -80,7 +81,7 @@ pub fn without_port(host: &str) -> &str {
     }
 }
 
-/// Whether `host[:port]` is this very machine by its name or address.
+/// Whether `host[:port]` is this machine by its name or address.
 pub fn is_loopback(host: &str) -> bool {
     let name = without_port(host);
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

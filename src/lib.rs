@@ -33,9 +33,9 @@
 //! | [`model::rank`] | who gets a new image first, and what each shows of it |
 //! | [`model::order`] | whether the new task of a place may run beside the old one: the table of obstacles; [`ledger::orders`] remembers whose order a service has |
 //! | [`model::course`] | what a service's tasks are up to before it is updated |
-//! | [`cycle::resume`] | what an earlier run has left under way: found in the services' previous specifications, plus the ledger's note that a run was cut off ([`ledger::LeftBehind`]) |
+//! | [`cycle::resume`] | updates that an earlier run has left under way: found in the services, and in the ledger's note that a run was cut off ([`ledger::LeftBehind`]) |
 //! | [`cycle::by_hand`] | `gantry quarantine` and `gantry release`, by the rules of the plan |
-//! | [`model::quarantine`] | which digests a service is not offered, and why |
+//! | [`model::quarantine`] | the digests that a service is not offered, and why |
 //! | [`cycle::cleanup`], [`cycle::remover`] | which images go, and the job on each node that removes them |
 //! | [`cycle::hub`] | what Docker Hub still allows |
 //! | [`ledger`] | what outlives the process: broken digests, and who may roll out ([`ledger::lease`] has the diagram) |
@@ -43,7 +43,7 @@
 //! | [`swarm::engine`] | the only code that talks to Docker |
 //! | [`options`] | options of `docker service update` and `create`, as edits of a specification |
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
-//! | [`image`], [`hosts`], [`proxy`], [`secret`], [`words`] | words that all of the above use |
+//! | [`image`], [`hosts`], [`proxy`], [`secret`], [`words`], `back_off`, `process_group` | values and helpers that all of the above use |
 //! | [`telemetry`] | how a log line looks, and the thread that writes it |
 //! | [`heartbeat`], [`tls`], [`descriptors`] | whether the work goes on; the one provider of cryptography; the limit of open files |
 //!
@@ -58,7 +58,7 @@
 //! - A specification is never sent back through a typed model. It is the engine's text, read through
 //!   [`swarm::Facts`] and changed through [`swarm::spec::Edits`]; everything else survives.
 //! - Every write names the version that was read. On a conflict the service is read again and decided on
-//!   again ([`model::update::Update::dispatch`]); the change of a user or another program is never overwritten.
+//!   again ([`model::update::Update::dispatch`]); a change by another program or a person is never overwritten.
 //! - No exit code and no `UpdateStatus` alone is believed: an update is `Updated` when the service carries
 //!   the image and its tasks ran through the monitor period.
 //! - An update is rolled back at most once, never after the swarm did, and only while the service still
@@ -71,13 +71,13 @@
 //!   ([`ledger::Permission`]); the ledger is read before anything is planned.
 //! - The ledger is changed by [`ledger::book::Change`]s, which can be made to any state of it, and never by writing
 //!   back what was read: of two that write at once nothing is lost.
-//! - A [`secret::Secret`] prints `***`, in every format.
+//! - A [`secret::Secret`] always prints `***`.
 //!
 //! # What is deliberately absent
 //!
 //! - No state on disk. What has to outlive the process lives in the swarm.
 //! - No version prefix on engine requests: the engine then speaks its newest API and strips no field.
-//! - No retry in [`swarm`]: the caller knows whether asking again is safe.
+//! - No retry in [`swarm`]: only the caller knows whether a second request is safe.
 //! - No `docker` command is ever run.
 
 #![cfg_attr(

@@ -1,4 +1,4 @@
-//! Which proxy a request goes through: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` by the rules of Go's package
+//! The proxy of a request: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` by the rules of Go's package
 //! `httpproxy`, which the engine follows. Pure.
 
 use std::fmt;
@@ -8,12 +8,12 @@ use reqwest::Url;
 
 use crate::secret::Secret;
 
-/// The proxies of a program, and what is reached without them.
+/// The proxies of a program, and the addresses that need none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
-    exceptions: Vec<Exception>,
+    exceptions: Vec<NoProxyEntry>,
 }
 
 /// One proxy. Neither `Debug` nor [`Proxy::shown`] shows its password.
@@ -111,7 +111,7 @@ impl Proxies {
 
 /// One entry of `NO_PROXY`. A port is compared as text; an empty one is any.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Exception {
+enum NoProxyEntry {
     Everything,
     Network(String),
     Address(IpAddr, String),
@@ -119,7 +119,7 @@ enum Exception {
     Domain(String, bool, String),
 }
 
-impl Exception {
+impl NoProxyEntry {
     fn matches(&self, host: &str, port: &str, address: Option<IpAddr>) -> bool {
         let is_port = |wanted: &str| wanted.is_empty() || wanted == port;
         match (self, address) {
@@ -136,7 +136,7 @@ impl Exception {
     }
 }
 
-fn is_proxied(host: &str, port: &str, exceptions: &[Exception]) -> bool {
+fn is_proxied(host: &str, port: &str, exceptions: &[NoProxyEntry]) -> bool {
     let address = host.parse::<IpAddr>().ok();
     let host = host.trim().to_lowercase();
     let is_here = host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback());
@@ -144,25 +144,25 @@ fn is_proxied(host: &str, port: &str, exceptions: &[Exception]) -> bool {
 }
 
 /// Reads `NO_PROXY`. Entries that mean nothing are passed over.
-fn exceptions(no_proxy: &str) -> Vec<Exception> {
+fn exceptions(no_proxy: &str) -> Vec<NoProxyEntry> {
     let mut found = Vec::new();
     for entry in no_proxy.split(',').map(|entry| entry.trim().to_lowercase()) {
         if entry == "*" {
-            return vec![Exception::Everything];
+            return vec![NoProxyEntry::Everything];
         }
         if is_network(&entry) {
-            found.push(Exception::Network(entry));
+            found.push(NoProxyEntry::Network(entry));
             continue;
         }
         let (host, port) = split_port(&entry).unwrap_or((&entry, ""));
         if let Ok(address) = host.parse::<IpAddr>() {
-            found.push(Exception::Address(address, port.to_owned()));
+            found.push(NoProxyEntry::Address(address, port.to_owned()));
             continue;
         }
         let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
         let (name, itself) = host.strip_prefix('.').map_or((host, true), |name| (name, false));
         if !host.is_empty() {
-            found.push(Exception::Domain(format!(".{}", ascii(name)), itself, port.to_owned()));
+            found.push(NoProxyEntry::Domain(format!(".{}", ascii(name)), itself, port.to_owned()));
         }
     }
     found
@@ -290,7 +290,7 @@ mod tests {
             (".bücher.test", "https://a.bücher.test/", false),
             // A scheme does not belong there.
             ("https://registry.corp.test", "https://registry.corp.test/", true),
-            // This machine never, whatever the list says.
+            // This machine never needs a proxy.
             ("", "http://localhost:5000/", false),
             ("", "http://127.0.0.1:5000/", false),
             ("", "http://127.9.9.9/", false),

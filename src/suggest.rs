@@ -1,4 +1,4 @@
-//! The known name that a user probably meant. Pure.
+//! The known name that the user probably meant. Pure.
 
 use crate::words::piece;
 
@@ -31,7 +31,7 @@ pub(crate) fn unknown_names<T: AsRef<str>>(
 /// The known name nearest to `name`, unless they have too little in common to be worth a mention.
 /// `prefix` is what all of them begin with; it says nothing about what was meant.
 pub(crate) fn nearest<'a>(name: &str, prefix: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Names are short; a long one is no slip, and comparing takes the product of the lengths.
+    // Names are short; a long one is not a slip, and comparing takes the product of the lengths.
     const LONGEST_CHARS: usize = 100;
     if name.chars().count() > LONGEST_CHARS {
         return None;

@@ -1,10 +1,10 @@
 //! The log: text for people or JSON for machines, one line per event, to standard error. What a command prints goes to
 //! standard output, so that it can be piped.
 //!
-//! A line is one line whatever stands in an event: task errors, hooks and registries can print what they
-//! like, and none of it becomes a second line, a colour or a field of ours.
+//! An event is always one line. Task errors, hooks and registries can print anything, and none of it becomes a second
+//! line, a colour or a field of ours.
 //!
-//! A thread of its own writes the lines of a running Gantry. A reader that does not read stops nothing but the log.
+//! A thread of its own writes the lines of a running Gantry. A slow reader of the log stops only the log.
 
 use std::fmt;
 use std::fs::File;
@@ -27,11 +27,11 @@ mod line;
 mod tests;
 mod writer;
 
-use line::{Fields, Line};
-use writer::Queue;
+use line::{EventFields, LogLine};
+use writer::LogQueue;
 
-/// What [`init`] has started, if it was called.
-static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+/// The queue that [`init`] has started.
+static QUEUE: OnceLock<Arc<LogQueue>> = OnceLock::new();
 
 /// The node's name in the log. It may become known long after the first line.
 #[derive(Clone, Debug, Default)]
@@ -48,9 +48,9 @@ impl NodeName {
     }
 }
 
-/// Where lines go, and what time it is there.
+/// The output of lines, and its clock.
 pub struct Output {
-    /// Takes one line with its line feed. It must not panic, and it cannot fail: there is nobody to tell.
+    /// Takes one line with its line feed. It must not panic, and it cannot report a failure.
     pub write: Box<dyn Fn(&str) + Send + Sync>,
     /// The time of a line.
     pub now: fn() -> Timestamp,
@@ -72,7 +72,7 @@ impl Output {
         Self { write: Box::new(write), now: Timestamp::now }
     }
 
-    /// Writes a line that is no log line: an answer that has to come through whatever the level is.
+    /// Writes an answer, which is not a log line and does not depend on the level.
     pub fn line(&self, text: &str) {
         (self.write)(&format!("{text}\n"));
     }
@@ -86,8 +86,8 @@ impl fmt::Debug for Output {
 
 /// Logs all events of this process to standard error from now on, panics among them. The first call counts.
 ///
-/// The node is named by the settings; where they do not, by whoever calls [`NodeName::set`]. The lines are written
-/// by a thread; [`EndOfLog`] waits for them.
+/// The settings name the node; without a name there, [`NodeName::set`] does. A thread writes the lines; [`EndOfLog`] waits
+/// for them.
 pub fn init(settings: &LogSettings) -> NodeName {
     let form = Form::of(settings);
     let output = queued(form.clone()).unwrap_or_else(|_| Output::stderr());
@@ -103,10 +103,11 @@ fn queued(form: Form) -> io::Result<Output> {
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let notice = move |number: u64| {
         let lines = if number == 1 { "line of the log was" } else { "lines of the log were" };
-        let fields = Fields::of_message(format!("{number} {lines} dropped: nobody read them"));
+        let fields =
+            EventFields::of_message(format!("{number} {lines} dropped: the reader of the log is too slow"));
         form.line(Timestamp::now(), Level::WARN, &fields)
     };
-    let queue = Queue::start(stderr, Box::new(notice))?;
+    let queue = LogQueue::start(stderr, Box::new(notice))?;
     let _ = QUEUE.set(Arc::clone(&queue));
     Ok(Output { write: Box::new(move |line| queue.push(line)), now: Timestamp::now })
 }
@@ -142,7 +143,7 @@ pub fn log_mistakes(mistakes: &Mistakes, output: Output) {
 pub fn tell_mistakes(mistakes: &Mistakes) {
     let number = mistakes.list.len();
     match mistakes.log.format {
-        // One message for those who count messages, one line each for those who read them.
+        // Machines count messages, so they get one; people get one line for each mistake.
         LogFormat::Json => tracing::error!("{mistakes}"),
         LogFormat::Text => {
             tracing::error!("nothing was started: mistakes in the configuration: {number}");
@@ -174,8 +175,8 @@ fn levels(level: LogLevel) -> Targets {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    // Bollard logs whole bodies, environment variables and all, at DEBUG. What the other libraries say
-    // below a warning helps nobody who runs Gantry.
+    // Bollard logs whole bodies, environment variables and all, at DEBUG. Users of Gantry
+    // do not need what the other libraries log below a warning.
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("bollard", level.min(LevelFilter::INFO))
@@ -203,9 +204,9 @@ impl Form {
     }
 
     /// One event, with the line feed.
-    fn line(&self, now: Timestamp, level: Level, fields: &Fields) -> String {
+    fn line(&self, now: Timestamp, level: Level, fields: &EventFields) -> String {
         let time = now.to_zoned(self.time_zone.clone());
-        let line = Line { time, level, node: self.node.get(), fields };
+        let line = LogLine { time, level, node: self.node.get(), fields };
         let mut text = match self.format {
             LogFormat::Text => line.to_text(),
             LogFormat::Json => line.to_json(),
@@ -223,7 +224,7 @@ struct Log {
 
 impl<S: Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields::default();
+        let mut fields = EventFields::default();
         event.record(&mut fields);
         let target = event.metadata().target();
         if !target.starts_with(OURS) {

@@ -79,7 +79,7 @@ impl Command {
 }
 
 fn unknown(argument: String) -> UsageError {
-    // Whoever passes a setting as an option has read of another program.
+    // A setting that is passed as an option comes from the manual of another program.
     let variable = argument.split_once('=').map_or(argument.as_str(), |(name, _)| name);
     let remedy = if super::VARIABLES.iter().any(|v| v.name == variable) {
         // Its value may be a password.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::hint::black_box;
 
-use super::value::{Filters, ManifestOptions, ObjectName, Seconds, Url, Value, Words, Zone};
+use super::value::{Filters, ManifestOptions, ObjectName, Seconds, Url, Value, WordList, Zone};
 use super::{Config, Environment, Filter, OnContainers, ServicePolicy};
 use crate::cost::{Parser, assert_in_proportion, many};
 
@@ -84,7 +84,7 @@ fn values_cost_in_proportion() {
                 black_box(Filter::to_json(&filters.0));
             },
         ),
-        ("words", |n| many(n, " ", |i| format!("word{i}")), read::<Words>),
+        ("words", |n| many(n, " ", |i| format!("word{i}")), read::<WordList>),
         ("look-up options", |n| many(n, " ", |i| format!("--o{i}")), read::<ManifestOptions>),
         ("name", |n| "a".repeat(n), read::<ObjectName>),
         ("seconds", |n| "1".repeat(n), read::<Seconds>),

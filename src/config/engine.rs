@@ -1,4 +1,4 @@
-//! Where the engine listens: `DOCKER_HOST` and its companions, as the docker CLI reads them.
+//! The address of the engine: `DOCKER_HOST` and its companions, as the docker CLI reads them.
 
 use std::path::PathBuf;
 
@@ -56,7 +56,7 @@ impl Value for DockerHost {
     const EXPECTED: &'static str = "unix:///PATH or tcp://HOST:PORT";
 
     fn read(name: &str, text: &str) -> Result<Self, Mistake> {
-        // Who writes an account here may write a password, too, which no engine asks for in this way.
+        // An account in this address may come with a password. No engine asks for one in this way.
         let (scheme, rest) = text.trim().split_once("://").unwrap_or(("", text));
         if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
             let expected = if scheme == "ssh" { Self::SSH } else { Self::NO_ACCOUNT };

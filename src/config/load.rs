@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
 
@@ -13,8 +13,8 @@ use super::value::{Url, Value, Zone};
 use super::variables::{Raw, VARIABLES, Variable, Variables};
 use super::{
     Cleanup, Config, EngineAddress, Filter, Hooks, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login,
-    Logins, Lookups, Mistake, Mistakes, Notification, NotificationCondition, Quarantine, Rollback, Rollout,
-    Selection, Source, Updates,
+    Logins, Lookups, Mistake, Mistakes, Notification, NotificationCondition, QuarantineSettings, Rollback,
+    Rollout, Selection, Source, Updates,
 };
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
@@ -121,37 +121,40 @@ fn not_utf8(variable: &Variable, value: &str) -> Mistake {
     }
 }
 
+/// The text of a variable, unless it is empty.
+fn set(text: Option<&String>) -> Option<&str> {
+    text.map(|text| text.trim()).filter(|text| !text.is_empty())
+}
+
+/// The value of a variable, if it is right.
+fn readable<T: Value>(text: Option<&String>) -> Option<T> {
+    T::parse(set(text)?).ok()
+}
+
 /// The settings of the log, with the default for each that is wrong: mistakes must be told, too.
 fn readable_log_settings(raw: &Raw) -> LogSettings {
-    fn read<T: Value>(text: Option<&String>) -> Option<T> {
-        text.and_then(|text| T::parse(text).ok())
-    }
-    let name = raw.gantry_node_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
     LogSettings {
-        format: read(raw.gantry_log_format.as_ref()).unwrap_or(LogFormat::Text),
-        level: read(raw.gantry_log_level.as_ref()).unwrap_or(LogLevel::Info),
-        time_zone: read(raw.tz.as_ref()).map_or(TimeZone::UTC, |Zone(zone)| zone),
-        node_name: name.map(str::to_owned),
+        format: readable(raw.gantry_log_format.as_ref()).unwrap_or(LogFormat::Text),
+        level: readable(raw.gantry_log_level.as_ref()).unwrap_or(LogLevel::Info),
+        time_zone: readable(raw.tz.as_ref()).map_or(TimeZone::UTC, |Zone(zone)| zone),
+        node_name: set(raw.gantry_node_name.as_ref()).map(str::to_owned),
     }
 }
 
 /// Where a notification of mistakes goes: nowhere if its address is one of the mistakes.
 fn readable_notification(raw: &Raw) -> Notification {
-    let set = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-    let url = set(&raw.gantry_notification_apprise_url).and_then(|text| Url::parse(&text).ok());
     Notification {
-        apprise_url: url.map(|url| url.0),
+        apprise_url: readable(raw.gantry_notification_apprise_url.as_ref()).map(|Url(url)| url),
         condition: NotificationCondition::All,
-        title: set(&raw.gantry_notification_title).map(|title| title.trim().to_owned()),
+        title: set(raw.gantry_notification_title.as_ref()).map(str::to_owned),
     }
 }
 
 /// The engine's address, if it is right.
 fn readable_engine(raw: &Raw) -> Option<EngineAddress> {
-    let set = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-    let certificates = set(&raw.docker_cert_path).map(|path| PathBuf::from(path.trim()));
-    let host = set(&raw.docker_host).unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
-    DockerHost::parse(&host).ok()?.address(set(&raw.docker_tls_verify).is_some(), certificates).ok()
+    let certificates = set(raw.docker_cert_path.as_ref()).map(PathBuf::from);
+    let host = set(raw.docker_host.as_ref()).unwrap_or("unix:///var/run/docker.sock");
+    DockerHost::parse(host).ok()?.address(set(raw.docker_tls_verify.as_ref()).is_some(), certificates).ok()
 }
 
 /// The proxies whose addresses are right.
@@ -222,7 +225,10 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             options: v.gantry_rollback_options.unwrap_or_default().0,
         },
         ledger_name: v.gantry_ledger_name.0,
-        quarantine: Quarantine { enabled: v.gantry_quarantine, duration: v.gantry_quarantine_seconds.0 },
+        quarantine: QuarantineSettings {
+            enabled: v.gantry_quarantine,
+            duration: v.gantry_quarantine_seconds.0,
+        },
         cleanup: Cleanup {
             enabled: v.gantry_cleanup_images,
             remover: v.gantry_cleanup_images_remover,
@@ -263,22 +269,22 @@ fn proxies(v: &Variables, warnings: &mut Vec<String>) -> Proxies {
 
 /// The logins given by variables.
 fn logins(v: &Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>) -> Option<Logins> {
-    let mut source = |name: &str, value: Option<Secret>, file: Option<&Path>| {
+    let mut source = |name: &str, value: Option<Secret>, file: &Option<PathBuf>| {
         if value.is_some() && file.is_some() {
             warnings.push(format!("{name}_FILE is ignored, as {name} is set"));
         }
-        value.map(Source::Value).or_else(|| file.map(|path| Source::File(PathBuf::from(path))))
+        value.map(Source::Value).or_else(|| file.clone().map(Source::File))
     };
-    let user = v.gantry_registry_user.clone();
-    let user = source("GANTRY_REGISTRY_USER", user, v.gantry_registry_user_file.as_deref());
+    let text = |text: &Option<String>| text.as_ref().map(Secret::new);
+    let user = source("GANTRY_REGISTRY_USER", v.gantry_registry_user.clone(), &v.gantry_registry_user_file);
     let password = v.gantry_registry_password.clone();
-    let password = source("GANTRY_REGISTRY_PASSWORD", password, v.gantry_registry_password_file.as_deref());
-    let host = v.gantry_registry_host.as_ref().map(Secret::new);
-    let host = source("GANTRY_REGISTRY_HOST", host, v.gantry_registry_host_file.as_deref());
-    let config = v.gantry_registry_config.as_ref().map(Secret::new);
-    let config = source("GANTRY_REGISTRY_CONFIG", config, v.gantry_registry_config_file.as_deref());
+    let password = source("GANTRY_REGISTRY_PASSWORD", password, &v.gantry_registry_password_file);
+    let host = text(&v.gantry_registry_host);
+    let host = source("GANTRY_REGISTRY_HOST", host, &v.gantry_registry_host_file);
+    let config = text(&v.gantry_registry_config);
+    let config = source("GANTRY_REGISTRY_CONFIG", config, &v.gantry_registry_config_file);
     let services = v.gantry_registry_services.as_ref().map(|scope| Secret::new(&scope.0));
-    let services = source("GANTRY_REGISTRY_SERVICES", services, v.gantry_registry_services_file.as_deref());
+    let services = source("GANTRY_REGISTRY_SERVICES", services, &v.gantry_registry_services_file);
 
     let single = match (user, password) {
         (Some(user), Some(password)) => Some(Login { user, password, host, config, services }),

@@ -1,4 +1,4 @@
-//! Labels of Gantry that have no effect: they stand on the containers of a service, or a variable takes their meaning away.
+//! Labels of Gantry without effect: they are on the containers of a service, or a variable disables them.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::words::{piece, some_of};
 const REMEDY: &str = "labels for Gantry belong on the service: below deploy.labels in a stack file, or docker service \
                       update --label-add";
 
-/// Labels of Gantry on the containers of a service, where Gantry reads only the one that excludes it.
+/// Labels of Gantry on the containers of a service. Gantry obeys only the label that excludes the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnContainers {
     /// The service is excluded by such a label: its owner does not want it to be updated.
     pub excludes: bool,
-    /// Which they are, and where they belong.
+    /// The names of the labels, and where they belong.
     pub warning: String,
 }
 

@@ -47,7 +47,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// All that is wrong with one service's labels.
+/// All mistakes in one service's labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelMistakes {
     /// The mistakes, in the order of the table of labels; never empty.

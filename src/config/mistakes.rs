@@ -1,22 +1,22 @@
-//! What is wrong with a configuration, all of it at once.
+//! All mistakes of a configuration at once.
 
 use std::fmt;
 
 use super::{EngineAddress, LogSettings, Mistake, Notification};
 use crate::proxy::Proxies;
 
-/// All that is wrong with the environment.
+/// All mistakes in the environment.
 #[derive(Clone, Debug)]
 pub struct Mistakes {
     /// The mistakes, in the order of the table of variables; never empty.
     pub list: Vec<Mistake>,
     /// Warnings of variables that Gantry does not know, as a misspelt one may be the cause of a mistake.
     pub unknown: Vec<String>,
-    /// How to say so: what of the log's own settings could be read, defaults for the rest.
+    /// The settings of the log, with defaults for those that cannot be read.
     pub log: LogSettings,
-    /// Where a notification goes, as far as that could be read.
+    /// The settings of the notification, as far as they can be read.
     pub notification: Box<Notification>,
-    /// The proxies for that.
+    /// The proxies for the notification.
     pub proxies: Box<Proxies>,
     /// The engine, if its address could be read.
     pub engine: Option<Box<EngineAddress>>,

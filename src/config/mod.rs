@@ -1,7 +1,7 @@
-//! What Gantry was told: raw variables -> validated [`Config`], every mistake at once.
+//! The configuration: raw variables -> validated [`Config`], every mistake at once.
 //!
-//! Nothing here reads the environment, the clock or a file, and nothing here logs: the environment comes in
-//! as pairs, mistakes and warnings go out as values.
+//! No code here reads the environment, the clock or a file, or logs. The environment comes in as pairs; mistakes and
+//! warnings go out as values.
 
 mod command;
 #[cfg(test)]
@@ -37,8 +37,8 @@ pub use policy::ServicePolicy;
 pub use scope::LoginScope;
 pub use settings::{
     Cleanup, Config, EngineAddress, Hooks, Insecure, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login,
-    Logins, LookupMethod, Lookups, Notification, NotificationCondition, Quarantine, Rollback, Rollout,
-    Selection, Source, UpdateOrder, Updates,
+    Logins, LookupMethod, Lookups, Notification, NotificationCondition, QuarantineSettings, Rollback,
+    Rollout, Selection, Source, UpdateOrder, Updates,
 };
 pub use shepherd::markdown_shepherd;
 pub use variables::{LABELS, Label, VARIABLES, Variable};

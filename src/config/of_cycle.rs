@@ -38,7 +38,7 @@ impl Config {
     /// `GANTRY_*` variables count, and one that it unset is unset; all else is as the process has it. So is what the
     /// command did not find ([`is_withheld`]), unless it has set that itself.
     ///
-    /// The warnings are only those that [`Config::load`] has not given for the process itself.
+    /// Leaves out the warnings that [`Config::load`] has given for the process itself.
     ///
     /// # Errors
     /// All variables whose value cannot be used, at once.

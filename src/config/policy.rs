@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::variables::{LABELS, Label, Labels, PREFIX};
+use super::variables::{LABELS, Label, LabelValues, PREFIX};
 use super::{Config, Filter, Insecure, LabelMistakes, LabelsAllowed, LookupMethod, Mistake, UpdateOrder};
 use crate::options::Options;
 use crate::suggest::unknown_names;
@@ -27,7 +27,7 @@ const CRONJOB: &str = "swarm.cronjob.enable";
 /// `cli/compose/convert`).
 const STACK_IMAGE: &str = "com.docker.stack.image";
 
-/// The label by which our examples filter. It has a meaning only in a filter, but is nobody's slip.
+/// The label of our examples for `GANTRY_SERVICES_FILTERS`. Used only in filters; never warned about as unknown.
 const OPT_IN: &str = "gantry.enable";
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own that a user sets by a label")]
@@ -41,7 +41,7 @@ pub struct ServicePolicy {
     pub auth_config: Option<String>,
     /// Whether its registry is asked.
     pub lookup: LookupMethod,
-    /// Who allows plain HTTP and unverified certificates when its registry is asked.
+    /// The setting that allows plain HTTP and unverified certificates for its registry.
     pub insecure: Insecure,
     /// Whether it is updated although it is a job, or its tasks have ended: that runs them.
     pub update_jobs: bool,
@@ -57,12 +57,12 @@ pub struct ServicePolicy {
     pub rollback_options: Options,
     /// Whether it is among the first that get a new image (label `gantry.rollout.canary`).
     pub canary: bool,
-    /// Whether swarm-cronjob starts its tasks, and nobody else should (label `swarm.cronjob.enable`).
+    /// Whether only swarm-cronjob starts its tasks (label `swarm.cronjob.enable`).
     pub cronjob: bool,
-    /// Whether its stack file names a digest (label `com.docker.stack.image`): a person or a bot moves that, and the next
-    /// `docker stack deploy` takes back whatever else was set.
+    /// Whether its stack file names a digest (label `com.docker.stack.image`): a person or a bot moves it, and the next
+    /// `docker stack deploy` takes back any other image.
     pub stack_pin: bool,
-    /// What somebody should look at: unknown `gantry.*` labels, labels that are not in effect yet.
+    /// Warnings for the user: unknown `gantry.*` labels, labels without effect.
     pub warnings: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ impl ServicePolicy {
         if !mistakes.is_empty() {
             return Err(LabelMistakes { list: mistakes });
         }
-        let Some(own) = Labels::read(labels, &mut mistakes) else {
+        let Some(own) = LabelValues::read(labels, &mut mistakes) else {
             return Err(LabelMistakes { list: mistakes });
         };
         let mut warnings = warnings(config, all);
@@ -128,7 +128,7 @@ pub(super) fn is_exclusion_by_label(config: &Config) -> bool {
         && filters[0].to_string() == EXCLUDED_BY_LABEL
 }
 
-/// The labels that count.
+/// The labels that `GANTRY_LABELS_ALLOWED` allows.
 fn allowed<'a>(config: &Config, labels: &'a BTreeMap<String, String>) -> Cow<'a, BTreeMap<String, String>> {
     if config.services.labels == LabelsAllowed::All {
         return Cow::Borrowed(labels);
@@ -138,7 +138,7 @@ fn allowed<'a>(config: &Config, labels: &'a BTreeMap<String, String>) -> Cow<'a,
     Cow::Owned(labels.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
-/// Labels that are known and do not count.
+/// Warnings for known labels that `GANTRY_LABELS_ALLOWED` leaves out.
 fn refused(config: &Config, labels: &BTreeMap<String, String>) -> Vec<String> {
     let is_set = |label: &&Label| labels.get(label.name).is_some_and(|value| !value.trim().is_empty());
     let refused = LABELS.iter().filter(is_set).filter(|label| !config.services.labels.allows(label.name));
@@ -147,7 +147,7 @@ fn refused(config: &Config, labels: &BTreeMap<String, String>) -> Vec<String> {
     refused.map(told).collect()
 }
 
-/// Unknown labels that look like ours.
+/// Warnings for unknown labels that look like ours.
 fn warnings(config: &Config, labels: &BTreeMap<String, String>) -> Vec<String> {
     let services = &config.services;
     let filters = services.filters.iter().chain(&services.excluded_filters);

@@ -1,4 +1,4 @@
-//! Which services and images a login is for. Pure.
+//! The services and images that may use a login. Pure.
 
 use super::Mistake;
 use super::value::Value;

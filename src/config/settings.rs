@@ -1,4 +1,4 @@
-//! The validated configuration, grouped by who reads it.
+//! The validated configuration, in groups by reader.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,8 +12,8 @@ use crate::options::Options;
 use crate::proxy::Proxies;
 use crate::secret::Secret;
 
-/// Everything that a run of Gantry was told: environment and defaults, checked. What one service's labels
-/// change of it is in a [`super::ServicePolicy`].
+/// All settings of one run: environment and defaults, checked. [`super::ServicePolicy`] holds what the labels of one
+/// service change.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What is logged, and how.
@@ -43,15 +43,15 @@ pub struct Config {
     pub rollout: Rollout,
     /// What happens to a service whose update failed.
     pub rollback: Rollback,
-    /// What happens to a digest that broke a service.
-    pub quarantine: Quarantine,
+    /// How long a digest that broke a service is kept away from it.
+    pub quarantine: QuarantineSettings,
     /// The name of the Docker config that holds the ledger.
     pub ledger_name: String,
     /// The removal of replaced images.
     pub cleanup: Cleanup,
     /// Not empty: this process is the remover on one node, and these are the images to remove.
     pub images_to_remove: Vec<String>,
-    /// Who is told of a cycle's end.
+    /// The notification at the end of a cycle.
     pub notification: Notification,
     /// The proxies for registries and the notification.
     pub proxies: Proxies,
@@ -128,7 +128,7 @@ pub enum LogLevel {
     None,
     /// What failed.
     Error,
-    /// And what somebody should look at.
+    /// And what a user should look at.
     Warn,
     /// And what happened.
     Info,
@@ -167,7 +167,7 @@ pub struct Login {
     pub host: Option<Source>,
     /// The name by which services ask for this login (label `gantry.auth.config`).
     pub config: Option<Source>,
-    /// The services and images that it is for ([`super::LoginScope`]); `None`: all.
+    /// The services and images that may use it ([`super::LoginScope`]); `None`: all.
     pub services: Option<Source>,
 }
 
@@ -196,8 +196,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether a service that was selected is so with these labels too. Only filters by label can be told
-    /// without the engine; the others are taken to hold.
+    /// Whether a selected service stays selected with these labels. Only filters by label can be checked without the
+    /// engine; all other filters are taken to pass.
     pub fn still_selects(&self, labels: &BTreeMap<String, String>) -> bool {
         let is_excluded = !self.excluded_filters.is_empty()
             && self.excluded_filters.iter().all(|filter| filter.passes(labels) == Some(true));
@@ -214,11 +214,11 @@ pub struct Lookups {
     pub workers: usize,
     /// Also accept plain HTTP and unverified certificates.
     pub insecure: bool,
-    /// Hosts that every registry may name for tokens and as targets of redirects, whatever their addresses are.
+    /// Hosts that every registry may name for tokens and as targets of redirects, at any address.
     pub trusted_hosts: Vec<String>,
 }
 
-/// Who allows that one service's registry is asked over plain HTTP, or with a certificate that cannot be verified.
+/// The setting that allows plain HTTP and unverified certificates for the registry of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Insecure {
     /// Only the engine, for the registries that it calls insecure.
@@ -229,12 +229,12 @@ pub enum Insecure {
     ByVariable,
 }
 
-/// How it is found out whether a service's image is the newest.
+/// How Gantry finds out whether a service's image is the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupMethod {
     /// The registry is asked (`buildx`, `manifest`).
     Registry,
-    /// Nobody is asked: the service is sent its tag and forced (`none`).
+    /// No registry is asked: the service is sent its tag and forced (`none`).
     None,
 }
 
@@ -260,9 +260,9 @@ pub struct Updates {
 pub enum UpdateOrder {
     /// Start first where the service says nothing and two tasks can surely live side by side; else as the service says.
     Auto,
-    /// Start first, whatever the service says.
+    /// Start first, also against the service's own order.
     StartFirst,
-    /// Stop first, whatever the service says.
+    /// Stop first, also against the service's own order.
     StopFirst,
     /// Exactly as the service says, also where it says nothing.
     Keep,
@@ -288,9 +288,9 @@ pub struct Rollback {
     pub options: Options,
 }
 
-/// What happens to a digest that broke a service.
+/// How long a digest that broke a service is kept away from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quarantine {
+pub struct QuarantineSettings {
     /// Whether it is kept away from that service afterwards.
     pub enabled: bool,
     /// For how long; `None`: until the tag moves on, or until it is released by hand.
@@ -308,7 +308,7 @@ pub struct Cleanup {
     pub options: Options,
 }
 
-/// Who is told of a cycle's end.
+/// The notification at the end of a cycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
     /// Where the Apprise server listens. It may carry a password.
@@ -319,7 +319,7 @@ pub struct Notification {
     pub title: Option<String>,
 }
 
-/// After which cycles somebody is told.
+/// The cycles after which a notification is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotificationCondition {
     /// After every cycle.

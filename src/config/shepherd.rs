@@ -1,8 +1,8 @@
 //! The variables of [Shepherd](https://github.com/containrrr/shepherd), an updater that many come from, and
 //! what they are called here.
 //!
-//! None of them has an effect; `TZ` alone means the same to both. Whoever changes only the image of a stack
-//! file would otherwise not notice, so those that are set are named once at start.
+//! None of them has an effect; `TZ` alone means the same to both. A user who changes only the image in a stack
+//! file would not notice that, so Gantry names the variables that are set once at start.
 
 use std::fmt::Write as _;
 

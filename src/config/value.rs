@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::{Filter, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, UpdateOrder};
-use crate::options::{Command, OptionError, Options};
+use crate::options::{OptionError, Options, ServiceCommand};
 use crate::secret::Secret;
 use crate::words::quoted;
 
@@ -18,8 +18,7 @@ pub(super) trait Value: Sized {
     /// Whether a value must never be shown.
     const IS_SECRET: bool = false;
 
-    /// Reads a value; in the error stands what was expected, [`Value::EXPECTED`] or something that helps
-    /// more with this text.
+    /// Reads a value. The error is what was expected: [`Value::EXPECTED`], or words that help more with this text.
     fn parse(text: &str) -> Result<Self, &'static str>;
 
     /// Reads the value of a variable or label, or says what is wrong with it.
@@ -197,9 +196,9 @@ impl Value for Url {
 }
 
 /// A list of words.
-pub(super) struct Words(pub(super) Vec<String>);
+pub(super) struct WordList(pub(super) Vec<String>);
 
-impl Value for Words {
+impl Value for WordList {
     const EXPECTED: &'static str = "names separated by white space";
 
     fn parse(text: &str) -> Result<Self, &'static str> {
@@ -299,11 +298,11 @@ macro_rules! options {
 
 options! {
     /// Options of an update.
-    UpdateOptions: Command::Update, "options of docker service update";
+    UpdateOptions: ServiceCommand::Update, "options of docker service update";
     /// Options of a rollback.
-    RollbackOptions: Command::Rollback, "options of docker service update";
+    RollbackOptions: ServiceCommand::Rollback, "options of docker service update";
     /// Options of a new service.
-    CreateOptions: Command::Create, "options of docker service create";
+    CreateOptions: ServiceCommand::Create, "options of docker service create";
 }
 
 /// A time zone.

@@ -21,7 +21,7 @@ use super::hosts::Hosts;
 use super::scope::Scope;
 use super::value::{
     Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
-    Seconds, UpdateOptions, Url, Value, Words, Zone,
+    Seconds, UpdateOptions, Url, Value, WordList, Zone,
 };
 use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, UpdateOrder};
 use crate::secret::Secret;
@@ -122,7 +122,7 @@ macro_rules! table {
             },
         )+)+];
 
-        /// Every label, those that override a variable first.
+        /// Every label; first the labels that override a variable.
         pub const LABELS: &[Label] = &[
             $($($(
                 Label {
@@ -157,7 +157,7 @@ macro_rules! table {
         }
 
         /// The labels of one service, parsed one by one; `None`: not set.
-        pub(super) struct Labels {
+        pub(super) struct LabelValues {
             $($($(pub(super) $label_field: Option<$type>,)?)+)+
             $(
                 $(#[doc = $own_doc])+
@@ -176,7 +176,7 @@ macro_rules! table {
             }
         }
 
-        impl Labels {
+        impl LabelValues {
             /// Parses all labels; `None` when there are mistakes, which are then added.
             pub(super) fn read(labels: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Option<Self> {
                 $($($(
@@ -193,7 +193,7 @@ macro_rules! table {
     };
 }
 
-/// The text, unless it is empty: that means unset, whatever the variable or label.
+/// The text, unless it is empty: an empty variable or label is unset.
 fn set(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.trim().is_empty())
 }
@@ -299,7 +299,7 @@ table! {
         /// name also finds longer ones.
         "GANTRY_SERVICES_FILTERS" gantry_services_filters: Filters else "all services";
         /// Names of services that are never updated.
-        "GANTRY_SERVICES_EXCLUDED" gantry_services_excluded: Words;
+        "GANTRY_SERVICES_EXCLUDED" gantry_services_excluded: WordList;
         /// A service that passes these filters, as those above, is never updated. `none`: no service is excluded by a
         /// filter, and its label `gantry.services.excluded` has no effect.
         "GANTRY_SERVICES_EXCLUDED_FILTERS" gantry_services_excluded_filters: FiltersOrNone
@@ -383,7 +383,7 @@ table! {
         "GANTRY_CLEANUP_IMAGES_OPTIONS" gantry_cleanup_images_options: CreateOptions;
         /// Internal. This process is the job on one node: it removes these images there, says so, and stays until
         /// it is removed. It ends with 1 when an image could not be removed.
-        "GANTRY_IMAGES_TO_REMOVE" gantry_images_to_remove: Words;
+        "GANTRY_IMAGES_TO_REMOVE" gantry_images_to_remove: WordList;
 
     group "Notification"
         /// The address of an [Apprise](https://github.com/caronc/apprise-api) server that is told of each

@@ -16,7 +16,7 @@ use crate::ledger::entry::{Entry, image_name};
 use crate::model::answer::{Answer, Inspected};
 use crate::model::candidate::Candidate;
 use crate::model::eligible::{may_be_updated, needs_answer};
-use crate::registry::credentials::{Asker, Found, Wanted};
+use crate::registry::credentials::{Asker, FoundAccount, Wanted};
 use crate::registry::{Credentials, Keyring, Lookup, Registry, RegistryError};
 
 /// How often a registry is asked again whose tag has gone back to an older digest, and how long after the answer before.
@@ -90,7 +90,7 @@ async fn find_accounts<S, R>(
     context: &Context<S, R>,
     keyring: &Keyring,
     wanted: HashSet<Wanted>,
-) -> HashMap<Wanted, Result<Found, String>> {
+) -> HashMap<Wanted, Result<FoundAccount, String>> {
     stream::iter(wanted)
         .map(|wanted| async {
             let found = keyring.search(&wanted).await;
@@ -125,7 +125,7 @@ async fn group<S, R>(
     let mut groups: HashMap<GroupKey, Group> = HashMap::new();
     for (index, wanted) in wanted.into_iter().enumerate() {
         let Some((image, wanted, insecure)) = wanted else { continue };
-        let Found { credentials, missing } = match accounts.get(&wanted) {
+        let FoundAccount { credentials, missing } = match accounts.get(&wanted) {
             Some(Ok(found)) => found.clone(),
             Some(Err(error)) => {
                 inspected[index].answer = Some(Err(error.clone()));

@@ -25,7 +25,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// with all its retries, well under four minutes.
 pub const MAX_AGE: Duration = Duration::from_secs(300);
 
-/// What the answer of a daemon begins with that cannot do its work; why follows.
+/// How the answer of a daemon that cannot do its work begins; the reason follows.
 const ILL: &str = "ill: ";
 
 /// From one try to answer to the next.
@@ -34,11 +34,11 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The PID namespace of the machine itself, as Linux numbers it (`PROC_PID_INIT_INO`).
 const HOST_NAMESPACE: &str = "pid:[4026531836]";
 
-/// What tells Gantrys on one machine apart that run in no container.
+/// The variables that distinguish several Gantry processes on one machine without containers.
 const OWN_VARIABLES: [&str; 2] = ["DOCKER_HOST", "GANTRY_LEDGER_NAME"];
 
 /// The socket's name. It is abstract and so belongs to the network namespace, which containers may share (the network
-/// `host`); they do not share their PID namespace, and whoever checks a container's health is in it.
+/// `host`); they do not share their PID namespace, and a container's health check runs in it.
 #[expect(
     clippy::disallowed_methods,
     reason = "`gantry healthcheck` is told nothing, and needs no valid settings"
@@ -88,7 +88,7 @@ async fn answer(name: &str, heartbeat: &Heartbeat) -> io::Result<Infallible> {
         let (mut stream, _) = listener.accept().await?;
         let age = heartbeat.age(Instant::now()).as_secs();
         let answer = heartbeat.illness().map_or_else(|| age.to_string(), |illness| format!("{ILL}{illness}"));
-        // A checker that has gone away is its own problem.
+        // A health check that has ended needs no answer.
         let _ = stream.write_all(answer.as_bytes()).await;
     }
 }
@@ -170,7 +170,7 @@ mod tests {
         sleep(RETRY_INTERVAL / 2).await;
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        assert!(asked().await.is_err(), "nobody answers");
+        assert!(asked().await.is_err(), "the daemon does not answer");
         sleep(RETRY_INTERVAL * 2).await;
         assert!(asked().await.is_ok());
         second.abort();

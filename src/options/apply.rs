@@ -1,5 +1,7 @@
-//! The edits that options make to a specification. Each touches its own field and nothing beside it, and one
-//! that is in effect already changes nothing: the same options are applied with every update. Pure.
+//! The edits that options make to a specification. Pure.
+//!
+//! An edit touches its own field only. The same options are applied with every update, so an edit that is in effect
+//! already changes nothing.
 
 #![allow(
     clippy::unnecessary_wraps,
@@ -12,7 +14,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-/// Something that has a name, where a specification holds its id.
+/// The name of an object; a specification holds its id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {
     /// A network, by its name or id.
@@ -23,7 +25,7 @@ pub enum Name {
     Config(String),
 }
 
-/// The ids of what options name, as far as there are such things.
+/// The ids of the objects that options name, as far as the objects exist.
 pub type Ids = BTreeMap<Name, String>;
 
 /// An option that cannot be used.
@@ -54,13 +56,13 @@ impl fmt::Display for Name {
 
 /// What an option does to a specification.
 pub(super) enum Edit {
-    /// Nothing: it is about the command, not the service.
+    /// No edit: the option is for the command, not for the service.
     Nothing,
-    /// It is not accepted; what to do instead, in words that follow "expected".
+    /// The option is not accepted; the remedy in words that follow "expected".
     Refused(&'static str),
-    /// Its last value stands at this path.
+    /// Sets this path to the last value.
     Set(&'static str),
-    /// Its last value stands in the object at this path, which needs the others too.
+    /// Sets a field of the object at this path to the last value; a new object gets all its defaults.
     SetWith(&'static str, &'static str, fn() -> Value),
     /// Something else.
     Do(fn(&mut Editing<'_>, &[Value]) -> Result<(), OptionError>),
@@ -100,7 +102,7 @@ impl Editing<'_> {
         Ok(())
     }
 
-    /// What stands at a path; what leads there is made where it is missing.
+    /// The value at a path; missing objects on the way are made.
     pub(super) fn at(&mut self, path: &str) -> &mut Value {
         path.split('/').skip(1).fold(&mut *self.spec, |value, step| {
             if !value.is_object() {

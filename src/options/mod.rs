@@ -4,9 +4,9 @@
 //! text --shell_words--> words --table, value--> Options --apply, edits--> the specification's JSON
 //! ```
 //!
-//! The semantics are those of the docker CLI (docker/cli `cli/command/service`), with what follows from the same
-//! options being applied again and again: an option that is in effect already changes nothing. Nothing here
-//! asks anybody: the ids of networks, secrets and configs come in as [`Ids`].
+//! The semantics are those of the docker CLI (docker/cli `cli/command/service`). The same options are applied again and
+//! again, so an option that is in effect already changes nothing. The ids of networks, secrets and configs come in as
+//! [`Ids`].
 
 use std::collections::HashSet;
 use std::fmt;
@@ -26,15 +26,15 @@ mod tests;
 mod value;
 
 pub use apply::{Ids, Name, OptionError};
-pub use table::{In, Known, OPTIONS};
-pub use value::Kind;
+pub use table::{In, OPTIONS, OptionInfo};
+pub use value::ValueKind;
 
 use crate::suggest;
 use crate::words::piece;
 
 /// The command that options are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum ServiceCommand {
     /// `docker service update`.
     Update,
     /// `docker service update --rollback`. The CLI combines that with hardly any option; here all are edits
@@ -44,10 +44,10 @@ pub enum Command {
     Create,
 }
 
-/// How much one text of options may hold. Options come from labels, which a stranger may have written, and they are read in
-/// every cycle.
+/// Limits of one text of options. Options come from labels, which any user of the swarm may write, and every cycle reads
+/// them.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct OptionLimits {
     /// Bytes of text.
     bytes: usize,
     /// Values of all options together.
@@ -56,7 +56,7 @@ struct Limits {
     ports: usize,
 }
 
-const LIMITS: Limits = Limits { bytes: 16 << 10, values: 1000, ports: 20_000 };
+const LIMITS: OptionLimits = OptionLimits { bytes: 16 << 10, values: 1000, ports: 20_000 };
 
 /// Options that were understood.
 #[derive(Clone, Default, PartialEq)]
@@ -68,7 +68,7 @@ pub struct Options {
 /// One option and all its values, in the order in which they were written.
 #[derive(Clone)]
 struct Given {
-    known: &'static Known,
+    known: &'static OptionInfo,
     values: Vec<Value>,
 }
 
@@ -80,9 +80,9 @@ impl PartialEq for Given {
 
 impl Eq for Options {}
 
-impl Command {
+impl ServiceCommand {
     /// Whether the command has this option.
-    pub fn has(self, known: &Known) -> bool {
+    pub fn has(self, known: &OptionInfo) -> bool {
         match known.commands {
             In::Both => true,
             In::Update => self != Self::Create,
@@ -90,7 +90,7 @@ impl Command {
         }
     }
 
-    fn find(self, name: &str) -> Result<&'static Known, OptionError> {
+    fn find(self, name: &str) -> Result<&'static OptionInfo, OptionError> {
         let mut options = OPTIONS.iter().filter(|known| self.has(known));
         options.clone().find(|known| known.name == name).ok_or_else(|| {
             let expected = match suggest::nearest(name, "", options.by_ref().map(|known| known.name)) {
@@ -101,14 +101,14 @@ impl Command {
         })
     }
 
-    fn find_short(self, short: char) -> Result<&'static Known, OptionError> {
+    fn find_short(self, short: char) -> Result<&'static OptionInfo, OptionError> {
         let known = OPTIONS.iter().find(|known| known.short == Some(short) && self.has(known));
         let shown = short.escape_debug();
         known.ok_or_else(|| OptionError::new(format!("-{shown}"), format!("an option of {self}")))
     }
 }
 
-impl fmt::Display for Command {
+impl fmt::Display for ServiceCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Update | Self::Rollback => "docker service update",
@@ -124,11 +124,11 @@ impl Options {
     /// # Errors
     /// The first option that is unknown, malformed, not accepted or not to be combined with another; or more text, values or
     /// ports than any service needs.
-    pub fn parse(command: Command, text: &str) -> Result<Self, OptionError> {
+    pub fn parse(command: ServiceCommand, text: &str) -> Result<Self, OptionError> {
         Self::read(command, text, LIMITS)
     }
 
-    fn read(command: Command, text: &str, limits: Limits) -> Result<Self, OptionError> {
+    fn read(command: ServiceCommand, text: &str, limits: OptionLimits) -> Result<Self, OptionError> {
         within(limits.bytes, "bytes of options", text.len())?;
         let words =
             shell_words::split(text).map_err(|unbalanced| OptionError::new("...", unbalanced.to_string()))?;
@@ -177,16 +177,16 @@ impl Options {
         Self { given: others.cloned().collect() }
     }
 
-    /// What has to be looked up before they can be applied.
+    /// The names whose ids have to be looked up before the options can be applied.
     pub fn names(&self) -> Vec<Name> {
-        let name = |kind: Kind, value: &Value| {
+        let name = |kind: ValueKind, value: &Value| {
             let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
             match kind {
-                Kind::Network => text("/Target").map(Name::Network),
-                Kind::NetworkName => text("").map(Name::Network),
-                Kind::Secret => text("/SecretName").map(Name::Secret),
-                Kind::Config => text("/ConfigName").map(Name::Config),
-                Kind::CredentialSpec => text("/Config").map(Name::Config),
+                ValueKind::Network => text("/Target").map(Name::Network),
+                ValueKind::NetworkName => text("").map(Name::Network),
+                ValueKind::Secret => text("/SecretName").map(Name::Secret),
+                ValueKind::Config => text("/ConfigName").map(Name::Config),
+                ValueKind::CredentialSpec => text("/Config").map(Name::Config),
                 _ => None,
             }
         };
@@ -195,7 +195,7 @@ impl Options {
         values.filter_map(|(kind, value)| name(kind, value)).collect()
     }
 
-    /// Applies them to a specification, of which nothing else changes.
+    /// Applies them to a specification. Nothing else in it changes.
     ///
     /// # Errors
     /// An option that does not fit this specification, or that names something without an id. The
@@ -214,7 +214,7 @@ impl Options {
         self.given.iter().find(|given| given.known.name == name).map_or(&[], |given| &given.values)
     }
 
-    /// What cannot go together.
+    /// Refuses options that exclude each other.
     fn check(&self) -> Result<(), OptionError> {
         let is_off = self.values("no-healthcheck").last().is_some_and(|value| value == true);
         let other = self.given.iter().find(|given| given.known.name.starts_with("health-"));
@@ -237,13 +237,13 @@ impl Options {
 }
 
 impl fmt::Debug for Options {
-    /// Names them only: values hold what is secret.
+    /// Shows names only: values may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.given_names()).finish()
     }
 }
 
-fn place(known: &'static Known) -> usize {
+fn place(known: &'static OptionInfo) -> usize {
     OPTIONS.iter().position(|other| std::ptr::eq(other, known)).unwrap_or_default()
 }
 
@@ -261,7 +261,7 @@ fn within(most: usize, what: &str, found: usize) -> Result<(), OptionError> {
 
 /// A command line while it is read.
 struct Reading<W> {
-    command: Command,
+    command: ServiceCommand,
     words: W,
     options: Options,
     /// How many values there are so far, and how many ports in them.
@@ -288,7 +288,7 @@ impl<W: Iterator<Item = (usize, String)>> Reading<W> {
             let behind = rest.as_str();
             match behind.strip_prefix('=') {
                 Some(value) => return self.take(known, Some(value.to_owned())),
-                None if known.kind == Kind::Flag => self.take(known, None)?,
+                None if known.kind == ValueKind::Flag => self.take(known, None)?,
                 None if behind.is_empty() => return self.take(known, None),
                 None => return self.take(known, Some(behind.to_owned())),
             }
@@ -297,16 +297,16 @@ impl<W: Iterator<Item = (usize, String)>> Reading<W> {
     }
 
     /// Takes an option, and the next word where its value is missing.
-    fn take(&mut self, known: &'static Known, value: Option<String>) -> Result<(), OptionError> {
+    fn take(&mut self, known: &'static OptionInfo, value: Option<String>) -> Result<(), OptionError> {
         let name = known.name;
         if let Some(remedy) = known.refusal() {
-            if name == "rollback" && self.command == Command::Rollback && value.is_none() {
+            if name == "rollback" && self.command == ServiceCommand::Rollback && value.is_none() {
                 return Ok(());
             }
             return Err(OptionError::new(format!("--{name}"), remedy));
         }
         let value = match value {
-            None if known.kind == Kind::Flag => "true".to_owned(),
+            None if known.kind == ValueKind::Flag => "true".to_owned(),
             None => match self.words.next() {
                 Some((_, word)) => word,
                 None => return Err(OptionError::new(format!("--{name}"), known.kind.expected())),
@@ -318,7 +318,7 @@ impl<W: Iterator<Item = (usize, String)>> Reading<W> {
             OptionError::new(format!("--{name} {value}"), expected)
         })?;
         self.values += 1;
-        self.ports += parsed.as_array().filter(|_| known.kind == Kind::Ports).map_or(0, Vec::len);
+        self.ports += parsed.as_array().filter(|_| known.kind == ValueKind::Ports).map_or(0, Vec::len);
         match self.options.given.iter_mut().find(|given| std::ptr::eq(given.known, known)) {
             Some(given) => given.values.push(parsed),
             None => self.options.given.push(Given { known, values: vec![parsed] }),

@@ -1,13 +1,13 @@
 //! The one table of options: name and short form, kind of value, edit. Pure.
 //!
-//! Its order is the order in which edits are made, whatever the order they were written in, as in the docker
-//! CLI: what `-rm` removes before `-add` adds, or the other way round, is told by the order of the two lines.
+//! Edits are made in the order of the table, as in the docker CLI, and not in the order of the command line. So the order
+//! of two lines decides whether `-rm` removes before `-add` adds.
 
 use super::apply::Edit;
 use super::edits;
-use super::value::Kind;
+use super::value::ValueKind;
 use Edit::{Do, Nothing, Refused, Set, SetWith};
-use Kind::{
+use ValueKind::{
     Address, Bytes, Choice, Command, Config, Cpus, CredentialSpec, Domain, Duration, Flag, Host, Integer,
     Key, Label, Mount, Network, NetworkName, Pair, Ports, Preference, Ratio, Resource, Secret, Swap, Text,
     Ulimit, Unsigned, Variable,
@@ -24,9 +24,9 @@ pub enum In {
     Both,
 }
 
-/// What there is to know of an option.
+/// One option.
 #[derive(Debug)]
-pub struct Known {
+pub struct OptionInfo {
     /// Its name, without the dashes.
     pub name: &'static str,
     /// Its short form.
@@ -34,17 +34,17 @@ pub struct Known {
     /// The commands that have it.
     pub commands: In,
     /// The kind of its value.
-    pub kind: Kind,
+    pub kind: ValueKind,
     pub(super) edit: Edit,
 }
 
-impl Known {
+impl OptionInfo {
     const fn short(mut self, short: char) -> Self {
         self.short = Some(short);
         self
     }
 
-    /// Why it is not accepted, and what to do instead.
+    /// The remedy for an option that is not accepted.
     pub fn refusal(&self) -> Option<&'static str> {
         match self.edit {
             Refused(remedy) => Some(remedy),
@@ -53,23 +53,23 @@ impl Known {
     }
 }
 
-const fn both(name: &'static str, kind: Kind, edit: Edit) -> Known {
-    Known { name, short: None, commands: In::Both, kind, edit }
+const fn both(name: &'static str, kind: ValueKind, edit: Edit) -> OptionInfo {
+    OptionInfo { name, short: None, commands: In::Both, kind, edit }
 }
 
-const fn update(name: &'static str, kind: Kind, edit: Edit) -> Known {
-    Known { name, short: None, commands: In::Update, kind, edit }
+const fn update(name: &'static str, kind: ValueKind, edit: Edit) -> OptionInfo {
+    OptionInfo { name, short: None, commands: In::Update, kind, edit }
 }
 
-const fn create(name: &'static str, kind: Kind, edit: Edit) -> Known {
-    Known { name, short: None, commands: In::Create, kind, edit }
+const fn create(name: &'static str, kind: ValueKind, edit: Edit) -> OptionInfo {
+    OptionInfo { name, short: None, commands: In::Create, kind, edit }
 }
 
-const ORDERS: Kind = Choice(&["start-first", "stop-first"]);
+const ORDERS: ValueKind = Choice(&["start-first", "stop-first"]);
 const ON_REMOVER: &str = "without it: the image remover runs once on every node";
 
 /// Every option of `docker service update` and `docker service create`, up to Docker 29.
-pub const OPTIONS: &[Known] = &[
+pub const OPTIONS: &[OptionInfo] = &[
     // How the command itself works. We always watch, always forward credentials, and decide on the image.
     both("detach", Flag, Nothing).short('d'),
     both("quiet", Flag, Nothing).short('q'),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 
 fn options(text: &str) -> Options {
-    Options::parse(Command::Update, text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    Options::parse(ServiceCommand::Update, text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 /// What options make of a specification.
@@ -71,7 +71,7 @@ fn a_mistake_names_the_option_and_what_was_expected_and_shows_nothing_secret() {
         ("--image x:1", "--image: expected an update without it: the image is what Gantry decides on"),
         ("--no-healthcheck --health-cmd x", "--no-healthcheck --health-cmd: expected one of them"),
     ] {
-        let error = Options::parse(Command::Update, text).unwrap_err().to_string();
+        let error = Options::parse(ServiceCommand::Update, text).unwrap_err().to_string();
         assert_eq!(error, expected);
         assert!(!error.contains("secret"), "{error}");
     }
@@ -81,18 +81,21 @@ fn a_mistake_names_the_option_and_what_was_expected_and_shows_nothing_secret() {
 #[test]
 fn each_command_has_its_own_options() {
     let parse = |command, text| Options::parse(command, text).map_err(|error| error.option);
-    assert!(parse(Command::Create, "-e A=B -l x=y -p 80 --mount type=tmpfs,target=/t").is_ok());
-    assert_eq!(parse(Command::Update, "-e A=B").unwrap_err(), "-e");
+    assert!(parse(ServiceCommand::Create, "-e A=B -l x=y -p 80 --mount type=tmpfs,target=/t").is_ok());
+    assert_eq!(parse(ServiceCommand::Update, "-e A=B").unwrap_err(), "-e");
     for text in ["--mode global", "--name x", "--replicas 3", "--entrypoint sh", "--env-file x"] {
-        assert!(parse(Command::Create, text).is_err(), "{text}");
+        assert!(parse(ServiceCommand::Create, text).is_err(), "{text}");
     }
-    assert_eq!(parse(Command::Update, "--rollback").unwrap_err(), "--rollback");
-    assert!(parse(Command::Rollback, "--rollback --detach").is_ok_and(|options| !options.change_anything()));
-    assert!(parse(Command::Rollback, "--env-add A=B").is_ok_and(|options| options.change_anything()));
+    assert_eq!(parse(ServiceCommand::Update, "--rollback").unwrap_err(), "--rollback");
+    assert!(
+        parse(ServiceCommand::Rollback, "--rollback --detach")
+            .is_ok_and(|options| !options.change_anything())
+    );
+    assert!(parse(ServiceCommand::Rollback, "--env-add A=B").is_ok_and(|options| options.change_anything()));
     for known in OPTIONS {
-        let same = |other: &&Known| {
+        let same = |other: &&OptionInfo| {
             other.name == known.name
-                && [Command::Update, Command::Create]
+                && [ServiceCommand::Update, ServiceCommand::Create]
                     .iter()
                     .any(|command| command.has(other) && command.has(known))
         };
@@ -206,7 +209,8 @@ fn fields_that_nobody_knows_survive_every_option_in_their_place() {
         "EndpointSpec": { "Mode": "vip" },
     });
     with_strangers(&mut spec);
-    for known in OPTIONS.iter().filter(|known| Command::Update.has(known) && known.refusal().is_none()) {
+    for known in OPTIONS.iter().filter(|known| ServiceCommand::Update.has(known) && known.refusal().is_none())
+    {
         // Two options replace a whole object, as in the CLI.
         if ["no-healthcheck", "log-driver"].contains(&known.name) {
             continue;
@@ -220,34 +224,34 @@ fn fields_that_nobody_knows_survive_every_option_in_their_place() {
 }
 
 /// A value of each kind.
-fn sample(kind: Kind) -> &'static str {
+fn sample(kind: ValueKind) -> &'static str {
     match kind {
-        Kind::Flag => "true",
-        Kind::Text | Kind::Key | Kind::Command => "x",
-        Kind::Choice(words) => words[0],
-        Kind::Unsigned | Kind::Integer(..) | Kind::Ratio | Kind::Cpus => "1",
-        Kind::Duration => "1s",
-        Kind::Bytes | Kind::Swap => "6m",
-        Kind::Label | Kind::Pair | Kind::Variable => "k=v",
-        Kind::Address => "10.0.0.1",
-        Kind::Domain => "example.com",
-        Kind::Host => "a:10.0.0.1",
-        Kind::Resource => "gpu=1",
-        Kind::Preference => "spread=node.id",
-        Kind::Ulimit => "core=0",
-        Kind::Mount => "type=tmpfs,target=/t",
-        Kind::Ports => "8080:80",
-        Kind::Network | Kind::NetworkName => "front",
-        Kind::Secret => "key",
-        Kind::Config => "conf",
-        Kind::CredentialSpec => "config://conf",
+        ValueKind::Flag => "true",
+        ValueKind::Text | ValueKind::Key | ValueKind::Command => "x",
+        ValueKind::Choice(words) => words[0],
+        ValueKind::Unsigned | ValueKind::Integer(..) | ValueKind::Ratio | ValueKind::Cpus => "1",
+        ValueKind::Duration => "1s",
+        ValueKind::Bytes | ValueKind::Swap => "6m",
+        ValueKind::Label | ValueKind::Pair | ValueKind::Variable => "k=v",
+        ValueKind::Address => "10.0.0.1",
+        ValueKind::Domain => "example.com",
+        ValueKind::Host => "a:10.0.0.1",
+        ValueKind::Resource => "gpu=1",
+        ValueKind::Preference => "spread=node.id",
+        ValueKind::Ulimit => "core=0",
+        ValueKind::Mount => "type=tmpfs,target=/t",
+        ValueKind::Ports => "8080:80",
+        ValueKind::Network | ValueKind::NetworkName => "front",
+        ValueKind::Secret => "key",
+        ValueKind::Config => "conf",
+        ValueKind::CredentialSpec => "config://conf",
     }
 }
 
 /// Words that look like options, right or wrong.
 fn any_words() -> impl Strategy<Value = String> {
     let names: Vec<&str> = OPTIONS.iter().map(|known| known.name).collect();
-    let kinds: Vec<Kind> = OPTIONS.iter().map(|known| known.kind).collect();
+    let kinds: Vec<ValueKind> = OPTIONS.iter().map(|known| known.kind).collect();
     let value = prop_oneof![
         proptest::sample::select(kinds).prop_map(|kind| sample(kind).to_owned()),
         "[-a-z0-9=,:./\"'\\\\ ]{0,12}",
@@ -279,7 +283,7 @@ fn any_spec() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_text_makes_the_parser_panic_and_no_specification_the_edits(text in any_words(), mut spec in any_spec()) {
-        for command in [Command::Update, Command::Rollback, Command::Create] {
+        for command in [ServiceCommand::Update, ServiceCommand::Rollback, ServiceCommand::Create] {
             if let Ok(options) = Options::parse(command, &text) {
                 let ids = options.names().into_iter().map(|name| (name, "id".to_owned())).collect();
                 let _ = options.apply(&mut spec, &ids);
@@ -289,6 +293,6 @@ proptest! {
 
     #[test]
     fn any_text_at_all_is_parsed_or_refused(text in "\\PC{0,60}") {
-        let _ = Options::parse(Command::Update, &text);
+        let _ = Options::parse(ServiceCommand::Update, &text);
     }
 }

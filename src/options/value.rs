@@ -12,7 +12,7 @@ use super::{number, syntax};
 
 /// A kind of value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// A switch: `--tty`, `--tty=false`.
     Flag,
     /// Any text.
@@ -90,7 +90,7 @@ const ULIMITS: &[&str] = &[
     "stack",
 ];
 
-impl Kind {
+impl ValueKind {
     /// What a value looks like, in words that follow "expected".
     pub fn expected(self) -> &'static str {
         match self {

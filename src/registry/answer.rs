@@ -1,4 +1,4 @@
-//! The answer to one request, as far as it may be repeated to people.
+//! The answer to one request, and the part of it that may be shown.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -11,10 +11,10 @@ use super::retry;
 use crate::proxy::Proxy;
 use crate::secret::Secret;
 
-/// What came back: a status, and for `GET` a body within bounds.
+/// A status, and for `GET` a body within bounds.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the answer")]
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct RegistryAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -26,19 +26,19 @@ pub(super) struct Answer {
     pub sent_password: bool,
     /// Whether it is the answer to a `HEAD`.
     pub is_to_head: bool,
-    /// Where it came from.
+    /// The address that answered.
     pub url: Url,
-    /// Whether that is another host than the registry. What such a server says is not for people who ask the registry.
+    /// Whether that is another host than the registry. Users never see the words of such a server.
     pub is_foreign: bool,
-    /// The connection on which it came, for what it names.
+    /// The connection on which it came; it decides which servers the answer may name.
     pub origin: Origin,
-    /// The network of those who have led to [`Self::url`]; `None`: the registry's own address.
+    /// The network of the server that has named [`Self::url`]; `None`: it is the registry's own address.
     pub named_by: Option<Network>,
     /// The proxy that it came through.
     pub proxy: Option<Proxy>,
 }
 
-impl Answer {
+impl RegistryAnswer {
     /// An answer of a registry to an account with this password.
     #[cfg(any(test, feature = "fuzz"))]
     pub(super) fn to_account(status: u16, body: &[u8], password: &str) -> Option<Self> {
@@ -73,8 +73,8 @@ impl Answer {
             .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
     }
 
-    /// The status, and what the server said about it, as it came. A server on another host than the registry is not
-    /// quoted: a registry may have sent Gantry to a server that is not for the registry's users.
+    /// The status and the server's own words. A server on another host than the registry is not quoted: a registry may
+    /// have sent Gantry to a server that is not for the registry's users.
     pub(super) fn explained(&self) -> String {
         if self.is_foreign {
             return self.status.to_string();
@@ -84,7 +84,7 @@ impl Answer {
         format!("{}{said}", self.status)
     }
 
-    /// A text of the server's without the token or password that it was sent, should it repeat it.
+    /// A text of the server without the token or password that the request carried.
     pub(super) fn without_sent(&self, text: &str) -> String {
         match &self.sent {
             Some(sent) if !sent.reveal().is_empty() => text.replace(sent.reveal(), "***"),
@@ -92,7 +92,7 @@ impl Answer {
         }
     }
 
-    /// The answer, unless it is that the server cannot give one now.
+    /// The answer, unless the server says that it cannot answer now.
     pub(super) fn unless_busy(self) -> Result<Self, Failure> {
         let retry_after = || {
             let header = self.header(RETRY_AFTER.as_str())?;
@@ -113,7 +113,7 @@ impl Answer {
                     || status == StatusCode::TOO_EARLY =>
             {
                 let (mut cause, retry_after) = (self.explained(), retry_after());
-                // Without TLS a proxy answers in the registry's place.
+                // Without TLS the proxy itself may have answered.
                 if let Some(proxy) = self.proxy.as_ref().filter(|_| self.url.scheme() == "http") {
                     cause = format!("{cause} ({proxy})");
                 }
@@ -146,13 +146,13 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> Answer {
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> RegistryAnswer {
         let headers = headers.iter().map(|(name, value)| {
             (name.parse::<reqwest::header::HeaderName>().unwrap(), HeaderValue::from_static(value))
         });
-        Answer {
+        RegistryAnswer {
             headers: headers.collect(),
-            ..Answer::to_account(status, body.as_bytes(), "secret").unwrap()
+            ..RegistryAnswer::to_account(status, body.as_bytes(), "secret").unwrap()
         }
     }
 

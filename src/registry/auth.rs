@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode, Url};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::answer::Answer;
+use super::answer::RegistryAnswer;
 use super::call::Call;
 use super::challenge::{self, Challenge, Challenges};
 use super::challenge_cache::ChallengeCache;
@@ -14,16 +14,16 @@ use super::failure::{About, Failure};
 use super::login_back_off::Learnt;
 use super::token::Purpose;
 use super::token_server::{self, basic};
-use super::transport::{Request, Transport};
+use super::transport::{HttpRequest, HttpTransport};
 use crate::secret::Secret;
 
-/// What is sent as `Authorization`.
+/// The value of the header `Authorization`.
 #[derive(Clone, Debug)]
 struct Authorization {
     header: Secret,
     /// The token in it, where it may be replaced by a new one.
     token: Option<Secret>,
-    /// Whether there is nothing better: a registry that refuses it refuses us.
+    /// Whether there is nothing better to send: a refusal is final.
     is_final: bool,
 }
 
@@ -35,13 +35,13 @@ impl Authorization {
 
 /// An answer that was not refused.
 struct Accepted {
-    answer: Answer,
+    answer: RegistryAnswer,
     /// Whether it shows that the account's password, or token, is right now.
     is_login: bool,
 }
 
 impl Accepted {
-    fn with(authorization: Option<&Authorization>, answer: Answer) -> Self {
+    fn with(authorization: Option<&Authorization>, answer: RegistryAnswer) -> Self {
         let is_login = answer.sent.is_some() && authorization.is_some_and(|sent| sent.is_final);
         Self { answer, is_login }
     }
@@ -49,8 +49,8 @@ impl Accepted {
 
 /// One question to a registry, and all that it takes to ask it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Question<'a> {
-    pub transport: &'a Transport,
+pub(super) struct Exchange<'a> {
+    pub transport: &'a HttpTransport,
     pub call: &'a Call,
     pub method: &'a Method,
     /// Below `/v2/`.
@@ -58,9 +58,9 @@ pub(super) struct Question<'a> {
     pub accept: &'a str,
 }
 
-impl Question<'_> {
+impl Exchange<'_> {
     /// Asks, unless the registry has refused the account lately.
-    pub(super) async fn ask(self) -> Result<Answer, Failure> {
+    pub(super) async fn ask(self) -> Result<RegistryAnswer, Failure> {
         if self.call.credentials.is_none() {
             return Ok(self.try_to_ask().await?.answer);
         }
@@ -91,7 +91,7 @@ impl Question<'_> {
         Ok(result?.answer)
     }
 
-    /// Waits until the account may be tried; the refusal where it may not. Who holds the lock tries it first and alone.
+    /// Waits until the account may be tried; the refusal where it may not. The look-up that gets the lock tries it alone.
     async fn wait_for_login(self) -> Result<Option<OwnedMutexGuard<()>>, Failure> {
         let memory = &self.transport.memory;
         let known = || memory.account(self.call, |account| account.login.known(Instant::now()));
@@ -115,7 +115,7 @@ impl Question<'_> {
             }
             (Challenge::Basic, account) => {
                 let (username, secret) = account.name_and_secret()?;
-                let request = |url| Request::get(url).with_authorization(basic(username, secret));
+                let request = |url| HttpRequest::get(url).with_authorization(basic(username, secret));
                 match self.transport.ask(&self.call.endpoint, "", request).await.ok()?.status {
                     StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(true),
                     status if status.is_success() => Some(false),
@@ -133,7 +133,7 @@ impl Question<'_> {
         self.transport.memory.of(&self.call.endpoint.host, |host| work(&mut host.challenges))
     }
 
-    /// Asks once; and once more where the registry turns out to want something else than it was given.
+    /// Asks once, and once more where the registry asks for another login.
     async fn try_to_ask(self) -> Result<Accepted, Failure> {
         let repository = &self.call.repository;
         let known = self.expected_challenge();
@@ -177,8 +177,12 @@ impl Question<'_> {
         self.ask_again(&answer, first.and_then(|first| first.token)).await
     }
 
-    /// Asks as the registry wants it, which has refused this token or none.
-    async fn ask_again(self, refusal: &Answer, rejected: Option<Secret>) -> Result<Accepted, Failure> {
+    /// Asks again with the login that the registry asks for, and without the `rejected` token.
+    async fn ask_again(
+        self,
+        refusal: &RegistryAnswer,
+        rejected: Option<Secret>,
+    ) -> Result<Accepted, Failure> {
         let offered = challenges(refusal);
         let ask = async |challenge: &Challenge| {
             let authorization = self.authorize(Some(challenge), rejected.as_ref()).await?;
@@ -202,8 +206,8 @@ impl Question<'_> {
         }
     }
 
-    /// Sends one request, and once more where the registry sends us on to a server that wants a token of its own.
-    async fn send(self, authorization: Option<&Authorization>) -> Result<Answer, Failure> {
+    /// Sends one request, and another one where the registry redirects to a server that asks for a token of its own.
+    async fn send(self, authorization: Option<&Authorization>) -> Result<RegistryAnswer, Failure> {
         let request = |url| self.request(url, authorization);
         let answer = self.transport.ask(&self.call.endpoint, self.path, request).await?;
         if answer.status == StatusCode::UNAUTHORIZED && !answer.is_first_hand {
@@ -212,9 +216,9 @@ impl Question<'_> {
         Ok(answer)
     }
 
-    /// Asks a server that the registry has sent us to once more, with a token of that server's own. It gets no
-    /// account: the one that we have is for the registry.
-    async fn ask_elsewhere(self, answer: Answer) -> Result<Answer, Failure> {
+    /// Asks the target of a redirect again, with a token of that server. It gets no account: the account is for the
+    /// registry.
+    async fn ask_elsewhere(self, answer: RegistryAnswer) -> Result<RegistryAnswer, Failure> {
         let Some(Challenge::Bearer(bearer)) = challenges(&answer).best else { return Ok(answer) };
         let purpose = Purpose {
             host: answer.url.authority().to_owned(),
@@ -227,10 +231,10 @@ impl Question<'_> {
         let named_by = answer.named_by;
         let request = self.request(answer.url, Some(&authorization));
         let answer = self.transport.send_to(&self.call.endpoint, &request, named_by).await?;
-        Ok(Answer { is_first_hand: false, ..answer })
+        Ok(RegistryAnswer { is_first_hand: false, ..answer })
     }
 
-    /// What to send to a registry that asks for `challenge`; nothing where we have nothing for it.
+    /// The value of `Authorization` for a challenge; `None`: there is none.
     async fn authorize(
         self,
         challenge: Option<&Challenge>,
@@ -258,18 +262,18 @@ impl Question<'_> {
         }
     }
 
-    fn request(self, url: Url, authorization: Option<&Authorization>) -> Request {
-        Request {
+    fn request(self, url: Url, authorization: Option<&Authorization>) -> HttpRequest {
+        HttpRequest {
             accept: Some(self.accept.to_owned()),
             authorization: authorization.map(|authorization| authorization.header.clone()),
-            ..Request::new(self.method.clone(), url)
+            ..HttpRequest::new(self.method.clone(), url)
         }
     }
 
     /// The answer, unless it is a refusal or no answer at all.
-    fn accepted(self, answer: Result<Answer, Failure>) -> Result<Answer, Failure> {
+    fn accepted(self, answer: Result<RegistryAnswer, Failure>) -> Result<RegistryAnswer, Failure> {
         let is_head = *self.method == Method::HEAD;
-        let accepted = answer.and_then(Answer::unless_busy).and_then(|answer| match answer.status {
+        let accepted = answer.and_then(RegistryAnswer::unless_busy).and_then(|answer| match answer.status {
             StatusCode::FORBIDDEN if is_head => Err(Failure::OfHead(Box::new(refused(&answer)))),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused(&answer)),
             _ => Ok(answer),
@@ -282,19 +286,19 @@ fn bearer_header(token: &Secret) -> Secret {
     Secret::new(format!("Bearer {}", token.reveal()))
 }
 
-fn challenges(answer: &Answer) -> Challenges {
+fn challenges(answer: &RegistryAnswer) -> Challenges {
     let headers = answer.headers.get_all(WWW_AUTHENTICATE).iter();
     challenge::parse(headers.filter_map(|header| header.to_str().ok()), answer.origin)
 }
 
-/// The repository that an address of the registry protocol is about.
+/// The repository in an address of the registry protocol.
 fn repository_at(url: &Url) -> Option<String> {
     let (_, rest) = url.path().split_once("/v2/")?;
     let end = rest.rfind("/manifests/").or_else(|| rest.rfind("/blobs/"))?;
     Some(rest[..end].to_owned()).filter(|repository| !repository.is_empty())
 }
 
-fn refused(answer: &Answer) -> Failure {
+fn refused(answer: &RegistryAnswer) -> Failure {
     if !answer.is_first_hand {
         let host = answer.url.host_str().unwrap_or_default();
         let cause = format!(

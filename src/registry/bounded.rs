@@ -1,4 +1,4 @@
-//! Lists and maps of foreign JSON that end with an error when they are too long, before they take memory.
+//! Lists and maps of foreign JSON with a maximum length: a longer one is an error before it takes memory.
 
 use std::collections::BTreeMap;
 use std::fmt;

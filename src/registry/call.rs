@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Lookup;
 use super::credentials::Credentials;
-use super::endpoints::{Endpoint, Role};
+use super::endpoints::{Endpoint, EndpointRole};
 use crate::hosts::EngineRegistries;
 
 /// The registry endpoint of a look-up and the account used.
@@ -21,8 +21,8 @@ impl Call {
     /// A mirror is another host than the registry that the account is for: it is asked without the account.
     pub(super) fn new(endpoint: Endpoint, lookup: &Lookup) -> Self {
         let credentials = match endpoint.role {
-            Role::Mirror => None,
-            Role::Upstream => lookup.credentials.clone(),
+            EndpointRole::Mirror => None,
+            EndpointRole::Upstream => lookup.credentials.clone(),
         };
         let (repository, engine) = (lookup.image.repository().to_owned(), Arc::clone(&lookup.hosts));
         Self { endpoint, repository, credentials, engine }

@@ -1,11 +1,11 @@
-//! What a registry asks for before it answers: `WWW-Authenticate`, parsed. Pure.
+//! The header `WWW-Authenticate`, by which a registry asks for a login. Pure.
 
 /// The longest address of a token server with the registry's name, in bytes. Both are remembered for each repository.
 const MAX_ADDRESS: usize = 4 << 10;
 
 use super::reach::Origin;
 
-/// How a registry wants to be asked.
+/// The kind of login that a registry asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Challenge {
     /// Name and password with every request.
@@ -25,10 +25,10 @@ pub(super) struct Bearer {
     pub origin: Origin,
 }
 
-/// What a 401 says.
+/// All challenges of one answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Challenges {
-    /// The scheme to use; `None` when there is none that we know.
+    /// The challenge to use; `None`: Gantry knows none of them.
     pub best: Option<Challenge>,
     /// Whether name and password with every request are an alternative to [`Self::best`].
     pub has_basic: bool,
@@ -106,7 +106,7 @@ fn parameter_value(text: &str) -> (String, &str) {
             _ => value.push(c),
         }
     }
-    // Not closed: all of it was the value.
+    // The quotation is not closed: the value goes to the end.
     (value, "")
 }
 

@@ -13,29 +13,29 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode, Url};
 use tokio::time::Instant;
 
-use super::answer::Answer;
-use super::auth::Question;
+use super::answer::RegistryAnswer;
+use super::auth::Exchange;
 use super::call::Call;
 use super::clients::Clients;
-use super::endpoints::{Endpoint, Role, endpoints};
+use super::endpoints::{Endpoint, EndpointRole, endpoints};
 use super::failure::{Failure, Reached};
-use super::limits::Limits;
-use super::manifest::{Read, accepted, digest_of, is_content_of, platform, read};
-use super::outage::{Cost, Outage};
+use super::limits::LookupLimits;
+use super::manifest::{ManifestKind, accepted, digest_of, is_content_of, platform, read};
+use super::outage::{Outage, RequestCost};
 use super::retry::Retries;
-use super::transport::Transport;
+use super::transport::HttpTransport;
 use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError};
 use crate::image::{DOCKER_HUB, Digest, ImageRefError};
 use crate::proxy::Proxies;
 
-/// The image that Docker Hub keeps for the question how many pulls are left.
+/// The image by which Docker Hub tells how many pulls are left.
 const HUB_RATE_IMAGE: &str = "ratelimitpreview/test:latest";
 
-/// Where a [`HttpRegistry`] finds things.
+/// The settings of a [`HttpRegistry`].
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Bounds on every look-up.
-    pub limits: Limits,
+    pub limits: LookupLimits,
     /// The folder with certificates by host, as the engine's `/etc/docker/certs.d`.
     pub certificates: PathBuf,
     /// The URL of Docker Hub's registry.
@@ -47,7 +47,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            limits: Limits::default(),
+            limits: LookupLimits::default(),
             certificates: PathBuf::from("/etc/docker/certs.d"),
             docker_hub: "https://registry-1.docker.io".to_owned(),
             proxies: Proxies::default(),
@@ -59,8 +59,8 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct HttpRegistry {
     docker_hub: String,
-    transport: Transport,
-    manifests: Mutex<Remembered>,
+    transport: HttpTransport,
+    manifests: Mutex<ManifestCache>,
 }
 
 impl HttpRegistry {
@@ -69,21 +69,21 @@ impl HttpRegistry {
         let clients = Clients::new(&settings.limits, settings.certificates);
         Self {
             docker_hub: settings.docker_hub,
-            manifests: Mutex::new(Remembered::up_to(
+            manifests: Mutex::new(ManifestCache::up_to(
                 settings.limits.manifests,
                 settings.limits.manifest_bytes,
             )),
-            transport: Transport::new(settings.limits, clients, settings.proxies),
+            transport: HttpTransport::new(settings.limits, clients, settings.proxies),
         }
     }
 
-    /// Every registry may name these hosts for tokens and as targets of redirects, whatever their addresses are: names
-    /// or addresses, with a port or for all ports, with `*` for any characters.
+    /// Every registry may name these hosts for tokens and as targets of redirects, at any address: names or addresses,
+    /// with a port or for all ports, with `*` for any characters.
     pub fn trusting(self, hosts: Vec<String>) -> Self {
         Self { transport: self.transport.trusting(hosts), ..self }
     }
 
-    fn limits(&self) -> &Limits {
+    fn limits(&self) -> &LookupLimits {
         &self.transport.limits
     }
 
@@ -102,7 +102,7 @@ impl HttpRegistry {
                 let answer = ask(Call::new(endpoint, lookup)).await;
                 result = answer.map_err(|failure| failure.told(lookup.credentials.as_deref()));
                 match &result {
-                    Err(failure) if role == Role::Mirror => {
+                    Err(failure) if role == EndpointRole::Mirror => {
                         tracing::debug!(?failure, registry = host, "a mirror has no answer");
                     }
                     _ => break,
@@ -115,10 +115,16 @@ impl HttpRegistry {
         result.map_err(|failure| with_engines_proxy(failure, lookup).into_error(lookup))
     }
 
-    /// Asks one server until it answers, or it is not worth it any more.
-    async fn ask(&self, call: &Call, method: &Method, path: &str, accept: &str) -> Result<Answer, Failure> {
-        let cost = Cost::of(method);
-        let question = Question { transport: &self.transport, call, method, path, accept };
+    /// Asks one server until it answers, or no attempt is left.
+    async fn ask(
+        &self,
+        call: &Call,
+        method: &Method,
+        path: &str,
+        accept: &str,
+    ) -> Result<RegistryAnswer, Failure> {
+        let cost = RequestCost::of(method);
+        let question = Exchange { transport: &self.transport, call, method, path, accept };
         if let Some(failure) = self.outage(call, |outage| outage.current(cost, Instant::now())) {
             return Err(failure);
         }
@@ -135,7 +141,7 @@ impl HttpRegistry {
                 self.outage(call, |outage| outage.answered(cost));
                 return Err(failure);
             }
-            let wait = (failure.is_transient() && call.endpoint.role == Role::Upstream)
+            let wait = (failure.is_transient() && call.endpoint.role == EndpointRole::Upstream)
                 .then(|| retries.wait(failure.retry_after()))
                 .flatten();
             let Some(wait) = wait else {
@@ -184,11 +190,11 @@ impl HttpRegistry {
             return Err(Failure::nonsense(format!("its manifest is not what its digest {digest} promises")));
         }
         let configuration = match content.map_err(Failure::nonsense)? {
-            Read::Index(manifest) => return Ok((manifest, Complete::Yes)),
-            Read::Image { configuration: None } => return Ok((Manifest::default(), Complete::Yes)),
-            Read::Image { configuration: Some(digest) } => digest,
+            ManifestKind::Index(manifest) => return Ok((manifest, Complete::Yes)),
+            ManifestKind::Image { configuration: None } => return Ok((Manifest::default(), Complete::Yes)),
+            ManifestKind::Image { configuration: Some(digest) } => digest,
         };
-        // Which platform a single image is for is good to know and no reason to fail.
+        // The platform of a single image is good to know and no reason to fail.
         let path = format!("{}/blobs/{configuration}", call.repository);
         match self.ask(call, &Method::GET, &path, "*/*").await {
             Ok(answer) if answer.status == StatusCode::OK && is_content_of(&answer.body, &configuration) => {
@@ -203,15 +209,15 @@ impl HttpRegistry {
         }
     }
 
-    /// The headers that Docker Hub answers with for the image that it keeps for this question. Its mirrors do
-    /// not know, and asking again would be too much.
+    /// Reads the headers of the image that Docker Hub keeps for this question. Mirrors do not know the answer, and Gantry
+    /// does not ask twice.
     async fn hub_rate_of(&self, lookup: &Lookup) -> Result<Option<HubRate>, Failure> {
-        let hub = Endpoint::at(&self.docker_hub, Role::Upstream, |_| false);
+        let hub = Endpoint::at(&self.docker_hub, EndpointRole::Upstream, |_| false);
         let hub = hub.ok_or_else(|| Failure::nonsense("it has no address"))?;
         let call = Call::new(hub, lookup);
         let path = format!("{}/manifests/latest", call.repository);
         let (transport, accept) = (&self.transport, &accepted());
-        let question = Question { transport, call: &call, method: &Method::HEAD, path: &path, accept };
+        let question = Exchange { transport, call: &call, method: &Method::HEAD, path: &path, accept };
         let answer = question.ask().await?;
         if answer.status == StatusCode::OK {
             Ok(HubRate::read(&answer.headers))
@@ -224,7 +230,7 @@ impl HttpRegistry {
         self.transport.memory.account(call, |account| work(&mut account.outage))
     }
 
-    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+    fn remembered(&self) -> MutexGuard<'_, ManifestCache> {
         self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -273,7 +279,7 @@ impl Registry for HttpRegistry {
     }
 }
 
-/// Whether all that there is to know of a manifest is known; only then it is remembered.
+/// Whether a manifest is known completely; only then it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Complete {
     Yes,
@@ -281,7 +287,7 @@ enum Complete {
 }
 
 /// The digest that an answer's header gives, where there is one.
-fn promised_digest(answer: &Answer) -> Result<Option<Digest>, Failure> {
+fn promised_digest(answer: &RegistryAnswer) -> Result<Option<Digest>, Failure> {
     let header = answer.header("docker-content-digest").map(str::trim).filter(|text| !text.is_empty());
     let parsed = header.map(str::parse::<Digest>).transpose();
     parsed.map_err(|error| {
@@ -292,7 +298,7 @@ fn promised_digest(answer: &Answer) -> Result<Option<Digest>, Failure> {
 }
 
 /// The body of an answer that should be a manifest.
-fn manifest_body(answer: &Answer) -> Result<&[u8], Failure> {
+fn manifest_body(answer: &RegistryAnswer) -> Result<&[u8], Failure> {
     match answer.status {
         StatusCode::OK if answer.is_html() => Err(web_page()),
         StatusCode::OK => Ok(&answer.body),
@@ -309,16 +315,16 @@ fn web_page() -> Failure {
 }
 
 /// An answer with a status that does not fit the question.
-fn unexpected(answer: &Answer) -> Failure {
+fn unexpected(answer: &RegistryAnswer) -> Failure {
     match answer.status {
         StatusCode::NOT_FOUND => Failure::NotFound,
         _ => Failure::nonsense(answer.explained()),
     }
 }
 
-/// What stands behind digests, as far as it fits: the oldest is forgotten first.
+/// The manifests of digests, within bounds: the oldest is dropped first.
 #[derive(Debug)]
-struct Remembered {
+struct ManifestCache {
     /// The most manifests, and the most bytes that they take together.
     most: (usize, usize),
     bytes: usize,
@@ -326,7 +332,7 @@ struct Remembered {
     order: VecDeque<Digest>,
 }
 
-impl Remembered {
+impl ManifestCache {
     fn up_to(manifests: usize, bytes: usize) -> Self {
         Self { most: (manifests, bytes), bytes: 0, manifests: HashMap::new(), order: VecDeque::new() }
     }
@@ -335,7 +341,7 @@ impl Remembered {
         self.manifests.get(digest).map(Arc::clone)
     }
 
-    /// A manifest that is known already stays as it is: its digest says that it is the same.
+    /// A known manifest stays as it is: the same digest means the same content.
     fn insert(&mut self, digest: &Digest, manifest: &Arc<Manifest>) {
         if self.manifests.contains_key(digest) {
             return;
@@ -388,7 +394,7 @@ mod tests {
     #[test]
     fn only_so_many_manifests_are_remembered() {
         let digests: Vec<Digest> = (0..5).filter_map(|n: u8| digest_of(&[n])).collect();
-        let mut remembered = Remembered::up_to(3, usize::MAX);
+        let mut remembered = ManifestCache::up_to(3, usize::MAX);
         for digest in digests.iter().chain(&digests[4..]) {
             remembered.insert(digest, &Arc::default());
         }
@@ -399,8 +405,8 @@ mod tests {
 
     #[test]
     fn ninety_huge_indexes_are_remembered_within_their_bound() {
-        let limits = Limits::default();
-        let mut remembered = Remembered::up_to(limits.manifests, limits.manifest_bytes);
+        let limits = LookupLimits::default();
+        let mut remembered = ManifestCache::up_to(limits.manifests, limits.manifest_bytes);
         for tag in 0..90 {
             let children = (0..1000).filter_map(|child| digest_of(format!("{tag} {child}").as_bytes()));
             let name = |n| format!("{n:064}");

@@ -1,5 +1,5 @@
-//! HTTP clients, one for each way to trust a server: the system's certificate authorities, those of
-//! `/etc/docker/certs.d/HOST/`, or none at all.
+//! HTTP clients, one for each way to trust a server: by the system's certificate authorities, by the authorities in
+//! `/etc/docker/certs.d/HOST/`, or without any check.
 //!
 //! A client uses one proxy, or none; [`crate::proxy`] tells which.
 
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::endpoints::{Certificates, Endpoint};
 use super::files;
 use super::host_files::{self, HostFiles};
-use super::limits::Limits;
+use super::limits::LookupLimits;
 use super::memory::{Memory, REREAD};
 use super::reach::{Forbidden, Network};
 use super::verifier;
@@ -27,13 +27,13 @@ use crate::words::deepest;
 /// Connections kept per server: as many as look-ups run at once by default.
 const IDLE_CONNECTIONS: usize = 10;
 
-/// What tells one client from another.
+/// The settings that differ between clients.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Flavour {
     certificates: Certificates,
     proxy: Option<Proxy>,
     files: Arc<HostFiles>,
-    /// Whose word it is that leads there: names resolve only to what that network may name.
+    /// The network of the server that has named this one: names resolve only to addresses that it may name.
     named_by: Option<Network>,
 }
 
@@ -75,12 +75,12 @@ impl std::fmt::Debug for Clients {
 
 impl Clients {
     /// Clients that read certificates from `folder`, usually `/etc/docker/certs.d`.
-    pub(super) fn new(limits: &Limits, folder: PathBuf) -> Self {
+    pub(super) fn new(limits: &LookupLimits, folder: PathBuf) -> Self {
         crate::tls::install_crypto_provider();
         Self { connect: limits.connect, folder, by_flavour: Mutex::default() }
     }
 
-    /// The client for a server, and for what is reached through this proxy. The error says why there can be none.
+    /// The client for a server behind this proxy. The error says why no client can be made.
     ///
     /// A client with `named_by` connects only to addresses that a registry of this network may name. A name is checked
     /// when it is resolved for a connection, so that it cannot change in between. A proxy resolves names itself, and
@@ -112,7 +112,7 @@ impl Clients {
         Ok(client)
     }
 
-    /// The file for the certificate of an unknown authority, and the files there that hold none.
+    /// The remedy for the certificate of an unknown authority, and the files there that hold no certificate.
     pub(super) fn remedy(&self, memory: &Memory, host: &str) -> String {
         let mut remedy = format!(
             "put the certificate of its authority, or its own, into {} (in Gantry's container as on each node)",
@@ -147,7 +147,7 @@ impl Clients {
         builder.build().map_err(|error| format!("no TLS on this machine: {}", deepest(&error)))
     }
 
-    /// What the folder of `host` holds now, or held less than [`REREAD`] ago.
+    /// The content of the folder of `host`, at most [`REREAD`] old.
     async fn files(&self, memory: &Memory, host: &str) -> Result<Arc<HostFiles>, String> {
         if let Some((read, files)) = memory.of(host, |host| host.files.clone())
             && read.elapsed() < REREAD
@@ -160,7 +160,7 @@ impl Clients {
         let files = files.map_err(|cause| format!("{} cannot be read: {cause}", folder.display()))??;
         let files = Arc::new(files);
         let known = (Instant::now(), Arc::clone(&files));
-        // A client whose certificates are no longer used keeps its connections for nothing.
+        // A client with old certificates is dropped, with its connections.
         if let Some((_, before)) = memory.of(host, |host| host.files.replace(known))
             && before != files
         {

@@ -4,14 +4,14 @@ use std::hint::black_box;
 
 use tokio::time::Instant;
 
-use super::answer::Answer;
+use super::answer::RegistryAnswer;
 use super::credentials::{Account, Credentials, logins};
 use super::{fuzz, manifest, token};
 use crate::cost::{assert_in_proportion, many};
 use crate::secret::Secret;
 
-fn answer(body: &str) -> Answer {
-    Answer::to_account(403, body.as_bytes(), "secret").unwrap()
+fn answer(body: &str) -> RegistryAnswer {
+    RegistryAnswer::to_account(403, body.as_bytes(), "secret").unwrap()
 }
 
 fn read_manifest(text: &str) {
@@ -111,7 +111,7 @@ fn files_of_accounts_cost_in_proportion() {
             "logins of one registry",
             |n| many(n.min(10_000), "\n", |i| format!("n{i} r u p{i}")),
             |text| {
-                let logins = logins::Logins::of(text);
+                let logins = logins::KnownLogins::of(text);
                 let none = logins::Refused::new();
                 let names = logins.names("r", &none);
                 black_box((logins.unnamed("r", &[], &none), logins.named("other", "r", &none), names));

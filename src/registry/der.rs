@@ -1,4 +1,4 @@
-//! The few fields of a certificate that our TLS library does not show: who issued it, and when it is valid. Pure.
+//! The fields of a certificate that our TLS library does not show: its issuer, and when it is valid. Pure.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -9,9 +9,9 @@ const GENERALIZED_TIME: u8 = 0x18;
 /// `[0]`, in which a certificate tells its version.
 const VERSION: u8 = 0xa0;
 
-/// What stands in a certificate.
+/// Fields of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fields<'a> {
+pub(super) struct CertificateFields<'a> {
     /// The issuer's name, as it is encoded.
     pub issuer: &'a [u8],
     /// The first second, since 1970.
@@ -20,8 +20,8 @@ pub(super) struct Fields<'a> {
     pub not_after: i64,
 }
 
-/// Reads a certificate in DER; `None` where it is none.
-pub(super) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
+/// Reads a certificate in DER; `None`: it is not a certificate.
+pub(super) fn fields(certificate: &[u8]) -> Option<CertificateFields<'_>> {
     let certificate = Element::first(certificate)?.of(SEQUENCE)?;
     let mut signed = Element::first(certificate.content)?.of(SEQUENCE)?.content;
     let mut next = || {
@@ -37,7 +37,11 @@ pub(super) fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     let validity = next()?.of(SEQUENCE)?;
     let not_before = Element::first(validity.content)?;
     let not_after = Element::first(not_before.rest)?;
-    Some(Fields { issuer: issuer.whole, not_before: not_before.time()?, not_after: not_after.time()? })
+    Some(CertificateFields {
+        issuer: issuer.whole,
+        not_before: not_before.time()?,
+        not_after: not_after.time()?,
+    })
 }
 
 /// One element of DER, and what follows it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Lookup;
-use super::endpoints::{Endpoint, Role};
+use super::endpoints::{Endpoint, EndpointRole};
 use super::memory::{Memory, REREAD};
 use crate::hosts::{EngineRegistries, is_loopback, without_port};
 
@@ -24,7 +24,7 @@ impl DnsCache<'_> {
     pub(super) async fn insecure_hosts(self, lookup: &Lookup) -> BTreeSet<String> {
         let registry = lookup.image.registry();
         let mirrors = lookup.hosts.mirrors_of(registry).iter();
-        let mirrors = mirrors.filter_map(|url| Endpoint::at(url, Role::Mirror, |_| false));
+        let mirrors = mirrors.filter_map(|url| Endpoint::at(url, EndpointRole::Mirror, |_| false));
         let hosts = mirrors.map(|mirror| mirror.host).chain([registry.to_owned()]);
 
         let mut insecure = BTreeSet::new();
@@ -42,7 +42,7 @@ impl DnsCache<'_> {
         engine.is_insecure(host, &self.addresses(engine, host).await)
     }
 
-    /// What a host resolves to; nothing where its address does not matter.
+    /// The addresses of a host; none where its address does not matter.
     async fn addresses(self, engine: &EngineRegistries, host: &str) -> Vec<IpAddr> {
         let name = without_port(host);
         if let Ok(address) = name.parse() {
@@ -57,7 +57,7 @@ impl DnsCache<'_> {
         {
             return addresses;
         }
-        // An unknown name is reported when it is asked for its answer, with its cause.
+        // An unknown name is reported, with its cause, when the registry is asked.
         let resolved = tokio::time::timeout(self.limit, tokio::net::lookup_host((name, 443))).await;
         let addresses: Vec<IpAddr> = match resolved {
             Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),

@@ -1,4 +1,4 @@
-//! Which servers stand behind a registry's name, in the order in which the engine asks them. Pure.
+//! The servers of a registry, in the order in which the engine asks them. Pure.
 
 use reqwest::Url;
 
@@ -16,7 +16,7 @@ pub(super) enum Schemes {
     Either,
 }
 
-/// One of the two.
+/// One scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     Https,
@@ -30,10 +30,10 @@ pub(super) enum Certificates {
     Any,
 }
 
-/// What a server is to a registry.
+/// The role of a server for a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Asked first; whatever goes wrong with it does not matter. Never told an account.
+pub(super) enum EndpointRole {
+    /// Asked first and without an account. Its failures do not matter.
     Mirror,
     /// The registry itself.
     Upstream,
@@ -44,11 +44,11 @@ pub(super) enum Role {
 pub(super) struct Endpoint {
     /// Host and port.
     pub host: String,
-    /// What stands before `/v2/` in its URLs; empty as a rule.
+    /// The part of its URLs before `/v2/`; empty as a rule.
     pub prefix: String,
     pub schemes: Schemes,
     pub certificates: Certificates,
-    pub role: Role,
+    pub role: EndpointRole,
 }
 
 impl Endpoint {
@@ -59,11 +59,17 @@ impl Endpoint {
         } else {
             (Schemes::Https, Certificates::Valid)
         };
-        Self { host: host.to_owned(), prefix: String::new(), schemes, certificates, role: Role::Upstream }
+        Self {
+            host: host.to_owned(),
+            prefix: String::new(),
+            schemes,
+            certificates,
+            role: EndpointRole::Upstream,
+        }
     }
 
-    /// The server at `url`; `None` when that is no URL of a web server. Without a scheme it is `https`.
-    pub(super) fn at(url: &str, role: Role, insecure: impl FnOnce(&str) -> bool) -> Option<Self> {
+    /// The server at `url`, by `https` if the text has no scheme; `None`: it is not the URL of a web server.
+    pub(super) fn at(url: &str, role: EndpointRole, insecure: impl FnOnce(&str) -> bool) -> Option<Self> {
         let url = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
         let url = Url::parse(&url).ok()?;
         let host = match url.port() {
@@ -99,7 +105,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether what is said to this server, and to those it sends us to, may be said without TLS.
+    /// Whether requests to this server, and to the servers that it redirects to, may go without TLS.
     pub(super) fn allows_plain_http(&self) -> bool {
         self.schemes != Schemes::Https
     }
@@ -115,8 +121,8 @@ pub(super) fn endpoints(
 ) -> Vec<Endpoint> {
     let mirrors = engine.mirrors_of(host).iter();
     let mut found: Vec<Endpoint> =
-        mirrors.filter_map(|url| Endpoint::at(url, Role::Mirror, &insecure)).collect();
-    let hub = (host == DOCKER_HUB).then(|| Endpoint::at(hub, Role::Upstream, |_| false)).flatten();
+        mirrors.filter_map(|url| Endpoint::at(url, EndpointRole::Mirror, &insecure)).collect();
+    let hub = (host == DOCKER_HUB).then(|| Endpoint::at(hub, EndpointRole::Upstream, |_| false)).flatten();
     found.push(hub.unwrap_or_else(|| Endpoint::upstream(host, insecure(host))));
     found
 }

@@ -6,7 +6,7 @@ use super::{Credentials, Lookup, RegistryError};
 use crate::proxy::Proxy;
 use crate::words::foreign;
 
-/// How far an attempt got before it found nobody to answer it.
+/// How far an attempt without an answer got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reached {
     /// There is no connection: name, address, TLS.
@@ -24,7 +24,7 @@ pub(super) enum Reached {
 pub(super) enum About {
     /// The account itself: its name, password or token.
     Account,
-    /// The image, which may not exist: registries do not tell strangers.
+    /// The image, which may not exist: registries do not tell clients without access.
     Image,
     /// The account, or what it may do with this image.
     AccountOrImage,
@@ -32,8 +32,8 @@ pub(super) enum About {
     Other,
 }
 
-/// What came of an attempt that brought no answer. Its words are a stranger's as they came, until
-/// [`Failure::told`] has made them fit to be shown.
+/// Why an attempt brought no usable answer. Its words come from other programs as they are, until [`Failure::told`] has
+/// made them fit to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     NotFound,
@@ -63,7 +63,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// No answer, and no proxy to blame.
+    /// There is no answer, and no proxy is involved.
     pub(super) fn unreachable(reached: Reached, cause: impl Into<String>) -> Self {
         Self::Unreachable { cause: cause.into(), reached, retry_after: None, proxy: None }
     }
@@ -77,8 +77,8 @@ impl Failure {
         matches!(self, Self::RateLimited { .. } | Self::Unreachable { .. })
     }
 
-    /// The failure of a `HEAD`, marked where a `GET` of the same may be answered: what came from the registry itself,
-    /// or from the connection to it.
+    /// The failure of a `HEAD`, marked where a `GET` may be answered: the failure came from the registry itself, or from
+    /// the connection to it.
     pub(super) fn of_head(self) -> Self {
         let may_be_of_head_alone = match &self {
             Self::Unreachable { reached, .. } => matches!(reached, Reached::Connection | Reached::Server),
@@ -101,7 +101,7 @@ impl Failure {
         }
     }
 
-    /// What the server asked to wait.
+    /// The wait that the server asked for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after } | Self::Unreachable { retry_after, .. } => *retry_after,
@@ -118,8 +118,8 @@ impl Failure {
         }
     }
 
-    /// The same failure in words that can be shown: without the secrets of an account, since some servers
-    /// repeat what they were sent, and only then cut.
+    /// The same failure in words that can be shown. Some servers repeat what they were sent, so secrets are taken out
+    /// before the words are cut.
     pub(super) fn told(self, credentials: Option<&Credentials>) -> Self {
         self.reworded(|cause| match credentials {
             Some(credentials) => foreign(&credentials.redact(cause)),
@@ -140,7 +140,7 @@ impl Failure {
         }
     }
 
-    /// What is told of it.
+    /// The error that users see.
     pub(super) fn into_error(self, lookup: &Lookup) -> RegistryError {
         let registry = lookup.image.registry().to_owned();
         let image = lookup.image.tagged();

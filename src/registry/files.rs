@@ -1,5 +1,6 @@
-//! Small files that labels, variables and hosts name. None of them can stop the program: a file must be a regular file of at
-//! most 1 MiB, and a file system that hangs costs a time limit and one thread.
+//! Reads small files that labels, variables and hosts name. None of them can stop the program.
+//!
+//! A file must be a regular file of at most 1 MiB. A file system that hangs costs a time limit and one thread.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -30,7 +31,7 @@ fn hanging() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     HANGING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads a file. This blocks as long as its file system does: see [`off_the_thread`].
+/// Reads a file. It blocks as long as its file system hangs: see [`off_the_thread`].
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     read_regular(path).map_err(explained)
 }
@@ -53,7 +54,7 @@ fn must_be_regular(metadata: &std::fs::Metadata) -> Result<()> {
     }
 }
 
-/// The size that a file claims is not believed: files of `/proc` claim none, and others grow.
+/// Reads to the end and ignores the size of the file: files of `/proc` have none, and others grow.
 fn contents(file: File) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
@@ -63,8 +64,8 @@ fn contents(file: File) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Does work with files below `path` on a thread of its own. The error says that it takes too long: a network mount whose
-/// server is away blocks for ever.
+/// Works with files below `path` on another thread. The error says that it takes too long: a network mount without its
+/// server blocks for ever.
 pub(super) async fn off_the_thread<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> T + Send + 'static,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::time::Instant;
 
-use super::answer::Answer;
+use super::answer::RegistryAnswer;
 use super::credentials::config_file::ConfigFile;
 use super::reach::Origin;
 use super::{challenge, credentials, manifest, token};
@@ -31,7 +31,7 @@ pub(crate) fn logins(text: &str) {
 /// An error answer, and an answer with a token.
 pub(crate) fn answer(data: &[u8]) {
     const SECRET: &str = "s3cr3t-t0k3n";
-    let Some(answer) = Answer::to_account(403, data, SECRET) else { return };
+    let Some(answer) = RegistryAnswer::to_account(403, data, SECRET) else { return };
     let _ = black_box(token::read(&answer, Instant::now()));
     assert!(!answer.explained().contains(SECRET), "a secret is repeated");
 }

@@ -8,14 +8,14 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::descriptors::explained;
 
-/// What the folder of one host holds. No `Debug`: there may be a private key in it.
+/// The content of the folder of one host. No `Debug`: there may be a private key in it.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct HostFiles {
     /// The certificates in `*.crt`: those of authorities, or the registry's own.
     pub trusted: Vec<CertificateDer<'static>>,
     /// The files `*.crt` without any certificate that can be read. The engine passes over them.
     pub unusable: Vec<PathBuf>,
-    /// Certificates that we show, each with its key.
+    /// Our own certificates, each with its key.
     pub identities: Vec<IdentityFiles>,
 }
 
@@ -31,8 +31,8 @@ pub(super) struct IdentityFiles {
 /// Reads a host's folder, in the order of its file names. No folder is no certificates.
 ///
 /// # Errors
-/// What the engine refuses as well, in words: a file that cannot be read, a certificate of ours without its key, a
-/// key without its certificate.
+/// The engine refuses the same, in words: a file that cannot be read, a certificate of ours without its key, a key
+/// without its certificate.
 pub(super) fn read(folder: &Path) -> Result<HostFiles, String> {
     let failed = |path: &Path, error: &std::io::Error| format!("{} cannot be read: {error}", path.display());
     let entries = match std::fs::read_dir(folder) {
@@ -80,7 +80,7 @@ pub(super) fn read(folder: &Path) -> Result<HostFiles, String> {
     Ok(files)
 }
 
-/// All certificates of a file in PEM that can be used; the others are passed over.
+/// All usable certificates of a file in PEM.
 fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
     let found: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();

@@ -1,25 +1,25 @@
-//! Everything that keeps a registry from costing more than it should.
+//! The limits of time and memory for look-ups.
 
 use std::time::Duration;
 
 /// Bounds on one look-up. The defaults suit every registry; tests use shorter ones.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct LookupLimits {
     /// For a connection with its TLS handshake. A registry that is there answers within a second even
     /// across the world; a black hole must not hold a worker.
     pub connect: Duration,
     /// For one request with its whole body. Manifests are small, but Docker Hub has been seen to take ten
     /// seconds for a `HEAD` under load.
     pub request: Duration,
-    /// For everything that a look-up does, waiting between attempts included.
+    /// For a whole look-up, with the waits between attempts.
     pub total: Duration,
-    /// For the question how many pulls Docker Hub still allows, which a cycle waits for.
+    /// For the number of pulls that Docker Hub still allows. A cycle waits for it.
     pub hub_rate: Duration,
     /// How often a request is tried at most.
     pub attempts: u32,
     /// The first wait between attempts; it doubles.
     pub backoff: Duration,
-    /// The longest `Retry-After` that is waited for. What is longer is the next cycle's business.
+    /// The longest `Retry-After` that a look-up waits for. Otherwise the next cycle asks again.
     pub retry_after_cap: Duration,
     /// The longest answer that is read, in bytes. Engines refuse larger manifests too.
     pub body: usize,
@@ -38,7 +38,7 @@ pub struct Limits {
     pub manifest_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for LookupLimits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),

@@ -1,5 +1,4 @@
-//! What a registry's answers say: manifests, indexes, configurations, and whether they are what their
-//! digest promises. Pure.
+//! Manifests, indexes and configurations, and whether they match their digest. Pure.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -24,8 +23,8 @@ const MAX_PLATFORMS: usize = 100;
 /// The longest name of an operating system or an architecture, in bytes. A longer name is not known to any node.
 const MAX_PLATFORM_NAME: usize = 64;
 
-/// What is accepted where a manifest is asked for: an image that runs on several platforms is an index,
-/// and its digest is the one that a service is pinned to.
+/// The media types in a request for a manifest. An image for several platforms is an index, and a service is pinned to
+/// the digest of the index.
 pub(super) fn accepted() -> String {
     [
         OCI_IMAGE_INDEX_MEDIA_TYPE,
@@ -36,9 +35,9 @@ pub(super) fn accepted() -> String {
     .join(", ")
 }
 
-/// What a manifest leaves to be found out.
+/// A manifest as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum ManifestKind {
     /// An index: everything is known.
     Index(Manifest),
     /// A single image: its platform stands in its configuration, where there is one.
@@ -86,8 +85,8 @@ impl RawPlatform {
     }
 }
 
-/// Reads a manifest or an index. The error says what it is instead.
-pub(super) fn read(body: &[u8]) -> Result<Read, String> {
+/// Reads a manifest or an index. The error says what the text is instead.
+pub(super) fn read(body: &[u8]) -> Result<ManifestKind, String> {
     // serde would take a list for an object with its fields in order.
     let is_object = body.trim_ascii_start().starts_with(b"{");
     let unknown = || "its manifest is not JSON of a known form".to_owned();
@@ -117,13 +116,13 @@ pub(super) fn read(body: &[u8]) -> Result<Read, String> {
                 ));
             }
         }
-        return Ok(Read::Index(Manifest { children, platforms }));
+        return Ok(ManifestKind::Index(Manifest { children, platforms }));
     }
     if document.config.is_none() && document.layers.is_none() {
         return Err("its manifest is neither an image nor an index".to_owned());
     }
     let configuration = document.config.and_then(|config| config.digest.parse().ok());
-    Ok(Read::Image { configuration })
+    Ok(ManifestKind::Image { configuration })
 }
 
 /// The platform that an image's configuration names.
@@ -131,7 +130,7 @@ pub(super) fn platform(configuration: &[u8]) -> Option<Platform> {
     serde_json::from_slice::<RawPlatform>(configuration).ok().and_then(RawPlatform::known)
 }
 
-/// Whether `body` is what `digest` promises.
+/// Whether `body` has this digest.
 pub(super) fn is_content_of(body: &[u8], digest: &Digest) -> bool {
     let (algorithm, promised) = digest.as_str().split_once(':').unwrap_or_default();
     let actual = match algorithm {
@@ -189,8 +188,11 @@ mod tests {
             children: ['a', 'b', 'c', 'd', 'e'].map(|fill| digest(fill).parse().unwrap()).into(),
             platforms: vec![platform_of("linux", "amd64"), platform_of("linux", "arm")],
         };
-        assert_eq!(read(index.as_bytes()), Ok(Read::Index(expected)));
-        assert_eq!(read(br#"{"schemaVersion":2,"manifests":[]}"#), Ok(Read::Index(Manifest::default())));
+        assert_eq!(read(index.as_bytes()), Ok(ManifestKind::Index(expected)));
+        assert_eq!(
+            read(br#"{"schemaVersion":2,"manifests":[]}"#),
+            Ok(ManifestKind::Index(Manifest::default()))
+        );
     }
 
     /// An index with this many children, of which each has a platform of its own.
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn an_index_that_no_image_needs_is_refused_in_a_line() {
         let platforms = |children| match read(index_of(children).as_bytes()) {
-            Ok(Read::Index(manifest)) => Ok(manifest.platforms.len()),
+            Ok(ManifestKind::Index(manifest)) => Ok(manifest.platforms.len()),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error),
         };
@@ -215,7 +217,7 @@ mod tests {
         assert_eq!(read(children(MAX_CHILDREN + 1).as_bytes()), Err(error.to_owned()));
         let long =
             format!(r#"{{"manifests":[{{"platform":{{"os":"{}","architecture":"a"}}}}]}}"#, "o".repeat(65));
-        assert_eq!(read(long.as_bytes()), Ok(Read::Index(Manifest::default())));
+        assert_eq!(read(long.as_bytes()), Ok(ManifestKind::Index(Manifest::default())));
     }
 
     #[test]
@@ -239,10 +241,14 @@ mod tests {
             format!(r#"{{"schemaVersion":2,"config":{{"digest":"{}"}},"layers":[{{}}]}}"#, digest('a'));
         assert_eq!(
             read(image.as_bytes()),
-            Ok(Read::Image { configuration: Some(digest('a').parse().unwrap()) })
+            Ok(ManifestKind::Image { configuration: Some(digest('a').parse().unwrap()) })
         );
         for without in [r#"{"layers":[]}"#, r#"{"config":{"digest":"x"}}"#, r#"{"config":{}}"#] {
-            assert_eq!(read(without.as_bytes()), Ok(Read::Image { configuration: None }), "{without}");
+            assert_eq!(
+                read(without.as_bytes()),
+                Ok(ManifestKind::Image { configuration: None }),
+                "{without}"
+            );
         }
     }
 

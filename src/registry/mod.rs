@@ -1,4 +1,4 @@
-//! What a tag points at, asked of its registry without pulling anything.
+//! Asks registries which digest a tag points at, without pulling anything.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -44,7 +44,7 @@ mod verifier;
 
 pub use client::{HttpRegistry, Settings};
 pub use credentials::{Credentials, Keyring, Sources};
-pub use limits::Limits;
+pub use limits::LookupLimits;
 pub use rate::HubRate;
 
 /// One question to a registry.
@@ -52,11 +52,11 @@ pub use rate::HubRate;
 pub struct Lookup {
     /// The image; of its pin only the tag counts.
     pub image: ImageRef,
-    /// Whose view of the registry is asked for; `None` is anonymous.
+    /// The account; `None`: anonymous.
     pub credentials: Option<Arc<Credentials>>,
-    /// Why no account is used, where the configuration speaks of one.
+    /// Why no account is used, although the configuration names one.
     pub missing: Option<String>,
-    /// What the engine knows about registries: insecure ones and mirrors.
+    /// The engine's settings for registries: insecure ones, mirrors, proxies.
     pub hosts: Arc<EngineRegistries>,
     /// Also accept plain HTTP and unverified certificates for this look-up (`--insecure`).
     pub insecure: bool,
@@ -71,7 +71,7 @@ pub struct Platform {
     pub architecture: String,
 }
 
-/// What stands behind a digest.
+/// The content of a digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// The digests that an index lists, attestations included; empty for a single-platform image.
@@ -83,12 +83,11 @@ pub struct Manifest {
 
 /// A container registry.
 pub trait Registry: Send + Sync + 'static {
-    /// The digest that the tag points at now, of the index where there is one: in the steady state one
-    /// `HEAD` request. Bounded in time, whatever the registry does.
+    /// The digest that the tag points at now, of the index where there is one. In the steady state this is one `HEAD`
+    /// request. It always ends within [`LookupLimits::total`].
     fn digest(&self, lookup: &Lookup) -> impl Future<Output = Result<Digest, RegistryError>> + Send;
 
-    /// What stands behind `digest` in the look-up's repository. Content-addressed, so it may be
-    /// answered from memory.
+    /// The manifest of `digest` in the look-up's repository, from memory if it was read before.
     fn manifest(
         &self,
         lookup: &Lookup,
@@ -103,7 +102,7 @@ pub trait Registry: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<HubRate>, RegistryError>> + Send;
 }
 
-/// Why a registry gave no answer that can be used. Each names its cause; none carries a secret.
+/// Why a registry gave no usable answer. Each error names its cause; none carries a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     /// 404: no such repository or tag.
@@ -121,7 +120,7 @@ pub enum RegistryError {
         image: String,
         /// The registry asked.
         registry: String,
-        /// `without credentials`, or whose they were.
+        /// `without credentials`, or the account and its source.
         who: String,
         /// The registry's words, cut to a sane size.
         cause: String,
@@ -152,7 +151,7 @@ pub enum RegistryError {
         /// What happened.
         cause: String,
     },
-    /// An answer that no registry should give: HTML, a wrong digest, an endless body.
+    /// The answer is not a registry's: HTML, a wrong digest, an endless body.
     #[error("{registry} answers nonsense: {cause}")]
     Nonsense {
         /// The registry asked.

@@ -5,16 +5,16 @@ use reqwest::Method;
 use tokio::time::Instant;
 
 use super::failure::{Failure, Reached};
-use super::limits::Limits;
+use super::limits::LookupLimits;
 
 /// What a request costs: Docker Hub and some other registries count `GET` as a pull, and `HEAD` not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cost {
+pub(super) enum RequestCost {
     Nothing,
     Pull,
 }
 
-impl Cost {
+impl RequestCost {
     pub(super) fn of(method: &Method) -> Self {
         if method == Method::HEAD { Self::Nothing } else { Self::Pull }
     }
@@ -22,7 +22,7 @@ impl Cost {
 
 /// Until when a registry is not asked, and the failure of look-ups meanwhile.
 #[derive(Debug)]
-struct Hold {
+struct OutageHold {
     until: Instant,
     failure: Failure,
 }
@@ -33,15 +33,15 @@ pub(super) struct Outage {
     /// Look-ups in a row that got no answer at all.
     unanswered: u32,
     /// It is asked nothing.
-    closed: Option<Hold>,
+    closed: Option<OutageHold>,
     /// It is asked nothing that counts as a pull.
-    closed_to_pulls: Option<Hold>,
+    closed_to_pulls: Option<OutageHold>,
 }
 
 impl Outage {
     /// Why the registry is not to be asked now for what costs so much.
-    pub(super) fn current(&self, cost: Cost, now: Instant) -> Option<Failure> {
-        let of_pulls = self.closed_to_pulls.as_ref().filter(|_| cost == Cost::Pull);
+    pub(super) fn current(&self, cost: RequestCost, now: Instant) -> Option<Failure> {
+        let of_pulls = self.closed_to_pulls.as_ref().filter(|_| cost == RequestCost::Pull);
         let hold = [self.closed.as_ref(), of_pulls].into_iter().flatten().find(|hold| hold.until > now)?;
         Some(match &hold.failure {
             Failure::RateLimited { retry_after: Some(_) } => {
@@ -53,26 +53,32 @@ impl Outage {
 
     /// Whether there is still something to wait for, or to count.
     pub(super) fn lasts(&self, now: Instant) -> bool {
-        self.unanswered > 0 || self.current(Cost::Pull, now).is_some()
+        self.unanswered > 0 || self.current(RequestCost::Pull, now).is_some()
     }
 
     /// A look-up got an answer, whatever it was. An answer to `HEAD` tells nothing of pulls.
-    pub(super) fn answered(&mut self, cost: Cost) {
-        let closed_to_pulls = self.closed_to_pulls.take().filter(|_| cost == Cost::Nothing);
+    pub(super) fn answered(&mut self, cost: RequestCost) {
+        let closed_to_pulls = self.closed_to_pulls.take().filter(|_| cost == RequestCost::Nothing);
         *self = Self { closed_to_pulls, ..Self::default() };
     }
 
     /// A look-up gave up.
-    pub(super) fn gave_up(&mut self, cost: Cost, failure: &Failure, now: Instant, limits: &Limits) {
-        let hold = |time| Some(Hold { until: now + time, failure: failure.clone() });
+    pub(super) fn gave_up(
+        &mut self,
+        cost: RequestCost,
+        failure: &Failure,
+        now: Instant,
+        limits: &LookupLimits,
+    ) {
+        let hold = |time| Some(OutageHold { until: now + time, failure: failure.clone() });
         match failure {
             Failure::RateLimited { retry_after } => {
                 let asked = retry_after.unwrap_or_default().min(limits.outage_hold_cap);
                 let hold = hold(asked.max(limits.outage_hold));
                 self.unanswered = 0;
                 match cost {
-                    Cost::Nothing => self.closed = hold,
-                    Cost::Pull => self.closed_to_pulls = hold,
+                    RequestCost::Nothing => self.closed = hold,
+                    RequestCost::Pull => self.closed_to_pulls = hold,
                 }
             }
             Failure::Unreachable {
@@ -97,10 +103,15 @@ mod tests {
     use super::*;
 
     const S: fn(u64) -> Duration = Duration::from_secs;
-    const HEAD: Cost = Cost::Nothing;
+    const HEAD: RequestCost = RequestCost::Nothing;
 
-    fn limits() -> Limits {
-        Limits { outage_failures: 3, outage_hold: S(15), outage_hold_cap: S(900), ..Limits::default() }
+    fn limits() -> LookupLimits {
+        LookupLimits {
+            outage_failures: 3,
+            outage_hold: S(15),
+            outage_hold_cap: S(900),
+            ..LookupLimits::default()
+        }
     }
 
     fn silence(reached: Reached) -> Failure {
@@ -114,8 +125,8 @@ mod tests {
             outage.gave_up(HEAD, &silence(Reached::Nothing), now, &limits());
             assert_eq!(outage.current(HEAD, now), None);
         }
-        outage.gave_up(Cost::Pull, &silence(Reached::Silence), now, &limits());
-        for cost in [HEAD, Cost::Pull] {
+        outage.gave_up(RequestCost::Pull, &silence(Reached::Silence), now, &limits());
+        for cost in [HEAD, RequestCost::Pull] {
             assert_eq!(outage.current(cost, now + S(14)), Some(silence(Reached::Silence)));
             assert_eq!(outage.current(cost, now + S(15)), None);
         }
@@ -134,7 +145,7 @@ mod tests {
             }
             match end {
                 None => outage.answered(HEAD),
-                Some(failure) => outage.gave_up(Cost::Pull, &failure, now, &limits()),
+                Some(failure) => outage.gave_up(RequestCost::Pull, &failure, now, &limits()),
             }
             outage.gave_up(HEAD, &silence(Reached::Nothing), now, &limits());
             assert_eq!(outage.current(HEAD, now), None);
@@ -148,7 +159,7 @@ mod tests {
         for (asked, held) in [(None, 15), (Some(S(1)), 15), (Some(S(100)), 100), (Some(S(1_000_000)), 900)] {
             let failure = Failure::RateLimited { retry_after: asked };
             outage.gave_up(HEAD, &failure, now, &limits());
-            for cost in [HEAD, Cost::Pull] {
+            for cost in [HEAD, RequestCost::Pull] {
                 assert!(outage.current(cost, now + S(held) - S(1)).is_some(), "{asked:?}");
                 assert_eq!(outage.current(cost, now + S(held)), None, "{asked:?}");
             }
@@ -158,13 +169,13 @@ mod tests {
     #[test]
     fn a_limit_on_pulls_is_over_when_one_is_answered_and_not_before() {
         let (mut outage, now) = (Outage::default(), Instant::now());
-        outage.gave_up(Cost::Pull, &Failure::RateLimited { retry_after: None }, now, &limits());
+        outage.gave_up(RequestCost::Pull, &Failure::RateLimited { retry_after: None }, now, &limits());
         for _ in 0..2 {
             assert_eq!(outage.current(HEAD, now), None);
-            assert!(outage.current(Cost::Pull, now).is_some());
+            assert!(outage.current(RequestCost::Pull, now).is_some());
             outage.answered(HEAD);
         }
-        outage.answered(Cost::Pull);
-        assert_eq!(outage.current(Cost::Pull, now), None);
+        outage.answered(RequestCost::Pull);
+        assert_eq!(outage.current(RequestCost::Pull, now), None);
     }
 }

@@ -6,12 +6,12 @@
 use reqwest::StatusCode;
 use reqwest::header::WWW_AUTHENTICATE;
 
-use super::answer::Answer;
+use super::answer::RegistryAnswer;
 use super::endpoints::Scheme;
 use super::failure::Failure;
 
 /// Whether this answer shows that the server is a registry, and not a server that wants to be asked with TLS.
-pub(super) fn is_a_registrys(answer: &Answer) -> bool {
+pub(super) fn is_a_registrys(answer: &RegistryAnswer) -> bool {
     let is_registrys_own = match answer.status {
         status if status.is_success() => !answer.is_html(),
         StatusCode::UNAUTHORIZED => answer.headers.contains_key(WWW_AUTHENTICATE),
@@ -20,13 +20,13 @@ pub(super) fn is_a_registrys(answer: &Answer) -> bool {
     answer.is_first_hand && (is_registrys_own || names_its_version(answer))
 }
 
-fn names_its_version(answer: &Answer) -> bool {
+fn names_its_version(answer: &RegistryAnswer) -> bool {
     answer.headers.contains_key("docker-distribution-api-version")
 }
 
 /// Why this answer shows that the server does not speak plain HTTP. Most servers with TLS answer 400 to a request
 /// without TLS; the others answer in TLS.
-pub(super) fn needs_tls(result: &Result<Answer, Failure>) -> Option<String> {
+pub(super) fn needs_tls(result: &Result<RegistryAnswer, Failure>) -> Option<String> {
     match result {
         Ok(answer) if answer.status == StatusCode::BAD_REQUEST && !names_its_version(answer) => {
             Some(format!("it answers {}", answer.explained()))
@@ -51,7 +51,7 @@ impl CauseByScheme {
         }
     }
 
-    /// All of them in words, in whichever order they were found.
+    /// All causes in words.
     pub(super) fn told(self) -> String {
         match (self.with_tls, self.without) {
             (Some(with_tls), Some(without)) if with_tls != without => {

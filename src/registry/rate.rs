@@ -1,4 +1,4 @@
-//! What Docker Hub still allows, as the headers of an answer say it. Pure.
+//! The number of pulls that Docker Hub still allows, read from headers. Pure.
 //!
 //! `ratelimit-limit: 100;w=21600` allows a hundred pulls in any six hours, `ratelimit-remaining: 76;w=21600`
 //! leaves 76 of them. Accounts without a limit get no such headers. See
@@ -21,7 +21,7 @@ pub struct HubRate {
 }
 
 impl HubRate {
-    /// Reads the headers; `None` where they name no rate that can be understood.
+    /// Reads the headers; `None`: they name no rate.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).and_then(quantity);
         let (remaining, window) = get("ratelimit-remaining")?;

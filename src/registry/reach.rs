@@ -1,8 +1,8 @@
 //! Which addresses a registry may send Gantry to. Pure.
 //!
 //! A registry names other servers: the realm that issues tokens, and the targets of redirects. Gantry runs on a manager
-//! and reaches addresses that the registry does not. So a registry names addresses of its own network or of one that is
-//! more public: otherwise it would use Gantry as a way inside.
+//! and reaches addresses that the registry does not reach. So a registry may name addresses of its own network or of a
+//! more public network only. Otherwise it could use Gantry as a way inside.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -30,7 +30,7 @@ pub(super) enum Network {
 }
 
 impl Network {
-    /// The network of an address. An IPv6 address that stands for an IPv4 address is in the network of that.
+    /// The network of an address. An IPv6 address that embeds an IPv4 address is in the network of the IPv4 address.
     pub(super) fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => Self::of_v4(address),
@@ -100,10 +100,10 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// The connection on which a server has named another server. The default is the one with the least rights.
+/// The connection on which a server has named another server. The default has the least rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
-    /// The most public network of the servers that have led there.
+    /// The most public network of all servers on the way.
     pub network: Network,
     pub has_tls: bool,
 }
@@ -156,7 +156,7 @@ impl fmt::Display for Forbidden {
 
 impl std::error::Error for Forbidden {}
 
-/// The hosts that every registry may name, whatever their addresses are (`GANTRY_REGISTRY_TRUSTED_HOSTS`).
+/// The hosts that every registry may name, at any address (`GANTRY_REGISTRY_TRUSTED_HOSTS`).
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrustedHosts(Vec<String>);
 
@@ -166,7 +166,7 @@ impl TrustedHosts {
         Self(hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect())
     }
 
-    /// Whether the host of this URL is one of them. One without a port is meant with every port.
+    /// Whether the host of this URL is trusted. A trusted host without a port is trusted on every port.
     pub(super) fn have(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
         let bare = host.trim_start_matches('[').trim_end_matches(']');

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
-use super::limits::Limits;
+use super::limits::LookupLimits;
 use crate::back_off::BackOff;
 
 /// The attempts of one look-up at one server.
@@ -19,7 +19,7 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &LookupLimits) -> Self {
         let cap = limits.retry_after_cap;
         let back_off = BackOff::new(limits.backoff.min(cap), cap);
         Self { left: limits.attempts.saturating_sub(1), back_off, cap }
@@ -27,8 +27,8 @@ impl Retries {
 
     /// How long to wait before asking again after a failure; `None`: do not ask again.
     ///
-    /// Doubles from [`Limits::backoff`]. The registry's own `Retry-After` counts instead when it is longer, and ends the
-    /// attempts when it is longer than [`Limits::retry_after_cap`].
+    /// Doubles from [`LookupLimits::backoff`]. The registry's own `Retry-After` counts instead when it is longer, and ends the
+    /// attempts when it is longer than [`LookupLimits::retry_after_cap`].
     pub(super) fn wait(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
         let own = self.back_off.wait();
@@ -39,8 +39,7 @@ impl Retries {
     }
 }
 
-/// Reads `Retry-After`: a number of seconds, or a date. A date in the past asks for no wait; what is
-/// neither asks for nothing.
+/// Reads `Retry-After`: a number of seconds, or a date. A date in the past asks for no wait; any other text is ignored.
 pub(super) fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse::<u64>() {
@@ -57,8 +56,8 @@ mod tests {
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
-    fn limits() -> Limits {
-        Limits { attempts: 4, backoff: S(1), retry_after_cap: S(60), ..Limits::default() }
+    fn limits() -> LookupLimits {
+        LookupLimits { attempts: 4, backoff: S(1), retry_after_cap: S(60), ..LookupLimits::default() }
     }
 
     #[test]
@@ -88,7 +87,7 @@ mod tests {
 
     #[test]
     fn no_number_of_attempts_overflows() {
-        let mut retries = Retries::new(&Limits { attempts: u32::MAX, ..limits() });
+        let mut retries = Retries::new(&LookupLimits { attempts: u32::MAX, ..limits() });
         assert_eq!((0..100).filter_map(|_| retries.wait(None)).last(), Some(S(60)));
     }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::answer::Answer;
+use super::answer::RegistryAnswer;
 use super::call::Call;
 use super::challenge::Bearer;
 use super::credentials::Credentials;
@@ -17,8 +17,8 @@ use crate::secret::Secret;
 /// How long a token is valid when its server does not say; so the token specification.
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
 
-/// The longest that a token is kept, whatever its server says: a password that was revoked should not
-/// work for a year.
+/// The longest time for which a token is kept, even if its server allows more. A revoked password must not work for a
+/// year.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// The longest token, in bytes. Longer ones fit no header that servers accept.
@@ -27,10 +27,10 @@ const MAX_TOKEN: usize = 64 << 10;
 /// More characters than a number of seconds has.
 const MAX_NUMBER: usize = 40;
 
-/// How much earlier a token is replaced, at most: for the way of the request and clocks that differ.
+/// How much earlier a token is replaced, at most: requests take time, and clocks differ.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// What a token is for.
+/// The purpose of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Purpose {
     /// The registry's host.
@@ -85,7 +85,7 @@ struct TokenAnswer<'a> {
     expires_in: Option<&'a RawValue>,
 }
 
-pub(super) fn read(answer: &Answer, asked: Instant) -> Result<Token, Failure> {
+pub(super) fn read(answer: &RegistryAnswer, asked: Instant) -> Result<Token, Failure> {
     let nonsense = || {
         let kind = answer.content_type().filter(|_| !answer.is_foreign);
         let kind = kind.map_or_else(String::new, |kind| format!(" ({kind})"));

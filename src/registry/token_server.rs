@@ -5,12 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
-use super::answer::Answer;
+use super::answer::RegistryAnswer;
 use super::call::Call;
 use super::credentials::Account;
 use super::failure::{About, Failure};
 use super::token::{self, Purpose, Slot, Token};
-use super::transport::{Request, Transport};
+use super::transport::{HttpRequest, HttpTransport};
 use crate::secret::Secret;
 
 /// A token that may be used now.
@@ -23,7 +23,7 @@ pub(super) struct Issued {
 
 /// A token for `purpose`, other than the `rejected` one.
 pub(super) async fn token(
-    transport: &Transport,
+    transport: &HttpTransport,
     call: &Call,
     purpose: &Purpose,
     rejected: Option<&Secret>,
@@ -56,7 +56,7 @@ pub(super) async fn token(
     }
 }
 
-async fn fetch(transport: &Transport, call: &Call, purpose: &Purpose) -> Result<Token, Failure> {
+async fn fetch(transport: &HttpTransport, call: &Call, purpose: &Purpose) -> Result<Token, Failure> {
     let realm = Url::parse(&purpose.bearer.realm).ok().filter(|realm| {
         matches!(realm.scheme(), "http" | "https") && realm.host_str().is_some_and(|host| !host.is_empty())
     });
@@ -70,19 +70,25 @@ async fn fetch(transport: &Transport, call: &Call, purpose: &Purpose) -> Result<
     token::read(&answer, asked).map_err(|failure| failure.of_token_server(&server))
 }
 
-async fn ask(transport: &Transport, call: &Call, purpose: &Purpose, realm: Url) -> Result<Answer, Failure> {
+async fn ask(
+    transport: &HttpTransport,
+    call: &Call,
+    purpose: &Purpose,
+    realm: Url,
+) -> Result<RegistryAnswer, Failure> {
     let origin = purpose.bearer.origin;
     let endpoint = transport.realm(&call.endpoint, &call.engine, &realm, origin).await?;
-    let send = async |request: Request| transport.send_to(&endpoint, &request, Some(origin.network)).await;
+    let send =
+        async |request: HttpRequest| transport.send_to(&endpoint, &request, Some(origin.network)).await;
     let by_name = |username: &str, secret: &Secret| {
         let mut url = query(&realm, purpose);
         if !username.is_empty() {
             url.query_pairs_mut().append_pair("account", username);
         }
-        Request::get(url).with_authorization(basic(username, secret))
+        HttpRequest::get(url).with_authorization(basic(username, secret))
     };
     let Some(credentials) = &purpose.credentials else {
-        return answered(send(Request::get(query(&realm, purpose))).await?, Who::Nobody);
+        return answered(send(HttpRequest::get(query(&realm, purpose))).await?, AskedBy::NoAccount);
     };
     let answer = match &credentials.account {
         Account::Password { username, password } => send(by_name(username, password)).await?,
@@ -95,7 +101,7 @@ async fn ask(transport: &Transport, call: &Call, purpose: &Purpose, realm: Url) 
                 .append_pair("client_id", "gantry")
                 .append_pair("refresh_token", token.reveal());
             let form = Secret::new(form.query().unwrap_or_default());
-            let answer = send(Request::form(realm.clone(), form)).await?;
+            let answer = send(HttpRequest::form(realm.clone(), form)).await?;
             match answer.status {
                 // Token servers without OAuth2 take the token as a password. One that says 401 has refused it, and
                 // would count a second try as one more failed login.
@@ -110,27 +116,27 @@ async fn ask(transport: &Transport, call: &Call, purpose: &Purpose, realm: Url) 
             send(by_name("", token)).await?
         }
     };
-    answered(answer, Who::Account)
+    answered(answer, AskedBy::Account)
 }
 
 /// Who asked a token server.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Who {
-    Nobody,
+enum AskedBy {
+    NoAccount,
     Account,
 }
 
-fn answered(answer: Answer, who: Who) -> Result<Answer, Failure> {
+fn answered(answer: RegistryAnswer, who: AskedBy) -> Result<RegistryAnswer, Failure> {
     let answer = answer.unless_busy()?;
     match answer.status {
         StatusCode::OK => Ok(answer),
         status if status.is_client_error() => {
             let about = match who {
-                Who::Nobody => About::Image,
-                Who::Account if status == StatusCode::UNAUTHORIZED => About::Account,
-                Who::Account if status == StatusCode::FORBIDDEN => About::AccountOrImage,
-                Who::Account if is_invalid_grant(&answer) => About::Account,
-                Who::Account => About::Other,
+                AskedBy::NoAccount => About::Image,
+                AskedBy::Account if status == StatusCode::UNAUTHORIZED => About::Account,
+                AskedBy::Account if status == StatusCode::FORBIDDEN => About::AccountOrImage,
+                AskedBy::Account if is_invalid_grant(&answer) => About::Account,
+                AskedBy::Account => About::Other,
             };
             Err(Failure::Refused { cause: answer.explained(), about })
         }
@@ -139,15 +145,15 @@ fn answered(answer: Answer, who: Who) -> Result<Answer, Failure> {
 }
 
 /// Whether an identity token is refused for good, as `OAuth2` says it.
-fn is_invalid_grant(answer: &Answer) -> bool {
+fn is_invalid_grant(answer: &RegistryAnswer) -> bool {
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     answer.status == StatusCode::BAD_REQUEST
         && body.get("error").is_some_and(|error| error == "invalid_grant")
 }
 
-/// Whether the account itself is refused, whatever it is for: `None` where that cannot be told.
+/// Whether the token server refuses the account itself; `None`: unknown.
 pub(super) async fn is_account_refused(
-    transport: &Transport,
+    transport: &HttpTransport,
     call: &Call,
     purpose: &Purpose,
 ) -> Option<bool> {

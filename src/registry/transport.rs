@@ -7,12 +7,12 @@ use reqwest::header::{
 };
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::answer::Answer;
+use super::answer::RegistryAnswer;
 use super::clients::Clients;
 use super::dns::DnsCache;
 use super::endpoints::{Certificates, Endpoint, Scheme, Schemes};
 use super::failure::{About, Failure, Reached};
-use super::limits::Limits;
+use super::limits::LookupLimits;
 use super::memory::Memory;
 use super::plain_http::{self, CauseByScheme};
 use super::reach::{Forbidden, Network, Origin, TrustedHosts, literal};
@@ -25,9 +25,9 @@ use crate::words::{causes, deepest};
 /// How much of an error's page is read: registries explain themselves in a few hundred bytes.
 const ERROR_BODY: usize = 16 * 1024;
 
-/// What is sent.
+/// A request.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
+pub(super) struct HttpRequest {
     pub method: Method,
     pub url: Url,
     pub accept: Option<String>,
@@ -37,7 +37,7 @@ pub(super) struct Request {
     pub form: Option<Secret>,
 }
 
-impl Request {
+impl HttpRequest {
     pub(super) fn new(method: Method, url: Url) -> Self {
         Self { method, url, accept: None, authorization: None, form: None }
     }
@@ -57,16 +57,16 @@ impl Request {
 
 /// Sends requests.
 #[derive(Debug)]
-pub(super) struct Transport {
-    pub limits: Limits,
+pub(super) struct HttpTransport {
+    pub limits: LookupLimits,
     pub memory: Memory,
     clients: Clients,
     proxies: Proxies,
     trusted: TrustedHosts,
 }
 
-impl Transport {
-    pub(super) fn new(limits: Limits, clients: Clients, proxies: Proxies) -> Self {
+impl HttpTransport {
+    pub(super) fn new(limits: LookupLimits, clients: Clients, proxies: Proxies) -> Self {
         Self { limits, memory: Memory::default(), clients, proxies, trusted: TrustedHosts::default() }
     }
 
@@ -74,7 +74,7 @@ impl Transport {
         DnsCache { memory: &self.memory, limit: self.limits.connect }
     }
 
-    /// Every registry may name these hosts, whatever their addresses are.
+    /// Every registry may name these hosts, at any address.
     pub(super) fn trusting(self, hosts: Vec<String>) -> Self {
         Self { trusted: TrustedHosts::new(hosts), ..self }
     }
@@ -85,8 +85,8 @@ impl Transport {
         &self,
         endpoint: &Endpoint,
         path: &str,
-        request: impl Fn(Url) -> Request,
-    ) -> Result<Answer, Failure> {
+        request: impl Fn(Url) -> HttpRequest,
+    ) -> Result<RegistryAnswer, Failure> {
         let host = &endpoint.host;
         let is_known_plain = self.memory.of(host, |host| host.is_plain);
         let order = endpoint.order(is_known_plain.then_some(Scheme::Http));
@@ -130,18 +130,18 @@ impl Transport {
         Err(if is_undecided { Failure::OfHead(Box::new(failure)) } else { failure })
     }
 
-    /// Sends a request without TLS to a server that may well have TLS: what is secret only once it has answered
-    /// as a registry without.
-    async fn try_plain(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer, Failure> {
+    /// Sends a request without TLS to a server that may have TLS. Secrets are sent only after the server has answered as a
+    /// registry without TLS.
+    async fn try_plain(&self, endpoint: &Endpoint, request: &HttpRequest) -> Result<RegistryAnswer, Failure> {
         if request.authorization.is_none() {
             return self.send(endpoint, request).await;
         }
-        let answer = self.send(endpoint, &Request { authorization: None, ..request.clone() }).await?;
+        let answer = self.send(endpoint, &HttpRequest { authorization: None, ..request.clone() }).await?;
         if plain_http::is_a_registrys(&answer) { self.send(endpoint, request).await } else { Ok(answer) }
     }
 
     /// Sends one request to the registry's own address, and follows where it is sent.
-    async fn send(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer, Failure> {
+    async fn send(&self, endpoint: &Endpoint, request: &HttpRequest) -> Result<RegistryAnswer, Failure> {
         self.send_to(endpoint, request, None).await
     }
 
@@ -151,9 +151,9 @@ impl Transport {
     pub(super) async fn send_to(
         &self,
         endpoint: &Endpoint,
-        request: &Request,
+        request: &HttpRequest,
         mut named_by: Option<Network>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<RegistryAnswer, Failure> {
         let mut url = request.url.clone();
         let mut is_first_hand = true;
         for _ in 0..=self.limits.redirects {
@@ -178,7 +178,7 @@ impl Transport {
                     let is_to_head = request.method == Method::HEAD;
                     let is_foreign = !is_same_host(&endpoint.host, &url);
                     let origin = Origin { network, has_tls: url.scheme() == "https" };
-                    return Ok(Answer {
+                    return Ok(RegistryAnswer {
                         status,
                         headers,
                         body,
@@ -206,7 +206,7 @@ impl Transport {
     async fn once(
         &self,
         endpoint: &Endpoint,
-        request: &Request,
+        request: &HttpRequest,
         url: &Url,
         is_first_hand: bool,
         named_by: Option<Network>,
@@ -224,7 +224,7 @@ impl Transport {
             .await
             .map_err(|cause| Failure::unreachable(Reached::Nothing, cause))?;
         let mut builder = client.request(request.method.clone(), url.clone()).timeout(self.limits.request);
-        // Without a word of it, a server may compress what it sends.
+        // Without this header, a server may compress its answer.
         builder = builder.header(ACCEPT_ENCODING, "identity");
         if let Some(accept) = &request.accept {
             builder = builder.header(ACCEPT, accept);
@@ -275,7 +275,7 @@ impl Transport {
     ) -> Result<Endpoint, Failure> {
         let host = realm.host_str().unwrap_or_default();
         let host = realm.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        // An insecure registry's laxness is its own. What the engine says of the other server counts before all.
+        // That a registry is insecure says nothing of other servers. The engine's entry for the other server decides first.
         let is_lax = endpoint.certificates == Certificates::Any
             && (host == endpoint.host
                 || match engine.index_configs.get(&host) {
@@ -294,10 +294,10 @@ impl Transport {
         Ok(Endpoint { schemes, certificates, ..endpoint.clone() })
     }
 
-    /// What is wrong with a certificate, in words, and what can be done about it.
+    /// The fault of a certificate in words, and its remedy.
     fn remedied(&self, cause: String, endpoint: &Endpoint, url: &Url) -> String {
         let Some(fault) = cause.strip_prefix("invalid peer certificate: ") else { return cause };
-        // The last is what is said of one that has the name of a known authority, and another key.
+        // The last one means: the authority has a known name and another key.
         let is_unknown =
             ["UnknownIssuer", "CaUsedAsEndEntity", "BadSignature"].iter().any(|it| fault.contains(it));
         if is_unknown {
@@ -327,7 +327,7 @@ impl Transport {
             match response.chunk().await {
                 Ok(None) => break,
                 Ok(Some(chunk)) if body.len() + chunk.len() <= limit => body.extend_from_slice(&chunk),
-                // An error's page is worth reading, but not worth an error of its own.
+                // The page of an error is read as far as possible; a failure to read it is no error.
                 _ if !is_answer => break,
                 Ok(Some(_)) => {
                     return Err(Failure::nonsense(format!("its answer is longer than {limit} bytes")));
@@ -338,7 +338,7 @@ impl Transport {
         Ok((status, headers, body.freeze()))
     }
 
-    /// Says in words what happened to a request, without its address: that may hold a token.
+    /// The failure of a request in words, without its address: the address may hold a token.
     fn trouble(&self, error: reqwest::Error) -> Failure {
         let error = error.without_url();
         let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
@@ -382,10 +382,10 @@ impl Transport {
     }
 }
 
-/// Where an answer sends us on to.
+/// The target of a redirect; `None`: the answer is not a redirect.
 fn next(
     response: &Response,
-    request: &Request,
+    request: &HttpRequest,
     url: &Url,
     endpoint: &Endpoint,
 ) -> Result<Option<Url>, Failure> {
@@ -403,7 +403,7 @@ fn next(
     if url.scheme() == "https" && target.scheme() == "http" && !endpoint.allows_plain_http() {
         return Err(Failure::nonsense("it redirects from TLS to plain HTTP"));
     }
-    // A form holds a secret. By 301 to 303 it would not be sent at all.
+    // A form holds a secret. A redirect by 301 to 303 would drop the form.
     let keeps_form = matches!(response.status().as_u16(), 307 | 308) && is_same_server(&request.url, &target);
     if request.form.is_some() && !keeps_form {
         let host = target.host_str().unwrap_or_default();
@@ -413,7 +413,7 @@ fn next(
     Ok(Some(target))
 }
 
-/// Whether a URL leads to the host of a registry (`host` or `host:port`), on whatever port.
+/// Whether a URL leads to the host of a registry (`host` or `host:port`), on any port.
 fn is_same_host(registry: &str, url: &Url) -> bool {
     let name = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     without_port(registry).eq_ignore_ascii_case(name)

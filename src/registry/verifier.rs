@@ -1,4 +1,4 @@
-//! How TLS connections to a registry are made: which certificates it may show, and which ones we show it.
+//! TLS connections to registries: which certificates they may show, and which certificates Gantry shows.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ fn identity(files: &IdentityFiles, provider: &CryptoProvider) -> Result<Certifie
     })
 }
 
-/// The certificates that we show, of which the server's wishes choose one.
+/// Our own certificates. The server's wishes choose one of them.
 #[derive(Debug)]
 struct Identities(Vec<Arc<CertifiedKey>>);
 

@@ -19,13 +19,13 @@ const JSON_ONLY: &str = "json.";
 
 /// The fields of an event.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct EventFields {
     message: String,
     /// The others, in their order.
     values: Vec<(&'static str, Value)>,
 }
 
-impl Fields {
+impl EventFields {
     /// Those of an event with nothing but a message.
     pub(super) fn of_message(message: String) -> Self {
         Self { message, values: Vec::new() }
@@ -36,7 +36,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Formatting fails where a value's own `Debug` does; what it wrote until then is still worth a line.
         let mut text = String::new();
@@ -75,7 +75,7 @@ impl Visit for Fields {
 }
 
 /// One event with all that is written of it.
-pub(super) struct Line<'a> {
+pub(super) struct LogLine<'a> {
     /// When it happened.
     pub(super) time: Zoned,
     /// How severe it is.
@@ -83,10 +83,10 @@ pub(super) struct Line<'a> {
     /// Where it happened.
     pub(super) node: Option<&'a str>,
     /// What happened.
-    pub(super) fields: &'a Fields,
+    pub(super) fields: &'a EventFields,
 }
 
-impl Line<'_> {
+impl LogLine<'_> {
     /// `2026-11-23T11:20:00+01:00 INFO  node message key=value`, without a line feed.
     ///
     /// The message stands in quotation marks where something in it could be taken for a field.

@@ -1,4 +1,4 @@
-//! The thread that writes the log, so that a reader that is slow or gone holds up the log and nothing else.
+//! The thread that writes the log. A slow reader holds up only the log.
 //!
 //! Lines wait in a queue. When the queue is full, new lines are counted instead of kept. In their place the log later says
 //! how many there were.
@@ -32,36 +32,36 @@ pub(super) type Notice = Box<dyn Fn(u64) -> String + Send>;
 
 /// The lines that the thread has not written yet.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct LogQueue {
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    entries: VecDeque<Entry>,
+struct QueueState {
+    entries: VecDeque<LogEntry>,
     /// The bytes of the lines that wait.
     bytes: usize,
     /// Whether an entry is being written.
     is_writing: bool,
-    /// Whether a full queue was waited for in vain. It is not waited for again until half of it is written.
+    /// Whether a wait for room was in vain. There is no further wait until half of the queue is written.
     is_slow: bool,
 }
 
 #[derive(Debug)]
-enum Entry {
+enum LogEntry {
     Line(String),
     /// In the place of so many lines.
     Dropped(u64),
 }
 
-impl State {
+impl QueueState {
     fn has_room(&self, line: &str) -> bool {
         self.entries.is_empty() || (self.entries.len() < LINES && self.bytes + line.len() <= BYTES)
     }
 }
 
-impl Queue {
+impl LogQueue {
     /// Starts the thread that writes to `sink`.
     ///
     /// # Errors
@@ -83,11 +83,11 @@ impl Queue {
         }
         if state.has_room(line) {
             state.bytes += line.len();
-            state.entries.push_back(Entry::Line(line.to_owned()));
-        } else if let Some(Entry::Dropped(number)) = state.entries.back_mut() {
+            state.entries.push_back(LogEntry::Line(line.to_owned()));
+        } else if let Some(LogEntry::Dropped(number)) = state.entries.back_mut() {
             *number += 1;
         } else {
-            state.entries.push_back(Entry::Dropped(1));
+            state.entries.push_back(LogEntry::Dropped(1));
         }
         self.changed.notify_all();
     }
@@ -96,7 +96,7 @@ impl Queue {
     pub(super) fn flush(&self) {
         let state = self.lock();
         let patience = if state.is_slow { PATIENCE_AT_END_WHEN_SLOW } else { PATIENCE_AT_END };
-        let is_at_work = |state: &mut State| state.is_writing || !state.entries.is_empty();
+        let is_at_work = |state: &mut QueueState| state.is_writing || !state.entries.is_empty();
         drop(self.changed.wait_timeout_while(state, patience, is_at_work));
     }
 
@@ -106,8 +106,8 @@ impl Queue {
         loop {
             let entry = self.next();
             let (text, number) = match entry {
-                Entry::Line(line) => (line, 1),
-                Entry::Dropped(number) => (notice(number), number),
+                LogEntry::Line(line) => (line, 1),
+                LogEntry::Dropped(number) => (notice(number), number),
             };
             let mut whole = if lost > 0 { notice(lost) } else { String::new() };
             if is_cut {
@@ -123,11 +123,11 @@ impl Queue {
         }
     }
 
-    fn next(&self) -> Entry {
+    fn next(&self) -> LogEntry {
         let mut state = self.lock();
         loop {
             if let Some(entry) = state.entries.pop_front() {
-                if let Entry::Line(line) = &entry {
+                if let LogEntry::Line(line) = &entry {
                     state.bytes -= line.len();
                 }
                 state.is_slow &= state.entries.len() > LINES / 2 || state.bytes > BYTES / 2;
@@ -139,7 +139,7 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -191,11 +191,11 @@ mod tests {
         }
     }
 
-    fn queue() -> (Arc<Queue>, mpsc::Sender<bool>, Arc<Mutex<String>>) {
+    fn queue() -> (Arc<LogQueue>, mpsc::Sender<bool>, Arc<Mutex<String>>) {
         let (turn, turns) = mpsc::channel();
         let taken = Arc::new(Mutex::new(String::new()));
         let sink = Sink { turns, taken: taken.clone() };
-        let queue = Queue::start(sink, Box::new(|number| format!("{number} dropped\n"))).unwrap();
+        let queue = LogQueue::start(sink, Box::new(|number| format!("{number} dropped\n"))).unwrap();
         (queue, turn, taken)
     }
 

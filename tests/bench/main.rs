@@ -6,7 +6,13 @@
 //! - `rollout`: the release binary on the lab's real swarm, beside a loop that only posts the updates and
 //!   watches one list. Left out when there is no lab (`tests/lab/lab run -- cargo bench`).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods, reason = "a program for developers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a program for developers"
+)]
 #![allow(clippy::cast_precision_loss, reason = "numbers for people")]
 
 mod no_change;

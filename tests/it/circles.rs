@@ -60,9 +60,9 @@ impl Modules {
             return Some([&module[..], path].concat());
         }
         let imports = self.0.get(module)?.imports.iter();
-        let import = imports.filter(|import| import.name == first && import.path != path).find(|import| {
-            matches!(import.path[0].as_str(), "crate" | "self" | "super")
-        })?;
+        let import = imports
+            .filter(|import| import.name == first && import.path != path)
+            .find(|import| matches!(import.path[0].as_str(), "crate" | "self" | "super"))?;
         Some([self.absolute(module, &import.path)?, path[1..].to_vec()].concat())
     }
 
@@ -129,7 +129,8 @@ fn imports_of(code: &str) -> (Vec<Import>, String) {
 
 /// The names of a tree: `a::{b, c::d as e}`.
 fn expand(before: &[String], tree: &str, is_door: bool, found: &mut Vec<Import>) {
-    let parts = |text: &str| text.split("::").map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    let parts =
+        |text: &str| text.split("::").map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect();
     let Some((head, branches)) = tree.split_once('{') else {
         let (path, alias) = tree.split_once(" as ").map_or((tree, None), |(path, alias)| (path, Some(alias)));
         let path: Path = parts(path);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gantry::config::{LABELS, VARIABLES};
-use gantry::options::{Command, OPTIONS};
+use gantry::options::{OPTIONS, ServiceCommand};
 
 fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
@@ -108,7 +108,7 @@ fn labels() -> BTreeSet<String> {
 }
 
 /// The options that users may give to one of the two commands.
-fn options(command: Command) -> BTreeSet<String> {
+fn options(command: ServiceCommand) -> BTreeSet<String> {
     OPTIONS.iter().filter(|known| command.has(known)).map(|known| format!("--{}", known.name)).collect()
 }
 
@@ -117,8 +117,8 @@ fn every_variable_label_and_option_is_proved_by_a_test_that_exists() {
     let wrong = [
         wrong("Variables", &variables(), false),
         wrong("Labels", &labels(), false),
-        wrong("Options of an update", &options(Command::Update), true),
-        wrong("Options of the image remover", &options(Command::Create), true),
+        wrong("Options of an update", &options(ServiceCommand::Update), true),
+        wrong("Options of the image remover", &options(ServiceCommand::Create), true),
     ];
     let wrong = wrong.concat();
     assert!(wrong.is_empty(), "tests/PROOFS.md: {wrong:#?}");

@@ -1,8 +1,8 @@
 //! Whether the processes of a hook have run between two moments.
 //!
 //! The kernel counts for each thread how often it was switched away from. A thread that has run and waits again has a higher
-//! count than before. So two equal pictures mean that nothing of the hook has run in between, and that whatever happened
-//! then was done by another program.
+//! count than before. So two equal pictures mean that nothing of the hook has run in between, and that another program
+//! has made the changes of that time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

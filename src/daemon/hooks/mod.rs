@@ -1,7 +1,7 @@
 //! The commands before and after each cycle.
 //!
 //! A hook is run by `sh`, in a process group of its own, with the environment of the daemon but for the secrets in it.
-//! What it prints is logged line by line as it comes. When it is over, by itself or by force, none of its processes is left.
+//! Its output is logged line by line. When it has ended, by itself or by force, none of its processes is left.
 //!
 //! What the pre-run command has set is asked of its shell when that ends. The command stands in the
 //! environment already and is taken from there, so that no process has it in its arguments:
@@ -71,8 +71,8 @@ impl When {
         }
     }
 
-    /// How long the hook may go on after Gantry was told to stop. What comes before a cycle is of no use any
-    /// more; what comes after it may put right what was done before it.
+    /// How long the hook may go on after a request to stop. A hook before the cycle is useless then; a hook after the
+    /// cycle may undo what the first one did.
     fn patience(self) -> Duration {
         match self {
             Self::PreRun => Duration::ZERO,
@@ -88,15 +88,15 @@ pub struct Hook<'a> {
     pub when: When,
     /// The command, for a shell.
     pub command: &'a str,
-    /// What it finds in its environment, but for what is withheld from hooks.
+    /// Its environment; the variables that are withheld from hooks are left out.
     pub environment: Environment,
     /// How long it may take; `None`: for ever.
     pub timeout: Option<Duration>,
-    /// Learns which process group it is when it has started.
+    /// Learns its process group when it has started.
     pub leader: Leader,
 }
 
-/// Why a hook did not come to a good end.
+/// Why a hook failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HookError {
     /// There is no shell, or no process can be started.
@@ -140,8 +140,8 @@ fn words(status: ExitStatus) -> String {
 }
 
 impl Hook<'_> {
-    /// Runs it to its end, and returns the environment that its shell has left behind; `None` where that
-    /// cannot be known, or nobody asked, as after the cycle.
+    /// Runs it to its end, and returns the environment that its shell has left behind; `None`: the shell did not tell it,
+    /// or the hook runs after the cycle.
     ///
     /// # Errors
     /// Everything but an exit code of 0.
@@ -189,7 +189,7 @@ impl Hook<'_> {
             .spawn()
     }
 
-    /// Waits for the hook's end, or sees to it.
+    /// Waits until the hook ends, or ends it.
     async fn wait(
         &self,
         child: &mut Child,
@@ -228,7 +228,7 @@ impl Hook<'_> {
     }
 }
 
-/// What the shell is given.
+/// The script for the shell.
 fn script(when: When, channel: Option<&PipeWriter>) -> String {
     let variable = when.variable();
     let Some(channel) = channel else { return format!("eval \"${variable}\"") };

@@ -1,5 +1,5 @@
-//! What a hook prints, as lines that can be logged: of a sane length, of a sane number, and without what
-//! only means something to a terminal. Pure.
+//! The output of a hook as lines for the log: of limited length and number, without control sequences for terminals.
+//! Pure.
 
 use std::mem;
 
@@ -22,8 +22,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Takes what was read and returns the lines that it has completed. Only what somebody can read counts
-    /// as a line.
+    /// Takes what was read and returns the completed lines. A line without visible characters does not count.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {

@@ -4,7 +4,7 @@
 //! before. Together they miss nothing: a path that does not exist yet, is replaced by rename, is reached
 //! through a symbolic link that is turned to another folder (as Kubernetes does with its volumes), is a bind
 //! mount, or is removed and made again. Where the kernel cannot tell, the comparison alone does, every few
-//! seconds. Nothing is lost during a cycle, as the kernel keeps what nobody has read yet.
+//! seconds. Nothing is lost during a cycle: the kernel keeps unread events.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::tree::Picture;
-use self::watch::{Told, Watch};
+use self::watch::{PathWatch, Told};
 use super::hooks::Activity;
 
 #[cfg(test)]
@@ -42,12 +42,12 @@ const SLOW_POLL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Trigger {
     path: Arc<Path>,
-    /// How the kernel is asked to watch.
-    begin: fn(&Path) -> io::Result<Watch>,
+    /// Asks the kernel to watch.
+    begin: fn(&Path) -> io::Result<PathWatch>,
     /// `None`: the kernel cannot tell.
-    watch: Option<Watch>,
+    watch: Option<PathWatch>,
     picture: Picture,
-    /// Whether it has been said that the kernel cannot tell.
+    /// Whether the log says already that the kernel cannot watch the path.
     is_polling: bool,
     /// Whether another program has changed something before or while a hook ran.
     is_pending: bool,
@@ -56,10 +56,10 @@ pub struct Trigger {
 impl Trigger {
     /// Watches a path from now on.
     pub async fn new(path: PathBuf) -> Self {
-        Self::with(path, Watch::begin).await
+        Self::with(path, PathWatch::begin).await
     }
 
-    async fn with(path: PathBuf, begin: fn(&Path) -> io::Result<Watch>) -> Self {
+    async fn with(path: PathBuf, begin: fn(&Path) -> io::Result<PathWatch>) -> Self {
         let mut trigger = Self {
             path: path.into(),
             begin,
@@ -118,7 +118,7 @@ impl Trigger {
 
     /// What the kernel has to tell at this moment.
     fn take_now(&self) -> Option<Told> {
-        self.watch.as_ref().and_then(Watch::take_now)
+        self.watch.as_ref().and_then(PathWatch::take_now)
     }
 
     /// Waits for a change, and until it is over.
@@ -164,7 +164,7 @@ impl Trigger {
         // The watch before the picture, so that nothing happens unseen in between.
         let looked = tokio::task::spawn_blocking(move || (begin(&path), Picture::of(&path))).await;
         let Ok((watch, picture)) = looked else { return false };
-        match watch.and_then(Watch::registered) {
+        match watch.and_then(PathWatch::registered) {
             Ok(watch) => {
                 if self.is_polling {
                     tracing::info!(path = %self.path.display(), "the trigger path is watched again");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Picture(Option<u64>);
 
 impl Picture {
-    /// Takes it. What cannot be read is part of the picture as being so.
+    /// Takes it. That a file cannot be read is part of the picture.
     pub(super) fn of(path: &Path) -> Self {
         let Ok(metadata) = fs::metadata(path) else { return Self(None) };
         let mut hasher = DefaultHasher::new();
@@ -42,8 +42,8 @@ pub(super) fn walk(folder: &Path, visit: &mut impl FnMut(&Path, Option<&Metadata
     }
 }
 
-/// All that changes when something is changed. The time of the last change to the entry itself (`ctime`)
-/// cannot be set back by anybody.
+/// All that changes when something is changed. No program can set back the time of the last change to
+/// the entry itself (`ctime`).
 fn add(metadata: &Metadata, hasher: &mut DefaultHasher) {
     metadata.dev().hash(hasher);
     metadata.ino().hash(hasher);

@@ -37,7 +37,7 @@ pub(super) enum Told {
 
 /// What one of the kernel's watches is on. A folder can be both, where a link leads back to it.
 #[derive(Debug, Default)]
-struct Watched {
+struct WatchedFolder {
     /// It is the path, or a folder in it.
     is_inside: bool,
     /// It is the folder that the path is in, and there the path has this name.
@@ -46,9 +46,9 @@ struct Watched {
 
 /// The kernel's watches on a path, all that is below it, and the folders on the way to it.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct PathWatch {
     events: Events,
-    watched: BTreeMap<i32, Watched>,
+    watched: BTreeMap<i32, WatchedFolder>,
 }
 
 #[derive(Debug)]
@@ -58,11 +58,11 @@ enum Events {
     Registered(AsyncFd<OwnedFd>),
 }
 
-impl Watch {
+impl PathWatch {
     /// Begins to watch. It may take a while where there is much to watch.
     pub(super) fn begin(path: &Path) -> io::Result<Self> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let mut watched: BTreeMap<i32, Watched> = BTreeMap::new();
+        let mut watched: BTreeMap<i32, WatchedFolder> = BTreeMap::new();
         let path = std::path::absolute(path)?;
         for folder in path.ancestors().skip(1) {
             if let Some(id) = add(&fd, folder, WAY)? {

@@ -35,7 +35,7 @@ pub(in crate::registry) struct ConfigFile {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Contents {
-    auths: Map<Entry, MAX_ENTRIES>,
+    auths: Map<AuthEntry, MAX_ENTRIES>,
     cred_helpers: Map<String, MAX_ENTRIES>,
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
     creds_store: String,
@@ -43,7 +43,7 @@ struct Contents {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct Entry {
+struct AuthEntry {
     #[serde(deserialize_with = "secret")]
     auth: Option<Secret>,
     #[serde(deserialize_with = "crate::hosts::null_is_default")]
@@ -154,7 +154,7 @@ impl ConfigFile {
     }
 
     /// All entries of `auths` for `host`, the one under Docker's own name first.
-    fn entries(&self, host: &str) -> impl Iterator<Item = (&String, &Entry)> {
+    fn entries(&self, host: &str) -> impl Iterator<Item = (&String, &AuthEntry)> {
         let canonical = server_of_host(host).to_owned();
         let first = self.contents.auths.0.get_key_value(&canonical);
         let others = self
@@ -167,7 +167,7 @@ impl ConfigFile {
     }
 }
 
-impl Entry {
+impl AuthEntry {
     fn is_empty(&self) -> bool {
         self.auth.is_none()
             && self.username.is_empty()

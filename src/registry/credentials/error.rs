@@ -1,10 +1,10 @@
-//! Why credentials could not be had. Pure.
+//! Why there are no credentials. Pure.
 
 use std::path::PathBuf;
 
 use crate::words::{piece, quoted, shown_path, some_of};
 
-/// Why credentials could not be had. Names files, registries and helpers; never a secret.
+/// Why there are no credentials. Names files, registries and helpers; never a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
     /// A `config.json` that is there but cannot be used at all.
@@ -25,7 +25,7 @@ pub enum CredentialsError {
         /// What is wrong with it.
         cause: String,
     },
-    /// A credential helper did not do its work.
+    /// A credential helper failed.
     #[error("credential helper {helper} for {host}: {cause}")]
     Helper {
         /// Its name, as in `docker-credential-NAME`.
@@ -45,7 +45,7 @@ pub enum CredentialsError {
         /// What is wrong with it.
         cause: String,
     },
-    /// Lines of the file of logins are none.
+    /// The file of logins has lines that are not logins.
     #[error("GANTRY_REGISTRY_CONFIGS_FILE={}: {}", path.display(), mistakes.join("; "))]
     LoginLines {
         /// The file.
@@ -66,7 +66,7 @@ pub enum CredentialsError {
         /// The names of the logins for its registry that this service may use.
         known: Vec<String>,
     },
-    /// A service asks for a login that there is not.
+    /// A service asks for a login that does not exist.
     #[error(
         "label gantry.auth.config={}: expected {}; the logins come from GANTRY_REGISTRY_CONFIG and \
          GANTRY_REGISTRY_CONFIGS_FILE",
@@ -82,7 +82,7 @@ pub enum CredentialsError {
 }
 
 impl CredentialsError {
-    /// The same for all registries that a helper is for.
+    /// The error in words that are the same for all registries of a helper.
     pub(super) fn without_registry(&self) -> String {
         match self {
             Self::Helper { helper, cause, .. } => format!("credential helper {helper}: {cause}"),

@@ -24,7 +24,7 @@ const NOT_FOUND: &str = "credentials not found";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperAnswer {
     #[serde(default)]
     username: String,
     #[serde(default)]
@@ -41,8 +41,8 @@ pub(super) struct Helpers {
 }
 
 impl Helpers {
-    /// Asks a helper for the account at `host`. `None` when it has none. What it says of a failure is shown after
-    /// `redact` has taken out the secrets that are known.
+    /// Asks a helper for the account at `host`; `None`: it has none. An error shows the helper's own words, without the
+    /// secrets that `redact` knows.
     pub(super) async fn ask(
         &self,
         question: &HelperQuestion,
@@ -75,7 +75,7 @@ impl Helpers {
                 if line.is_empty() || line.starts_with('{') { "it failed without a word" } else { &line };
             return Err(failed(shown.to_owned()));
         }
-        let answer: Answer = serde_json::from_slice(&output.stdout)
+        let answer: HelperAnswer = serde_json::from_slice(&output.stdout)
             .map_err(|_| failed("its output is not the JSON that a helper prints".to_owned()))?;
         // Docker sends neither without the other.
         if answer.username.is_empty() || answer.secret.is_empty() {
@@ -95,9 +95,9 @@ impl Helpers {
     }
 
     #[expect(clippy::disallowed_methods, reason = "it reads which variables the helper must not inherit")]
-    async fn run(&self, name: &str, server: &str) -> std::io::Result<Output> {
+    async fn run(&self, name: &str, server: &str) -> std::io::Result<HelperOutput> {
         let mut command = Command::new(format!("docker-credential-{name}"));
-        // What Gantry was told is not the helper's to know: passwords stand in some of these variables.
+        // Some of Gantry's own variables hold passwords. No helper inherits them.
         for (variable, _) in std::env::vars_os() {
             if is_ours(&variable) {
                 command.env_remove(variable);
@@ -127,7 +127,7 @@ impl Helpers {
         let ((), stdout, stderr) = tokio::join!(write, read(stdout), read(stderr));
         let status = child.wait().await?;
         group.release();
-        Ok(Output { success: status.success(), stdout: stdout?, stderr: stderr? })
+        Ok(HelperOutput { success: status.success(), stdout: stdout?, stderr: stderr? })
     }
 }
 
@@ -139,13 +139,13 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-struct Output {
+struct HelperOutput {
     success: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl Output {
+impl HelperOutput {
     /// What the helper says went wrong: helpers print it to either.
     fn first_line(&self, redact: impl Fn(&str) -> String) -> String {
         let line = |bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! Which credentials belong to a registry, by everything that this machine's configuration says.
+//! The search for the account of a registry in all sources that this machine's configuration names.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -11,13 +11,13 @@ use tokio::sync::OnceCell;
 use super::config_file::ConfigFile;
 use super::error::{CredentialsError, listed};
 use super::helper::Helpers;
-use super::logins::{Logins, Named, Refused, Unnamed};
+use super::logins::{KnownLogins, Named, Refused, Unnamed};
 use super::{Credentials, host_of_key};
 use crate::config;
 use crate::image::ImageRef;
 use crate::words::quoted;
 
-/// Where accounts are looked for. The first that has one for a registry wins.
+/// The sources of accounts. The first source with an account for a registry wins.
 #[derive(Clone, Debug)]
 pub struct Sources {
     /// What Gantry's own variables say; it comes first.
@@ -47,7 +47,7 @@ impl Default for Sources {
 
 /// The account to ask a registry with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundAccount {
     /// `None` is anonymous.
     pub credentials: Option<Arc<Credentials>>,
     /// Why there is no account, although the configuration speaks of one: a helper that is missing or fails, a file that
@@ -55,36 +55,38 @@ pub struct Found {
     pub missing: Option<String>,
 }
 
-impl Found {
+impl FoundAccount {
     fn account(credentials: Arc<Credentials>) -> Self {
         Self { credentials: Some(credentials), missing: None }
     }
 
     /// Keeps the first reason for being anonymous.
-    fn miss(&mut self, reason: &impl ToString) {
+    fn note(&mut self, reason: &impl ToString) {
         self.missing.get_or_insert_with(|| reason.to_string());
     }
 }
 
-type Search = Result<Found, CredentialsError>;
+type SearchResult = Result<FoundAccount, CredentialsError>;
 
-/// The accounts of one cycle: opened anew for each, so that a new login or a rotated secret counts from
-/// the next cycle on, while within one a credential helper is run once per registry.
+/// The accounts of one cycle.
+///
+/// Each cycle opens a new keyring, so that a new login or a rotated secret counts from the next cycle on. Within a cycle
+/// a credential helper runs once per registry.
 #[derive(Debug)]
 pub struct Keyring {
-    logins: Logins,
+    logins: KnownLogins,
     /// The folders that the docker client uses when it is told none.
     folders: Vec<PathBuf>,
     files: Vec<ConfigFile>,
-    /// What is wrong with files that cannot be read.
+    /// The errors of the files that cannot be read.
     unreadable: Vec<CredentialsError>,
     helpers: Helpers,
-    found: Mutex<HashMap<Wanted, Arc<OnceCell<Search>>>>,
-    /// What was warned of already.
+    found: Mutex<HashMap<Wanted, Arc<OnceCell<SearchResult>>>>,
+    /// The warnings that are in the log already.
     warned: Mutex<HashSet<String>>,
 }
 
-/// Who asks for an account.
+/// A service that needs an account.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
     /// The name of the service.
@@ -95,8 +97,8 @@ pub struct Asker<'a> {
     pub login: Option<&'a str>,
 }
 
-/// The account that a service needs: at which registry, which one if its label says so, and which ones it may not use.
-/// Services that need the same account may share the search for it.
+/// The account that a service needs: its registry, the name that a label gives, and the logins that the service may not
+/// use. Services that need the same account share one search.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
     host: String,
@@ -125,7 +127,7 @@ impl Keyring {
             }
         }
         Ok(Self {
-            logins: Logins::read(&sources.logins).await?,
+            logins: KnownLogins::read(&sources.logins).await?,
             folders,
             files,
             unreadable,
@@ -135,7 +137,7 @@ impl Keyring {
         })
     }
 
-    /// What a service needs.
+    /// The account that a service needs.
     pub fn wanted(&self, Asker { service, image, login }: Asker<'_>) -> Wanted {
         let host = host_of_key(image.registry());
         let refused = self.logins.refused(&host, login, Some((service, image)));
@@ -147,19 +149,21 @@ impl Keyring {
     ///
     /// # Errors
     /// A name that nothing has.
-    pub async fn find(&self, registry_host: &str, name: Option<&str>) -> Search {
+    pub async fn find(&self, registry_host: &str, name: Option<&str>) -> SearchResult {
         let host = host_of_key(registry_host);
         let refused = self.logins.refused(&host, name, None);
         self.search(&Wanted { host, name: name.map(str::to_owned), refused }).await
     }
 
-    /// The account that a service needs, the one that the label `gantry.auth.config` names where there is one. An entry that cannot be understood and a helper that fails are warnings, and the
-    /// registry is asked without an account, as by the docker client. Answers are remembered, errors too; those who
-    /// ask at once wait for the same answer.
+    /// Finds the account that a service needs: the login that its label `gantry.auth.config` names, if it has this label.
+    ///
+    /// An entry that cannot be understood and a helper that fails are warnings. The registry is then asked without an
+    /// account, as by the docker client. Answers and errors are remembered. Searches for the same account share one
+    /// answer.
     ///
     /// # Errors
     /// A name that nothing has, or that this service may not use.
-    pub async fn search(&self, wanted: &Wanted) -> Search {
+    pub async fn search(&self, wanted: &Wanted) -> SearchResult {
         let cell = {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(found.entry(wanted.clone()).or_default())
@@ -167,13 +171,13 @@ impl Keyring {
         cell.get_or_init(|| self.search_anew(wanted)).await.clone()
     }
 
-    async fn search_anew(&self, Wanted { host, name, refused }: &Wanted) -> Search {
+    async fn search_anew(&self, Wanted { host, name, refused }: &Wanted) -> SearchResult {
         if let Some(name) = name {
             return self.search_by_name(host, name, refused).await;
         }
-        let mut found = Found::default();
+        let mut found = FoundAccount::default();
         match self.logins.unnamed(host, &self.folders, refused) {
-            Unnamed::One(credentials) => return Ok(Found::account(credentials)),
+            Unnamed::One(credentials) => return Ok(FoundAccount::account(credentials)),
             Unnamed::Several(names) => {
                 tracing::warn!(
                     registry = host,
@@ -182,11 +186,11 @@ impl Keyring {
                      service uses none of them"
                 );
                 let names = listed(&names, " or ");
-                found.miss(&format!(
+                found.note(&format!(
                     "there are logins for it, which the label gantry.auth.config={names} chooses"
                 ));
             }
-            Unnamed::Refused => found.miss(
+            Unnamed::Refused => found.note(
                 &"the logins of the variables for it are for other services or images; see GANTRY_REGISTRY_SERVICES and \
                   the fifth word of the lines in GANTRY_REGISTRY_CONFIGS_FILE",
             ),
@@ -194,21 +198,21 @@ impl Keyring {
         }
         for file in &self.files {
             if let Some(credentials) = self.look_into(file, host, &mut found).await {
-                return Ok(Found::account(credentials));
+                return Ok(FoundAccount::account(credentials));
             }
         }
         for error in &self.unreadable {
-            found.miss(&error);
+            found.note(&error);
         }
         Ok(found)
     }
 
-    /// A label names its one source: a login, or a folder as the docker client's `--config` does. Where
-    /// that has nothing for the registry, the registry is asked without an account, as the client would.
-    async fn search_by_name(&self, host: &str, name: &str, refused: &Refused) -> Search {
+    /// Searches the one source that a label names: a login, or a folder as for the docker client's `--config`. If that
+    /// source has no account for the registry, Gantry asks the registry without an account, as the client does.
+    async fn search_by_name(&self, host: &str, name: &str, refused: &Refused) -> SearchResult {
         let known = || self.logins.names(host, refused);
         let is_login = match self.logins.named(name, host, refused) {
-            Named::Here(credentials) => return Ok(Found::account(credentials)),
+            Named::Here(credentials) => return Ok(FoundAccount::account(credentials)),
             Named::Elsewhere => true,
             Named::Refused => {
                 return Err(CredentialsError::RefusedLogin { name: name.to_owned(), known: known() });
@@ -216,7 +220,7 @@ impl Keyring {
             Named::Unknown => false,
         };
         let folder = Some(Path::new(name)).filter(|folder| folder.is_absolute());
-        let mut found = Found::default();
+        let mut found = FoundAccount::default();
         let file = match folder {
             Some(folder) => ConfigFile::read(folder).await,
             None => Ok(None),
@@ -229,27 +233,23 @@ impl Keyring {
                     return Err(CredentialsError::UnknownLogin { name: name.to_owned(), known: known() });
                 }
             },
-            Err(error) => {
-                self.warn_once(error.to_string());
-                found.miss(&error);
-            }
+            Err(error) => self.miss(&mut found, &error),
         }
         if found.credentials.is_none() {
-            tracing::warn!(
-                registry = host,
-                "label gantry.auth.config={} has no login for this registry, which is asked without one",
-                quoted(name)
-            );
-            found.miss(&format!(
-                "the label gantry.auth.config={} has no login for this registry",
-                quoted(name)
-            ));
+            let missing = format!("label gantry.auth.config={} has no login for this registry", quoted(name));
+            tracing::warn!(registry = host, "{missing}, which is asked without one");
+            found.note(&format!("the {missing}"));
         }
         Ok(found)
     }
 
-    /// The account that a file has for a registry; why it has none, where it should have one, is noted.
-    async fn look_into(&self, file: &ConfigFile, host: &str, found: &mut Found) -> Option<Arc<Credentials>> {
+    /// The account that a file has for a registry. Notes why an expected account is missing.
+    async fn look_into(
+        &self,
+        file: &ConfigFile,
+        host: &str,
+        found: &mut FoundAccount,
+    ) -> Option<Arc<Credentials>> {
         if let Some(question) = file.helper(host) {
             let inline = file.inline(host).ok().flatten();
             let redact = |text: &str| {
@@ -259,29 +259,27 @@ impl Keyring {
             match self.helpers.ask(&question, host, redact).await {
                 Ok(Some(credentials)) => return Some(Arc::new(credentials)),
                 Ok(None) => {}
-                Err(error) => {
-                    self.warn_once(error.without_registry());
-                    found.miss(&error);
-                }
+                Err(error) => self.miss(found, &error),
             }
         }
-        // Docker empties an entry when it hands the account to a helper. One that is not empty was written by
-        // hand, and counts.
+        // Docker empties an entry when it hands the account to a helper. So a person has written an entry that is not
+        // empty, and it counts.
         match file.inline(host) {
             Ok(credentials) => credentials.map(Arc::new),
             Err(error) => {
-                self.warn_once(error.to_string());
-                found.miss(&error);
+                self.miss(found, &error);
                 None
             }
         }
     }
 
-    fn warn_once(&self, trouble: String) {
+    /// Notes why an account is missing, and warns of it once.
+    fn miss(&self, found: &mut FoundAccount, error: &CredentialsError) {
+        found.note(error);
+        let trouble = error.without_registry();
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if !warned.contains(&trouble) {
+        if warned.insert(trouble.clone()) {
             tracing::warn!("{trouble}; its registries are asked without an account");
-            warned.insert(trouble);
         }
     }
 }

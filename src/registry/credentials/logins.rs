@@ -23,7 +23,7 @@ const LINE: &str = "<config> <host> <user> <password> [<services>]";
 
 /// One account at one registry, by the name that services know it by.
 #[derive(Clone, Debug)]
-pub(in crate::registry) struct Login {
+pub(in crate::registry) struct KnownLogin {
     /// What the label `gantry.auth.config` says to choose it.
     name: Option<String>,
     /// Its registry.
@@ -38,9 +38,9 @@ pub(in crate::registry) type Refused = BTreeSet<usize>;
 
 /// All logins that variables give.
 #[derive(Clone, Debug, Default)]
-pub(in crate::registry) struct Logins(Vec<Login>);
+pub(in crate::registry) struct KnownLogins(Vec<KnownLogin>);
 
-/// What there is for a service that asks for a login by name.
+/// The result for a service that asks for a login by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Named {
     /// This account.
@@ -49,24 +49,24 @@ pub(in crate::registry) enum Named {
     Elsewhere,
     /// The name is known, but this service may not use the login.
     Refused,
-    /// Nobody knows the name.
+    /// No login has this name.
     Unknown,
 }
 
-/// What there is for a service that names no login.
+/// The result for a service that names no login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Unnamed {
     /// The one login for its registry.
     One(Arc<Credentials>),
-    /// More than one, with these names; none of them is better than another.
+    /// There are several, with these names, and no rule chooses one.
     Several(Vec<String>),
-    /// Only such as this service may not use.
+    /// There are logins, and this service may use none of them.
     Refused,
     /// None.
     Nothing,
 }
 
-impl Logins {
+impl KnownLogins {
     /// Reads all files that the variables name.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl Logins {
     /// stands for no service at all.
     pub(super) fn refused(&self, host: &str, name: Option<&str>, user: Option<(&str, &ImageRef)>) -> Refused {
         let concerns =
-            |login: &Login| login.host == host || (name.is_some() && login.name.as_deref() == name);
+            |login: &KnownLogin| login.host == host || (name.is_some() && login.name.as_deref() == name);
         let permits = |scope: &LoginScope| {
             user.is_some_and(|(service, image)| scope.permits(service, image.registry(), image.repository()))
         };
@@ -125,8 +125,8 @@ impl Logins {
     /// The login for a service of this registry that names none: the only one there is, or of several the one without a
     /// name, or with the name of a folder that the docker client uses when it is told none.
     pub(in crate::registry) fn unnamed(&self, host: &str, folders: &[PathBuf], refused: &Refused) -> Unnamed {
-        let here: Vec<&Login> = self.usable(host, refused).collect();
-        let is_default = |login: &&&Login| {
+        let here: Vec<&KnownLogin> = self.usable(host, refused).collect();
+        let is_default = |login: &&&KnownLogin| {
             let Some(name) = &login.name else { return true };
             // Paths are the same with and without a slash at their end.
             folders.iter().any(|folder| folder == Path::new(name))
@@ -152,7 +152,7 @@ impl Logins {
     }
 
     /// The logins for this registry, without those that are refused.
-    fn usable<'a>(&'a self, host: &'a str, refused: &'a Refused) -> impl Iterator<Item = &'a Login> {
+    fn usable<'a>(&'a self, host: &'a str, refused: &'a Refused) -> impl Iterator<Item = &'a KnownLogin> {
         let all = self.0.iter().enumerate();
         all.filter(move |(place, login)| login.host == host && !refused.contains(place))
             .map(|(_, login)| login)
@@ -167,7 +167,7 @@ impl Logins {
 }
 
 /// The login of the `GANTRY_REGISTRY_*` variables.
-async fn read_single(told: &config::Login) -> Result<Login, CredentialsError> {
+async fn read_single(told: &config::Login) -> Result<KnownLogin, CredentialsError> {
     let required = |secret: Secret, source: &Source, variable| match source {
         Source::File(path) if secret.reveal().is_empty() => {
             let cause = "it is empty".to_owned();
@@ -188,7 +188,7 @@ async fn read_single(told: &config::Login) -> Result<Login, CredentialsError> {
     };
     let credentials = credentials(source, &host, user.reveal(), password);
     let scope = read_scope(told.services.as_ref()).await?;
-    Ok(Login { name, host, credentials, scope })
+    Ok(KnownLogin { name, host, credentials, scope })
 }
 
 /// The services and images of the single login. A file that names none is a mistake: it was meant to name some.
@@ -228,15 +228,15 @@ async fn value(source: &Source, variable: &'static str) -> Result<Secret, Creden
 }
 
 /// The logins of a file, one on a line.
-async fn read_lines(path: &Path) -> Result<Vec<Login>, CredentialsError> {
+async fn read_lines(path: &Path) -> Result<Vec<KnownLogin>, CredentialsError> {
     let text = contents("GANTRY_REGISTRY_CONFIGS_FILE", path).await?;
     parse(text.reveal(), path)
         .map_err(|mistakes| CredentialsError::LoginLines { path: path.to_owned(), mistakes })
 }
 
 /// Reads the lines. The first that are wrong are told at once, by their numbers.
-pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<Login>, Vec<String>> {
-    let mut logins: Vec<Login> = Vec::new();
+pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<KnownLogin>, Vec<String>> {
+    let mut logins: Vec<KnownLogin> = Vec::new();
     // Where the login of a name for a host is.
     let mut known: HashMap<(String, &str), usize> = HashMap::new();
     let (mut mistakes, mut more) = (Vec::new(), 0_usize);
@@ -285,7 +285,7 @@ pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<Login>, 
             }
             None => {
                 known.insert((host.clone(), name), logins.len());
-                logins.push(Login { name: Some(name.to_owned()), host, credentials, scope });
+                logins.push(KnownLogin { name: Some(name.to_owned()), host, credentials, scope });
             }
         }
     }
@@ -315,22 +315,22 @@ async fn contents(variable: &'static str, path: &Path) -> Result<Secret, Credent
 mod tests {
     use super::*;
 
-    fn logins(text: &str) -> Logins {
-        Logins::of(text)
+    fn logins(text: &str) -> KnownLogins {
+        KnownLogins::of(text)
     }
 
     fn user(credentials: &Credentials) -> &str {
         credentials.username().unwrap_or_default()
     }
 
-    fn named(logins: &Logins, name: &str, host: &str) -> String {
+    fn named(logins: &KnownLogins, name: &str, host: &str) -> String {
         match logins.named(name, host, &Refused::new()) {
             Named::Here(credentials) => user(&credentials).to_owned(),
             other => format!("{other:?}"),
         }
     }
 
-    fn unnamed(logins: &Logins, host: &str) -> String {
+    fn unnamed(logins: &KnownLogins, host: &str) -> String {
         match logins.unnamed(host, &[PathBuf::from("/root/.docker")], &Refused::new()) {
             Unnamed::One(credentials) => user(&credentials).to_owned(),
             other => format!("{other:?}"),
@@ -443,7 +443,7 @@ mod tests {
         std::fs::write(&path, "a ghcr.io anna 1\nb ghcr.io bob 2\n").unwrap();
         let read = async |single| {
             let told = config::Logins { single: Some(single), configs_file: Some(path.clone()) };
-            Logins::read(&told).await.unwrap()
+            KnownLogins::read(&told).await.unwrap()
         };
         let for_all = read(single("", "")).await;
         assert_eq!(unnamed(&for_all, "docker.io"), "single");

@@ -1,4 +1,4 @@
-//! Whose name a registry is asked in: one set of credentials, and where it is found.
+//! Accounts at registries, and where they are found.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -15,22 +15,22 @@ mod keyring;
 pub(super) mod logins;
 
 pub use error::CredentialsError;
-pub use keyring::{Asker, Found, Keyring, Sources, Wanted};
+pub use keyring::{Asker, FoundAccount, Keyring, Sources, Wanted};
 
-/// What Docker calls its Hub wherever accounts are concerned.
+/// The name of Docker Hub in Docker's own files of accounts.
 pub const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";
 
 /// The name that a credential helper gives when the secret is an identity token.
 const TOKEN_USERNAME: &str = "<token>";
 
-/// What is escaped in forms and URLs: by the standard for forms, by JavaScript and Go, and by the cautious.
+/// What is escaped in forms and URLs: by the standard for forms, by JavaScript and Go, and by strict programs.
 const ESCAPED: [&AsciiSet; 3] = [
     &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_'),
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~'),
     NON_ALPHANUMERIC,
 ];
 
-/// One account at one registry. `Debug` shows where it comes from, never what it is.
+/// One account at one registry. `Debug` shows its source, never its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Credentials {
     /// Where it was found, for logs and errors: the path of a `config.json`, `credential helper pass`, ...
@@ -73,7 +73,7 @@ impl Account {
     }
 }
 
-/// What the engine wants to know in `X-Registry-Auth`.
+/// The content of the header `X-Registry-Auth`.
 #[derive(Serialize)]
 struct AuthConfig<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,8 +89,8 @@ struct AuthConfig<'a> {
 
 impl Credentials {
     /// The value of the header `X-Registry-Auth`, by which the nodes pull with this account: JSON in
-    /// URL-safe base64 *with* padding. The engine takes anything else without a word, and only the nodes
-    /// find out.
+    /// URL-safe base64 *with* padding. The engine accepts anything else without an error, and the
+    /// pull fails on the nodes.
     pub fn registry_auth(&self) -> Secret {
         let mut auth = AuthConfig {
             username: None,
@@ -152,7 +152,7 @@ pub(super) fn host_of_key(key: &str) -> String {
     }
 }
 
-/// What Docker calls the registry `host` where accounts are concerned.
+/// The name of the registry `host` in Docker's own files of accounts.
 pub(super) fn server_of_host(host: &str) -> &str {
     if host == DOCKER_HUB { DOCKER_HUB_SERVER } else { host }
 }

@@ -336,7 +336,7 @@ async fn a_refused_password_is_tried_once_for_all_images() {
 async fn a_refused_password_is_tried_again_after_a_while() {
     let hold = Duration::from_millis(100);
     for (server, door) in doors().await {
-        let registry = registry_with(Limits { outage_hold: hold, ..limits() });
+        let registry = registry_with(LookupLimits { outage_hold: hold, ..limits() });
         let wrong = Lookup { credentials: Some(password("me", "wrong")), ..lookup(&server, "a") };
         for _ in 0..2 {
             registry.digest(&wrong).await.unwrap_err();

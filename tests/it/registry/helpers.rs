@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use gantry::config::{Login, Logins, Source};
-use gantry::registry::credentials::{Asker, CredentialsError, Found, Keyring, Sources};
+use gantry::registry::credentials::{Asker, CredentialsError, FoundAccount, Keyring, Sources};
 use tempfile::TempDir;
 
 use super::*;
@@ -62,7 +62,7 @@ impl Machine {
     }
 }
 
-fn shown(found: Result<Found, CredentialsError>) -> String {
+fn shown(found: Result<FoundAccount, CredentialsError>) -> String {
     match found.unwrap().credentials.as_deref() {
         None => "nobody".to_owned(),
         Some(Credentials { server, account, .. }) => match account {
@@ -76,7 +76,7 @@ fn shown(found: Result<Found, CredentialsError>) -> String {
 }
 
 /// Why a registry is asked without an account.
-fn missing(found: Result<Found, CredentialsError>) -> String {
+fn missing(found: Result<FoundAccount, CredentialsError>) -> String {
     let found = found.unwrap();
     assert_eq!(found.credentials, None);
     found.missing.unwrap()
@@ -93,7 +93,7 @@ async fn a_malformed_entry_is_the_reason_for_its_registry_alone() {
     }
     assert_eq!(shown(keyring.find("c", None).await), "u:p at c");
     assert_eq!(shown(keyring.find("d:5000", None).await), "u:p at d:5000");
-    assert_eq!(keyring.find("e", None).await.unwrap(), Found::default());
+    assert_eq!(keyring.find("e", None).await.unwrap(), FoundAccount::default());
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn the_reason_for_having_no_account_is_told_only_where_anonymous_is_refuse
     let open = Server::start(|_| known()).await;
     let closed = Server::start(|_| Answer::new(401, "").with("www-authenticate", "Basic realm=\"r\"")).await;
     for server in [&open, &closed] {
-        let Found { credentials, missing } = keyring.find(&server.authority(), None).await.unwrap();
+        let FoundAccount { credentials, missing } = keyring.find(&server.authority(), None).await.unwrap();
         let lookup = Lookup { credentials, missing, ..lookup(server, "app") };
         match registry().digest(&lookup).await {
             Ok(found) => assert_eq!(found, digest()),
@@ -350,10 +350,10 @@ async fn account_of(keyring: &Keyring, service: &str, image: &str, login: Option
     let image = image.parse().unwrap();
     let found = keyring.search(&keyring.wanted(Asker { service, image: &image, login })).await;
     match found {
-        Ok(Found { credentials: Some(credentials), .. }) => {
+        Ok(FoundAccount { credentials: Some(credentials), .. }) => {
             credentials.username().unwrap_or_default().to_owned()
         }
-        Ok(Found { missing, .. }) => missing.unwrap_or_else(|| "nobody".to_owned()),
+        Ok(FoundAccount { missing, .. }) => missing.unwrap_or_else(|| "nobody".to_owned()),
         Err(error) => error.to_string(),
     }
 }

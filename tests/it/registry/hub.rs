@@ -84,7 +84,7 @@ async fn a_docker_hub_that_is_busy_away_or_silent_is_asked_once_and_not_for_long
     })
     .await;
     let limits =
-        Limits { hub_rate: Duration::from_millis(300), request: Duration::from_secs(60), ..limits() };
+        LookupLimits { hub_rate: Duration::from_millis(300), request: Duration::from_secs(60), ..limits() };
     let registry = HttpRegistry::new(Settings {
         limits,
         certificates: "/nonexistent".into(),

@@ -8,7 +8,7 @@ use gantry::image::Digest;
 use gantry::proxy::Proxies;
 use gantry::registry::credentials::Account;
 use gantry::registry::{
-    Credentials, HttpRegistry, Limits, Lookup, Manifest, Registry, RegistryError, Settings,
+    Credentials, HttpRegistry, Lookup, LookupLimits, Manifest, Registry, RegistryError, Settings,
 };
 use gantry::secret::Secret;
 
@@ -32,13 +32,13 @@ pub(crate) mod trust;
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// Everything that a test would otherwise wait for, in milliseconds.
-fn limits() -> Limits {
-    Limits {
+fn limits() -> LookupLimits {
+    LookupLimits {
         connect: Duration::from_secs(2),
         request: Duration::from_secs(3),
         total: Duration::from_secs(20),
         backoff: Duration::from_millis(10),
-        ..Limits::default()
+        ..LookupLimits::default()
     }
 }
 
@@ -46,7 +46,7 @@ fn registry() -> HttpRegistry {
     registry_with(limits())
 }
 
-fn registry_with(limits: Limits) -> HttpRegistry {
+fn registry_with(limits: LookupLimits) -> HttpRegistry {
     HttpRegistry::new(Settings {
         limits,
         certificates: "/nonexistent".into(),

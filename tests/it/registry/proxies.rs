@@ -10,7 +10,7 @@ use crate::support::way::Way;
 pub(super) fn registry_through(http: &str, https: &str, no_proxy: &str) -> HttpRegistry {
     let read = |variable, text: &str| (!text.is_empty()).then(|| Proxy::read(variable, text).unwrap());
     HttpRegistry::new(Settings {
-        limits: Limits { attempts: 1, ..limits() },
+        limits: LookupLimits { attempts: 1, ..limits() },
         certificates: "/nonexistent".into(),
         docker_hub: "http://127.0.0.1:1".to_owned(),
         proxies: Proxies::new(read("HTTP_PROXY", http), read("HTTPS_PROXY", https), no_proxy),

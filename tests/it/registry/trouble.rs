@@ -112,7 +112,7 @@ async fn a_limit_on_what_does_not_even_count_ends_everything() {
 #[tokio::test]
 async fn a_hanging_registry_costs_its_time_out_and_soon_nothing_at_all() {
     let server = Server::start_slow(|_| std::future::pending()).await;
-    let registry = registry_with(Limits { request: Duration::from_millis(300), ..limits() });
+    let registry = registry_with(LookupLimits { request: Duration::from_millis(300), ..limits() });
     let started = Instant::now();
     for image in ["a", "b", "c"] {
         let error = registry.digest(&lookup(&server, image)).await.unwrap_err();
@@ -128,7 +128,7 @@ async fn a_hanging_registry_costs_its_time_out_and_soon_nothing_at_all() {
 #[tokio::test]
 async fn a_whole_look_up_is_bounded_in_time() {
     let server = Server::start(|_| Answer::new(503, "").with("retry-after", "10")).await;
-    let registry = registry_with(Limits { total: Duration::from_millis(300), ..limits() });
+    let registry = registry_with(LookupLimits { total: Duration::from_millis(300), ..limits() });
     let started = Instant::now();
     assert_unreachable(&registry.digest(&lookup(&server, "a")).await.unwrap_err(), "no answer within 300ms");
     assert!(started.elapsed() < Duration::from_secs(3));
@@ -202,7 +202,7 @@ async fn an_endless_body_is_cut_at_the_limit() {
         _ => Answer::endless(200),
     })
     .await;
-    let error = registry_with(Limits { request: Duration::from_secs(20), ..limits() })
+    let error = registry_with(LookupLimits { request: Duration::from_secs(20), ..limits() })
         .digest(&lookup(&server, "app"))
         .await
         .unwrap_err();

@@ -223,7 +223,8 @@ async fn where_neither_finds_anybody_both_causes_are_named_whichever_was_tried_f
     let still = Arc::clone(&speaks);
     let answer = move |_: &Request| if still.load(SeqCst) { known() } else { Answer::new(400, "") };
     let (server, begun) = without_any_tls(answer).await;
-    let (registry, lookup) = (registry_with(Limits { attempts: 1, ..limits() }), lookup(&server, "app"));
+    let (registry, lookup) =
+        (registry_with(LookupLimits { attempts: 1, ..limits() }), lookup(&server, "app"));
     assert_eq!(registry.digest(&lookup).await, Ok(digest()));
     assert_eq!(begun(), [Wire::Tls, Wire::Plain]);
 
@@ -264,7 +265,8 @@ async fn plain_http_is_remembered_only_after_what_only_a_registry_says() {
             Answer::new(status, "").with(header.0, header.1).with("docker-content-digest", digest)
         };
         let (server, begun) = without_any_tls(answer).await;
-        let (registry, lookup) = (registry_with(Limits { attempts: 1, ..limits() }), lookup(&server, "app"));
+        let (registry, lookup) =
+            (registry_with(LookupLimits { attempts: 1, ..limits() }), lookup(&server, "app"));
         let _ = registry.digest(&lookup).await;
         begun();
         let _ = registry.digest(&lookup).await;

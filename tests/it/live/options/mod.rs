@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
-use gantry::options::{Command, Ids, Name, OPTIONS, Options};
+use gantry::options::{Ids, Name, OPTIONS, Options, ServiceCommand};
 use serde_json::{Value, json};
 
 use self::cases::{CREATE, MALFORMED, RICH, UPDATE, UPDATE_BARE};
@@ -251,7 +251,7 @@ fn every_option_of_a_new_service_makes_of_it_what_the_cli_makes_of_its_twin() {
             "Mode": { "Replicated": { "Replicas": 0 } },
             "EndpointSpec": { "Mode": "vip" },
         });
-        Options::parse(Command::Create, &text).unwrap().apply(&mut spec, &ids).unwrap();
+        Options::parse(ServiceCommand::Create, &text).unwrap().apply(&mut spec, &ids).unwrap();
         let ours = stage.post(&format!("our{case}"), spec);
         let mut found = Vec::new();
         differences("", &normal(ours.spec()), &their_spec, &mut found);
@@ -265,8 +265,8 @@ fn every_option_of_a_new_service_makes_of_it_what_the_cli_makes_of_its_twin() {
 fn no_option_of_the_cli_is_unknown_and_none_goes_without_a_twin() {
     let stage = Stage::new();
     for (command, name, cases) in [
-        (Command::Update, "update", [UPDATE, UPDATE_BARE].concat().join(" ")),
-        (Command::Create, "create", CREATE.join(" ")),
+        (ServiceCommand::Update, "update", [UPDATE, UPDATE_BARE].concat().join(" ")),
+        (ServiceCommand::Create, "create", CREATE.join(" ")),
     ] {
         let help = docker_service(&stage, &format!("{name} --help")).unwrap();
         let options: Vec<&str> = help

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use gantry::hosts::EngineRegistries;
 use gantry::proxy::Proxies;
-use gantry::registry::credentials::Found;
-use gantry::registry::{HttpRegistry, Keyring, Limits, Lookup, Registry, Settings, Sources};
+use gantry::registry::credentials::FoundAccount;
+use gantry::registry::{HttpRegistry, Keyring, Lookup, LookupLimits, Registry, Settings, Sources};
 use gantry::swarm::Swarm;
 use gantry::swarm::engine::Engine;
 use serde_json::json;
@@ -69,7 +69,7 @@ impl Running {
         let sources = Sources { docker_config: Some(self.config.clone().into()), ..Sources::default() };
         let keyring = Keyring::open(&sources).await.map_err(|error| error.to_string())?;
         let found = keyring.find(&self.host, None).await.map_err(|error| error.to_string())?;
-        let Found { credentials, missing } = found;
+        let FoundAccount { credentials, missing } = found;
         let image = self.image().parse().unwrap();
         let lookup = Lookup { image, credentials, missing, hosts: Arc::clone(hosts), insecure: false };
         let digest = registry.digest(&lookup).await.map_err(|error| error.to_string())?;
@@ -100,7 +100,7 @@ impl Running {
 /// A registry client with the folder of certificates that the engine has.
 fn registry_of(stage: &Stage, proxies: Proxies) -> HttpRegistry {
     HttpRegistry::new(Settings {
-        limits: Limits { backoff: Duration::from_millis(10), ..Limits::default() },
+        limits: LookupLimits { backoff: Duration::from_millis(10), ..LookupLimits::default() },
         certificates: stage.folder.path().join("certs.d"),
         docker_hub: "http://127.0.0.1:1".to_owned(),
         proxies,
