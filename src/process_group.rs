@@ -6,13 +6,13 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_pr
 use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
-/// How long processes that are told to end have for it.
+/// How long processes may take to end by themselves.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long the kernel may take to end what is killed.
+/// How long the kernel may take to end killed processes.
 const KILLING: Duration = Duration::from_millis(200);
 
-/// The process group that a child leads. What is in it when this is dropped is killed.
+/// The process group that a child leads. Dropping it kills the processes that are left.
 #[derive(Debug)]
 pub(crate) struct ProcessGroup(Option<Pid>);
 
@@ -22,7 +22,7 @@ impl ProcessGroup {
         Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
 
-    /// Ends the leader and all others: asks, waits, kills. The leader is waited for by its own handle.
+    /// Ends the leader and all other processes: asks, waits, kills.
     pub(crate) async fn terminate(mut self, leader: &mut Child) {
         self.send(Signal::TERM);
         if tokio::time::timeout(PATIENCE, leader.wait()).await.is_err() {
@@ -34,7 +34,7 @@ impl ProcessGroup {
         self.0 = None;
     }
 
-    /// Ends what the leader, which has been waited for, has left behind.
+    /// Ends the processes that the leader, which has ended, has left behind.
     pub(crate) async fn clear(mut self) {
         if !self.is_gone_within(Duration::ZERO).await {
             tracing::debug!("a hook has left processes behind; they are ended");
@@ -65,7 +65,8 @@ impl ProcessGroup {
         let deadline = Instant::now() + time;
         loop {
             // In a container we are the first process, and orphans become our children: without being
-            // waited for they would stay as zombies. Elsewhere they are the children of another process, and this is an error.
+            // waited for they would stay as zombies. Elsewhere they are the children
+            // of another process, and this is an error.
             while let Ok(Some(_)) = waitpgid(group, WaitOptions::NOHANG) {}
             if test_kill_process_group(group).is_err() {
                 return true;

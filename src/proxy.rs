@@ -52,7 +52,7 @@ impl Proxy {
         Ok(Self { address: Secret::new(url), shown, variable })
     }
 
-    /// The whole address, with the account where there is one.
+    /// The whole address, with its account.
     pub fn address(&self) -> &Secret {
         &self.address
     }
@@ -206,7 +206,7 @@ fn split_port(text: &str) -> Option<(&str, &str)> {
     (!host.contains(['[', ']']) && !port.contains(['[', ']'])).then_some((host, port))
 }
 
-/// A name as it is in URLs: `bücher.test` is `xn--bcher-kva.test` there.
+/// A name in its form for URLs: `xn--bcher-kva.test` for `bücher.test`.
 fn ascii(name: &str) -> String {
     if name.is_ascii() {
         return name.to_owned();

@@ -124,7 +124,7 @@ impl Drop for EndOfLog {
     }
 }
 
-/// Logs a panic as the error that it is, instead of printing it where no reader of a log expects it.
+/// Logs a panic as an error instead of printing it outside the log.
 fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let payload = panic.payload();
     let text = payload.downcast_ref::<&str>().copied();
@@ -133,13 +133,13 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     tracing::error!(location, "a fault of Gantry itself: {text}");
 }
 
-/// Logs what is wrong with a configuration to `output`, in the format and from the level that it asks for.
+/// Logs the mistakes of a configuration to `output`, in the format and at the level of that configuration.
 pub fn log_mistakes(mistakes: &Mistakes, output: Output) {
     let (subscriber, _) = subscriber(&mistakes.log, output);
     tracing::subscriber::with_default(subscriber, || tell_mistakes(mistakes));
 }
 
-/// Logs what is wrong with a configuration.
+/// Logs the mistakes of a configuration.
 pub fn tell_mistakes(mistakes: &Mistakes) {
     let number = mistakes.list.len();
     match mistakes.log.format {
@@ -152,7 +152,7 @@ pub fn tell_mistakes(mistakes: &Mistakes) {
     }
 }
 
-/// What turns events into lines of `output`.
+/// The subscriber that writes events as lines to `output`.
 pub fn subscriber(
     settings: &LogSettings,
     output: Output,

@@ -23,7 +23,7 @@ fn beginning(text: &str, most: usize) -> String {
     }
 }
 
-/// A foreign name that a message shows in another way than [`piece`]: at most its first 100 characters.
+/// The first 100 characters of a foreign name, without the escapes of [`piece`].
 pub fn cut(text: &str) -> String {
     beginning(text, LONGEST_PIECE)
 }
@@ -217,7 +217,7 @@ pub fn foreign(text: &str) -> String {
     one_line(&without_markup(text))
 }
 
-/// An error's text without the web page in it, of which only its title is of use: `not allowed: 403 Forbidden`.
+/// An error's text with the title of a web page in place of the page: `not allowed: 403 Forbidden`.
 pub fn without_markup(text: &str) -> String {
     let small = text.to_ascii_lowercase();
     let Some(start) =

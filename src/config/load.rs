@@ -26,18 +26,17 @@ pub(super) const PREFIX: &str = "GANTRY_";
 /// The variables that programs also take in small letters. Those in capitals come first.
 const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
-/// A configuration that can be used, and what should be said about it.
+/// A usable configuration, and its warnings.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// To be logged once at start: unknown variables, those of another program, those that are
-    /// not in effect yet.
+    /// Warnings to be logged once at start: unknown variables, variables of another program, variables without effect.
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Reads the configuration from an environment, of which everything that is not Gantry's is ignored.
+    /// Reads the configuration from an environment. Variables of other programs are ignored.
     ///
     /// # Errors
     /// All variables whose value cannot be used, at once.
@@ -141,7 +140,7 @@ fn readable_log_settings(raw: &Raw) -> LogSettings {
     }
 }
 
-/// Where a notification of mistakes goes: nowhere if its address is one of the mistakes.
+/// The settings for a notification of mistakes: without an address if the address is one of the mistakes.
 fn readable_notification(raw: &Raw) -> Notification {
     Notification {
         apprise_url: readable(raw.gantry_notification_apprise_url.as_ref()).map(|Url(url)| url),
@@ -164,7 +163,7 @@ fn readable_proxies(raw: &Raw) -> Proxies {
     Proxies::new(http, https, raw.no_proxy.as_deref().unwrap_or_default())
 }
 
-/// Puts the parsed variables where they are read, and checks those that depend on each other.
+/// Makes the configuration of the parsed variables, and checks variables that depend on each other.
 fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>) -> Option<Config> {
     let engine = engine(&v, mistakes);
     let logins = logins(&v, mistakes, warnings);
@@ -244,7 +243,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
     })
 }
 
-/// Where the engine listens. The certificates are where the docker CLI looks for them.
+/// The engine's address. The certificates are in the folder of the docker CLI.
 fn engine(v: &Variables, mistakes: &mut Vec<Mistake>) -> Option<EngineAddress> {
     let in_home = || v.home.as_deref().map(|home| home.join(".docker"));
     let certificates = v.docker_cert_path.clone().or_else(|| v.docker_config.clone()).or_else(in_home);
@@ -253,7 +252,7 @@ fn engine(v: &Variables, mistakes: &mut Vec<Mistake>) -> Option<EngineAddress> {
     address.map_err(|_| mistakes.push(Mistake::missing("DOCKER_CERT_PATH", expected))).ok()
 }
 
-/// The proxies. Other programs pass over an address that is none, and it may be meant for one of them.
+/// The proxies. An address that is not a proxy's is a warning only: it may be meant for another program.
 fn proxies(v: &Variables, warnings: &mut Vec<String>) -> Proxies {
     let mut read = |variable, text: Option<&Secret>| match Proxy::read(variable, text?.reveal()) {
         Ok(proxy) => Some(proxy),

@@ -1,4 +1,4 @@
-//! The configuration of one cycle: what the process was told, and what its pre-run command changed of it.
+//! The configuration of one cycle: the environment of the process, changed by the pre-run command.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -10,7 +10,7 @@ use super::{Config, Loaded, Mistakes};
 /// Variables of a process, in no particular order.
 pub type Environment = Vec<(OsString, OsString)>;
 
-/// What is read once, when the process starts: how it logs, what wakes it, what it is.
+/// The variables that are read once, when the process starts.
 const READ_ONCE: [&str; 9] = [
     "GANTRY_LOG_FORMAT",
     "GANTRY_LOG_LEVEL",

@@ -3,11 +3,6 @@
 //! An edit touches its own field only. The same options are applied with every update, so an edit that is in effect
 //! already changes nothing.
 
-#![allow(
-    clippy::unnecessary_wraps,
-    reason = "every edit in the table has the same type, those that cannot fail too"
-)]
-
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -64,6 +59,20 @@ pub(super) enum Edit {
     Set(&'static str),
     /// Sets a field of the object at this path to the last value; a new object gets all its defaults.
     SetWith(&'static str, &'static str, fn() -> Value),
+    /// Puts pairs of key and value into the object at this path.
+    PutPairs(&'static str),
+    /// Removes keys from the object at this path.
+    RemoveKeys(&'static str),
+    /// Adds values to the list at this path.
+    AddEach(&'static str),
+    /// Adds values to the list at this path and sorts it.
+    AddSorted(&'static str),
+    /// Removes values from the list at this path.
+    RemoveEach(&'static str),
+    /// Removes objects from the list at the first path by the name at the second path in each.
+    RemoveNamed(&'static str, &'static str),
+    /// Puts objects into the list at the first path by the name at the second path in each.
+    PutNamed(&'static str, &'static str),
     /// Something else.
     Do(fn(&mut Editing<'_>, &[Value]) -> Result<(), OptionError>),
 }
@@ -97,6 +106,13 @@ impl Editing<'_> {
                 }
                 self.set(&format!("{path}/{field}"), values);
             }
+            Edit::PutPairs(path) => self.put_pairs(path, values),
+            Edit::RemoveKeys(path) => self.remove_keys(path, values),
+            Edit::AddEach(path) => self.add_each(path, values),
+            Edit::AddSorted(path) => self.add_sorted(path, values),
+            Edit::RemoveEach(path) => self.remove_each(path, values),
+            Edit::RemoveNamed(path, name) => self.remove_named(path, name, values),
+            Edit::PutNamed(path, name) => self.put_named(path, name, values),
             Edit::Do(edit) => edit(self, values)?,
         }
         Ok(())
@@ -134,65 +150,59 @@ impl Editing<'_> {
         value.as_array_mut().unwrap_or_else(|| unreachable!("made a list above"))
     }
 
-    /// The list at a path, if there is one: what removes makes nothing.
+    /// The list at a path, if it exists. A removal makes no list.
     pub(super) fn present_list(&mut self, path: &str) -> Option<&mut Vec<Value>> {
         self.spec.pointer_mut(path).and_then(Value::as_array_mut)
     }
 
     /// Puts `KEY=VALUE` pairs into an object.
-    pub(super) fn put_pairs(&mut self, path: &str, pairs: &[Value]) -> Done {
+    pub(super) fn put_pairs(&mut self, path: &str, pairs: &[Value]) {
         let object = self.object(path);
         for pair in texts(pairs) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             object.insert(key.to_owned(), json!(value));
         }
-        Ok(())
     }
 
     /// Removes keys from an object.
-    pub(super) fn remove_keys(&mut self, path: &str, keys: &[Value]) -> Done {
+    pub(super) fn remove_keys(&mut self, path: &str, keys: &[Value]) {
         if let Some(object) = self.spec.pointer_mut(path).and_then(Value::as_object_mut) {
             let gone: HashSet<&str> = texts(keys).collect();
             object.retain(|key, _| !gone.contains(key.as_str()));
         }
-        Ok(())
     }
 
     /// Adds to a list what is not in it.
-    pub(super) fn add_each(&mut self, path: &str, values: &[Value]) -> Done {
+    pub(super) fn add_each(&mut self, path: &str, values: &[Value]) {
         let list = self.list(path);
         let present: HashSet<Value> = list.iter().cloned().collect();
         let mut added = HashSet::new();
         list.extend(values.iter().filter(|value| !present.contains(*value) && added.insert(*value)).cloned());
-        Ok(())
     }
 
     /// The same with a list of texts that the CLI sorts.
-    pub(super) fn add_sorted(&mut self, path: &str, values: &[Value]) -> Done {
-        self.add_each(path, values)?;
+    pub(super) fn add_sorted(&mut self, path: &str, values: &[Value]) {
+        self.add_each(path, values);
         self.list(path).sort_by(|a, b| a.as_str().cmp(&b.as_str()));
-        Ok(())
     }
 
     /// Removes from a list what is equal.
-    pub(super) fn remove_each(&mut self, path: &str, values: &[Value]) -> Done {
+    pub(super) fn remove_each(&mut self, path: &str, values: &[Value]) {
         let gone: HashSet<&Value> = values.iter().collect();
         if let Some(list) = self.present_list(path) {
             list.retain(|value| !gone.contains(value));
         }
-        Ok(())
     }
 
-    /// Removes from a list of objects those with one of these names, which stand at `name` in each.
-    pub(super) fn remove_named(&mut self, path: &str, name: &str, names: &[Value]) -> Done {
+    /// Removes the objects with one of these names from a list; `name` is the path of the name in each object.
+    pub(super) fn remove_named(&mut self, path: &str, name: &str, names: &[Value]) {
         let gone: HashSet<&Value> = names.iter().collect();
         if let Some(list) = self.present_list(path) {
             list.retain(|value| value.pointer(name).is_none_or(|name| !gone.contains(name)));
         }
-        Ok(())
     }
 
-    /// Puts objects into a list, each in the place of the one that has the same name at `name`.
+    /// Puts objects into a list. An object replaces the object with the same name; `name` is the path of the name.
     pub(super) fn put_named(&mut self, path: &str, name: &str, values: &[Value]) {
         put_keyed(self.list(path), values, |value| value.pointer(name).cloned());
     }

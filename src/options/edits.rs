@@ -16,10 +16,9 @@ use super::{Name, OptionError};
 /// Where a service's tasks are attached to networks; `/Networks` is where old clients wrote it.
 const NETWORKS: &str = "/TaskTemplate/Networks";
 const CONTAINER: &str = "/TaskTemplate/ContainerSpec";
-const RESOURCES: &str = "/TaskTemplate/Resources/Reservations/GenericResources";
 
-/// What must be there for a service's updates when nothing was: the engine's own defaults, as a lone field
-/// would make the others zero. There is no order: that is `GANTRY_UPDATE_ORDER`'s to say.
+/// The engine's own defaults for updates: a single field without them would set all other fields to zero. The order is
+/// left out: `GANTRY_UPDATE_ORDER` decides it.
 pub(super) fn update_defaults() -> Value {
     json!({
         "Parallelism": 1,
@@ -94,7 +93,7 @@ pub(super) fn publish_as_written(editing: &mut Editing<'_>, values: &[Value]) ->
     Ok(())
 }
 
-/// Brings attachments from where old clients wrote them to where they belong now.
+/// Moves attachments from the old place in the specification to the current one.
 fn move_networks(editing: &mut Editing<'_>) {
     let Some(old) = editing.spec.as_object_mut().and_then(|spec| spec.shift_remove("Networks")) else {
         return;
@@ -112,7 +111,8 @@ pub(super) fn detach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     let gone = texts(values)
         .map(|name| editing.id(&Name::Network(name.to_owned())).map(Value::from))
         .collect::<Result<Vec<_>, _>>()?;
-    editing.remove_named(NETWORKS, "/Target", &gone)
+    editing.remove_named(NETWORKS, "/Target", &gone);
+    Ok(())
 }
 
 pub(super) fn attach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
@@ -123,22 +123,13 @@ pub(super) fn attach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     Ok(())
 }
 
-pub(super) fn add_resources(editing: &mut Editing<'_>, values: &[Value]) -> Done {
-    editing.put_named(RESOURCES, "/DiscreteResourceSpec/Kind", values);
-    Ok(())
-}
-
-pub(super) fn remove_resources(editing: &mut Editing<'_>, values: &[Value]) -> Done {
-    editing.remove_named(RESOURCES, "/DiscreteResourceSpec/Kind", values)
-}
-
-/// A driver comes with the options that are given, and with no others.
+/// Sets the driver with exactly the options that are given.
 pub(super) fn log_driver(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     let Some(name) = texts(values).last().filter(|name| !name.is_empty()) else { return Ok(()) };
     let options = (editing.values_of)("log-opt");
     *editing.at("/TaskTemplate/LogDriver") = json!({ "Name": name });
     if !options.is_empty() {
-        editing.put_pairs("/TaskTemplate/LogDriver/Options", options)?;
+        editing.put_pairs("/TaskTemplate/LogDriver/Options", options);
     }
     Ok(())
 }
@@ -184,7 +175,7 @@ pub(super) fn add_configs(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     Ok(())
 }
 
-/// Only those that are files: others belong to a credential specification.
+/// Removes configs that are files. Other configs belong to a credential specification.
 pub(super) fn remove_configs(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     let gone: HashSet<&Value> = values.iter().collect();
     if let Some(list) = editing.present_list("/TaskTemplate/ContainerSpec/Configs") {
@@ -197,7 +188,8 @@ pub(super) fn remove_configs(editing: &mut Editing<'_>, values: &[Value]) -> Don
     Ok(())
 }
 
-/// One that is a config also needs that config among the service's, for the engine rather than as a file.
+/// A credential specification in a config also needs this config among the service's configs, for the engine and not as a
+/// file.
 pub(super) fn credential_spec(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     let Some(mut spec) = values.last().cloned() else { return Ok(()) };
     let configs = format!("{CONTAINER}/Configs");
@@ -216,7 +208,7 @@ pub(super) fn credential_spec(editing: &mut Editing<'_>, values: &[Value]) -> Do
     if let Some(name) = spec.get("Config").and_then(Value::as_str).map(str::to_owned) {
         let id = editing.id(&Name::Config(name.clone()))?;
         let config = json!({ "Runtime": {}, "ConfigID": id, "ConfigName": name });
-        editing.add_each(&configs, &[config])?;
+        editing.add_each(&configs, &[config]);
         spec["Config"] = json!(id);
     }
     *editing.at("/TaskTemplate/ContainerSpec/Privileges/CredentialSpec") = spec;

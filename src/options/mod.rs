@@ -154,12 +154,12 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether there are none.
+    /// Whether no option is given.
     pub fn is_empty(&self) -> bool {
         self.given.is_empty()
     }
 
-    /// Whether this one is among them.
+    /// Whether this option is given.
     pub fn has(&self, name: &str) -> bool {
         self.given.iter().any(|given| given.known.name == name)
     }
@@ -170,7 +170,7 @@ impl Options {
         self.given.iter().any(|given| !matches!(given.known.edit, apply::Edit::Nothing))
     }
 
-    /// The same without one of them.
+    /// The same options without one.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         let others = self.given.iter().filter(|given| given.known.name != name);

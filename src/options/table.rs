@@ -6,7 +6,10 @@
 use super::apply::Edit;
 use super::edits;
 use super::value::ValueKind;
-use Edit::{Do, Nothing, Refused, Set, SetWith};
+use Edit::{
+    AddEach, AddSorted, Do, Nothing, PutNamed, PutPairs, Refused, RemoveEach, RemoveKeys, RemoveNamed, Set,
+    SetWith,
+};
 use ValueKind::{
     Address, Bytes, Choice, Command, Config, Cpus, CredentialSpec, Domain, Duration, Flag, Host, Integer,
     Key, Label, Mount, Network, NetworkName, Pair, Ports, Preference, Ratio, Resource, Secret, Swap, Text,
@@ -65,6 +68,27 @@ const fn create(name: &'static str, kind: ValueKind, edit: Edit) -> OptionInfo {
     OptionInfo { name, short: None, commands: In::Create, kind, edit }
 }
 
+const fn of_update(name: &'static str, kind: ValueKind, field: &'static str) -> OptionInfo {
+    both(name, kind, SetWith("/UpdateConfig", field, edits::update_defaults))
+}
+
+const fn of_rollback(name: &'static str, kind: ValueKind, field: &'static str) -> OptionInfo {
+    both(name, kind, SetWith("/RollbackConfig", field, edits::update_defaults))
+}
+
+const fn of_restart(name: &'static str, kind: ValueKind, field: &'static str) -> OptionInfo {
+    both(name, kind, SetWith("/TaskTemplate/RestartPolicy", field, edits::restart_defaults))
+}
+
+const RESOURCES: &str = "/TaskTemplate/Resources/Reservations/GenericResources";
+const KIND_OF_RESOURCE: &str = "/DiscreteResourceSpec/Kind";
+const NAMESERVERS: &str = "/TaskTemplate/ContainerSpec/DNSConfig/Nameservers";
+const SEARCH: &str = "/TaskTemplate/ContainerSpec/DNSConfig/Search";
+const DNS_OPTIONS: &str = "/TaskTemplate/ContainerSpec/DNSConfig/Options";
+const PREFERENCES: &str = "/TaskTemplate/Placement/Preferences";
+const CONSTRAINTS: &str = "/TaskTemplate/Placement/Constraints";
+const CONTAINER_LABELS: &str = "/TaskTemplate/ContainerSpec/Labels";
+const GROUPS: &str = "/TaskTemplate/ContainerSpec/Groups";
 const ORDERS: ValueKind = Choice(&["start-first", "stop-first"]);
 const ON_REMOVER: &str = "without it: the image remover runs once on every node";
 
@@ -90,9 +114,9 @@ pub const OPTIONS: &[OptionInfo] = &[
     create("env-file", Text, Refused("--env NAME=VALUE instead: no file is read")),
     create("entrypoint", Command, Refused("without it: the image remover is a program of Gantry's own")),
     // The service.
-    update("label-rm", Key, Do(|e, v| e.remove_keys("/Labels", v))),
-    update("label-add", Label, Do(|e, v| e.put_pairs("/Labels", v))),
-    create("label", Label, Do(|e, v| e.put_pairs("/Labels", v))).short('l'),
+    update("label-rm", Key, RemoveKeys("/Labels")),
+    update("label-add", Label, PutPairs("/Labels")),
+    create("label", Label, PutPairs("/Labels")).short('l'),
     update("replicas", Unsigned, Do(edits::replicas)),
     update("replicas-max-per-node", Unsigned, Set("/TaskTemplate/Placement/MaxReplicas")),
     // The CLI has it for both commands and heeds it when it creates a job.
@@ -105,45 +129,25 @@ pub const OPTIONS: &[OptionInfo] = &[
     update("network-add", Network, Do(edits::attach)),
     create("network", Network, Do(edits::attach)),
     // Its updates and rollbacks.
-    both("update-parallelism", Unsigned, SetWith("/UpdateConfig", "Parallelism", edits::update_defaults)),
-    both("update-delay", Duration, SetWith("/UpdateConfig", "Delay", edits::update_defaults)),
-    both("update-monitor", Duration, SetWith("/UpdateConfig", "Monitor", edits::update_defaults)),
-    both(
-        "update-failure-action",
-        Choice(&["pause", "continue", "rollback"]),
-        SetWith("/UpdateConfig", "FailureAction", edits::update_defaults),
-    ),
-    both(
-        "update-max-failure-ratio",
-        Ratio,
-        SetWith("/UpdateConfig", "MaxFailureRatio", edits::update_defaults),
-    ),
-    both("update-order", ORDERS, SetWith("/UpdateConfig", "Order", edits::update_defaults)),
-    both("rollback-parallelism", Unsigned, SetWith("/RollbackConfig", "Parallelism", edits::update_defaults)),
-    both("rollback-delay", Duration, SetWith("/RollbackConfig", "Delay", edits::update_defaults)),
-    both("rollback-monitor", Duration, SetWith("/RollbackConfig", "Monitor", edits::update_defaults)),
-    both(
-        "rollback-failure-action",
-        Choice(&["pause", "continue"]),
-        SetWith("/RollbackConfig", "FailureAction", edits::update_defaults),
-    ),
-    both(
-        "rollback-max-failure-ratio",
-        Ratio,
-        SetWith("/RollbackConfig", "MaxFailureRatio", edits::update_defaults),
-    ),
-    both("rollback-order", ORDERS, SetWith("/RollbackConfig", "Order", edits::update_defaults)),
+    of_update("update-parallelism", Unsigned, "Parallelism"),
+    of_update("update-delay", Duration, "Delay"),
+    of_update("update-monitor", Duration, "Monitor"),
+    of_update("update-failure-action", Choice(&["pause", "continue", "rollback"]), "FailureAction"),
+    of_update("update-max-failure-ratio", Ratio, "MaxFailureRatio"),
+    of_update("update-order", ORDERS, "Order"),
+    of_rollback("rollback-parallelism", Unsigned, "Parallelism"),
+    of_rollback("rollback-delay", Duration, "Delay"),
+    of_rollback("rollback-monitor", Duration, "Monitor"),
+    of_rollback("rollback-failure-action", Choice(&["pause", "continue"]), "FailureAction"),
+    of_rollback("rollback-max-failure-ratio", Ratio, "MaxFailureRatio"),
+    of_rollback("rollback-order", ORDERS, "Order"),
     // Where and how its tasks run.
-    update("constraint-add", Text, Do(|e, v| e.add_sorted("/TaskTemplate/Placement/Constraints", v))),
-    update("constraint-rm", Key, Do(|e, v| e.remove_each("/TaskTemplate/Placement/Constraints", v))),
-    create("constraint", Text, Do(|e, v| e.add_sorted("/TaskTemplate/Placement/Constraints", v))),
-    update(
-        "placement-pref-rm",
-        Preference,
-        Do(|e, v| e.remove_each("/TaskTemplate/Placement/Preferences", v)),
-    ),
-    update("placement-pref-add", Preference, Do(|e, v| e.add_each("/TaskTemplate/Placement/Preferences", v))),
-    create("placement-pref", Preference, Do(|e, v| e.add_each("/TaskTemplate/Placement/Preferences", v))),
+    update("constraint-add", Text, AddSorted(CONSTRAINTS)),
+    update("constraint-rm", Key, RemoveEach(CONSTRAINTS)),
+    create("constraint", Text, AddSorted(CONSTRAINTS)),
+    update("placement-pref-rm", Preference, RemoveEach(PREFERENCES)),
+    update("placement-pref-add", Preference, AddEach(PREFERENCES)),
+    create("placement-pref", Preference, AddEach(PREFERENCES)),
     both("limit-cpu", Cpus, Set("/TaskTemplate/Resources/Limits/NanoCPUs")),
     both("limit-memory", Bytes, Set("/TaskTemplate/Resources/Limits/MemoryBytes")),
     both("limit-pids", Integer(0, i64::MAX), Set("/TaskTemplate/Resources/Limits/Pids")),
@@ -151,25 +155,13 @@ pub const OPTIONS: &[OptionInfo] = &[
     both("reserve-memory", Bytes, Set("/TaskTemplate/Resources/Reservations/MemoryBytes")),
     both("memory-swap", Swap, Set("/TaskTemplate/Resources/SwapBytes")),
     both("memory-swappiness", Integer(-1, 100), Set("/TaskTemplate/Resources/MemorySwappiness")),
-    update("generic-resource-add", Resource, Do(edits::add_resources)),
-    update("generic-resource-rm", Key, Do(edits::remove_resources)),
-    create("generic-resource", Resource, Do(edits::add_resources)),
-    both(
-        "restart-condition",
-        Choice(&["none", "on-failure", "any"]),
-        SetWith("/TaskTemplate/RestartPolicy", "Condition", edits::restart_defaults),
-    ),
-    both("restart-delay", Duration, SetWith("/TaskTemplate/RestartPolicy", "Delay", edits::restart_defaults)),
-    both(
-        "restart-max-attempts",
-        Unsigned,
-        SetWith("/TaskTemplate/RestartPolicy", "MaxAttempts", edits::restart_defaults),
-    ),
-    both(
-        "restart-window",
-        Duration,
-        SetWith("/TaskTemplate/RestartPolicy", "Window", edits::restart_defaults),
-    ),
+    update("generic-resource-add", Resource, PutNamed(RESOURCES, KIND_OF_RESOURCE)),
+    update("generic-resource-rm", Key, RemoveNamed(RESOURCES, KIND_OF_RESOURCE)),
+    create("generic-resource", Resource, PutNamed(RESOURCES, KIND_OF_RESOURCE)),
+    of_restart("restart-condition", Choice(&["none", "on-failure", "any"]), "Condition"),
+    of_restart("restart-delay", Duration, "Delay"),
+    of_restart("restart-max-attempts", Unsigned, "MaxAttempts"),
+    of_restart("restart-window", Duration, "Window"),
     both("log-driver", Text, Do(edits::log_driver)),
     // Its edit is the driver's: as in the CLI, options mean something beside a driver only.
     both("log-opt", Pair, Nothing),
@@ -179,9 +171,9 @@ pub const OPTIONS: &[OptionInfo] = &[
     update("env-rm", Key, Do(edits::remove_variables)),
     update("env-add", Variable, Do(edits::add_variables)),
     create("env", Variable, Do(edits::add_variables)).short('e'),
-    update("container-label-rm", Key, Do(|e, v| e.remove_keys("/TaskTemplate/ContainerSpec/Labels", v))),
-    update("container-label-add", Label, Do(|e, v| e.put_pairs("/TaskTemplate/ContainerSpec/Labels", v))),
-    create("container-label", Label, Do(|e, v| e.put_pairs("/TaskTemplate/ContainerSpec/Labels", v))),
+    update("container-label-rm", Key, RemoveKeys(CONTAINER_LABELS)),
+    update("container-label-add", Label, PutPairs(CONTAINER_LABELS)),
+    create("container-label", Label, PutPairs(CONTAINER_LABELS)),
     both("workdir", Text, Set("/TaskTemplate/ContainerSpec/Dir")).short('w'),
     both("user", Text, Set("/TaskTemplate/ContainerSpec/User")).short('u'),
     both("hostname", Text, Set("/TaskTemplate/ContainerSpec/Hostname")),
@@ -196,55 +188,35 @@ pub const OPTIONS: &[OptionInfo] = &[
     both("stop-signal", Text, Set("/TaskTemplate/ContainerSpec/StopSignal")),
     both("stop-grace-period", Duration, Set("/TaskTemplate/ContainerSpec/StopGracePeriod")),
     both("oom-score-adj", Integer(-1000, 1000), Set("/TaskTemplate/ContainerSpec/OomScoreAdj")),
-    update("group-add", Text, Do(|e, v| e.add_sorted("/TaskTemplate/ContainerSpec/Groups", v))),
-    update("group-rm", Key, Do(|e, v| e.remove_each("/TaskTemplate/ContainerSpec/Groups", v))),
-    create("group", Text, Do(|e, v| e.add_sorted("/TaskTemplate/ContainerSpec/Groups", v))),
+    update("group-add", Text, AddSorted(GROUPS)),
+    update("group-rm", Key, RemoveEach(GROUPS)),
+    create("group", Text, AddSorted(GROUPS)),
     update("mount-add", Mount, Do(edits::add_mounts)),
-    update("mount-rm", Key, Do(|e, v| e.remove_named("/TaskTemplate/ContainerSpec/Mounts", "/Target", v))),
+    update("mount-rm", Key, RemoveNamed("/TaskTemplate/ContainerSpec/Mounts", "/Target")),
     create("mount", Mount, Do(edits::add_mounts)),
-    update(
-        "secret-rm",
-        Key,
-        Do(|e, v| e.remove_named("/TaskTemplate/ContainerSpec/Secrets", "/SecretName", v)),
-    ),
+    update("secret-rm", Key, RemoveNamed("/TaskTemplate/ContainerSpec/Secrets", "/SecretName")),
     update("secret-add", Secret, Do(edits::add_secrets)),
     create("secret", Secret, Do(edits::add_secrets)),
     update("config-rm", Key, Do(edits::remove_configs)),
     update("config-add", Config, Do(edits::add_configs)),
     create("config", Config, Do(edits::add_configs)),
     both("credential-spec", CredentialSpec, Do(edits::credential_spec)),
-    update(
-        "dns-add",
-        Address,
-        Do(|e, v| e.add_sorted("/TaskTemplate/ContainerSpec/DNSConfig/Nameservers", v)),
-    ),
-    update("dns-rm", Key, Do(|e, v| e.remove_each("/TaskTemplate/ContainerSpec/DNSConfig/Nameservers", v))),
-    create("dns", Address, Do(|e, v| e.add_each("/TaskTemplate/ContainerSpec/DNSConfig/Nameservers", v))),
-    update(
-        "dns-search-add",
-        Domain,
-        Do(|e, v| e.add_sorted("/TaskTemplate/ContainerSpec/DNSConfig/Search", v)),
-    ),
-    update("dns-search-rm", Key, Do(|e, v| e.remove_each("/TaskTemplate/ContainerSpec/DNSConfig/Search", v))),
-    create("dns-search", Domain, Do(|e, v| e.add_each("/TaskTemplate/ContainerSpec/DNSConfig/Search", v))),
-    update(
-        "dns-option-add",
-        Text,
-        Do(|e, v| e.add_sorted("/TaskTemplate/ContainerSpec/DNSConfig/Options", v)),
-    ),
-    update(
-        "dns-option-rm",
-        Key,
-        Do(|e, v| e.remove_each("/TaskTemplate/ContainerSpec/DNSConfig/Options", v)),
-    ),
-    create("dns-option", Text, Do(|e, v| e.add_each("/TaskTemplate/ContainerSpec/DNSConfig/Options", v))),
+    update("dns-add", Address, AddSorted(NAMESERVERS)),
+    update("dns-rm", Key, RemoveEach(NAMESERVERS)),
+    create("dns", Address, AddEach(NAMESERVERS)),
+    update("dns-search-add", Domain, AddSorted(SEARCH)),
+    update("dns-search-rm", Key, RemoveEach(SEARCH)),
+    create("dns-search", Domain, AddEach(SEARCH)),
+    update("dns-option-add", Text, AddSorted(DNS_OPTIONS)),
+    update("dns-option-rm", Key, RemoveEach(DNS_OPTIONS)),
+    create("dns-option", Text, AddEach(DNS_OPTIONS)),
     update("host-rm", Key, Do(edits::remove_hosts)),
-    update("host-add", Host, Do(|e, v| e.add_each("/TaskTemplate/ContainerSpec/Hosts", v))),
-    create("host", Host, Do(|e, v| e.add_each("/TaskTemplate/ContainerSpec/Hosts", v))),
-    update("sysctl-rm", Key, Do(|e, v| e.remove_keys("/TaskTemplate/ContainerSpec/Sysctls", v))),
-    update("sysctl-add", Pair, Do(|e, v| e.put_pairs("/TaskTemplate/ContainerSpec/Sysctls", v))),
-    create("sysctl", Pair, Do(|e, v| e.put_pairs("/TaskTemplate/ContainerSpec/Sysctls", v))),
-    update("ulimit-rm", Key, Do(|e, v| e.remove_named("/TaskTemplate/ContainerSpec/Ulimits", "/Name", v))),
+    update("host-add", Host, AddEach("/TaskTemplate/ContainerSpec/Hosts")),
+    create("host", Host, AddEach("/TaskTemplate/ContainerSpec/Hosts")),
+    update("sysctl-rm", Key, RemoveKeys("/TaskTemplate/ContainerSpec/Sysctls")),
+    update("sysctl-add", Pair, PutPairs("/TaskTemplate/ContainerSpec/Sysctls")),
+    create("sysctl", Pair, PutPairs("/TaskTemplate/ContainerSpec/Sysctls")),
+    update("ulimit-rm", Key, RemoveNamed("/TaskTemplate/ContainerSpec/Ulimits", "/Name")),
     update("ulimit-add", Ulimit, Do(edits::add_ulimits)),
     create("ulimit", Ulimit, Do(edits::add_ulimits)),
     both("cap-drop", Text, Do(edits::drop_capabilities)),

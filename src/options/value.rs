@@ -1,7 +1,6 @@
 //! The kinds of value that options have: a parser and a description for each. Pure.
 //!
-//! A value is parsed into the JSON that will stand in the specification, or into a text that the edit takes
-//! apart.
+//! A value is parsed into the JSON of the specification, or into a text that the edit takes apart.
 
 use std::net::IpAddr;
 
@@ -169,7 +168,7 @@ impl ValueKind {
     }
 }
 
-/// What stands before the first `=`.
+/// The part before the first `=`.
 pub(super) fn key(text: &str) -> &str {
     text.split_once('=').map_or(text, |(key, _)| key)
 }
@@ -204,7 +203,7 @@ fn ratio(text: &str) -> Option<Value> {
     Some(json!(ratio))
 }
 
-/// In its usual form, an IPv4 address in the clothes of an IPv6 one as what it is.
+/// An address in its usual form; an IPv4 address that is mapped into IPv6 becomes IPv4.
 fn address(text: &str) -> Option<String> {
     text.trim().parse::<IpAddr>().ok().map(|address| address.to_canonical().to_string())
 }

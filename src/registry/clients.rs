@@ -33,11 +33,11 @@ struct Flavour {
     certificates: Certificates,
     proxy: Option<Proxy>,
     files: Arc<HostFiles>,
-    /// The network of the server that has named this one: names resolve only to addresses that it may name.
+    /// The network of the server that has named this one. Names resolve only to addresses that this network may name.
     named_by: Option<Network>,
 }
 
-/// Resolves names to those of their addresses that a registry of this network may name.
+/// A resolver that returns only addresses that a registry of this network may name.
 struct Guarded(Network);
 
 impl Resolve for Guarded {

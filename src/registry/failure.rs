@@ -26,7 +26,7 @@ pub(super) enum About {
     Account,
     /// The image, which may not exist: registries do not tell clients without access.
     Image,
-    /// The account, or what it may do with this image.
+    /// The account, or its rights for this image.
     AccountOrImage,
     /// Something else, or it cannot be told.
     Other,
@@ -54,11 +54,11 @@ pub(super) enum Failure {
     Nonsense {
         cause: String,
     },
-    /// Nonsense as well, unless it is TLS where plain HTTP was tried.
+    /// The answer is not HTTP: nonsense, or TLS where plain HTTP was tried.
     NotHttp {
         cause: String,
     },
-    /// A `HEAD` failed in a way that says nothing of a `GET`.
+    /// A `HEAD` failed, and a `GET` may still succeed.
     OfHead(Box<Failure>),
 }
 
@@ -72,7 +72,7 @@ impl Failure {
         Self::Nonsense { cause: cause.into() }
     }
 
-    /// Whether the same question may be answered in a moment.
+    /// Whether a second attempt may succeed soon.
     pub(super) fn is_transient(&self) -> bool {
         matches!(self, Self::RateLimited { .. } | Self::Unreachable { .. })
     }
@@ -92,7 +92,7 @@ impl Failure {
         if may_be_of_head_alone { Self::OfHead(Box::new(self)) } else { self }
     }
 
-    /// The words of a refusal that may be about the account or about what it may do with one image.
+    /// The words of a refusal that may be about the account or about its rights for one image.
     pub(super) fn account_or_image(&self) -> Option<&str> {
         match self {
             Self::Refused { cause, about: About::AccountOrImage } => Some(cause),
@@ -109,34 +109,36 @@ impl Failure {
         }
     }
 
-    /// The same failure, said of the registry's token server.
+    /// The same failure as one of the registry's token server.
     pub(super) fn of_token_server(self, name: &str) -> Self {
         let of = |cause: &str| format!("its token server {name}: {cause}");
         match self {
             Self::NotFound => Self::Refused { cause: of("404 Not Found"), about: About::Other },
-            other => other.reworded(of),
+            mut other => {
+                other.reword(of);
+                other
+            }
         }
     }
 
     /// The same failure in words that can be shown. Some servers repeat what they were sent, so secrets are taken out
     /// before the words are cut.
-    pub(super) fn told(self, credentials: Option<&Credentials>) -> Self {
-        self.reworded(|cause| match credentials {
+    pub(super) fn told(mut self, credentials: Option<&Credentials>) -> Self {
+        self.reword(|cause| match credentials {
             Some(credentials) => foreign(&credentials.redact(cause)),
             None => foreign(cause),
-        })
+        });
+        self
     }
 
-    fn reworded(self, change: impl FnOnce(&str) -> String) -> Self {
+    fn reword(&mut self, change: impl FnOnce(&str) -> String) {
         match self {
-            Self::NotFound | Self::RateLimited { .. } => self,
-            Self::Refused { cause, about } => Self::Refused { cause: change(&cause), about },
-            Self::Unreachable { cause, reached, retry_after, proxy } => {
-                Self::Unreachable { cause: change(&cause), reached, retry_after, proxy }
-            }
-            Self::Nonsense { cause } => Self::Nonsense { cause: change(&cause) },
-            Self::NotHttp { cause } => Self::NotHttp { cause: change(&cause) },
-            Self::OfHead(failure) => Self::OfHead(Box::new(failure.reworded(change))),
+            Self::NotFound | Self::RateLimited { .. } => {}
+            Self::Refused { cause, .. }
+            | Self::Unreachable { cause, .. }
+            | Self::Nonsense { cause }
+            | Self::NotHttp { cause } => *cause = change(cause),
+            Self::OfHead(failure) => failure.reword(change),
         }
     }
 

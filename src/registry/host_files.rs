@@ -11,7 +11,7 @@ use crate::descriptors::explained;
 /// The content of the folder of one host. No `Debug`: there may be a private key in it.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct HostFiles {
-    /// The certificates in `*.crt`: those of authorities, or the registry's own.
+    /// The certificates in `*.crt`: of authorities, or of the registry itself.
     pub trusted: Vec<CertificateDer<'static>>,
     /// The files `*.crt` without any certificate that can be read. The engine passes over them.
     pub unusable: Vec<PathBuf>,

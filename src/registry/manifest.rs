@@ -40,7 +40,7 @@ pub(super) fn accepted() -> String {
 pub(super) enum ManifestKind {
     /// An index: everything is known.
     Index(Manifest),
-    /// A single image: its platform stands in its configuration, where there is one.
+    /// A single image: its configuration names its platform.
     Image {
         /// The configuration's digest.
         configuration: Option<Digest>,

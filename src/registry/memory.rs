@@ -54,12 +54,12 @@ impl Memory {
     /// Reads or changes what is remembered of a host.
     pub(super) fn of<T>(&self, host: &str, work: impl FnOnce(&mut Host) -> T) -> T {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !hosts.contains_key(host) {
-            if is_full(hosts.len()) {
-                let now = Instant::now();
-                hosts.retain(|_, host| host.prune(now));
-            }
-            hosts.insert(host.to_owned(), Host::default());
+        if let Some(known) = hosts.get_mut(host) {
+            return work(known);
+        }
+        if is_full(hosts.len()) {
+            let now = Instant::now();
+            hosts.retain(|_, host| host.prune(now));
         }
         work(hosts.entry(host.to_owned()).or_default())
     }

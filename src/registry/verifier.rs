@@ -93,7 +93,7 @@ struct Trust {
     valid: Option<Valid>,
 }
 
-/// The system's authorities, those of the host's folder, and the very certificates there. The engine's library trusts a
+/// The authorities of the system and of the host's folder, and the certificates in that folder themselves. The engine's library trusts a
 /// certificate of that folder also where no authority has issued it: one made by `openssl req -x509`.
 #[derive(Debug)]
 struct Valid {

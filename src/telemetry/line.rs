@@ -163,7 +163,7 @@ fn has_field(message: &str) -> bool {
     false
 }
 
-/// Whether a text ends with what could be the name of a field. Parts of longer words (`label.name`, `/path?query`) are none.
+/// Whether a text ends with what could be the name of a field. Parts of longer words (`label.name`, `/path?query`) do not count.
 fn is_name_of_field(text: &str) -> bool {
     let before = text.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
     let name = &text[before.len()..];

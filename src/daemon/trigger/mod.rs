@@ -83,8 +83,8 @@ impl Trigger {
         self.is_pending = false;
     }
 
-    /// Does the work of a hook. What the hook itself changes meanwhile is no change; what another program changes is one,
-    /// as far as it can be told: `activity` shows that no process of the hook has run at that time.
+    /// Does the work of a hook and ignores the hook's own changes. A change by another program counts if `activity` shows
+    /// that no process of the hook has run at that time.
     pub async fn apart_from<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -116,7 +116,7 @@ impl Trigger {
         }
     }
 
-    /// What the kernel has to tell at this moment.
+    /// The kernel's events up to now.
     fn take_now(&self) -> Option<Told> {
         self.watch.as_ref().and_then(PathWatch::take_now)
     }
@@ -156,7 +156,7 @@ impl Trigger {
         }
     }
 
-    /// Watches anew, and tells whether what is there is not what was there at the last look.
+    /// Watches anew, and tells whether anything has changed since the last look.
     async fn look(&mut self) -> bool {
         // The old watch first: there is a limit to their number.
         self.watch = None;

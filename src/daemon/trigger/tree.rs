@@ -1,4 +1,4 @@
-//! What is at a path: enough of it to tell that something has changed.
+//! A fingerprint of the files at a path, by which a change is recognized.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, Metadata};

@@ -1,4 +1,4 @@
-//! What the kernel tells of a path.
+//! The kernel's events of a path (inotify).
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,10 +15,10 @@ use tokio::io::unix::AsyncFd;
 
 use super::tree::walk;
 
-/// What counts as a change of the path or in it. That something was read or opened does not.
+/// The events that are changes of the path or in it. Reading and opening are none of them.
 const CHANGES: WatchFlags = WAY.union(WatchFlags::ATTRIB).union(WatchFlags::MODIFY);
 
-/// What may turn the way to the path to somewhere else.
+/// The events after which the path may lead to another file.
 const WAY: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::DELETE_SELF)
@@ -26,7 +26,7 @@ const WAY: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO);
 
-/// What the kernel has told.
+/// The meaning of the kernel's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Told {
     /// Something has happened on the way to the path.

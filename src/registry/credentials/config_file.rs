@@ -1,4 +1,4 @@
-//! Docker's client configuration, `config.json`: who is logged in where. Read, never written.
+//! Docker's client configuration, `config.json`, with the accounts of `docker login`. Gantry only reads it.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::registry::files;
 use crate::secret::Secret;
 use crate::words::shown_path;
 
-/// Docker writes padding; people who write the file by hand do not always.
+/// Accepts missing padding: Docker writes padding, people sometimes do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -56,7 +56,7 @@ struct AuthEntry {
     registrytoken: Option<Secret>,
 }
 
-/// An empty secret is none.
+/// Reads a secret; an empty one counts as missing.
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.filter(|text| !text.is_empty()).map(Secret::new))
@@ -95,7 +95,7 @@ impl ConfigFile {
     pub(in crate::registry) fn parse(path: &Path, text: &[u8]) -> Result<Self, CredentialsError> {
         let path = path.to_owned();
         let unreadable = |cause: String| CredentialsError::Unreadable { path: path.clone(), cause };
-        // Some editors begin a text with a mark.
+        // Some editors begin a text with a byte order mark.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         // An empty file is what a forgotten bind mount or `touch` leaves; Docker reads it as empty too.
         if text.iter().all(u8::is_ascii_whitespace) {
@@ -135,7 +135,7 @@ impl ConfigFile {
         Some(HelperQuestion { helper: helper.clone(), server })
     }
 
-    /// The account that stands in the file itself for `host`.
+    /// The account for `host` in the file itself.
     pub(in crate::registry) fn inline(&self, host: &str) -> Result<Option<Credentials>, CredentialsError> {
         let Some((key, entry)) = self.entries(host).find(|(_, entry)| !entry.is_empty()) else {
             return Ok(None);
@@ -176,7 +176,7 @@ impl AuthEntry {
             && self.registrytoken.is_none()
     }
 
-    /// The account of this entry; an error says what is wrong with it, never what it is.
+    /// The account of this entry. An error names the fault and never quotes the entry.
     fn account(&self) -> Result<Option<Account>, &'static str> {
         if let Some(token) = &self.registrytoken {
             return Ok(Some(Account::RegistryToken(token.clone())));

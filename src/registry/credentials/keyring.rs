@@ -26,8 +26,7 @@ pub struct Sources {
     pub docker_config: Option<PathBuf>,
     /// The home folder; its `.docker/config.json` comes last.
     pub home: Option<PathBuf>,
-    /// The folders that credential helpers are looked for in, written as in `PATH`; `None`: those of
-    /// this process's own `PATH`.
+    /// The folders of credential helpers, written as in `PATH`; `None`: this process's own `PATH`.
     pub helper_path: Option<OsString>,
     /// The longest that a credential helper may take. Some ask a cloud's service over the network.
     pub helper_limit: Duration,
@@ -107,8 +106,8 @@ pub struct Wanted {
 }
 
 impl Keyring {
-    /// Reads the files of logins and of the client's configuration. A missing `config.json` is none, and one that cannot
-    /// be used is a warning, as with the docker client. Nothing is ever written.
+    /// Reads the files of logins and of the client's configuration. A missing `config.json` is no error, and an
+    /// unusable one is a warning, as with the docker client. Gantry never writes to these files.
     ///
     /// # Errors
     /// [`CredentialsError::LoginFile`] and [`CredentialsError::LoginLines`] for what Gantry's variables name.

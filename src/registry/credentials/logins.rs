@@ -29,7 +29,7 @@ pub(in crate::registry) struct KnownLogin {
     /// Its registry.
     host: String,
     credentials: Arc<Credentials>,
-    /// The services and images that it is for; `None`: all.
+    /// The services and images that may use it; `None`: all.
     scope: Option<LoginScope>,
 }
 
@@ -89,8 +89,8 @@ impl KnownLogins {
         Self(parse(text, Path::new("/x/logins")).unwrap())
     }
 
-    /// Of the logins for this registry, and those of this name, the ones that are not for this service and image. `None`
-    /// stands for no service at all.
+    /// The logins for this registry or with this name that this service and image may not use. `None` stands for no
+    /// service at all.
     pub(super) fn refused(&self, host: &str, name: Option<&str>, user: Option<(&str, &ImageRef)>) -> Refused {
         let concerns =
             |login: &KnownLogin| login.host == host || (name.is_some() && login.name.as_deref() == name);
@@ -122,8 +122,8 @@ impl KnownLogins {
         }
     }
 
-    /// The login for a service of this registry that names none: the only one there is, or of several the one without a
-    /// name, or with the name of a folder that the docker client uses when it is told none.
+    /// The login for a service of this registry without a label: the only login; or, of several, the login without a name or
+    /// with the name of a default folder of the docker client.
     pub(in crate::registry) fn unnamed(&self, host: &str, folders: &[PathBuf], refused: &Refused) -> Unnamed {
         let here: Vec<&KnownLogin> = self.usable(host, refused).collect();
         let is_default = |login: &&&KnownLogin| {
@@ -191,7 +191,7 @@ async fn read_single(told: &config::Login) -> Result<KnownLogin, CredentialsErro
     Ok(KnownLogin { name, host, credentials, scope })
 }
 
-/// The services and images of the single login. A file that names none is a mistake: it was meant to name some.
+/// The services and images of the single login. A file without any names is a mistake.
 async fn read_scope(source: Option<&Source>) -> Result<Option<LoginScope>, CredentialsError> {
     const VARIABLE: &str = "GANTRY_REGISTRY_SERVICES_FILE";
     let Some(source) = source else { return Ok(None) };
@@ -206,7 +206,7 @@ async fn read_scope(source: Option<&Source>) -> Result<Option<LoginScope>, Crede
     })
 }
 
-/// A value that need not be there; an empty one is not.
+/// A value that may be missing; an empty value is missing.
 async fn optional(
     source: Option<&Source>,
     variable: &'static str,
@@ -216,7 +216,7 @@ async fn optional(
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// A value as it is, or the content of its file without the line end that editors put there.
+/// The value, or the content of its file without the line end that editors add.
 async fn value(source: &Source, variable: &'static str) -> Result<Secret, CredentialsError> {
     match source {
         Source::Value(secret) => Ok(secret.clone()),
@@ -234,7 +234,7 @@ async fn read_lines(path: &Path) -> Result<Vec<KnownLogin>, CredentialsError> {
         .map_err(|mistakes| CredentialsError::LoginLines { path: path.to_owned(), mistakes })
 }
 
-/// Reads the lines. The first that are wrong are told at once, by their numbers.
+/// Reads the lines. The error names the first wrong lines by their numbers.
 pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<KnownLogin>, Vec<String>> {
     let mut logins: Vec<KnownLogin> = Vec::new();
     // Where the login of a name for a host is.

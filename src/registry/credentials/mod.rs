@@ -58,12 +58,12 @@ pub enum Account {
         /// The token.
         token: Secret,
     },
-    /// A bearer token that is sent as it is (`registrytoken`).
+    /// A bearer token, sent unchanged (`registrytoken`).
     RegistryToken(Secret),
 }
 
 impl Account {
-    /// What is sent as name and password; `None` for a token that is sent as it is.
+    /// The name and the secret for `Basic`; `None`: the account is a bearer token.
     pub(super) fn name_and_secret(&self) -> Option<(&str, &Secret)> {
         match self {
             Self::Password { username, password: secret }
@@ -120,7 +120,7 @@ impl Credentials {
         Some(username).filter(|name| !name.is_empty() && *name != TOKEN_USERNAME)
     }
 
-    /// `text` without this account's secret in it, should a server have echoed it as it is or as it was sent.
+    /// `text` without this account's secret. Some servers echo the secret, plain or encoded as it was sent.
     pub(super) fn redact(&self, text: &str) -> String {
         let (username, secret) = match &self.account {
             Account::Password { username, password: secret }
