@@ -61,15 +61,12 @@ fn truth(key: &str, value: Option<&str>) -> Parsed {
     truth.map(Value::from).ok_or_else(|| format!("{key} to be true or false"))
 }
 
-fn object<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
-    let value = parent.entry(key).or_insert_with(|| json!({}));
-    if !value.is_object() {
+/// An object in the place of nothing.
+fn made(value: &mut Value) -> &mut Value {
+    if value.is_null() {
         *value = json!({});
     }
-    match value {
-        Value::Object(object) => object,
-        _ => unreachable!("made an object above"),
-    }
+    value
 }
 
 /// What a field that no mount has is answered with. It may be a piece of a password, so it is not quoted.
@@ -78,7 +75,7 @@ const NO_FIELD: &str = "only fields that a mount has, such as type, source, targ
 
 /// `type=volume,source=NAME,target=PATH,...`: as the docker CLI reads it (its `opts/mount.go`).
 pub(super) fn mount(text: &str) -> Parsed {
-    let mut mount = Map::from_iter([("Type".to_owned(), json!("volume"))]);
+    let mut mount = json!({ "Type": "volume" });
     for field in fields(text)? {
         let (key, value) = match field.split_once('=') {
             Some((key, value)) => (key.to_lowercase(), Some(value)),
@@ -92,10 +89,10 @@ pub(super) fn mount(text: &str) -> Parsed {
         mount_field(&mut mount, &key, value)?;
     }
     check_mount(&mount)?;
-    Ok(Value::Object(mount))
+    Ok(mount)
 }
 
-fn mount_field(mount: &mut Map<String, Value>, key: &str, value: Option<&str>) -> Result<(), String> {
+fn mount_field(mount: &mut Value, key: &str, value: Option<&str>) -> Result<(), String> {
     let text = value.unwrap_or_default();
     match key {
         "type" => {
@@ -103,43 +100,39 @@ fn mount_field(mount: &mut Map<String, Value>, key: &str, value: Option<&str>) -
             if !["bind", "volume", "tmpfs", "npipe", "cluster", "image"].contains(&kind.as_str()) {
                 return Err("a type that is bind, volume, tmpfs, npipe, cluster or image".to_owned());
             }
-            mount.insert("Type".to_owned(), json!(kind));
+            mount["Type"] = json!(kind);
         }
         "source" | "src" if text.starts_with('.') => {
             return Err("a source that is absolute: Gantry has no folder to begin at".to_owned());
         }
-        "source" | "src" => _ = mount.insert("Source".to_owned(), json!(text)),
-        "target" | "dst" | "destination" => _ = mount.insert("Target".to_owned(), json!(text)),
-        "readonly" | "ro" => _ = mount.insert("ReadOnly".to_owned(), truth(key, value)?),
-        "consistency" => _ = mount.insert("Consistency".to_owned(), json!(text.to_lowercase())),
-        key if key.starts_with("bind-") => bind_field(object(mount, "BindOptions"), key, value)?,
-        key if key.starts_with("volume-") => volume_field(object(mount, "VolumeOptions"), key, value)?,
-        "image-subpath" => _ = object(mount, "ImageOptions").insert("Subpath".to_owned(), json!(text)),
+        "source" | "src" => mount["Source"] = json!(text),
+        "target" | "dst" | "destination" => mount["Target"] = json!(text),
+        "readonly" | "ro" => mount["ReadOnly"] = truth(key, value)?,
+        "consistency" => mount["Consistency"] = json!(text.to_lowercase()),
+        key if key.starts_with("bind-") => bind_field(made(&mut mount["BindOptions"]), key, value)?,
+        key if key.starts_with("volume-") => volume_field(made(&mut mount["VolumeOptions"]), key, value)?,
+        "image-subpath" => mount["ImageOptions"]["Subpath"] = json!(text),
         "tmpfs-size" => {
             let bytes = number::bytes(text).ok_or("a tmpfs-size such as 64m")?;
-            object(mount, "TmpfsOptions").insert("SizeBytes".to_owned(), json!(bytes));
+            mount["TmpfsOptions"]["SizeBytes"] = json!(bytes);
         }
         "tmpfs-mode" => {
             let mode = u32::from_str_radix(text, 8).map_err(|_| "a tmpfs-mode such as 1770")?;
-            object(mount, "TmpfsOptions").insert("Mode".to_owned(), json!(mode));
+            mount["TmpfsOptions"]["Mode"] = json!(mode);
         }
         _ => return Err(NO_FIELD.to_owned()),
     }
     Ok(())
 }
 
-fn bind_field(options: &mut Map<String, Value>, key: &str, value: Option<&str>) -> Result<(), String> {
+fn bind_field(options: &mut Value, key: &str, value: Option<&str>) -> Result<(), String> {
     match (key, value.unwrap_or_default()) {
-        ("bind-propagation", value) => {
-            options.insert("Propagation".to_owned(), json!(value.to_lowercase()));
-        }
-        ("bind-nonrecursive", _) => _ = options.insert("NonRecursive".to_owned(), truth(key, value)?),
+        ("bind-propagation", value) => options["Propagation"] = json!(value.to_lowercase()),
+        ("bind-nonrecursive", _) => options["NonRecursive"] = truth(key, value)?,
         ("bind-recursive", "enabled") => {}
-        ("bind-recursive", "disabled") => _ = options.insert("NonRecursive".to_owned(), json!(true)),
-        ("bind-recursive", "writable") => _ = options.insert("ReadOnlyNonRecursive".to_owned(), json!(true)),
-        ("bind-recursive", "readonly") => {
-            options.insert("ReadOnlyForceRecursive".to_owned(), json!(true));
-        }
+        ("bind-recursive", "disabled") => options["NonRecursive"] = json!(true),
+        ("bind-recursive", "writable") => options["ReadOnlyNonRecursive"] = json!(true),
+        ("bind-recursive", "readonly") => options["ReadOnlyForceRecursive"] = json!(true),
         ("bind-recursive", _) => {
             return Err("bind-recursive to be enabled, disabled, writable or readonly".to_owned());
         }
@@ -148,29 +141,29 @@ fn bind_field(options: &mut Map<String, Value>, key: &str, value: Option<&str>) 
     Ok(())
 }
 
-fn volume_field(options: &mut Map<String, Value>, key: &str, value: Option<&str>) -> Result<(), String> {
+fn volume_field(options: &mut Value, key: &str, value: Option<&str>) -> Result<(), String> {
     let text = value.unwrap_or_default();
-    let set = |target: &mut Map<String, Value>| {
+    let set = |target: &mut Value| {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         if !name.is_empty() {
-            target.insert(name.to_owned(), json!(value));
+            target[name] = json!(value);
         }
     };
     match key {
-        "volume-nocopy" => _ = options.insert("NoCopy".to_owned(), truth(key, value)?),
-        "volume-subpath" => _ = options.insert("Subpath".to_owned(), json!(text)),
-        "volume-label" => set(object(options, "Labels")),
-        "volume-driver" => _ = object(options, "DriverConfig").insert("Name".to_owned(), json!(text)),
-        "volume-opt" => set(object(object(options, "DriverConfig"), "Options")),
+        "volume-nocopy" => options["NoCopy"] = truth(key, value)?,
+        "volume-subpath" => options["Subpath"] = json!(text),
+        "volume-label" => set(made(&mut options["Labels"])),
+        "volume-driver" => options["DriverConfig"]["Name"] = json!(text),
+        "volume-opt" => set(made(&mut options["DriverConfig"]["Options"])),
         _ => return Err(NO_FIELD.to_owned()),
     }
     // An engine wants a driver wherever there are options of a volume.
-    object(options, "DriverConfig");
+    made(&mut options["DriverConfig"]);
     Ok(())
 }
 
 /// What cannot go together in a mount.
-fn check_mount(mount: &Map<String, Value>) -> Result<(), String> {
+fn check_mount(mount: &Value) -> Result<(), String> {
     let text = |key: &str| mount.get(key).and_then(Value::as_str).unwrap_or_default();
     if text("Target").is_empty() {
         return Err("a target".to_owned());
@@ -181,7 +174,7 @@ fn check_mount(mount: &Map<String, Value>) -> Result<(), String> {
         ("BindOptions", "bind"),
         ("TmpfsOptions", "tmpfs"),
     ] {
-        if mount.contains_key(options) && text("Type") != kind {
+        if mount.get(options).is_some() && text("Type") != kind {
             return Err(format!("{kind}-* options on a mount of type={kind} only"));
         }
     }
@@ -302,12 +295,11 @@ pub(super) fn network(text: &str) -> Parsed {
     if target.is_empty() {
         return Err("name=NAME".to_owned());
     }
-    let mut network =
-        Map::from_iter([("Target".to_owned(), json!(target)), ("Aliases".to_owned(), json!(aliases))]);
+    let mut network = json!({ "Target": target, "Aliases": aliases });
     if !driver.is_empty() {
-        network.insert("DriverOpts".to_owned(), Value::Object(driver));
+        network["DriverOpts"] = Value::Object(driver);
     }
-    Ok(Value::Object(network))
+    Ok(network)
 }
 
 /// `NAME`, or `source=NAME,target=FILE,uid=0,gid=0,mode=0444`, of a secret or config.
