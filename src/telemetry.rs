@@ -89,7 +89,7 @@ impl fmt::Debug for Output {
 /// The settings name the node; without a name there, [`NodeName::set`] does. A thread writes the lines; [`EndOfLog`] waits
 /// for them.
 pub fn init(settings: &LogSettings) -> NodeName {
-    let form = Form::of(settings);
+    let form = LineFormat::of(settings);
     let output = queued(form.clone()).unwrap_or_else(|_| Output::stderr());
     let node = form.node.clone();
     let _ = tracing::subscriber::set_global_default(layered(form, settings.level, output));
@@ -98,7 +98,7 @@ pub fn init(settings: &LogSettings) -> NodeName {
 }
 
 /// Standard error, written to by a thread.
-fn queued(form: Form) -> io::Result<Output> {
+fn queued(form: LineFormat) -> io::Result<Output> {
     // Without the lock of `std::io::stderr`, which the thread would hold while nothing is read.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let notice = move |number: u64| {
@@ -157,12 +157,12 @@ pub fn subscriber(
     settings: &LogSettings,
     output: Output,
 ) -> (impl Subscriber + Send + Sync + use<>, NodeName) {
-    let form = Form::of(settings);
+    let form = LineFormat::of(settings);
     let node = form.node.clone();
     (layered(form, settings.level, output), node)
 }
 
-fn layered(form: Form, level: LogLevel, output: Output) -> impl Subscriber + Send + Sync {
+fn layered(form: LineFormat, level: LogLevel, output: Output) -> impl Subscriber + Send + Sync {
     Registry::default().with(Log { form, output }.with_filter(levels(level)))
 }
 
@@ -188,13 +188,13 @@ const OURS: &str = "gantry";
 
 /// How a line looks.
 #[derive(Clone)]
-struct Form {
+struct LineFormat {
     format: LogFormat,
     time_zone: TimeZone,
     node: NodeName,
 }
 
-impl Form {
+impl LineFormat {
     fn of(settings: &LogSettings) -> Self {
         let node = NodeName::default();
         if let Some(name) = &settings.node_name {
@@ -218,7 +218,7 @@ impl Form {
 
 /// The layer that writes a line per event.
 struct Log {
-    form: Form,
+    form: LineFormat,
     output: Output,
 }
 

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 /// A variable of Shepherd.
-struct Theirs {
+struct ShepherdVariable {
     name: &'static str,
     /// What stands for it here, in Markdown.
     ours: &'static str,
@@ -19,7 +19,7 @@ struct Theirs {
 }
 
 /// Without `HOSTNAME`, which Docker sets in every container, and `TZ`.
-const VARIABLES: &[Theirs] = &[
+const VARIABLES: &[ShepherdVariable] = &[
     telling(
         "SLEEP_TIME",
         "`GANTRY_SLEEP_SECONDS`",
@@ -70,23 +70,25 @@ const VARIABLES: &[Theirs] = &[
     general("VERBOSE", "`GANTRY_LOG_LEVEL=DEBUG`", "The default `INFO` says what was changed."),
 ];
 
-const fn telling(name: &'static str, ours: &'static str, doc: &'static str) -> Theirs {
-    Theirs { name, ours, doc, is_telling: true }
+const fn telling(name: &'static str, ours: &'static str, doc: &'static str) -> ShepherdVariable {
+    ShepherdVariable { name, ours, doc, is_telling: true }
 }
 
-const fn general(name: &'static str, ours: &'static str, doc: &'static str) -> Theirs {
-    Theirs { name, ours, doc, is_telling: false }
+const fn general(name: &'static str, ours: &'static str, doc: &'static str) -> ShepherdVariable {
+    ShepherdVariable { name, ours, doc, is_telling: false }
 }
 
 /// One line for all variables of Shepherd among `set`, the names of the environment's variables that are not
 /// empty; `None` unless one of them can hardly be anybody else's.
 pub(super) fn hint<'a>(set: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let set: Vec<&str> = set.into_iter().collect();
-    let found: Vec<&Theirs> = VARIABLES.iter().filter(|theirs| set.contains(&theirs.name)).collect();
+    let found: Vec<&ShepherdVariable> =
+        VARIABLES.iter().filter(|theirs| set.contains(&theirs.name)).collect();
     if !found.iter().any(|theirs| theirs.is_telling) {
         return None;
     }
-    let ours = |theirs: &&Theirs| format!("{} (here: {})", theirs.name, theirs.ours.replace('`', ""));
+    let ours =
+        |theirs: &&ShepherdVariable| format!("{} (here: {})", theirs.name, theirs.ours.replace('`', ""));
     let found: Vec<String> = found.iter().map(ours).collect();
     Some(format!("variables of Shepherd have no effect: {}", found.join(", ")))
 }
@@ -94,7 +96,7 @@ pub(super) fn hint<'a>(set: impl IntoIterator<Item = &'a str>) -> Option<String>
 /// The table in `docs/migrating.md`.
 pub fn markdown_shepherd() -> String {
     let mut text = "\n| Shepherd | Gantry | |\n|---|---|---|\n".to_owned();
-    for Theirs { name, ours, doc, .. } in VARIABLES {
+    for ShepherdVariable { name, ours, doc, .. } in VARIABLES {
         _ = writeln!(text, "| `{name}` | {ours} | {doc} |");
     }
     text.push_str("| `HOSTNAME` | `GANTRY_NODE_NAME` | Default: the host name of the manager. |\n");
@@ -129,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_stands_for_them_exists() {
-        for Theirs { name, ours, .. } in VARIABLES {
+        for ShepherdVariable { name, ours, .. } in VARIABLES {
             let ours = ours.trim_matches('`').split('=').next().unwrap();
             assert!(ours == "nothing" || OURS.iter().any(|variable| variable.name == ours), "{name}: {ours}");
         }

@@ -91,11 +91,11 @@ pub(super) struct Editing<'a> {
     pub(super) ids: &'a Ids,
 }
 
-pub(super) type Done = Result<(), OptionError>;
+pub(super) type EditResult = Result<(), OptionError>;
 
 impl Editing<'_> {
     /// Makes one option's edit.
-    pub(super) fn make(&mut self, edit: &Edit, values: &[Value]) -> Done {
+    pub(super) fn make(&mut self, edit: &Edit, values: &[Value]) -> EditResult {
         match edit {
             Edit::Nothing | Edit::Refused(_) => {}
             Edit::Set(path) => self.set(path, values),

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use super::apply::{Done, Editing, is_on, put_keyed, text, texts};
+use super::apply::{EditResult, Editing, is_on, put_keyed, text, texts};
 use super::value::key;
 use super::{Name, OptionError};
 
@@ -34,7 +34,7 @@ pub(super) fn restart_defaults() -> Value {
     json!({ "Condition": "any", "Delay": 5_000_000_000_u64, "MaxAttempts": 0 })
 }
 
-pub(super) fn force(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn force(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     if is_on(values) {
         let counter = editing.at("/TaskTemplate/ForceUpdate");
         *counter = json!(counter.as_u64().unwrap_or_default().saturating_add(1));
@@ -42,7 +42,7 @@ pub(super) fn force(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     Ok(())
 }
 
-pub(super) fn replicas(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn replicas(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     if editing.spec.pointer("/Mode/Replicated").is_none_or(Value::is_null) {
         return Err(OptionError::new("--replicas", "a replicated service, which this one is not"));
     }
@@ -65,7 +65,7 @@ fn port_key(port: &Value) -> (String, u64, String, u64) {
     (word("/Protocol", "tcp"), number("TargetPort"), word("/PublishMode", "ingress"), number("PublishedPort"))
 }
 
-pub(super) fn unpublish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn unpublish(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let key = |port: &Value| {
         let (protocol, target, mode, _) = port_key(port);
         (protocol, target, mode)
@@ -76,7 +76,7 @@ pub(super) fn unpublish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     Ok(())
 }
 
-pub(super) fn publish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn publish(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     publish_as_written(editing, values)?;
     editing.list("/EndpointSpec/Ports").sort_by_cached_key(|port| {
         let (protocol, target, mode, published) = port_key(port);
@@ -86,7 +86,7 @@ pub(super) fn publish(editing: &mut Editing<'_>, values: &[Value]) -> Done {
 }
 
 /// The CLI sorts the ports of an update, and leaves those of a new service as they were written.
-pub(super) fn publish_as_written(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn publish_as_written(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let list = editing.list("/EndpointSpec/Ports");
     let mut present: HashSet<_> = list.iter().map(port_key).collect();
     list.extend(ports(values).into_iter().filter(|port| present.insert(port_key(port))).cloned());
@@ -106,7 +106,7 @@ fn move_networks(editing: &mut Editing<'_>) {
     }
 }
 
-pub(super) fn detach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn detach(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     move_networks(editing);
     let gone = texts(values)
         .map(|name| editing.id(&Name::Network(name.to_owned())).map(Value::from))
@@ -115,7 +115,7 @@ pub(super) fn detach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     Ok(())
 }
 
-pub(super) fn attach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn attach(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     move_networks(editing);
     let networks = editing.with_ids(values, "/Target", "Target", Name::Network)?;
     editing.put_named(NETWORKS, "/Target", &networks);
@@ -124,7 +124,7 @@ pub(super) fn attach(editing: &mut Editing<'_>, values: &[Value]) -> Done {
 }
 
 /// Sets the driver with exactly the options that are given.
-pub(super) fn log_driver(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn log_driver(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let Some(name) = texts(values).last().filter(|name| !name.is_empty()) else { return Ok(()) };
     let options = (editing.values_of)("log-opt");
     *editing.at("/TaskTemplate/LogDriver") = json!({ "Name": name });
@@ -134,7 +134,7 @@ pub(super) fn log_driver(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     Ok(())
 }
 
-pub(super) fn remove_variables(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn remove_variables(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let gone: HashSet<&str> = texts(values).collect();
     if let Some(list) = editing.present_list("/TaskTemplate/ContainerSpec/Env") {
         list.retain(|variable| variable.as_str().is_none_or(|variable| !gone.contains(key(variable))));
@@ -142,13 +142,13 @@ pub(super) fn remove_variables(editing: &mut Editing<'_>, values: &[Value]) -> D
     Ok(())
 }
 
-pub(super) fn add_variables(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn add_variables(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let list = editing.list("/TaskTemplate/ContainerSpec/Env");
     put_keyed(list, values, |variable| variable.as_str().map(|variable| key(variable).to_owned()));
     Ok(())
 }
 
-pub(super) fn add_mounts(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn add_mounts(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let path = format!("{CONTAINER}/Mounts");
     editing.put_named(&path, "/Target", values);
     let place = |mount: &Value| (text(mount, "/Source").to_owned(), text(mount, "/Target").to_owned());
@@ -156,27 +156,27 @@ pub(super) fn add_mounts(editing: &mut Editing<'_>, values: &[Value]) -> Done {
     Ok(())
 }
 
-pub(super) fn add_ulimits(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn add_ulimits(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let path = format!("{CONTAINER}/Ulimits");
     editing.put_named(&path, "/Name", values);
     editing.list(&path).sort_by(|a, b| text(a, "/Name").cmp(text(b, "/Name")));
     Ok(())
 }
 
-pub(super) fn add_secrets(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn add_secrets(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let secrets = editing.with_ids(values, "/SecretName", "SecretID", Name::Secret)?;
     editing.put_named(&format!("{CONTAINER}/Secrets"), "/File/Name", &secrets);
     Ok(())
 }
 
-pub(super) fn add_configs(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn add_configs(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let configs = editing.with_ids(values, "/ConfigName", "ConfigID", Name::Config)?;
     editing.put_named(&format!("{CONTAINER}/Configs"), "/File/Name", &configs);
     Ok(())
 }
 
 /// Removes configs that are files. Other configs belong to a credential specification.
-pub(super) fn remove_configs(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn remove_configs(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let gone: HashSet<&Value> = values.iter().collect();
     if let Some(list) = editing.present_list("/TaskTemplate/ContainerSpec/Configs") {
         let is_gone = |config: &Value| {
@@ -190,7 +190,7 @@ pub(super) fn remove_configs(editing: &mut Editing<'_>, values: &[Value]) -> Don
 
 /// A credential specification in a config also needs this config among the service's configs, for the engine and not as a
 /// file.
-pub(super) fn credential_spec(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn credential_spec(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let Some(mut spec) = values.last().cloned() else { return Ok(()) };
     let configs = format!("{CONTAINER}/Configs");
     let is_for_engine = |config: &Value| config.get("Runtime").is_some_and(|runtime| !runtime.is_null());
@@ -216,7 +216,7 @@ pub(super) fn credential_spec(editing: &mut Editing<'_>, values: &[Value]) -> Do
 }
 
 /// `HOST` is removed everywhere, `HOST:IP` from that address; an address without a name goes with it.
-pub(super) fn remove_hosts(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn remove_hosts(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let mut gone: HashMap<&str, HashSet<&str>> = HashMap::new();
     for (host, address) in texts(values).map(|host| host.split_once(':').unwrap_or((host, ""))) {
         gone.entry(host).or_default().insert(address);
@@ -285,7 +285,7 @@ impl Editing<'_> {
 }
 
 /// One that was added before is added no more; else it is dropped. What is also to be added is not dropped.
-pub(super) fn drop_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn drop_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let (to_drop, to_add) = (capabilities(values), capabilities((editing.values_of)("cap-add")));
     let mut added = editing.present_capabilities("CapabilityAdd");
     let mut dropped = editing.present_capabilities("CapabilityDrop");
@@ -306,7 +306,7 @@ pub(super) fn drop_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> 
 }
 
 /// One that was dropped before is dropped no more; else it is added.
-pub(super) fn add_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn add_capabilities(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     let to_add = capabilities(values);
     let mut added = editing.present_capabilities("CapabilityAdd");
     let mut dropped = editing.present_capabilities("CapabilityDrop");
@@ -333,7 +333,7 @@ fn switch_health_check_on(editing: &mut Editing<'_>) {
     }
 }
 
-pub(super) fn no_health_check(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn no_health_check(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     if is_on(values) {
         *editing.at(HEALTH) = json!({ "Test": ["NONE"] });
     } else {
@@ -342,7 +342,7 @@ pub(super) fn no_health_check(editing: &mut Editing<'_>, values: &[Value]) -> Do
     Ok(())
 }
 
-pub(super) fn health_command(editing: &mut Editing<'_>, values: &[Value]) -> Done {
+pub(super) fn health_command(editing: &mut Editing<'_>, values: &[Value]) -> EditResult {
     switch_health_check_on(editing);
     let command = texts(values).last().unwrap_or_default();
     let check = editing.object(HEALTH);
@@ -354,7 +354,7 @@ pub(super) fn health_command(editing: &mut Editing<'_>, values: &[Value]) -> Don
     Ok(())
 }
 
-pub(super) fn health(editing: &mut Editing<'_>, field: &str, values: &[Value]) -> Done {
+pub(super) fn health(editing: &mut Editing<'_>, field: &str, values: &[Value]) -> EditResult {
     switch_health_check_on(editing);
     editing.set(&format!("{HEALTH}/{field}"), values);
     Ok(())

@@ -62,17 +62,17 @@ const LIMITS: OptionLimits = OptionLimits { bytes: 16 << 10, values: 1000, ports
 #[derive(Clone, Default, PartialEq)]
 pub struct Options {
     /// In the order of the table.
-    given: Vec<Given>,
+    given: Vec<GivenOption>,
 }
 
 /// One option and all its values, in the order in which they were written.
 #[derive(Clone)]
-struct Given {
+struct GivenOption {
     known: &'static OptionInfo,
     values: Vec<Value>,
 }
 
-impl PartialEq for Given {
+impl PartialEq for GivenOption {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self.known, other.known) && self.values == other.values
     }
@@ -133,7 +133,7 @@ impl Options {
         let words =
             shell_words::split(text).map_err(|unbalanced| OptionError::new("...", unbalanced.to_string()))?;
         let words = words.into_iter().enumerate();
-        let mut reading = Reading { command, words, options: Self::default(), values: 0, ports: 0 };
+        let mut reading = OptionReader { command, words, options: Self::default(), values: 0, ports: 0 };
         while let Some((at, word)) = reading.words.next() {
             match word.strip_prefix('-') {
                 Some("-") => {
@@ -146,7 +146,7 @@ impl Options {
                 _ => return Err(belongs_to_no_option(at)),
             }
         }
-        let Reading { mut options, values, ports, .. } = reading;
+        let OptionReader { mut options, values, ports, .. } = reading;
         within(limits.values, "values", values)?;
         within(limits.ports, "ports", ports)?;
         options.given.sort_by_key(|given| place(given.known));
@@ -260,7 +260,7 @@ fn within(most: usize, what: &str, found: usize) -> Result<(), OptionError> {
 }
 
 /// A command line while it is read.
-struct Reading<W> {
+struct OptionReader<W> {
     command: ServiceCommand,
     words: W,
     options: Options,
@@ -269,7 +269,7 @@ struct Reading<W> {
     ports: usize,
 }
 
-impl<W: Iterator<Item = (usize, String)>> Reading<W> {
+impl<W: Iterator<Item = (usize, String)>> OptionReader<W> {
     /// `name`, `name=value`.
     fn long(&mut self, rest: &str) -> Result<(), OptionError> {
         let (name, value) = match rest.split_once('=') {
@@ -321,7 +321,7 @@ impl<W: Iterator<Item = (usize, String)>> Reading<W> {
         self.ports += parsed.as_array().filter(|_| known.kind == ValueKind::Ports).map_or(0, Vec::len);
         match self.options.given.iter_mut().find(|given| std::ptr::eq(given.known, known)) {
             Some(given) => given.values.push(parsed),
-            None => self.options.given.push(Given { known, values: vec![parsed] }),
+            None => self.options.given.push(GivenOption { known, values: vec![parsed] }),
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::challenge::{self, Challenge, Challenges};
 use super::challenge_cache::ChallengeCache;
 use super::credentials::Account;
 use super::failure::{About, Failure};
-use super::login_back_off::Learnt;
+use super::login_back_off::LoginResult;
 use super::token::Purpose;
 use super::token_server::{self, basic};
 use super::transport::{HttpRequest, HttpTransport};
@@ -81,10 +81,10 @@ impl Exchange<'_> {
             }
         }
         let learnt = match &result {
-            _ if is_let_in => Learnt::LetIn,
-            Ok(_) => Learnt::NotNeeded,
-            Err(failure @ Failure::Refused { about: About::Account, .. }) => Learnt::Refused(failure),
-            Err(_) => Learnt::Nothing,
+            _ if is_let_in => LoginResult::LetIn,
+            Ok(_) => LoginResult::NotNeeded,
+            Err(failure @ Failure::Refused { about: About::Account, .. }) => LoginResult::Refused(failure),
+            Err(_) => LoginResult::Nothing,
         };
         let (now, hold) = (Instant::now(), self.transport.limits.outage_hold);
         self.transport.memory.account(self.call, |account| account.login.learn(&learnt, now, hold));

@@ -29,7 +29,7 @@ const IDLE_CONNECTIONS: usize = 10;
 
 /// The settings that differ between clients.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Flavour {
+struct ClientKey {
     certificates: Certificates,
     proxy: Option<Proxy>,
     files: Arc<HostFiles>,
@@ -38,9 +38,9 @@ struct Flavour {
 }
 
 /// A resolver that returns only addresses that a registry of this network may name.
-struct Guarded(Network);
+struct GuardedResolver(Network);
 
-impl Resolve for Guarded {
+impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let registry = self.0;
         Box::pin(async move {
@@ -64,7 +64,7 @@ impl Resolve for Guarded {
 pub(super) struct Clients {
     connect: Duration,
     folder: PathBuf,
-    by_flavour: Mutex<HashMap<Flavour, Client>>,
+    by_key: Mutex<HashMap<ClientKey, Client>>,
 }
 
 impl std::fmt::Debug for Clients {
@@ -77,7 +77,7 @@ impl Clients {
     /// Clients that read certificates from `folder`, usually `/etc/docker/certs.d`.
     pub(super) fn new(limits: &LookupLimits, folder: PathBuf) -> Self {
         crate::tls::install_crypto_provider();
-        Self { connect: limits.connect, folder, by_flavour: Mutex::default() }
+        Self { connect: limits.connect, folder, by_key: Mutex::default() }
     }
 
     /// The client for a server behind this proxy. The error says why no client can be made.
@@ -97,18 +97,18 @@ impl Clients {
             (Err(_), Certificates::Any) => Arc::default(),
             (Err(cause), Certificates::Valid) => return Err(cause),
         };
-        let flavour = Flavour {
+        let key = ClientKey {
             certificates: endpoint.certificates,
             proxy: proxy.cloned(),
             files,
             named_by: named_by.filter(|_| proxy.is_none()),
         };
-        let mut clients = self.by_flavour.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&flavour) {
+        let mut clients = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = self.build(&flavour)?;
-        clients.insert(flavour, client.clone());
+        let client = self.build(&key)?;
+        clients.insert(key, client.clone());
         Ok(client)
     }
 
@@ -125,8 +125,8 @@ impl Clients {
         remedy
     }
 
-    fn build(&self, flavour: &Flavour) -> Result<Client, String> {
-        let tls = verifier::client_config(flavour.certificates, &flavour.files)?;
+    fn build(&self, key: &ClientKey) -> Result<Client, String> {
+        let tls = verifier::client_config(key.certificates, &key.files)?;
         let mut builder = Client::builder()
             .user_agent(concat!("gantry/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -136,13 +136,13 @@ impl Clients {
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .tls_backend_preconfigured(tls)
             .no_proxy();
-        if let Some(proxy) = &flavour.proxy {
+        if let Some(proxy) = &key.proxy {
             let used = reqwest::Proxy::all(proxy.address().reveal());
             let used = used.map_err(|_| format!("{} names no proxy that can be used", proxy.variable()))?;
             builder = builder.proxy(used);
         }
-        if let Some(network) = flavour.named_by {
-            builder = builder.dns_resolver(Guarded(network));
+        if let Some(network) = key.named_by {
+            builder = builder.dns_resolver(GuardedResolver(network));
         }
         builder.build().map_err(|error| format!("no TLS on this machine: {}", deepest(&error)))
     }
@@ -164,8 +164,8 @@ impl Clients {
         if let Some((_, before)) = memory.of(host, |host| host.files.replace(known))
             && before != files
         {
-            let mut clients = self.by_flavour.lock().unwrap_or_else(PoisonError::into_inner);
-            clients.retain(|flavour, _| flavour.files != before);
+            let mut clients = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+            clients.retain(|key, _| key.files != before);
         }
         Ok(files)
     }

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 
-/// What a look-up learnt of its account.
+/// The result of a look-up for its account.
 #[derive(Debug)]
-pub(super) enum Learnt<'a> {
+pub(super) enum LoginResult<'a> {
     /// The registry let it in just now, by its password.
     LetIn,
     /// The registry refused it.
@@ -22,9 +22,9 @@ pub(super) enum Learnt<'a> {
     Nothing,
 }
 
-/// What a registry last said of an account itself.
+/// The last answer of a registry about an account itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
+enum LastLogin {
     LetIn,
     Refused,
 }
@@ -32,7 +32,7 @@ enum Word {
 /// Whether look-ups may use one account at one registry.
 #[derive(Debug, Default)]
 pub(super) struct LoginBackOff {
-    last: Option<Word>,
+    last: Option<LastLogin>,
     /// Until when many look-ups may try it at once.
     open: Option<Instant>,
     /// Until when it is not tried, and the failure of look-ups meanwhile.
@@ -49,24 +49,24 @@ impl LoginBackOff {
     }
 
     /// Takes note of what came of a look-up; it counts for `hold`.
-    pub(super) fn learn(&mut self, learnt: &Learnt<'_>, now: Instant, hold: Duration) {
-        match learnt {
-            Learnt::LetIn => {
-                *self = Self { last: Some(Word::LetIn), open: Some(now + hold), refused: None };
+    pub(super) fn learn(&mut self, result: &LoginResult<'_>, now: Instant, hold: Duration) {
+        match result {
+            LoginResult::LetIn => {
+                *self = Self { last: Some(LastLogin::LetIn), open: Some(now + hold), refused: None };
             }
             // Some servers say 401 where an account may not have this one image: that they let it in before
             // counts for as much, and the next image decides.
-            Learnt::Refused(_) if self.last == Some(Word::LetIn) => {
-                *self = Self { last: Some(Word::Refused), ..Self::default() };
+            LoginResult::Refused(_) if self.last == Some(LastLogin::LetIn) => {
+                *self = Self { last: Some(LastLogin::Refused), ..Self::default() };
             }
-            Learnt::Refused(failure) => {
+            LoginResult::Refused(failure) => {
                 let refused = Some((now + hold, (*failure).clone()));
-                *self = Self { last: Some(Word::Refused), open: None, refused };
+                *self = Self { last: Some(LastLogin::Refused), open: None, refused };
             }
             // As long as there are such tokens, the password is still in doubt.
-            Learnt::NotNeeded if self.last == Some(Word::Refused) => {}
+            LoginResult::NotNeeded if self.last == Some(LastLogin::Refused) => {}
             // A registry that hangs should not do so for one look-up after the other.
-            Learnt::NotNeeded | Learnt::Nothing => self.open = Some(now + hold),
+            LoginResult::NotNeeded | LoginResult::Nothing => self.open = Some(now + hold),
         }
     }
 }
@@ -93,9 +93,9 @@ mod tests {
     #[test]
     fn an_account_is_left_alone_after_a_refusal_and_after_a_second_one_where_it_was_let_in_before() {
         let refused = refusal("401");
-        let (yes, no, old) = (&Learnt::LetIn, &Learnt::Refused(&refused), &Learnt::NotNeeded);
-        let nothing = &Learnt::Nothing;
-        for (learnt, then, later) in [
+        let (yes, no, old) = (&LoginResult::LetIn, &LoginResult::Refused(&refused), &LoginResult::NotNeeded);
+        let nothing = &LoginResult::Nothing;
+        for (result, then, later) in [
             (&[][..], "alone", "alone"),
             (&[yes], "open", "alone"),
             (&[old], "open", "alone"),
@@ -115,19 +115,19 @@ mod tests {
             (&[yes, no, nothing, no], "refused", "alone"),
         ] {
             let (mut standing, now) = (LoginBackOff::default(), Instant::now());
-            for one in learnt {
+            for one in result {
                 standing.learn(one, now, HOLD);
             }
-            assert_eq!(told(&standing, now), then, "{learnt:?}");
-            assert_eq!(told(&standing, now + HOLD), later, "{learnt:?}");
+            assert_eq!(told(&standing, now), then, "{result:?}");
+            assert_eq!(told(&standing, now + HOLD), later, "{result:?}");
         }
     }
 
     #[test]
     fn after_the_hold_one_more_refusal_is_enough() {
         let (mut standing, now) = (LoginBackOff::default(), Instant::now());
-        standing.learn(&Learnt::Refused(&refusal("first")), now, HOLD);
-        standing.learn(&Learnt::Refused(&refusal("second")), now + HOLD, HOLD);
+        standing.learn(&LoginResult::Refused(&refusal("first")), now, HOLD);
+        standing.learn(&LoginResult::Refused(&refusal("second")), now + HOLD, HOLD);
         assert_eq!(standing.known(now + HOLD), Some(Err(refusal("second"))));
     }
 }

@@ -124,7 +124,7 @@ fn is_full(len: usize) -> bool {
 mod tests {
     use super::super::credentials::Account;
     use super::super::failure::{About, Failure};
-    use super::super::login_back_off::Learnt;
+    use super::super::login_back_off::LoginResult;
     use super::*;
     use crate::secret::Secret;
 
@@ -137,7 +137,7 @@ mod tests {
     fn idle_accounts_are_dropped_when_there_are_many() {
         let mut host = Host::default();
         let refused = Failure::Refused { cause: "401".to_owned(), about: About::Account };
-        let learnt = Learnt::Refused(&refused);
+        let learnt = LoginResult::Refused(&refused);
         host.account(Some(&account(0))).login.learn(&learnt, Instant::now(), Duration::from_secs(15));
         let under_way = Arc::clone(&host.account(Some(&account(1))).first_try);
         for n in 2..PRUNE_AT {

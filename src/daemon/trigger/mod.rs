@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use self::tree::Picture;
-use self::watch::{PathWatch, Told};
+use self::tree::Fingerprint;
+use self::watch::{PathNews, PathWatch};
 use super::hooks::Activity;
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ pub struct Trigger {
     begin: fn(&Path) -> io::Result<PathWatch>,
     /// `None`: the kernel cannot tell.
     watch: Option<PathWatch>,
-    picture: Picture,
+    picture: Fingerprint,
     /// Whether the log says already that the kernel cannot watch the path.
     is_polling: bool,
     /// Whether another program has changed something before or while a hook ran.
@@ -64,7 +64,7 @@ impl Trigger {
             path: path.into(),
             begin,
             watch: None,
-            picture: Picture::default(),
+            picture: Fingerprint::default(),
             is_polling: false,
             is_pending: false,
         };
@@ -90,7 +90,7 @@ impl Trigger {
         work: impl Future<Output = T>,
         activity: impl Fn() -> Option<Activity>,
     ) -> T {
-        let has_happened = self.take_now() == Some(Told::Change);
+        let has_happened = self.take_now() == Some(PathNews::Change);
         self.is_pending |= self.look().await | has_happened;
         let mut work = pin!(work);
         // What is read from the kernel has happened since it was read before, so between the moment before that and now.
@@ -111,13 +111,13 @@ impl Trigger {
             let now = activity();
             // Many processes on the machine take a while to look through.
             pause = SAMPLE.max(begun.elapsed() * 10);
-            self.is_pending |= told == Some(Told::Change) && now.is_some() && now == before_last;
+            self.is_pending |= told == Some(PathNews::Change) && now.is_some() && now == before_last;
             before_last = std::mem::replace(&mut last, now);
         }
     }
 
     /// The kernel's events up to now.
-    fn take_now(&self) -> Option<Told> {
+    fn take_now(&self) -> Option<PathNews> {
         self.watch.as_ref().and_then(PathWatch::take_now)
     }
 
@@ -140,16 +140,16 @@ impl Trigger {
     /// Waits for a sign, and tells whether something has changed.
     async fn happened(&mut self) -> bool {
         let told = if let Some(watch) = &mut self.watch {
-            timeout(SLOW_POLL, watch.told()).await.unwrap_or(Told::Perhaps)
+            timeout(SLOW_POLL, watch.told()).await.unwrap_or(PathNews::Perhaps)
         } else {
             sleep(POLL).await;
-            Told::Perhaps
+            PathNews::Perhaps
         };
         match told {
-            Told::Change => true,
+            PathNews::Change => true,
             // What is watched may not be what the path leads to any more. Where much happens beside the
             // path, that is not looked at each time.
-            Told::Perhaps => {
+            PathNews::Perhaps => {
                 sleep(QUIET / 2).await;
                 self.look().await
             }
@@ -162,7 +162,7 @@ impl Trigger {
         self.watch = None;
         let (path, begin) = (self.path.clone(), self.begin);
         // The watch before the picture, so that nothing happens unseen in between.
-        let looked = tokio::task::spawn_blocking(move || (begin(&path), Picture::of(&path))).await;
+        let looked = tokio::task::spawn_blocking(move || (begin(&path), Fingerprint::of(&path))).await;
         let Ok((watch, picture)) = looked else { return false };
         match watch.and_then(PathWatch::registered) {
             Ok(watch) => {

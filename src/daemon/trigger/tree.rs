@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// A fingerprint of a file, or of a folder with everything in it. Reading a file does not change it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Picture(Option<u64>);
+pub(super) struct Fingerprint(Option<u64>);
 
-impl Picture {
+impl Fingerprint {
     /// Takes it. That a file cannot be read is part of the picture.
     pub(super) fn of(path: &Path) -> Self {
         let Ok(metadata) = fs::metadata(path) else { return Self(None) };

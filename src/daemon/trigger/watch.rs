@@ -28,7 +28,7 @@ const WAY: WatchFlags = WatchFlags::CREATE
 
 /// The meaning of the kernel's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Told {
+pub(super) enum PathNews {
     /// Something has happened on the way to the path.
     Perhaps,
     /// Something has changed at the path or in it.
@@ -100,10 +100,10 @@ impl PathWatch {
     }
 
     /// Waits until the kernel tells something that matters, and takes all that it has to tell.
-    pub(super) async fn told(&mut self) -> Told {
-        let Events::Registered(fd) = &self.events else { return Told::Perhaps };
+    pub(super) async fn told(&mut self) -> PathNews {
+        let Events::Registered(fd) = &self.events else { return PathNews::Perhaps };
         loop {
-            let Ok(mut ready) = fd.readable().await else { return Told::Perhaps };
+            let Ok(mut ready) = fd.readable().await else { return PathNews::Perhaps };
             let told = self.read(fd.get_ref());
             ready.clear_ready();
             if let Some(told) = told {
@@ -113,7 +113,7 @@ impl PathWatch {
     }
 
     /// Takes all that the kernel has to tell at this moment.
-    pub(super) fn take_now(&self) -> Option<Told> {
+    pub(super) fn take_now(&self) -> Option<PathNews> {
         match &self.events {
             Events::Registered(fd) => self.read(fd.get_ref()),
             Events::New(_) => None,
@@ -121,7 +121,7 @@ impl PathWatch {
     }
 
     /// Reads until there is nothing more.
-    fn read(&self, fd: &OwnedFd) -> Option<Told> {
+    fn read(&self, fd: &OwnedFd) -> Option<PathNews> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(fd, &mut buffer);
         let mut told = None;
@@ -133,22 +133,22 @@ impl PathWatch {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => return told,
-                Err(_) => return Some(Told::Perhaps),
+                Err(_) => return Some(PathNews::Perhaps),
             }
         }
     }
 
-    fn weigh(&self, id: i32, events: ReadFlags, name: Option<&OsStr>) -> Option<Told> {
+    fn weigh(&self, id: i32, events: ReadFlags, name: Option<&OsStr>) -> Option<PathNews> {
         if events.contains(ReadFlags::QUEUE_OVERFLOW) {
             // There was more than the kernel could keep.
-            return Some(Told::Change);
+            return Some(PathNews::Change);
         }
         let watched = self.watched.get(&id)?;
         // The end of a watch is told besides what has ended it.
         let is_end = events.intersects(ReadFlags::IGNORED | ReadFlags::UNMOUNT);
         let is_the_path = name.is_some() && name == watched.name.as_deref();
         let is_change = !is_end && (watched.is_inside || is_the_path);
-        Some(if is_change { Told::Change } else { Told::Perhaps })
+        Some(if is_change { PathNews::Change } else { PathNews::Perhaps })
     }
 }
 
