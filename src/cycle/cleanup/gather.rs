@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Cleaned;
+use super::cleaned::Cleaned;
 use crate::context::Context;
 use crate::cycle::remover::Removal;
 use crate::swarm::{Node, Nodes, Swarm, SwarmError, Task, TaskState};
