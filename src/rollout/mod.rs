@@ -46,8 +46,9 @@ pub(crate) mod send;
 mod watch;
 mod workers;
 
-/// Carries out the updates at each image's [`pace`], in which what is known from [`earlier`] counts. Returns when all have come to their end, but for those
-/// of stopped rollouts and those that the [`guard`] held up for too long, or as soon as Gantry is stopped.
+/// Carries out the updates at each image's [`pace`]. What services show of the images from [earlier](crate::model::earlier)
+/// cycles counts. Returns when all updates have ended, or as soon as Gantry is stopped. Updates of stopped rollouts do not
+/// begin, nor updates that the [`guard`] held up for too long.
 pub async fn roll_out<S: Swarm, R: Registry>(
     context: &Arc<Context<S, R>>,
     mut updates: Vec<Update>,
