@@ -32,7 +32,7 @@ RUN_SOAK := $(if $(NEXTEST),$(CARGO) nextest run --profile soak,$(CARGO) test) -
 
 help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
-	@echo 'make test      run every check and every test, those on the private swarm included (root on Debian)'
+	@echo 'make test      run every check and every test, those on the private swarm included, and tell their minutes (root on Debian)'
 	@echo 'make smoke     run a handful of those on the swarm; with ENGINE=26, 28 or mixed on newer engines, as `make test` can'
 	@echo 'make soak      500 cycles in a swarm where something always fails, and every request broken in every way'
 	@echo 'make fuzz      give each parser of foreign text a minute of made-up input (FUZZ_SECONDS, TARGETS)'
@@ -48,7 +48,7 @@ demo: swarm-can-run
 
 test: swarm-can-run check
 	$(LAB) apprise
-	$(LAB) run --build -- $(RUN_TESTS)
+	tests/minutes $(LAB) run --build -- $(RUN_TESTS)
 
 smoke: swarm-can-run
 	$(LAB) run --build -- $(RUN_SMOKE)
@@ -72,7 +72,7 @@ check:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --doc --quiet
 	@if type -P shellcheck >/dev/null; then \
-		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client fuzz/run ../.ci/run; \
+		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client fuzz/run minutes ../.ci/run; \
 	fi
 
 # Not part of `check`, which works offline.

@@ -19,6 +19,7 @@ mod fake_swarm;
 mod faults;
 #[cfg(feature = "live")]
 mod live;
+mod minutes;
 mod promises;
 mod proofs;
 mod registry;
