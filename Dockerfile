@@ -43,10 +43,28 @@ RUN mkdir -p /image/bin /image/etc/ssl/certs /image/root /image/usr/share /image
     && echo 'root:x:0:' >/image/etc/group \
     && echo 'hosts: files dns' >/image/etc/nsswitch.conf
 
+# The licence texts of what the image carries, and its Debian packages with their versions.
+# libc6-dev has the C library that is in the program.
+RUN mkdir -p /image/usr/share/common-licenses /image/usr/share/doc/gantry \
+    && for text in Apache-2.0 GPL-2 LGPL-2.1 MPL-2.0; do \
+        cp -L "/usr/share/common-licenses/$text" /image/usr/share/common-licenses/ || exit 1; \
+    done \
+    && for package in busybox-static:GPL-2.0-only ca-certificates:MPL-2.0 libc6-dev:LGPL-2.1-or-later tzdata:public-domain; do \
+        mkdir "/image/usr/share/doc/${package%:*}" \
+        && cp -L "/usr/share/doc/${package%:*}/copyright" "/image/usr/share/doc/${package%:*}/" \
+        && dpkg-query -W -f "\${Package} \${Version} \${source:Package} \${source:Version} ${package#*:}\n" "${package%:*}" \
+            >>/image/usr/share/doc/packages \
+        || exit 1; \
+    done \
+    && cd "${CARGO_HOME:-/usr/local/cargo}/registry/src" \
+    && find . -type f \( -iname 'licen[cs]e*' -o -iname 'copying*' -o -iname 'copyright*' -o -iname 'notice*' \) ! -name '*.rs' -print0 \
+        | sort -z | tar -cz --null -T - -f /image/usr/share/doc/gantry/crates.tar.gz
+
 FROM scratch
+# The licences: Gantry's own, busybox's, the C library's and the certificates'.
 LABEL org.opencontainers.image.title="Gantry" \
       org.opencontainers.image.description="Keeps Docker Swarm services on the newest image of their tag, safely" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0 AND GPL-2.0-only AND LGPL-2.1-or-later AND MPL-2.0"
 COPY --from=build /image /
 ENV PATH=/bin
 # A Swarm update of Gantry itself goes on when the new one is healthy, so it is asked soon and often; the

@@ -53,6 +53,26 @@ fn all_crates_are_from_the_registry_under_a_licence_that_fits_and_once() {
     assert_eq!(twice, TWICE);
 }
 
+/// The image's label, its licence texts and its list of packages belong together.
+#[test]
+fn the_image_carries_the_licences_that_its_label_names() {
+    let dockerfile = include_str!("../../Dockerfile");
+    let (_, rest) = dockerfile.split_once("image.licenses=\"").unwrap();
+    let label = rest.split('"').next().unwrap();
+    assert_eq!(label, "Apache-2.0 AND GPL-2.0-only AND LGPL-2.1-or-later AND MPL-2.0");
+    let (_, rest) = dockerfile.split_once("for text in ").unwrap();
+    let texts: Vec<&str> = rest.split(';').next().unwrap().split(' ').collect();
+    let licences: Vec<&str> = label.split(" AND ").collect();
+    for (licence, text) in licences.iter().zip(&texts) {
+        assert!(licence.starts_with(text), "{licence} {text}");
+    }
+    assert_eq!(licences.len(), texts.len());
+    let page = include_str!("../../docs/security.md");
+    for licence in licences {
+        assert!(page.contains(licence), "docs/security.md does not name {licence}");
+    }
+}
+
 #[test]
 fn a_licence_that_does_not_fit_is_told() {
     for (licence, expected) in [

@@ -76,6 +76,10 @@ fn the_image_is_small_runs_read_only_and_has_what_hooks_and_registries_need() {
     let (code, said) = run(&["--entrypoint", "sh"], &["-c", script]);
     assert!(code == Some(0) && said.ends_with("\n2\n"), "{said}");
 
+    let script = "tar -tzf /usr/share/doc/gantry/crates.tar.gz | grep /tokio- >/dev/null && [ -s /usr/share/common-licenses/GPL-2 ] && \
+                  grep -c -E '^(busybox-static|ca-certificates|libc6-dev|tzdata) ' /usr/share/doc/packages";
+    assert_eq!(run(&["--entrypoint", "sh"], &["-c", script]), (Some(0), "4\n".to_owned()));
+
     // Without the socket there is nothing to do, but the log has the right time and words.
     let (code, said) = run(&["--env", "TZ=Asia/Kathmandu"], &[]);
     assert_eq!(code, Some(1), "{said}");
