@@ -43,7 +43,7 @@ RUN mkdir -p /image/bin /image/etc/ssl/certs /image/root /image/usr/share /image
     && echo 'root:x:0:' >/image/etc/group \
     && echo 'hosts: files dns' >/image/etc/nsswitch.conf
 
-# The licence texts of what the image carries, and its Debian packages with their versions.
+# The licence texts of what the image carries, and its Debian packages with their versions, which `make image` reads.
 # libc6-dev has the C library that is in the program.
 RUN mkdir -p /image/usr/share/common-licenses /image/usr/share/doc/gantry \
     && for text in Apache-2.0 GPL-2 LGPL-2.1 MPL-2.0; do \
@@ -61,7 +61,7 @@ RUN mkdir -p /image/usr/share/common-licenses /image/usr/share/doc/gantry \
         | sort -z | tar -cz --null -T - -f /image/usr/share/doc/gantry/crates.tar.gz
 
 FROM scratch
-# The licences: Gantry's own, busybox's, the C library's and the certificates'.
+# The licences: Gantry's own, busybox's, the C library's and the certificates'. `make image` lists those of each crate.
 LABEL org.opencontainers.image.title="Gantry" \
       org.opencontainers.image.description="Keeps Docker Swarm services on the newest image of their tag, safely" \
       org.opencontainers.image.licenses="Apache-2.0 AND GPL-2.0-only AND LGPL-2.1-or-later AND MPL-2.0"

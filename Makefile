@@ -28,7 +28,7 @@ RUN_SMOKE := $(if $(NEXTEST),$(RUN_TESTS) -E 'test(/(^|::)($(SMOKE))/)',$(RUN_TE
 RUN_SOAK := $(if $(NEXTEST),$(CARGO) nextest run --profile soak,$(CARGO) test) --locked --features live --test it \
 	$(if $(NEXTEST),-E 'test(/^(soak|faults)::/)',-- --nocapture --test-threads 1 soak:: faults::)
 
-.PHONY: help demo test smoke soak fuzz bench check advisories lab-up lab-down swarm-can-run
+.PHONY: help demo test smoke soak fuzz bench check image advisories lab-up lab-down swarm-can-run
 
 help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
@@ -38,6 +38,7 @@ help:
 	@echo 'make fuzz      give each parser of foreign text a minute of made-up input (FUZZ_SECONDS, TARGETS)'
 	@echo 'make bench     measure speed and memory (root on Debian)'
 	@echo 'make check     formatting, clippy, documentation, shell scripts'
+	@echo 'make image     build the image, and list its crates and packages in target/sbom.cdx.json (SBOM)'
 	@echo 'make advisories  check the crates for known weaknesses; needs the internet'
 	@echo 'make lab-up    start the private swarm for use by hand; tests/lab/README.md tells how'
 	@echo 'make lab-down  remove it'
@@ -72,8 +73,18 @@ check:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --doc --quiet
 	@if type -P shellcheck >/dev/null; then \
-		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client fuzz/run minutes ../.ci/run; \
+		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client fuzz/run minutes ../.ci/run ../.ci/sbom; \
 	fi
+
+# The image, and the CycloneDX list (SBOM) of what it carries: crates of Cargo.lock, and the image's own list of packages.
+IMAGE ?= gantry
+SBOM := target/sbom.cdx.json
+image:
+	docker build -t $(IMAGE) .
+	@mkdir -p target
+	docker run --rm --network none --entrypoint cat $(IMAGE) /usr/share/doc/packages >target/packages
+	.ci/sbom target/packages >$(SBOM).new && mv $(SBOM).new $(SBOM)
+	@echo 'The image is $(IMAGE). $(SBOM) lists what it carries.'
 
 # Not part of `check`, which works offline.
 DENY_VERSION := 0.20.2
