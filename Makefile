@@ -28,7 +28,7 @@ RUN_SMOKE := $(if $(NEXTEST),$(RUN_TESTS) -E 'test(/(^|::)($(SMOKE))/)',$(RUN_TE
 RUN_SOAK := $(if $(NEXTEST),$(CARGO) nextest run --profile soak,$(CARGO) test) --locked --features live --test it \
 	$(if $(NEXTEST),-E 'test(/^(soak|faults)::/)',-- --nocapture --test-threads 1 soak:: faults::)
 
-.PHONY: help demo test smoke soak fuzz bench check image advisories lab-up lab-down swarm-can-run
+.PHONY: help demo test smoke soak fuzz bench check image msrv advisories lab-up lab-down swarm-can-run
 
 help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
@@ -39,6 +39,7 @@ help:
 	@echo 'make bench     measure speed and memory (root on Debian)'
 	@echo 'make check     formatting, clippy, documentation, shell scripts'
 	@echo 'make image     build the image, and list its crates and packages in target/sbom.cdx.json (SBOM)'
+	@echo 'make msrv      check the code with the oldest Rust that Cargo.toml allows; needs that toolchain'
 	@echo 'make advisories  check the crates for known weaknesses; needs the internet'
 	@echo 'make lab-up    start the private swarm for use by hand; tests/lab/README.md tells how'
 	@echo 'make lab-down  remove it'
@@ -85,6 +86,15 @@ image:
 	docker run --rm --network none --entrypoint cat $(IMAGE) /usr/share/doc/packages >target/packages
 	.ci/sbom target/packages >$(SBOM).new && mv $(SBOM).new $(SBOM)
 	@echo 'The image is $(IMAGE). $(SBOM) lists what it carries.'
+
+# The oldest Rust that Cargo.toml allows. A folder of its own, so that the next build does not begin anew.
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml).0
+msrv:
+	@$(CARGO) +$(MSRV) --version >/dev/null 2>&1 || { \
+		echo 'expected Rust $(MSRV), which is not installed; run: rustup toolchain install $(MSRV) --profile minimal' >&2; \
+		exit 1; \
+	}
+	$(CARGO) +$(MSRV) check --locked --all-targets --features live --target-dir target/msrv
 
 # Not part of `check`, which works offline.
 DENY_VERSION := 0.20.2

@@ -90,11 +90,11 @@ fn the_provider_s_configuration_is_read_as_it_stands() {
         ("TZ", "Europe/Berlin"),
     ]);
     assert_eq!(config.updates.workers, 50);
-    assert_eq!(config.interval, Some(Duration::from_mins(5)));
+    assert_eq!(config.interval, Some(Duration::from_secs(300)));
     assert_eq!(Filter::to_json(&config.services.filters), r#"{"label":["gantry.enable=true"]}"#);
     assert_eq!(config.services.excluded, ["cache", "db", "mail"].map(str::to_owned).into());
     assert!(config.rollback.on_failure);
-    assert_eq!(config.updates.timeout, Some(Duration::from_mins(10)));
+    assert_eq!(config.updates.timeout, Some(Duration::from_secs(600)));
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Debug));
     assert_eq!(config.log.time_zone.iana_name(), Some("Europe/Berlin"));
 }
