@@ -3,7 +3,8 @@
 # The result starts from nothing: one static program, a shell for the hooks, CA certificates and time zones. It
 # needs no builder features beyond a classic `docker build`.
 
-FROM rust:1-slim-bookworm AS build
+# Pinned by version only: no registry could be reached to verify a digest.
+FROM rust:1.95.0-slim-bookworm AS build
 
 # What goes into the image besides the program.
 RUN apt-get update \
