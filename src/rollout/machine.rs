@@ -229,7 +229,9 @@ impl Machine {
         let verdict = match verdict {
             Verdict::Failed(cause) => {
                 let since = *self.doubted.get_or_insert(now);
-                let is_sure = now.duration_since(since) >= cause.doubt();
+                // What Swarm rolls back has failed, whatever its tasks come to.
+                let is_going_back = service.update.as_ref().is_some_and(|status| status.state.is_rollback());
+                let is_sure = is_going_back || now.duration_since(since) >= cause.doubt();
                 let terms = &self.terms;
                 match terms.timeout.filter(|limit| now.duration_since(terms.sent_at) >= *limit) {
                     _ if is_sure => Verdict::Failed(cause),
