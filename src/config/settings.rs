@@ -196,12 +196,17 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Whether labels exclude a service with these labels. Where a filter of excluded services is not about labels, only
+    /// the engine can tell.
+    pub fn excludes(&self, labels: &BTreeMap<String, String>) -> bool {
+        !self.excluded_filters.is_empty()
+            && self.excluded_filters.iter().all(|filter| filter.passes(labels) == Some(true))
+    }
+
     /// Whether a selected service stays selected with these labels. Only filters by label can be checked without the
     /// engine; all other filters are taken to pass.
     pub fn still_selects(&self, labels: &BTreeMap<String, String>) -> bool {
-        let is_excluded = !self.excluded_filters.is_empty()
-            && self.excluded_filters.iter().all(|filter| filter.passes(labels) == Some(true));
-        !is_excluded && self.filters.iter().all(|filter| filter.passes(labels) != Some(false))
+        !self.excludes(labels) && self.filters.iter().all(|filter| filter.passes(labels) != Some(false))
     }
 }
 

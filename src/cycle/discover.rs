@@ -74,7 +74,7 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
     }
 }
 
-/// Reads the ledger and lists the services: one request each, one more for those that filters exclude, one for the
+/// Reads the ledger and lists the services: one request each, one more for filters that are not about labels, one for the
 /// tasks of those that may have ended, and a few where something is unfinished.
 async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Result<Found> {
     let selection = &context.config.services;
@@ -90,17 +90,7 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
         let filters: Vec<String> = selection.filters.iter().map(ToString::to_string).collect();
         format!("cannot list the services (GANTRY_SERVICES_FILTERS={:?})", filters.join(" "))
     })?;
-    let excluded: HashSet<String> = if selection.excluded_filters.is_empty() {
-        HashSet::new()
-    } else {
-        let listing = Listing::Filters(&selection.excluded_filters);
-        let excluded = context
-            .swarm
-            .services(listing)
-            .await
-            .context("cannot list the excluded services (GANTRY_SERVICES_EXCLUDED_FILTERS)")?;
-        excluded.into_iter().map(|service| service.id).collect()
-    };
+    let excluded = excluded(context, &listed).await?;
 
     warn_of_labels_without_effect(context, &listed).await;
     let newest = listed.iter().map(|service| service.version).max().unwrap_or_default();
@@ -123,6 +113,18 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
     warn(&context.events, &candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, newest, hosts: Arc::new(engine.registries) })
+}
+
+/// The ids of the services that filters exclude. The engine is asked only where labels do not tell.
+async fn excluded<S: Swarm, R>(context: &Context<S, R>, listed: &[Service]) -> Result<HashSet<String>> {
+    let selection = &context.config.services;
+    if selection.excluded_filters.iter().all(|filter| filter.label().is_some()) {
+        let excluded = listed.iter().filter(|service| selection.excludes(&service.spec.facts().labels));
+        return Ok(excluded.map(|service| service.id.clone()).collect());
+    }
+    let asked = context.swarm.services(Listing::Filters(&selection.excluded_filters)).await;
+    let excluded = asked.context("cannot list the excluded services (GANTRY_SERVICES_EXCLUDED_FILTERS)")?;
+    Ok(excluded.into_iter().map(|service| service.id).collect())
 }
 
 /// An error where the engine is no manager. The health check says so as long as that lasts.

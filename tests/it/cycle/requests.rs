@@ -9,7 +9,7 @@ use super::{APP, Scene};
 use crate::fake::{Call, secs};
 
 #[tokio::test(start_paused = true)]
-async fn a_cycle_without_changes_takes_four_engine_requests_and_one_per_group() {
+async fn a_cycle_without_changes_takes_three_engine_requests_and_one_per_group() {
     let scene = Scene::new();
     for index in 0..40 {
         scene.service(&format!("web-{index}")).create();
@@ -22,7 +22,7 @@ async fn a_cycle_without_changes_takes_four_engine_requests_and_one_per_group() 
     let report = cycle::run(&context).await;
     assert_eq!(report.up_to_date, 40);
     let calls: Vec<Call> = scene.swarm.call_log().into_iter().map(|(_, call)| call).collect();
-    assert_eq!(calls, [Call::Engine, Call::Config, Call::Services, Call::Services]);
+    assert_eq!(calls, [Call::Engine, Call::Config, Call::Services]);
     assert_eq!((scene.registry.lookups().len(), scene.registry.manifest_requests()), (1, 0));
 }
 
