@@ -9,6 +9,8 @@ use anyhow::{Error, Result};
 use crate::context::Context;
 use crate::ledger::turn::Turn;
 use crate::model::earlier::Earlier;
+use crate::model::event::Event;
+use crate::model::row::Row;
 use crate::registry::{Keyring, Registry};
 use crate::rollout;
 use crate::swarm::Swarm;
@@ -32,6 +34,7 @@ pub async fn run<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>) -> Report 
     let mut report = Report::default();
     let work = async {
         loop {
+            context.events.emit(&Event::RunBegan);
             match stages(context, &mut report).await {
                 Ok(Next::LookAgain) => report = Report::default(),
                 Ok(Next::Done) => return None,
@@ -47,6 +50,7 @@ pub async fn run<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>) -> Report 
     report.is_interrupted = context.stop.is_cancelled();
     let left = report.left_behind(context.ledger.left_behind(), context.itself_name());
     context.ledger.give_back(&*context.swarm, &left).await;
+    context.events.emit(&Event::RunEnded);
     report
 }
 
@@ -72,6 +76,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         let tags = gone_back::look(context, &inspected, &quarantine);
         let planned = tags.hold(plan::plan(&inspected, &context.selection(), &quarantine));
         let planned = quarantine.hold_what_finds_no_room(&inspected, planned);
+        context.events.emit(&Event::Decided(planned.iter().map(Row::from).collect()));
         let earlier = Earlier::of(&inspected, &planned, &quarantine);
         let turn = turn::take(context, &inspected, &planned, &tags, found.newest).await;
         drop(inspected);
@@ -88,6 +93,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         rolled_out.stopped.iter().for_each(|stopped| context.remember_stopped(stopped));
         report.take_rollout(rolled_out);
     }
+    context.events.emit(&Event::NotBegun(report.not_begun.clone()));
     report.cleanup = cleanup::clean_up(context, &keyring, &report.finished).await;
     report.hub = hub.after(context).await;
     Ok(Next::Done)

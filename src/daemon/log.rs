@@ -9,6 +9,12 @@ use crate::words::some_of;
 pub fn write(event: &Event) {
     let kind = event.name();
     match event {
+        Event::RunBegan => tracing::debug!(json.event = kind, "a run begins"),
+        Event::Decided(rows) => tracing::debug!(services = rows.len(), json.event = kind, "decided"),
+        Event::NotBegun(updates) => {
+            tracing::debug!(updates = updates.len(), json.event = kind, "updates that do not begin");
+        }
+        Event::RunEnded => tracing::debug!(json.event = kind, "the run is over"),
         Event::UpdateBegan { service, from, to, found } => tracing::info!(
             service,
             image = to.tagged(),

@@ -5,12 +5,21 @@
 use std::time::Duration;
 
 use super::cause::Cause;
-use super::finished::Finished;
+use super::finished::{Finished, NotBegun};
+use super::row::Row;
 use crate::image::ImageRef;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// A run begins to look.
+    RunBegan,
+    /// What a look decides on services.
+    Decided(Vec<Row>),
+    /// Updates that do not begin in this run.
+    NotBegun(Vec<NotBegun>),
+    /// The run is over.
+    RunEnded,
     /// An update begins, or is found under way.
     UpdateBegan {
         /// The service's name.
@@ -143,7 +152,11 @@ pub enum Event {
 }
 
 /// The names of all events.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 22] = [
+    "run_began",
+    "decided",
+    "not_begun",
+    "run_ended",
     "update_began",
     "update_waits",
     "update_helped",
@@ -168,6 +181,10 @@ impl Event {
     /// Its name, as the JSON log has it.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::RunBegan => "run_began",
+            Self::Decided(_) => "decided",
+            Self::NotBegun(_) => "not_begun",
+            Self::RunEnded => "run_ended",
             Self::UpdateBegan { .. } => "update_began",
             Self::UpdateWaits { .. } => "update_waits",
             Self::UpdateHelped { .. } => "update_helped",

@@ -55,6 +55,18 @@ pub enum Held {
     TakenBack,
 }
 
+impl Held {
+    /// The name under which summaries count it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RolloutStopped | Self::TakenBack => "held back",
+            Self::Unproven => "unproved",
+            Self::Interrupted => "not begun",
+            Self::Postponed | Self::OtherHand(_) => "postponed",
+        }
+    }
+}
+
 /// An image whose rollout was stopped, because too many of its updates failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoppedRollout {

@@ -98,6 +98,7 @@ impl Queue {
         if let Some((_, known)) = self.finished.iter_mut().find(|(known, _)| *known == turn) {
             let how = "a person or another program took it back to the image that it had before";
             known.outcome = Outcome::TakenBack(how.to_owned());
+            self.events.emit(&Event::UpdateEnded(known.clone()));
         }
     }
 

@@ -26,9 +26,9 @@ mod taking_turns;
 mod telling;
 mod verdicts;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use gantry::config::Config;
 use gantry::context::{Context, Events, Itself, Said, Standing};
@@ -40,6 +40,7 @@ use gantry::image::ImageRef;
 use gantry::ledger::Ledger;
 use gantry::model::finished::Finished;
 use gantry::model::outcome::Outcome;
+use gantry::model::world::World;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -108,6 +109,10 @@ impl Scene {
     }
 
     pub(crate) fn context(&self) -> Arc<Context<FakeSwarm, FakeRegistry>> {
+        self.context_with(Events::new(log::write))
+    }
+
+    fn context_with(&self, events: Events) -> Arc<Context<FakeSwarm, FakeRegistry>> {
         let heartbeat = Heartbeat::new(Instant::now());
         Arc::new(Context {
             config: self.config(),
@@ -117,16 +122,43 @@ impl Scene {
             itself: self.itself.clone(),
             leftovers: self.leftovers.clone(),
             stop: self.stop.clone(),
-            standing: Standing::new(self.stop.clone(), heartbeat.clone(), Events::new(log::write)),
-            events: Events::new(log::write),
+            standing: Standing::new(self.stop.clone(), heartbeat.clone(), events.clone()),
+            events,
             heartbeat,
             said: Said::default(),
         })
     }
 
+    /// Runs a cycle. What its events come to is what its report says.
     pub(crate) async fn cycle(&self) -> Report {
-        cycle::run(&self.context()).await
+        let world = Arc::new(Mutex::new(World::default()));
+        let heard = world.clone();
+        let events = Events::new(move |event| {
+            log::write(event);
+            heard.lock().unwrap().apply(event);
+        });
+        let report = cycle::run(&self.context_with(events)).await;
+        let world = world.lock().unwrap();
+        if report.error.is_none() {
+            assert_eq!(world.counts(), counts(&report), "{world:?}\n{report:?}");
+        }
+        assert!(!world.is_running);
+        report
     }
+}
+
+/// How many services stand in which way, as a report has them.
+fn counts(report: &Report) -> BTreeMap<&'static str, usize> {
+    let mut counts = report.counts();
+    counts.insert("up to date", report.up_to_date);
+    counts.insert("left alone", report.left_alone.len());
+    counts.insert("error", report.errors.len());
+    counts.insert("needs attention", report.needs_attention.len());
+    for held in &report.not_begun {
+        *counts.entry(held.why.name()).or_default() += 1;
+    }
+    counts.retain(|_, count| *count > 0);
+    counts
 }
 
 /// How the update of this service ended.
