@@ -136,6 +136,7 @@ fn a_tag_that_goes_back_is_followed_and_another_tag_by_hand_too() {
     assert_eq!((run.outcome(&web), run.outcome(&other)), ("updated", "updated"), "{run}");
     let own = stage.image("own", "1", &[]);
     other.update(&["--image", &own.pinned()]);
+    wait("an end of the update by hand", 60, || (other.state() == "completed").then_some(()));
     let own = stage.image("own", "2", &[]);
     // The publisher takes the new image back.
     let back = stage.image("web", "1", &[]);
