@@ -25,7 +25,11 @@ impl World {
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::RunBegan => *self = Self { is_running: true, ..Self::default() },
-            Event::Decided(rows) => rows.iter().for_each(|row| self.take(row.clone())),
+            Event::Decided(rows) => {
+                for row in rows {
+                    self.take(row.clone());
+                }
+            }
             Event::UpdateBegan { service, to, .. } => self.set(service, to.tagged(), State::Updating),
             Event::UpdateEnded(finished) => {
                 let state = State::Ended(Box::new(finished.clone()));
@@ -99,13 +103,13 @@ mod tests {
     }
 
     /// One service's events in a run, and the name that it is counted by at the end.
-    fn story(service: String, kind: u8) -> (Vec<Event>, &'static str) {
+    fn story(service: &str, kind: u8) -> (Vec<Event>, &'static str) {
         let decided =
-            |state| Event::Decided(vec![Row { service: service.clone(), image: String::new(), state }]);
+            |state| Event::Decided(vec![Row { service: service.to_owned(), image: String::new(), state }]);
         let began =
-            || Event::UpdateBegan { service: service.clone(), from: image(), to: image(), found: None };
+            || Event::UpdateBegan { service: service.to_owned(), from: image(), to: image(), found: None };
         let held = |why| {
-            Event::NotBegun(vec![NotBegun { service: service.clone(), from: image(), to: image(), why }])
+            Event::NotBegun(vec![NotBegun { service: service.to_owned(), from: image(), to: image(), why }])
         };
         match kind {
             0 => (vec![decided(State::UpToDate)], "up to date"),
@@ -113,11 +117,11 @@ mod tests {
             2 => (vec![decided(State::Error("no registry".to_owned()))], "error"),
             3 => (vec![decided(State::Waits), held(Held::RolloutStopped)], "held back"),
             4 => (vec![decided(State::Waits), held(Held::Unproven)], "unproved"),
-            5 => (vec![decided(State::Waits), began(), ended(&service, Outcome::Updated)], "updated"),
-            6 => (vec![decided(State::Waits), began(), ended(&service, Outcome::Removed)], "removed"),
+            5 => (vec![decided(State::Waits), began(), ended(service, Outcome::Updated)], "updated"),
+            6 => (vec![decided(State::Waits), began(), ended(service, Outcome::Removed)], "removed"),
             7 => {
-                let events = vec![decided(State::Waits), began(), ended(&service, Outcome::Updated)];
-                ([events, vec![ended(&service, late())]].concat(), "rolled back")
+                let events = vec![decided(State::Waits), began(), ended(service, Outcome::Updated)];
+                ([events, vec![ended(service, late())]].concat(), "rolled back")
             }
             _ => (vec![decided(State::Waits), began()], "updating"),
         }
@@ -132,14 +136,16 @@ mod tests {
             let mut expected: BTreeMap<&str, usize> = BTreeMap::new();
             let mut events = Vec::new();
             for (number, kind) in kinds.into_iter().enumerate() {
-                let (own, name) = story(format!("web-{number}"), kind);
+                let (own, name) = story(&format!("web-{number}"), kind);
                 events.extend(own);
                 *expected.entry(name).or_default() += 1;
             }
             let mut shuffled: Vec<(u32, Event)> = order.into_iter().zip(events).collect();
             shuffled.sort_by_key(|(key, _)| *key);
             let mut world = World::default();
-            shuffled.iter().for_each(|(_, event)| world.apply(event));
+            for (_, event) in &shuffled {
+                world.apply(event);
+            }
             prop_assert_eq!(world.counts(), expected);
         }
     }
