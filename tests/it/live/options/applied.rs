@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::support::{Service, Stage, wait};
+use super::super::support::{Service, Stage};
 
 fn env(service: &Service<'_>) -> Vec<String> {
     let env = service.spec()["TaskTemplate"]["ContainerSpec"]["Env"].as_array().cloned().unwrap_or_default();
@@ -75,7 +75,7 @@ fn options_for_rollbacks_change_what_is_restored() {
         assert!(run.outcome(service).starts_with("rolled back: a task failed on"), "{run}");
         assert_eq!(service.image(), old.pinned(), "{run}");
         // Where only an environment changes, the task that was there all along is one of the restored image.
-        wait("one task of the old image", 30, || (service.running_images() == [old.pinned()]).then_some(()));
+        service.wait_until_run(&[old.pinned()], 30);
     }
     assert_eq!(env(&edited), ["A=1", "ROLLED=back"], "{run}");
     assert_eq!(plain.spec(), before, "{run}");

@@ -1,7 +1,11 @@
 //! A service of a test, as the engine shows it.
 
-use serde_json::Value;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
+use super::lab::PROBE_INTERVAL;
 use super::{Image, Stage, wait};
 
 /// Longest wait for tasks to run. They take a second; the machine may be busy.
@@ -56,6 +60,22 @@ impl Service<'_> {
         let mut images: Vec<String> = running.map(image).collect();
         images.sort();
         images
+    }
+
+    /// Waits until exactly these images run, one for each task; says otherwise what each task is doing.
+    #[track_caller]
+    pub(crate) fn wait_until_run(&self, images: &[String], seconds: u64) {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while self.running_images() != images {
+            assert!(
+                Instant::now() < deadline,
+                "after {seconds} s {} does not run {images:?} alone; its update: {}; its tasks:\n{:#}",
+                self.name,
+                self.inspect()["UpdateStatus"],
+                self.tasks().iter().map(in_short).collect::<Value>(),
+            );
+            sleep(PROBE_INTERVAL);
+        }
     }
 
     /// The ids of the tasks that run.
@@ -139,4 +159,13 @@ pub(crate) fn listed(what: &str, key: &str, services: &[Service<'_>]) -> Vec<Val
 
 fn is_running(task: &Value) -> bool {
     task["Status"]["State"] == "running" && task["DesiredState"] == "running"
+}
+
+/// What a task is doing, without what all tasks of a service share.
+fn in_short(task: &Value) -> Value {
+    let (status, desired) = (&task["Status"], &task["DesiredState"]);
+    json!({
+        "ID": task["ID"], "Slot": task["Slot"], "NodeID": task["NodeID"], "CreatedAt": task["CreatedAt"],
+        "Image": task["Spec"]["ContainerSpec"]["Image"], "DesiredState": desired, "Status": status,
+    })
 }
