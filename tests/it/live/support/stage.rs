@@ -206,6 +206,14 @@ fn listed(lab: &Lab, node: usize, path: &str, key: &str) -> Vec<String> {
     list.iter().filter_map(|one| one[key].as_str()).map(str::to_owned).collect()
 }
 
+/// Every name, with a tag or a digest, of the images that an engine lists.
+fn names_of_images(lab: &Lab, node: usize, path: &str) -> Vec<String> {
+    let answer = lab.engine(node, "GET", path).map(|answer| answer.json()).unwrap_or_default();
+    let images = answer.as_array().into_iter().flatten();
+    let names = images.flat_map(|image| ["RepoTags", "RepoDigests"].map(|key| image[key].as_array()));
+    names.flatten().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 /// Filters of the engine, in the form of a query.
 fn filters(filters: &[(&str, String)]) -> String {
     let by_key = filters.iter().map(|(key, value)| ((*key).to_owned(), serde_json::json!([value])));
@@ -242,8 +250,11 @@ impl Drop for Stage {
                 let _ = lab.engine(node, "DELETE", &format!("/containers/{container}?force=true"));
             }
             let images = filters(&[("reference", format!("*/{prefix}/*"))]);
-            for image in listed(lab, node, &format!("/images/json?filters={images}"), "Id") {
-                let _ = lab.engine(node, "DELETE", &format!("/images/{image}?force=true"));
+            // By name: images of the same content have one id, and other tests may need theirs.
+            for name in names_of_images(lab, node, &format!("/images/json?filters={images}")) {
+                if name.contains(&format!("/{prefix}/")) {
+                    let _ = lab.engine(node, "DELETE", &format!("/images/{name}?force=true"));
+                }
             }
             let volumes = lab.engine(node, "GET", &format!("/volumes?filters={name}"));
             let volumes = volumes.map(|answer| answer.json()["Volumes"].clone()).unwrap_or_default();
