@@ -16,7 +16,7 @@ const LONGEST_PATH: usize = 300;
 const MOST_NAMES: usize = 20;
 
 /// The beginning of a text, with `...` where the text is longer than `most` characters.
-fn beginning(text: &str, most: usize) -> String {
+pub fn beginning(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),

@@ -17,8 +17,8 @@ use super::remover::{self, Order};
 use crate::config::ServicePolicy;
 use crate::context::Context;
 use crate::image::ImageRef;
-use crate::model::finished::Finished;
 use crate::model::outcome::Outcome;
+use crate::model::row::Row;
 use crate::registry::Keyring;
 use crate::registry::credentials::Asker;
 use crate::swarm::tasks::tasks_of_any;
@@ -65,12 +65,12 @@ type Replaced<'a> = BTreeMap<&'a ImageRef, BTreeSet<&'a str>>;
 pub async fn clean_up<S: Swarm, R>(
     context: &Context<S, R>,
     keyring: &Keyring,
-    finished: &[Finished],
+    rows: &[Row],
 ) -> Option<Cleaned> {
     if context.stop.is_cancelled() {
         return None;
     }
-    let replaced = replaced(context, finished);
+    let replaced = replaced(context, rows);
     if !context.config.cleanup.enabled || replaced.is_empty() {
         service::sweep(context).await;
         return None;
@@ -84,12 +84,12 @@ pub async fn clean_up<S: Swarm, R>(
     Some(cleaned)
 }
 
-fn replaced<'a, S, R>(context: &'a Context<S, R>, finished: &'a [Finished]) -> Replaced<'a> {
+fn replaced<'a, S, R>(context: &'a Context<S, R>, rows: &'a [Row]) -> Replaced<'a> {
     let mut replaced = Replaced::new();
     let is_updated = |outcome: &Outcome| {
         matches!(outcome, Outcome::Updated | Outcome::UpdatedBut(_) | Outcome::Started(_))
     };
-    for finished in finished.iter().filter(|finished| finished.from != finished.to) {
+    for finished in rows.iter().filter_map(Row::finished).filter(|finished| finished.from != finished.to) {
         if is_updated(&finished.outcome) {
             replaced.entry(&finished.from).or_default().insert(&finished.service);
         }

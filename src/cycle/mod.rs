@@ -76,7 +76,7 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         let tags = gone_back::look(context, &inspected, &quarantine);
         let planned = tags.hold(plan::plan(&inspected, &context.selection(), &quarantine));
         let planned = quarantine.hold_what_finds_no_room(&inspected, planned);
-        context.events.emit(&Event::Decided(planned.iter().map(Row::from).collect()));
+        context.events.emit(&Event::Decided(planned.iter().cloned().map(|it| Row::decided(it).0).collect()));
         let earlier = Earlier::of(&inspected, &planned, &quarantine);
         let turn = turn::take(context, &inspected, &planned, &tags, found.newest).await;
         drop(inspected);
@@ -93,8 +93,8 @@ async fn stages<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>, report: &mu
         rolled_out.stopped.iter().for_each(|stopped| context.remember_stopped(stopped));
         report.take_rollout(rolled_out);
     }
-    context.events.emit(&Event::NotBegun(report.not_begun.clone()));
-    report.cleanup = cleanup::clean_up(context, &keyring, &report.finished).await;
+    context.events.emit(&Event::NotBegun(report.held().cloned().collect()));
+    report.cleanup = cleanup::clean_up(context, &keyring, &report.rows).await;
     report.hub = hub.after(context).await;
     Ok(Next::Done)
 }

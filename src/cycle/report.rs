@@ -8,9 +8,9 @@ use super::cleanup::Cleaned;
 use super::hub::HubPulls;
 use crate::ledger::LeftBehind;
 use crate::ledger::turn::Turn;
-use crate::model::attention::{Attention, OtherHand};
-use crate::model::decision::{Decision, Planned, Reason};
-use crate::model::finished::{Finished, Held, NotBegun, StoppedRollout};
+use crate::model::decision::{Planned, Reason};
+use crate::model::finished::{Finished, Held, StoppedRollout};
+use crate::model::row::{self, Row, State, groups, names};
 use crate::model::update::Update;
 use crate::rollout::rolled_out::RolledOut;
 
@@ -19,24 +19,8 @@ use crate::rollout::rolled_out::RolledOut;
 pub struct Report {
     /// Why no service could be looked at, if so.
     pub error: Option<String>,
-    /// How many services matched.
-    pub services: usize,
-    /// How many of them have what the registry has.
-    pub up_to_date: usize,
-    /// Their names.
-    pub newest: Vec<String>,
-    /// Services that were left alone, with the reason.
-    pub left_alone: Vec<(String, Reason)>,
-    /// Services of which it could not be told whether they need an update: name, image, cause.
-    pub errors: Vec<(String, String, String)>,
-    /// Services that do not run as they should, though there is nothing to be sent to them.
-    pub needs_attention: Vec<(String, Attention)>,
-    /// How the updates ended.
-    pub finished: Vec<Finished>,
-    /// Services of an earlier run's unjudged updates, of which nothing could be told.
-    pub unjudged: Vec<String>,
-    /// Updates that were not begun, with the reason.
-    pub not_begun: Vec<NotBegun>,
+    /// The services that matched, each once.
+    pub rows: Vec<Row>,
     /// Why updates were left to the next cycle: another Gantry was rolling out, or the cluster was not fit for it.
     pub postponed: Option<String>,
     /// Images whose rollout was stopped because too many of its updates failed.
@@ -68,43 +52,22 @@ pub enum Weight {
 const UNPROVED: &str =
     "no node takes their tasks, or they have none, and no other service has shown that the image works";
 
-/// Services of which for the same cause it could not be told whether they need an update.
-#[derive(Debug)]
-pub struct AlikeErrors<'a> {
-    /// The cause.
-    pub cause: &'a str,
-    /// The services.
-    pub services: Vec<&'a str>,
-    /// Their images, each once.
-    pub images: BTreeSet<&'a str>,
-}
+/// Why updates are held back where the rollout was not stopped.
+const TAKEN_BACK: &str =
+    "a person or another program took another service of this image back; the next cycle looks again";
+
+/// What the summary counts after the ends of updates, in this order. What is postponed comes last, as its reason follows.
+const LAST_COUNTS: [&str; 7] =
+    ["held back", "unproved", "not begun", "needs attention", "error", "left alone", "postponed"];
 
 impl Report {
     /// Takes note of the decisions and returns the updates among them.
     pub(super) fn take_decisions(&mut self, planned: Vec<Planned>) -> Vec<Update> {
         let mut updates = Vec::new();
-        self.services += planned.len();
-        for Planned { service, image, decision, is_left_behind } in planned {
-            let is_unjudged =
-                matches!(decision, Decision::Error(_) | Decision::LeftAlone(Reason::TasksUnknown));
-            if is_left_behind && is_unjudged {
-                self.unjudged.push(service.clone());
-            }
-            match decision {
-                Decision::Update(update) => updates.push(*update),
-                Decision::Later(update, hand) => {
-                    let Update { from, to, .. } = *update;
-                    let why = Held::OtherHand(hand);
-                    self.not_begun.push(NotBegun { service, from, to, why });
-                }
-                Decision::UpToDate => {
-                    self.up_to_date += 1;
-                    self.newest.push(service);
-                }
-                Decision::NeedsAttention { what, .. } => self.needs_attention.push((service, what)),
-                Decision::LeftAlone(reason) => self.left_alone.push((service, reason)),
-                Decision::Error(cause) => self.errors.push((service, image, cause)),
-            }
+        for planned in planned {
+            let (row, update) = Row::decided(planned);
+            self.rows.push(row);
+            updates.extend(update);
         }
         updates
     }
@@ -118,17 +81,22 @@ impl Report {
             }
             _ => Held::Interrupted,
         };
-        for Update { service, from, to, .. } in self.take_decisions(planned) {
-            self.not_begun.push(NotBegun { service, from, to, why });
-        }
+        let updates = self.take_decisions(planned);
+        self.take_rows(updates.into_iter().map(|update| Row::held(update, why)).collect());
     }
 
     /// Takes note of how the updates ended.
     pub(super) fn take_rollout(&mut self, rolled_out: RolledOut) {
-        self.finished.extend(rolled_out.finished);
-        self.not_begun.extend(rolled_out.not_begun);
+        self.take_rows(rolled_out.rows);
         self.stopped.extend(rolled_out.stopped);
         self.postponed = self.postponed.take().or_else(|| rolled_out.shut.map(|shut| shut.to_string()));
+    }
+
+    /// Puts these rows in place of what the report had on their services.
+    fn take_rows(&mut self, rows: Vec<Row>) {
+        let names: BTreeSet<&str> = rows.iter().map(|row| row.service.as_str()).collect();
+        self.rows.retain(|row| !names.contains(row.service.as_str()));
+        self.rows.extend(rows);
     }
 
     /// The updates that are not judged by now: those of this cycle, and where it did not come to its end what it had been
@@ -136,9 +104,13 @@ impl Report {
     pub(super) fn left_behind(&self, left: LeftBehind, itself: Option<&str>) -> LeftBehind {
         let is_whole = !self.is_interrupted && self.error.is_none();
         let mut left = if is_whole { LeftBehind::default() } else { left };
-        left.services.extend(self.unjudged.iter().cloned());
-        for Finished { service, outcome, .. } in &self.finished {
-            if outcome.is_unjudged() && itself != Some(service) {
+        for Row { service, state, is_left_behind, .. } in &self.rows {
+            let is_unjudged = match state {
+                State::Ended(finished) => finished.outcome.is_unjudged() && itself != Some(service),
+                State::Error(_) | State::LeftAlone(Reason::TasksUnknown) if *is_left_behind => true,
+                _ => continue,
+            };
+            if is_unjudged {
                 left.services.insert(service.clone());
             } else {
                 left.services.remove(service);
@@ -151,82 +123,83 @@ impl Report {
     pub fn has_failed(&self) -> bool {
         self.error.is_some()
             || self.post_run.is_some()
-            || !self.errors.is_empty()
             || !self.stopped.is_empty()
-            || self.needs_attention.iter().any(|(_, what)| what.is_failure())
-            || self.finished.iter().any(|finished| finished.outcome.is_failure())
+            || self.rows.iter().any(|row| row.state.is_failure())
     }
 
     /// Whether something that should have been updated is left behind, though nothing failed: a one-shot run then exits
     /// with 3. What a rule or the quarantine keeps from an update is not left behind.
     pub fn is_incomplete(&self) -> bool {
-        !self.has_failed()
-            && (!self.not_begun.is_empty()
-                || self.finished.iter().any(|finished| finished.outcome.is_left_behind())
-                || self.left_alone.iter().any(|(_, reason)| reason.is_for_now()))
+        !self.has_failed() && self.rows.iter().any(|row| row.state.is_incomplete())
     }
 
-    /// How many updates ended in which way.
+    /// How many services stand in which way.
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
-        let mut counts = BTreeMap::new();
-        for finished in &self.finished {
-            *counts.entry(finished.outcome.name()).or_default() += 1;
-        }
-        counts
+        row::counts(&self.rows)
+    }
+
+    /// How the updates ended.
+    pub fn finished(&self) -> impl Iterator<Item = &Finished> {
+        self.rows.iter().filter_map(Row::finished)
+    }
+
+    /// The services that were updated.
+    pub fn updated(&self) -> impl Iterator<Item = &Finished> {
+        self.finished().filter(|finished| finished.outcome.is_success())
+    }
+
+    /// The services whose updates did not begin.
+    pub fn held(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.why_held().is_some())
     }
 
     /// The cycle in one sentence: counts, and nothing that is zero but the number of services.
     pub fn summary(&self) -> String {
         let after = self.post_run.as_ref().map_or_else(String::new, |failed| format!("; {failed}"));
-        match (&self.error, self.services) {
-            (Some(error), _) => {
-                let ended: Vec<String> =
-                    self.counts().iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
-                let before =
-                    if ended.is_empty() { "nothing was updated".to_owned() } else { ended.join(", ") };
+        match &self.error {
+            Some(error) => {
+                let ended = self.counted(self.ends());
+                let before = if ended.is_empty() { "nothing was updated" } else { &ended };
                 format!("cycle failed, {before}: {error}{after}")
             }
-            (None, 0) if self.is_interrupted => format!("interrupted, nothing was updated{after}"),
-            (None, _) => format!("{}{after}", self.numbers()),
+            None if self.rows.is_empty() && self.is_interrupted => {
+                format!("interrupted, nothing was updated{after}")
+            }
+            None => format!("{}{after}", self.numbers()),
         }
+    }
+
+    /// The names of the ends of updates.
+    fn ends(&self) -> BTreeSet<&'static str> {
+        self.finished().map(|finished| finished.outcome.name()).collect()
+    }
+
+    /// The counts of these names that are not zero.
+    fn counted(&self, names: impl IntoIterator<Item = &'static str>) -> String {
+        let counts = self.counts();
+        let counted = names.into_iter().filter_map(|name| {
+            let count = *counts.get(name)?;
+            Some(format!("{} {}", grouped(count), plural(name, count)))
+        });
+        counted.collect::<Vec<_>>().join(", ")
     }
 
     /// The counts, and what explains them.
     fn numbers(&self) -> String {
-        let mut summary = match self.services {
+        let mut summary = match self.rows.len() {
             0 => "no service matches".to_owned(),
             1 => "1 service".to_owned(),
             services => format!("{} services", grouped(services)),
         };
-        let counts = self.counts();
-        let decided = [("up to date", self.up_to_date)];
-        let ended = counts.iter().map(|(name, count)| (*name, *count));
-        let not_begun = |why: Held| self.not_begun.iter().filter(|held| held.why == why).count();
-        let rest = [
-            ("held back", not_begun(Held::RolloutStopped) + not_begun(Held::TakenBack)),
-            ("unproved", not_begun(Held::Unproven)),
-            ("not begun", not_begun(Held::Interrupted)),
-            (
-                if self.needs_attention.len() == 1 { "needs attention" } else { "need attention" },
-                self.needs_attention.len(),
-            ),
-            (if self.errors.len() == 1 { "error" } else { "errors" }, self.errors.len()),
-            ("left alone", self.left_alone.len()),
-            // The last, as its reason follows.
-            ("postponed", not_begun(Held::Postponed) + self.in_other_hands().count()),
-        ];
-        let mut separator = ": ";
-        for (name, count) in decided.into_iter().chain(ended).chain(rest) {
-            if count > 0 {
-                let _ = write!(summary, "{separator}{} {name}", grouped(count));
-                separator = ", ";
-            }
+        let counted = self.counted(["up to date"].into_iter().chain(self.ends()).chain(LAST_COUNTS));
+        if !counted.is_empty() {
+            let _ = write!(summary, ": {counted}");
         }
         if let Some(why) = &self.postponed {
-            let is_counted = not_begun(Held::Postponed) > 0;
+            let is_counted = self.held().any(|row| row.why_held() == Some(Held::Postponed));
             let _ = write!(summary, "{}: {why}", if is_counted { "" } else { "; postponed" });
         }
-        let without_node = self.finished.iter().filter(|finished| finished.outcome.is_without_node()).count();
+        let without_node = self.rows.iter().filter(|row| is_without_node(row)).count();
         if without_node > 0 {
             let _ = write!(summary, "; {} started without a node", grouped(without_node));
         }
@@ -241,36 +214,20 @@ impl Report {
 
     /// The names behind the counts, the gravest first.
     pub fn lines(&self) -> Vec<(Weight, String)> {
-        let mut lines = Vec::new();
-        lines.extend(self.alike_errors().map(|alike| {
-            let services = alike.services.join(" ");
-            (Weight::Error, format!("error: {services} ({}): {}", alike.image_names(), alike.cause))
+        let error = |(cause, rows): (&str, Vec<&Row>)| {
+            format!("error: {} ({}): {cause}", names(&rows).join(" "), image_names(&rows))
+        };
+        let stopped = self.stopped.iter().filter(|stopped| stopped.touched < stopped.total);
+        let errors = self.errors().into_iter().map(error).chain(stopped.map(ToString::to_string));
+        let mut lines: Vec<_> = errors.map(|line| (Weight::Error, line)).collect();
+        let mut told = groups(&self.rows, |row| self.told(row));
+        told.extend(groups(&self.rows, |row| {
+            let words = || "their tasks start when a node takes them".to_owned();
+            is_without_node(row).then(|| (Weight::Warning, 4, "without a node", words()))
         }));
-        for stopped in self.stopped.iter().filter(|stopped| stopped.touched < stopped.total) {
-            lines.push((Weight::Error, stopped.to_string()));
-        }
-        for (name, services) in self.services_by_outcome() {
-            let has_failed = services.iter().any(|finished| finished.outcome.is_failure());
-            let weight = if has_failed { Weight::Error } else { Weight::Info };
-            let names: Vec<&str> = services.iter().map(|finished| finished.service.as_str()).collect();
-            lines.push((weight, format!("{name}: {}", names.join(" "))));
-        }
-        lines.extend(self.left_behind_lines());
-        for (reason, services) in self.services_by_reason() {
-            let is_told = matches!(reason, Reason::HeldBack(_) | Reason::TasksUnknown) || reason.is_for_now();
-            let weight = if is_told { Weight::Warning } else { Weight::Info };
-            lines.push((weight, format!("left alone: {}: {reason}", services.join(" "))));
-        }
-        if !self.newest.is_empty() {
-            lines.push((Weight::Detail, format!("up to date: {}", self.newest.join(" "))));
-        }
-        let mut alike: BTreeMap<String, (Weight, Vec<&str>)> = BTreeMap::new();
-        for (service, what) in &self.needs_attention {
-            let weight = if what.is_failure() { Weight::Error } else { Weight::Warning };
-            alike.entry(what.to_string()).or_insert((weight, Vec::new())).1.push(service);
-        }
-        for (what, (weight, services)) in alike {
-            lines.push((weight, format!("needs attention: {}: {what}", services.join(" "))));
+        for ((weight, _, what, words), rows) in told {
+            let separator = if words.is_empty() { "" } else { ": " };
+            lines.push((weight, format!("{what}: {}{separator}{words}", names(&rows).join(" "))));
         }
         let told = self.hub.iter().filter_map(HubPulls::told);
         lines.extend(told.map(|told| (Weight::Info, told)));
@@ -278,96 +235,70 @@ impl Report {
         lines
     }
 
-    /// The services that another party is at work on.
-    fn in_other_hands(&self) -> impl Iterator<Item = (&str, OtherHand)> {
-        self.not_begun.iter().filter_map(|held| match held.why {
-            Held::OtherHand(hand) => Some((held.service.as_str(), hand)),
-            _ => None,
-        })
-    }
-
-    /// The services that should have been updated and were not, or whose new tasks no node takes.
-    fn left_behind_lines(&self) -> Vec<(Weight, String)> {
-        let postponed = self.postponed.as_deref().unwrap_or("the next cycle tries again");
-        let held = [
-            (Held::Unproven, "unproved", UNPROVED),
-            (Held::Postponed, "postponed", postponed),
-            (Held::Interrupted, "not begun", "Gantry was stopped first"),
-        ];
-        let of = |why: Held| -> Vec<&str> {
-            self.not_begun.iter().filter(|held| held.why == why).map(|held| held.service.as_str()).collect()
+    /// The line that tells of a service: its weight, its place among the lines of that weight, its name and its reason.
+    /// Services with the same reason share a line.
+    fn told(&self, row: &Row) -> Option<(Weight, u8, &'static str, String)> {
+        let (weight, place, words) = match &row.state {
+            State::Waits | State::Updating | State::Error(_) => return None,
+            State::Ended(_) => (Weight::Info, 0, String::new()),
+            State::Held(held) => {
+                let (place, words) = match held.why {
+                    Held::RolloutStopped => return None,
+                    Held::Unproven => (1, UNPROVED),
+                    Held::Postponed => (2, self.postponed.as_deref().unwrap_or("the next cycle tries again")),
+                    Held::Interrupted => (3, "Gantry was stopped first"),
+                    Held::TakenBack => (5, TAKEN_BACK),
+                    Held::OtherHand(hand) => (6, &*format!("{hand}; the next cycle looks again")),
+                };
+                (Weight::Warning, place, words.to_owned())
+            }
+            State::LeftAlone(reason) => {
+                let is_told = matches!(reason, Reason::HeldBack(_) | Reason::TasksUnknown);
+                let weight = if is_told || reason.is_for_now() { Weight::Warning } else { Weight::Info };
+                (weight, 7, reason.to_string())
+            }
+            State::UpToDate => (Weight::Detail, 8, String::new()),
+            State::NeedsAttention(what) => (Weight::Warning, 9, what.to_string()),
         };
-        let held = held.into_iter().map(|(why, what, words)| (of(why), what, words));
-        let without_node = self.finished.iter().filter(|finished| finished.outcome.is_without_node());
-        let without_node = without_node.map(|finished| finished.service.as_str()).collect();
-        let without_node = (without_node, "without a node", "their tasks start when a node takes them");
-        let taken_back =
-            "a person or another program took another service of this image back; the next cycle looks again";
-        let taken_back = (of(Held::TakenBack), "held back", taken_back);
-        let lines = held.chain([without_node, taken_back]).filter(|(services, ..)| !services.is_empty());
-        let mut lines: Vec<(Weight, String)> = lines
-            .map(|(services, what, words)| {
-                (Weight::Warning, format!("{what}: {}: {words}", services.join(" ")))
-            })
-            .collect();
-        let mut waiting: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for (service, hand) in self.in_other_hands() {
-            waiting.entry(hand.to_string()).or_default().push(service);
-        }
-        for (hand, services) in waiting {
-            let words = format!("postponed: {}: {hand}; the next cycle looks again", services.join(" "));
-            lines.push((Weight::Warning, words));
-        }
-        lines
+        let weight = if row.state.is_failure() { Weight::Error } else { weight };
+        Some((weight, place, row.state.name(), words))
     }
 
-    /// The errors, those with the same cause together: the cause of most services first.
-    pub fn alike_errors(&self) -> impl Iterator<Item = AlikeErrors<'_>> {
-        let mut by_cause: BTreeMap<&str, (Vec<&str>, BTreeSet<&str>)> = BTreeMap::new();
-        for (service, image, cause) in &self.errors {
-            let (services, images) = by_cause.entry(cause).or_default();
-            services.push(service);
-            images.insert(image);
-        }
-        let alike = |(cause, (services, images))| AlikeErrors { cause, services, images };
-        let mut alike: Vec<AlikeErrors<'_>> = by_cause.into_iter().map(alike).collect();
-        alike.sort_by_key(|alike| std::cmp::Reverse(alike.services.len()));
-        alike.into_iter()
-    }
-
-    /// The services that were left alone, those with the same reason together.
-    fn services_by_reason(&self) -> Vec<(&Reason, Vec<&str>)> {
-        let mut by_words: BTreeMap<String, (&Reason, Vec<&str>)> = BTreeMap::new();
-        for (service, reason) in &self.left_alone {
-            by_words.entry(reason.to_string()).or_insert((reason, Vec::new())).1.push(service);
-        }
-        by_words.into_values().collect()
-    }
-
-    fn services_by_outcome(&self) -> BTreeMap<&'static str, Vec<&Finished>> {
-        let mut by_outcome: BTreeMap<&'static str, Vec<&Finished>> = BTreeMap::new();
-        for finished in &self.finished {
-            by_outcome.entry(finished.outcome.name()).or_default().push(finished);
-        }
-        by_outcome
-    }
-
-    /// The services that were updated.
-    pub fn updated(&self) -> impl Iterator<Item = &Finished> {
-        self.finished.iter().filter(|finished| finished.outcome.is_success())
+    /// The services that no decision could be made on, by cause. The cause of most services comes first.
+    pub fn errors(&self) -> Vec<(&str, Vec<&Row>)> {
+        let errors = groups(&self.rows, |row| match &row.state {
+            State::Error(cause) => Some(cause.as_str()),
+            _ => None,
+        });
+        let mut errors: Vec<_> = errors.into_iter().collect();
+        errors.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
+        errors
     }
 }
 
-impl AlikeErrors<'_> {
-    /// The images, of many only how many they are.
-    pub fn image_names(&self) -> String {
-        const NAMES: usize = 3;
-        let names: Vec<&str> = self.images.iter().take(NAMES).copied().collect();
-        match self.images.len().saturating_sub(NAMES) {
-            0 => names.join(", "),
-            more => format!("{} and {} other images", names.join(", "), grouped(more)),
-        }
+/// The images of these services, of many only how many they are.
+pub fn image_names(rows: &[&Row]) -> String {
+    const NAMES: usize = 3;
+    let images: BTreeSet<&str> = rows.iter().map(|row| row.image.as_str()).collect();
+    let names: Vec<&str> = images.iter().take(NAMES).copied().collect();
+    match images.len().saturating_sub(NAMES) {
+        0 => names.join(", "),
+        more => format!("{} and {} other images", names.join(", "), grouped(more)),
     }
+}
+
+/// The name of a count, as it reads after this number.
+pub fn plural(name: &str, count: usize) -> &str {
+    match name {
+        "error" if count != 1 => "errors",
+        "needs attention" if count != 1 => "need attention",
+        name => name,
+    }
+}
+
+/// Whether the tasks of a service wait for a node.
+fn is_without_node(row: &Row) -> bool {
+    row.finished().is_some_and(|finished| finished.outcome.is_without_node())
 }
 
 impl StoppedRollout {

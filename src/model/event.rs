@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::cause::Cause;
-use super::finished::{Finished, NotBegun};
+use super::finished::Finished;
 use super::row::Row;
 use crate::image::ImageRef;
 
@@ -17,7 +17,7 @@ pub enum Event {
     /// What a look decides on services.
     Decided(Vec<Row>),
     /// Updates that do not begin in this run.
-    NotBegun(Vec<NotBegun>),
+    NotBegun(Vec<Row>),
     /// The run is over.
     RunEnded,
     /// An update begins, or is found under way.

@@ -28,8 +28,6 @@ pub struct Finished {
 /// An update that was not begun: its service was not touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotBegun {
-    /// The service's name.
-    pub service: String,
     /// The image that it has.
     pub from: ImageRef,
     /// The image that it was to get.

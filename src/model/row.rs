@@ -1,10 +1,13 @@
-//! How one service stands in a run. Pure.
+//! How one service stands in a run, and the groups of services that stand alike. Pure.
+
+use std::collections::BTreeMap;
 
 use super::attention::Attention;
 use super::cause::Cause;
 use super::decision::{Decision, Planned, Reason};
-use super::finished::{Finished, Held};
+use super::finished::{Finished, Held, NotBegun};
 use super::outcome::Outcome;
+use super::update::Update;
 
 /// How a service stands.
 #[derive(Clone, Debug)]
@@ -15,6 +18,8 @@ pub struct Row {
     pub image: String,
     /// How it stands.
     pub state: State,
+    /// Whether its last change may be an update that an earlier run began and did not judge.
+    pub is_left_behind: bool,
 }
 
 /// How a service stands in a run.
@@ -33,24 +38,12 @@ pub enum State {
     /// Its update, or a rollback, is under way.
     Updating,
     /// Its update did not begin.
-    Held(Held),
+    Held(Box<NotBegun>),
     /// Its update has ended.
     Ended(Box<Finished>),
 }
 
 impl State {
-    /// What a decision makes of a service.
-    pub fn of(decision: &Decision) -> Self {
-        match decision {
-            Decision::Update(_) => Self::Waits,
-            Decision::Later(_, hand) => Self::Held(Held::OtherHand(*hand)),
-            Decision::UpToDate => Self::UpToDate,
-            Decision::NeedsAttention { what, .. } => Self::NeedsAttention(what.clone()),
-            Decision::LeftAlone(reason) => Self::LeftAlone(reason.clone()),
-            Decision::Error(cause) => Self::Error(cause.clone()),
-        }
-    }
-
     /// The name under which summaries count it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -60,8 +53,28 @@ impl State {
             Self::NeedsAttention(_) => "needs attention",
             Self::Error(_) => "error",
             Self::Updating => "updating",
-            Self::Held(held) => held.name(),
+            Self::Held(held) => held.why.name(),
             Self::Ended(finished) => finished.outcome.name(),
+        }
+    }
+
+    /// Whether something failed that makes a run fail.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Error(_) => true,
+            Self::NeedsAttention(what) => what.is_failure(),
+            Self::Ended(finished) => finished.outcome.is_failure(),
+            _ => false,
+        }
+    }
+
+    /// Whether the service still waits for an update that it should have, though nothing failed.
+    pub fn is_incomplete(&self) -> bool {
+        match self {
+            Self::Held(_) => true,
+            Self::LeftAlone(reason) => reason.is_for_now(),
+            Self::Ended(finished) => finished.outcome.is_left_behind(),
+            _ => false,
         }
     }
 
@@ -82,9 +95,95 @@ fn is_second_thought(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::TakenBack(_)) || matches!(outcome.cause(), Some(Cause::Late { .. }))
 }
 
-impl From<&Planned> for Row {
-    fn from(planned: &Planned) -> Self {
-        let Planned { service, image, decision, .. } = planned;
-        Self { service: service.clone(), image: image.clone(), state: State::of(decision) }
+impl Row {
+    /// What a decision makes of a service, and the update that follows.
+    pub fn decided(planned: Planned) -> (Self, Option<Update>) {
+        let Planned { service, image, decision, is_left_behind } = planned;
+        let mut next = None;
+        let state = match decision {
+            Decision::Update(update) => {
+                next = Some(*update);
+                State::Waits
+            }
+            Decision::Later(update, hand) => {
+                let Update { from, to, .. } = *update;
+                State::Held(Box::new(NotBegun { from, to, why: Held::OtherHand(hand) }))
+            }
+            Decision::UpToDate => State::UpToDate,
+            Decision::NeedsAttention { what, .. } => State::NeedsAttention(what),
+            Decision::LeftAlone(reason) => State::LeftAlone(reason),
+            Decision::Error(cause) => State::Error(cause),
+        };
+        (Self { service, image, state, is_left_behind }, next)
+    }
+
+    /// The row of an update that does not begin.
+    pub fn held(update: Update, why: Held) -> Self {
+        let Update { service, from, to, .. } = update;
+        let image = to.tagged();
+        let state = State::Held(Box::new(NotBegun { from, to, why }));
+        Self { service, image, state, is_left_behind: false }
+    }
+
+    /// Why its update did not begin.
+    pub fn why_held(&self) -> Option<Held> {
+        if let State::Held(held) = &self.state { Some(held.why) } else { None }
+    }
+
+    /// How its update ended.
+    pub fn finished(&self) -> Option<&Finished> {
+        if let State::Ended(finished) = &self.state { Some(finished) } else { None }
+    }
+}
+
+impl From<Finished> for Row {
+    /// An update that Gantry did not send because of another party counts as one that did not begin.
+    fn from(finished: Finished) -> Self {
+        let (service, image) = (finished.service.clone(), finished.to.tagged());
+        let state = if let Outcome::Postponed(hand) = finished.outcome {
+            let Finished { from, to, .. } = finished;
+            State::Held(Box::new(NotBegun { from, to, why: Held::OtherHand(hand) }))
+        } else {
+            State::Ended(Box::new(finished))
+        };
+        Self { service, image, state, is_left_behind: false }
+    }
+}
+
+/// The rows of each key, in their order. Rows without a key are in no group.
+pub fn groups<'a, K: Ord>(
+    rows: impl IntoIterator<Item = &'a Row>,
+    key: impl Fn(&'a Row) -> Option<K>,
+) -> BTreeMap<K, Vec<&'a Row>> {
+    let mut groups: BTreeMap<K, Vec<&Row>> = BTreeMap::new();
+    for row in rows {
+        if let Some(key) = key(row) {
+            groups.entry(key).or_default().push(row);
+        }
+    }
+    groups
+}
+
+/// How many services stand in which way, by the names of summaries.
+pub fn counts<'a>(rows: impl IntoIterator<Item = &'a Row>) -> BTreeMap<&'static str, usize> {
+    groups(rows, |row| Some(row.state.name())).into_iter().map(|(name, rows)| (name, rows.len())).collect()
+}
+
+/// The names of these services.
+pub fn names<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
+    rows.iter().map(|row| row.service.as_str()).collect()
+}
+
+#[cfg(test)]
+impl Row {
+    /// A service of `app:1`.
+    pub(crate) fn sample(service: &str, state: State) -> Self {
+        Self { service: service.to_owned(), image: "app:1".to_owned(), state, is_left_behind: false }
+    }
+
+    /// A service of `app:1` whose update did not begin.
+    pub(crate) fn sample_held(service: &str, why: Held) -> Self {
+        let image = || "app:1".parse().unwrap();
+        Self::sample(service, State::Held(Box::new(NotBegun { from: image(), to: image(), why })))
     }
 }

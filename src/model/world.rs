@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::event::Event;
-use super::finished::NotBegun;
-use super::row::{Row, State};
+use super::row::{self, Row, State};
 
 /// How things stand.
 #[derive(Clone, Debug, Default)]
@@ -25,21 +24,16 @@ impl World {
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::RunBegan => *self = Self { is_running: true, ..Self::default() },
-            Event::Decided(rows) => {
+            Event::Decided(rows) | Event::NotBegun(rows) => {
                 for row in rows {
                     self.take(row.clone());
                 }
             }
-            Event::UpdateBegan { service, to, .. } => self.set(service, to.tagged(), State::Updating),
-            Event::UpdateEnded(finished) => {
-                let state = State::Ended(Box::new(finished.clone()));
-                self.set(&finished.service, finished.to.tagged(), state);
+            Event::UpdateBegan { service, to, .. } => {
+                let (service, image) = (service.clone(), to.tagged());
+                self.take(Row { service, image, state: State::Updating, is_left_behind: false });
             }
-            Event::NotBegun(updates) => {
-                for NotBegun { service, to, why, .. } in updates {
-                    self.set(service, to.tagged(), State::Held(*why));
-                }
-            }
+            Event::UpdateEnded(finished) => self.take(finished.clone().into()),
             Event::Paused { why, .. } => self.paused.push(why.clone()),
             Event::Resumed { was, .. } => self.paused.retain(|why| why != was),
             Event::RunEnded => self.is_running = false,
@@ -49,15 +43,7 @@ impl World {
 
     /// How many services stand in which way, by the names of summaries.
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
-        let mut counts = BTreeMap::new();
-        for row in self.services.values() {
-            *counts.entry(row.state.name()).or_default() += 1;
-        }
-        counts
-    }
-
-    fn set(&mut self, service: &str, image: String, state: State) {
-        self.take(Row { service: service.to_owned(), image, state });
+        row::counts(self.services.values())
     }
 
     fn take(&mut self, row: Row) {
@@ -104,13 +90,10 @@ mod tests {
 
     /// One service's events in a run, and the name that it is counted by at the end.
     fn story(service: &str, kind: u8) -> (Vec<Event>, &'static str) {
-        let decided =
-            |state| Event::Decided(vec![Row { service: service.to_owned(), image: String::new(), state }]);
+        let decided = |state| Event::Decided(vec![Row::sample(service, state)]);
         let began =
             || Event::UpdateBegan { service: service.to_owned(), from: image(), to: image(), found: None };
-        let held = |why| {
-            Event::NotBegun(vec![NotBegun { service: service.to_owned(), from: image(), to: image(), why }])
-        };
+        let held = |why| Event::NotBegun(vec![Row::sample_held(service, why)]);
         match kind {
             0 => (vec![decided(State::UpToDate)], "up to date"),
             1 => (vec![decided(State::LeftAlone(Reason::Job))], "left alone"),

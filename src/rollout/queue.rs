@@ -7,8 +7,9 @@ use crate::context::Events;
 use crate::image::ImageRef;
 use crate::model::earlier::Earlier;
 use crate::model::event::Event;
-use crate::model::finished::{Finished, Held, NotBegun, StoppedRollout};
+use crate::model::finished::{Finished, Held, StoppedRollout};
 use crate::model::outcome::Outcome;
+use crate::model::row::Row;
 use crate::model::update::Update;
 use crate::rollout::rolled_out::RolledOut;
 
@@ -24,8 +25,6 @@ pub(super) struct Queue {
     waiting: Vec<Option<Update>>,
     /// With their turns.
     finished: Vec<(usize, Finished)>,
-    /// Updates whose turn came when another party was at work on their service.
-    not_begun: Vec<NotBegun>,
     earlier: Earlier,
 }
 
@@ -48,7 +47,7 @@ impl Queue {
             }
         }
         let waiting = updates.into_iter().map(Some).collect();
-        Self { events, pace, waiting, finished: Vec::new(), not_begun: Vec::new(), earlier }
+        Self { events, pace, waiting, finished: Vec::new(), earlier }
     }
 
     /// The updates that an earlier run has begun, each with the number of its turn. They do not wait: they are
@@ -70,12 +69,7 @@ impl Queue {
     pub(super) fn end(&mut self, turn: usize, finished: Finished) {
         let effect = Effect::of(&finished.outcome);
         let (image, name) = (finished.to.clone(), finished.service.clone());
-        if let Outcome::Postponed(hand) = finished.outcome {
-            let Finished { service, from, to, .. } = finished;
-            self.not_begun.push(NotBegun { service, from, to, why: Held::OtherHand(hand) });
-        } else {
-            self.finished.push((turn, finished));
-        }
+        self.finished.push((turn, finished));
         let stop = self.pace.end(turn, effect);
         self.tell(turn, &image, &name, effect, stop.as_ref());
     }
@@ -124,14 +118,10 @@ impl Queue {
             Some(_) => Held::TakenBack,
             None => otherwise,
         };
+        let finished = self.finished.into_iter().map(|(_, finished)| finished.into());
         let waiting = self.waiting.into_iter().enumerate();
-        let not_begun = waiting.filter_map(|(turn, update)| {
-            let Update { service, from, to, .. } = update?;
-            Some(NotBegun { service, from, to, why: held(turn) })
-        });
-        let not_begun = self.not_begun.into_iter().chain(not_begun).collect();
-        let finished = self.finished.into_iter().map(|(_, finished)| finished).collect();
-        RolledOut { not_begun, stopped, finished, shut: None }
+        let waiting = waiting.filter_map(|(turn, update)| Some(Row::held(update?, held(turn))));
+        RolledOut { rows: finished.chain(waiting).collect(), stopped, shut: None }
     }
 
     fn stopped(&self, stop: Stop) -> Option<StoppedRollout> {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::attention::Attention;
 use crate::model::cause::Cause;
 use crate::model::outcome::{ALREADY_THERE, By, NO_NODE, Outcome, TAKEN_OUT};
 
-fn finished(service: &str, outcome: Outcome) -> Finished {
-    Finished {
+fn finished(service: &str, outcome: Outcome) -> Row {
+    let finished = Finished {
         service: service.to_owned(),
         from: "app:1".parse().unwrap(),
         to: "app:1".parse().unwrap(),
@@ -15,12 +16,24 @@ fn finished(service: &str, outcome: Outcome) -> Finished {
         log: Vec::new(),
         health: None,
         took: Duration::from_secs(1),
-    }
+    };
+    finished.into()
 }
 
-fn held(why: Held) -> NotBegun {
-    let image = || "app:1".parse().unwrap();
-    NotBegun { service: "z".to_owned(), from: image(), to: image(), why }
+fn held(why: Held) -> Row {
+    Row::sample_held("z", why)
+}
+
+fn error(service: &str, image: &str, cause: &str) -> Row {
+    Row { image: image.to_owned(), ..Row::sample(service, State::Error(cause.to_owned())) }
+}
+
+fn up_to_date(count: usize) -> Vec<Row> {
+    vec![Row::sample("newest", State::UpToDate); count]
+}
+
+fn with(rows: Vec<Row>) -> Report {
+    Report { rows, ..Report::default() }
 }
 
 fn cause() -> Cause {
@@ -29,31 +42,27 @@ fn cause() -> Cause {
 
 #[test]
 fn the_summary_counts_what_is_not_zero_and_the_lines_name_it_gravest_first() {
-    let report = Report {
-        services: 12,
-        up_to_date: 2,
-        left_alone: vec![("cron".to_owned(), Reason::Job)],
-        errors: vec![("local".to_owned(), "local:1".to_owned(), "no registry knows it".to_owned())],
-        finished: vec![
-            finished("a", Outcome::Updated),
-            finished("b", Outcome::RolledBack { by: By::Swarm, cause: cause() }),
-            finished("c", Outcome::Updated),
-            finished("d", Outcome::Removed),
-        ],
-        needs_attention: vec![
-            ("e".to_owned(), Attention::NotRunning { running: 1, desired: 2 }),
-            ("f".to_owned(), Attention::Kept { message: "update paused".to_owned() }),
-            ("g".to_owned(), Attention::NotRunning { running: 1, desired: 2 }),
-        ],
-        not_begun: vec![held(Held::Interrupted)],
-        ..Report::default()
-    };
+    let attention = |service: &str, what| Row::sample(service, State::NeedsAttention(what));
+    let not_running = || Attention::NotRunning { running: 1, desired: 2 };
+    let rows = vec![
+        Row::sample("cron", State::LeftAlone(Reason::Job)),
+        error("local", "local:1", "no registry knows it"),
+        finished("a", Outcome::Updated),
+        finished("b", Outcome::RolledBack { by: By::Swarm, cause: cause() }),
+        finished("c", Outcome::Updated),
+        finished("d", Outcome::Removed),
+        attention("e", not_running()),
+        attention("f", Attention::Kept { message: "update paused".to_owned() }),
+        attention("g", not_running()),
+        held(Held::Interrupted),
+    ];
+    let report = with([rows, up_to_date(2)].concat());
     insta::assert_snapshot!(
         report.summary(),
         @"12 services: 2 up to date, 1 removed, 1 rolled back, 2 updated, 1 not begun, 3 need attention, 1 error, 1 left alone"
     );
-    let lines: Vec<String> =
-        report.lines().into_iter().map(|(weight, line)| format!("{weight:?} {line}")).collect();
+    let lines = report.lines().into_iter().filter(|(weight, _)| *weight < Weight::Detail);
+    let lines: Vec<String> = lines.map(|(weight, line)| format!("{weight:?} {line}")).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
     Error error: local (local:1): no registry knows it
     Error rolled back: b
@@ -77,16 +86,9 @@ fn a_stopped_rollout_is_told_with_its_numbers_and_causes() {
         causes: [cause(), Cause::Ended { node: "node2".to_owned() }].map(|cause| cause.to_string()).into(),
         blames_image: true,
     };
-    let report = Report {
-        services: 1200,
-        finished: vec![
-            finished("a", Outcome::RolledBack { by: By::Gantry, cause: cause() }),
-            finished("b", Outcome::RolledBack { by: By::Gantry, cause: cause() }),
-        ],
-        not_begun: vec![held(Held::RolloutStopped); 1198],
-        stopped: vec![stopped],
-        ..Report::default()
-    };
+    let rolled_back = |service| finished(service, Outcome::RolledBack { by: By::Gantry, cause: cause() });
+    let rows = [vec![rolled_back("a"), rolled_back("b")], vec![held(Held::RolloutStopped); 1198]].concat();
+    let report = Report { stopped: vec![stopped], ..with(rows) };
     insta::assert_snapshot!(report.summary(), @"1,200 services: 2 rolled back, 1,198 held back; the rollout of app:1 was stopped after 2 of 1,200");
     insta::assert_snapshot!(report.lines()[0].1, @"the rollout of app:1 was stopped after 2 of 1,200 (digest 012301230123): 2 failed: a task was unhealthy on node1; a task ended on node2 with exit code 0: it was unhealthy, or its program was done");
     assert!(report.has_failed());
@@ -96,8 +98,11 @@ fn a_stopped_rollout_is_told_with_its_numbers_and_causes() {
 fn what_nobody_has_judged_is_left_behind_and_what_was_left_until_somebody_has() {
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let internal = Outcome::Failed { cause: Cause::Internal { message: "a fault".to_owned() } };
-    let outcomes = || {
+    let left_error = Row { is_left_behind: true, ..error("error", "app:1", "no registry knows it") };
+    let rows = || {
         vec![
+            left_error.clone(),
+            error("new error", "app:1", "no registry knows it"),
             finished("judged", Outcome::Updated),
             finished("under way", Outcome::Interrupted),
             finished("ourselves", Outcome::Interrupted),
@@ -110,9 +115,7 @@ fn what_nobody_has_judged_is_left_behind_and_what_was_left_until_somebody_has() 
         (false, Some("away".to_owned()), Some(7), &["error", "fault", "left", "under way"]),
         (false, None, None, &["error", "fault", "under way"]),
     ] {
-        let unjudged = vec!["error".to_owned()];
-        let finished = outcomes();
-        let report = Report { error, finished, unjudged, is_interrupted, ..Report::default() };
+        let report = Report { error, is_interrupted, ..with(rows()) };
         let expected = LeftBehind { since, services: set(names) };
         assert_eq!(report.left_behind(left.clone(), Some("ourselves")), expected, "{report:?}");
     }
@@ -129,14 +132,12 @@ fn an_error_before_updating_is_the_whole_story() {
 fn a_cycle_that_was_stopped_before_it_looked_does_not_say_that_there_is_nothing() {
     let report = Report { is_interrupted: true, ..Report::default() };
     insta::assert_snapshot!(report.summary(), @"interrupted, nothing was updated");
-    insta::assert_snapshot!(Report { services: 2, up_to_date: 2, ..report }.summary(), @"2 services: 2 up to date; interrupted");
+    insta::assert_snapshot!(Report { rows: up_to_date(2), ..report }.summary(), @"2 services: 2 up to date; interrupted");
 }
 
 #[test]
 fn only_failures_make_a_cycle_fail() {
-    let failed = |outcome: Outcome| {
-        Report { finished: vec![finished("a", outcome)], ..Report::default() }.has_failed()
-    };
+    let failed = |outcome: Outcome| with(vec![finished("a", outcome)]).has_failed();
     for outcome in [
         Outcome::RolledBack { by: By::Gantry, cause: cause() },
         Outcome::RollbackFailed { cause: cause(), why: cause() },
@@ -160,17 +161,9 @@ fn only_failures_make_a_cycle_fail() {
 fn what_is_left_behind_makes_a_run_incomplete_and_is_said() {
     let started = |why: &str| Outcome::Started(why.to_owned());
     let unchanged = |why: &str| Outcome::Unchanged(why.to_owned());
-    let with = |outcome: Outcome| Report {
-        services: 1,
-        finished: vec![finished("web", outcome)],
-        ..Report::default()
-    };
-    let not_begun = |why: Held| Report { services: 1, not_begun: vec![held(why)], ..Report::default() };
-    let left_alone = |reason: Reason| Report {
-        services: 1,
-        left_alone: vec![("web".to_owned(), reason)],
-        ..Report::default()
-    };
+    let ended = |outcome: Outcome| with(vec![finished("web", outcome)]);
+    let not_begun = |why: Held| with(vec![held(why)]);
+    let left_alone = |reason: Reason| with(vec![Row::sample("web", State::LeftAlone(reason))]);
     let postponed = Report { postponed: Some("node3 is down".to_owned()), ..not_begun(Held::Postponed) };
     for (report, summary, line) in [
         (postponed, "1 service: 1 postponed: node3 is down", "postponed: z: node3 is down"),
@@ -181,12 +174,12 @@ fn what_is_left_behind_makes_a_run_incomplete_and_is_said() {
         ),
         (not_begun(Held::Interrupted), "1 service: 1 not begun", "not begun: z: Gantry was stopped first"),
         (
-            with(started(NO_NODE)),
+            ended(started(NO_NODE)),
             "1 service: 1 started; 1 started without a node",
             "without a node: web: their tasks start",
         ),
         (
-            with(unchanged("not sent, as another Gantry has taken over")),
+            ended(unchanged("not sent, as another Gantry has taken over")),
             "1 service: 1 unchanged",
             "unchanged: web",
         ),
@@ -204,12 +197,12 @@ fn what_is_left_behind_makes_a_run_incomplete_and_is_said() {
     }
     for whole in [
         Report::default(),
-        with(Outcome::Updated),
-        with(Outcome::Removed),
-        with(Outcome::Superseded(String::new())),
-        with(started("its tasks had ended, and run once more")),
-        with(unchanged(ALREADY_THERE)),
-        with(unchanged(TAKEN_OUT)),
+        ended(Outcome::Updated),
+        ended(Outcome::Removed),
+        ended(Outcome::Superseded(String::new())),
+        ended(started("its tasks had ended, and run once more")),
+        ended(unchanged(ALREADY_THERE)),
+        ended(unchanged(TAKEN_OUT)),
         left_alone(Reason::Excluded),
         left_alone(Reason::Job),
     ] {
@@ -225,10 +218,9 @@ fn a_registry_that_is_down_is_one_line() {
         } else {
             "registry.test cannot be reached: connection refused"
         };
-        (format!("site-{n:04}"), format!("registry.test/app{}:1", n % 12), cause.to_owned())
+        error(&format!("site-{n:04}"), &format!("registry.test/app{}:1", n % 12), cause)
     });
-    let report = Report { services: 1200, errors: errors.collect(), ..Report::default() };
-    let lines = report.lines();
+    let lines = with(errors.collect()).lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].1.starts_with("error: site-0000 site-0001 "), "{lines:?}");
     let end = "(registry.test/app0:1, registry.test/app10:1, registry.test/app11:1 and 9 other images): registry.test \
@@ -251,7 +243,7 @@ fn no_service_is_left_alone_without_its_reason() {
     ];
     for reason in reasons {
         let words = format!("left alone: web: {reason}");
-        let report = Report { left_alone: vec![("web".to_owned(), reason)], ..Report::default() };
+        let report = with(vec![Row::sample("web", State::LeftAlone(reason))]);
         let said = report.lines().into_iter().find(|(_, line)| *line == words);
         assert!(said.as_ref().is_some_and(|(weight, _)| *weight <= Weight::Info), "{words}: {said:?}");
     }
@@ -259,40 +251,35 @@ fn no_service_is_left_alone_without_its_reason() {
 
 #[test]
 fn services_that_are_up_to_date_are_named_where_details_are_asked_for() {
-    let report = Report {
-        services: 2,
-        up_to_date: 2,
-        newest: ["a", "b"].map(str::to_owned).into(),
-        ..Report::default()
-    };
+    let report = with(["a", "b"].map(|service| Row::sample(service, State::UpToDate)).into());
     assert_eq!(report.lines(), [(Weight::Detail, "up to date: a b".to_owned())]);
 }
 
 #[test]
 fn an_error_in_the_middle_does_not_say_that_nothing_was_updated() {
     let error = Some("this engine is no swarm manager any more".to_owned());
-    let finished = vec![finished("a", Outcome::Updated), finished("b", Outcome::Interrupted)];
-    let report = Report { error, services: 3, finished, is_interrupted: true, ..Report::default() };
+    let waits = Row::sample("c", State::Waits);
+    let rows = vec![finished("a", Outcome::Updated), finished("b", Outcome::Interrupted), waits];
+    let report = Report { error, is_interrupted: true, ..with(rows) };
     insta::assert_snapshot!(report.summary(), @"cycle failed, 1 interrupted, 1 updated: this engine is no swarm manager any more");
 }
 
 #[test]
 fn a_report_costs_in_proportion_to_its_services() {
     let report = |services: usize| {
-        let name = |n: usize| format!("service{n}");
-        let names = || (0..services).map(name);
-        Report {
-            services,
-            newest: names().collect(),
-            left_alone: names().map(|name| (name, Reason::Job)).collect(),
-            errors: names()
-                .map(|name| (name.clone(), format!("{name}:1"), format!("{name} fails")))
-                .collect(),
-            finished: names().map(|name| finished(&name, Outcome::Updated)).collect(),
-            unjudged: names().collect(),
-            not_begun: names().map(|service| NotBegun { service, ..held(Held::Postponed) }).collect(),
-            ..Report::default()
-        }
+        let rows = (0..services).flat_map(|n| {
+            let name = format!("service{n}");
+            let cause = format!("{name} fails");
+            let failed = error(&name, &format!("{name}:1"), &cause);
+            [
+                Row::sample(&name, State::UpToDate),
+                Row::sample(&name, State::LeftAlone(Reason::Job)),
+                Row { is_left_behind: true, ..failed },
+                finished(&name, Outcome::Updated),
+                Row::sample_held(&name, Held::Postponed),
+            ]
+        });
+        with(rows.collect())
     };
     let tell = |report: &Report| {
         let left = report.left_behind(LeftBehind::default(), None);

@@ -1,14 +1,16 @@
 //! The notification of a cycle: the report, short enough for a telephone. Pure.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use crate::config::{Mistakes, NotificationCondition};
 use crate::cycle::Report;
+use crate::cycle::report::{image_names, plural};
 use crate::model::finished::{Finished, Held};
 use crate::model::outcome::Outcome;
+use crate::model::row::{Row, State, groups, names};
+use crate::words::beginning;
 
 /// How many names stand in one line.
 const NAMES: usize = 30;
@@ -62,7 +64,7 @@ pub(super) fn is_due(condition: NotificationCondition, report: &Report) -> bool 
 
 /// Whether something happened in this cycle: the services changed, or something failed.
 pub(super) fn is_news(report: &Report) -> bool {
-    let has_changed = report.finished.iter().any(|one| !matches!(one.outcome, Outcome::Unchanged(_)));
+    let has_changed = report.finished().any(|one| !matches!(one.outcome, Outcome::Unchanged(_)));
     has_changed || report.has_failed()
 }
 
@@ -141,30 +143,22 @@ fn is_www(text: &str) -> bool {
 /// The counts that matter, the gravest first.
 fn headline(report: &Report) -> String {
     match report.error {
-        Some(_) if report.services == 0 => return "cycle failed, nothing was updated".to_owned(),
+        Some(_) if report.rows.is_empty() => return "cycle failed, nothing was updated".to_owned(),
         Some(_) => return "cycle failed".to_owned(),
         None => {}
     }
-    let attention = |is_failure: bool| {
-        let number =
-            report.needs_attention.iter().filter(|(_, what)| what.is_failure() == is_failure).count();
-        let words = if number == 1 { "needs attention" } else { "need attention" };
-        (number > 0).then(|| format!("{number} {words}"))
-    };
-    let mut counts: Vec<(bool, &str, usize)> = Vec::new();
-    for (name, count) in report.counts() {
-        let is_failure =
-            report.finished.iter().any(|one| one.outcome.name() == name && one.outcome.is_failure());
-        counts.push((!is_failure, name, count));
-    }
-    counts.sort_unstable();
+    let counted = |name: &str, count: usize| format!("{count} {}", plural(name, count));
+    let attention = groups(&report.rows, |row| match &row.state {
+        State::NeedsAttention(what) => Some(what.is_failure()),
+        _ => None,
+    });
+    let attention =
+        |is_failure| attention.get(&is_failure).map(|rows| counted("needs attention", rows.len()));
+    let ended =
+        groups(&report.rows, |row| row.finished().map(|one| (!one.outcome.is_failure(), one.outcome.name())));
     let mut words: Vec<String> = attention(true).into_iter().collect();
-    words.extend(counts.iter().map(|(_, name, count)| format!("{count} {name}")));
-    match report.errors.len() {
-        0 => {}
-        1 => words.push("1 error".to_owned()),
-        errors => words.push(format!("{errors} errors")),
-    }
+    words.extend(ended.iter().map(|((_, name), rows)| counted(name, rows.len())));
+    words.extend(report.counts().get("error").map(|errors| counted("error", *errors)));
     words.extend(
         report.stopped.iter().map(|stopped| format!("rollout of {} stopped", stopped.image.tagged())),
     );
@@ -172,10 +166,10 @@ fn headline(report: &Report) -> String {
     words.extend(attention(false));
     words.extend(held(report));
     if words.is_empty() {
-        let nothing = match report.services {
-            0 if report.is_interrupted => "interrupted",
-            0 => "no service matches",
-            _ => "nothing to update",
+        let nothing = match report.rows.is_empty() {
+            true if report.is_interrupted => "interrupted",
+            true => "no service matches",
+            false => "nothing to update",
         };
         words.push(nothing.to_owned());
     }
@@ -187,35 +181,28 @@ fn held(report: &Report) -> impl Iterator<Item = String> {
     let kinds =
         [(Held::Postponed, "postponed"), (Held::Unproven, "unproved"), (Held::Interrupted, "not begun")];
     kinds.into_iter().filter_map(|(why, name)| {
-        let number = report.not_begun.iter().filter(|held| held.why == why).count();
+        let number = report.held().filter(|row| row.why_held() == Some(why)).count();
         (number > 0).then(|| format!("{number} {name}"))
     })
 }
 
 /// What needs a person, with its cause; services with the same one share a line.
 fn failures(report: &Report) -> Vec<String> {
-    let mut by_cause: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for alike in report.alike_errors() {
-        by_cause
-            .entry(format!("error: {}: {}", alike.image_names(), alike.cause))
-            .or_default()
-            .extend(alike.services);
-    }
-    for (service, what) in &report.needs_attention {
-        by_cause.entry(format!("needs attention: {what}")).or_default().push(service);
-    }
-    for one in report.finished.iter().filter(|one| one.outcome.is_failure()) {
-        let cause = format!("{} ({})", one.outcome, one.to.tagged());
-        by_cause.entry(cause).or_default().push(&one.service);
-    }
-    let mut lines: Vec<(&String, Vec<&str>)> =
-        by_cause.iter().map(|(cause, names)| (cause, names.clone())).collect();
-    lines.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
+    let mut by_cause = groups(&report.rows, |row| match &row.state {
+        State::NeedsAttention(what) => Some(format!("needs attention: {what}")),
+        State::Ended(one) if one.outcome.is_failure() => {
+            Some(format!("{} ({})", one.outcome, one.to.tagged()))
+        }
+        _ => None,
+    });
+    let error = |(cause, rows): (&str, Vec<_>)| (format!("error: {}: {cause}", image_names(&rows)), rows);
+    by_cause.extend(report.errors().into_iter().map(error));
+    let mut lines: Vec<(String, Vec<&Row>)> = by_cause.into_iter().collect();
+    lines.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
     let mut quoted = 0;
-    let line = |(cause, names): (&String, Vec<&str>)| {
-        let mut line = format!("{}: {}", cut(&names, NAMES, ", ", "more"), shortened(cause, CAUSE));
-        let words =
-            report.finished.iter().find(|one| names.contains(&one.service.as_str()) && has_words(one));
+    let line = |(cause, rows): (String, Vec<&Row>)| {
+        let mut line = format!("{}: {}", cut(&names(&rows), NAMES, ", ", "more"), beginning(&cause, CAUSE));
+        let words = rows.iter().filter_map(|row| row.finished()).find(|one| has_words(one));
         if let Some(one) = words.filter(|_| quoted < QUOTED.0) {
             quoted += 1;
             line.push_str(&last_words(one));
@@ -227,31 +214,24 @@ fn failures(report: &Report) -> Vec<String> {
 }
 
 fn has_words(one: &Finished) -> bool {
-    one.outcome.is_failure() && !(one.log.is_empty() && one.health.is_none())
+    !(one.log.is_empty() && one.health.is_none())
 }
 
 /// What a failed task said last, a line each.
 fn last_words(one: &Finished) -> String {
     let health = one.health.iter().map(|health| format!("health check: {health}"));
     let lines = health.chain(one.log.iter().cloned());
-    lines.fold(String::new(), |text, line| text + "\n    " + &shortened(&line, QUOTED.1))
-}
-
-fn shortened(text: &str, chars: usize) -> String {
-    match text.char_indices().nth(chars) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
+    lines.fold(String::new(), |text, line| text + "\n    " + &beginning(&line, QUOTED.1))
 }
 
 /// How the other updates ended, by image.
 fn successes(report: &Report) -> Vec<String> {
-    let mut by_image: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
-    for one in report.finished.iter().filter(|one| !one.outcome.is_failure()) {
-        by_image.entry((one.outcome.name(), one.to.tagged())).or_default().push(&one.service);
-    }
-    let line = |((outcome, image), names): (&(&str, String), &Vec<&str>)| {
-        format!("{outcome} ({image}): {}", cut(names, NAMES, ", ", "more"))
+    let by_image = groups(&report.rows, |row| {
+        let one = row.finished().filter(|one| !one.outcome.is_failure())?;
+        Some((one.outcome.name(), one.to.tagged()))
+    });
+    let line = |((outcome, image), rows): (&(&str, String), &Vec<&Row>)| {
+        format!("{outcome} ({image}): {}", cut(&names(rows), NAMES, ", ", "more"))
     };
     by_image.iter().map(line).collect()
 }
@@ -276,8 +256,23 @@ mod tests {
 
     use super::*;
     use crate::model::cause::Cause;
-    use crate::model::finished::NotBegun;
     use crate::model::outcome::By;
+
+    fn row(one: Finished) -> Row {
+        one.into()
+    }
+
+    fn with(rows: impl IntoIterator<Item = Row>) -> Report {
+        Report { rows: rows.into_iter().collect(), ..Report::default() }
+    }
+
+    fn up_to_date(count: usize) -> Vec<Row> {
+        vec![Row::sample("newest", State::UpToDate); count]
+    }
+
+    fn error(service: &str, image: &str, cause: &str) -> Row {
+        Row { image: image.to_owned(), ..Row::sample(service, State::Error(cause.to_owned())) }
+    }
 
     fn finished(service: &str, outcome: Outcome) -> Finished {
         Finished {
@@ -295,11 +290,8 @@ mod tests {
     fn what_needs_a_person_is_in_the_title_and_in_the_body() {
         use crate::model::attention::Attention;
         let message = || "update paused due to failure".to_owned();
-        let with = |what: Attention| Report {
-            services: 3,
-            up_to_date: 2,
-            needs_attention: vec![("shop".to_owned(), what)],
-            ..Report::default()
+        let with = |what: Attention| {
+            with([up_to_date(2), vec![Row::sample("shop", State::NeedsAttention(what))]].concat())
         };
         for (what, kind, words) in [
             (Attention::Kept { message: message() }, "Failure", "its update has failed and was kept"),
@@ -315,14 +307,15 @@ mod tests {
 
     #[test]
     fn a_failure_is_never_called_nothing_to_update() {
-        let failed = |service: &str| finished(service, Outcome::Failed { cause: unhealthy("node1") });
-        let report = || Report { services: 3, up_to_date: 3, ..Report::default() };
+        let failed = |service: &str| finished(service, Outcome::Failed { cause: unhealthy("node1") }).into();
+        let report = || with(up_to_date(3));
+        let also = |row: Row| with([up_to_date(2), vec![row]].concat());
         for report in [
             Report { error: Some("no manager".to_owned()), ..report() },
             Report { error: Some("no manager".to_owned()), ..Report::default() },
             Report { post_run: Some("it failed".to_owned()), ..report() },
-            Report { errors: vec![("a".to_owned(), "b".to_owned(), "c".to_owned())], ..report() },
-            Report { finished: vec![failed("a")], ..report() },
+            also(error("a", "b", "c")),
+            also(failed("a")),
         ] {
             let shown = shown(&report, None);
             assert!(shown.starts_with("[Failure]") && !shown.contains("nothing to update"), "{shown}");
@@ -331,22 +324,9 @@ mod tests {
 
     #[test]
     fn updates_that_were_not_begun_are_in_the_title() {
-        let not_begun = |why| NotBegun {
-            service: "web".to_owned(),
-            from: "app:1".parse().unwrap(),
-            to: "app:1".parse().unwrap(),
-            why,
-        };
-        let report = Report {
-            services: 3,
-            not_begun: vec![
-                not_begun(Held::Postponed),
-                not_begun(Held::Postponed),
-                not_begun(Held::Unproven),
-            ],
-            postponed: Some("node3 is down".to_owned()),
-            ..Report::default()
-        };
+        let whys = [Held::Postponed, Held::Postponed, Held::Unproven];
+        let postponed = Some("node3 is down".to_owned());
+        let report = Report { postponed, ..with(whys.map(|why| Row::sample_held("web", why))) };
         assert_eq!(
             shown(&report, None),
             "[Success] Gantry: 2 postponed, 1 unproved\n\n3 services: 1 unproved, 2 postponed: node3 is down"
@@ -355,15 +335,10 @@ mod tests {
 
     #[test]
     fn a_registry_that_is_down_is_one_line_of_a_message() {
-        let errors = (0..1200).map(|n| {
-            (
-                format!("site-{n:04}"),
-                format!("registry.test/app{}:1", n % 12),
-                "it cannot be reached".to_owned(),
-            )
-        });
-        let report = Report { services: 1200, errors: errors.collect(), ..Report::default() };
-        let shown = shown(&report, None);
+        let down = |n| {
+            error(&format!("site-{n:04}"), &format!("registry.test/app{}:1", n % 12), "it cannot be reached")
+        };
+        let shown = shown(&with((0..1200).map(down)), None);
         assert_eq!(shown.lines().count(), 5, "{shown}");
         assert!(shown.contains("and 9 other images: it cannot be reached"), "{shown}");
     }
@@ -379,20 +354,18 @@ mod tests {
 
     #[test]
     fn it_has_names_causes_and_counts() {
+        let ends = [
+            finished("a", Outcome::Updated),
+            finished("b", Outcome::RolledBack { by: By::Swarm, cause: unhealthy("node1") }),
+            finished("c", Outcome::Updated),
+            finished("d", Outcome::Removed),
+            finished("e", Outcome::RolledBack { by: By::Swarm, cause: unhealthy("node1") }),
+            finished("f", Outcome::RolledBack { by: By::Gantry, cause: unhealthy("node2") }),
+        ];
+        let decided = [up_to_date(2), vec![error("local", "local:1", "no registry knows it")]].concat();
         let report = Report {
-            services: 9,
-            up_to_date: 2,
-            errors: vec![("local".to_owned(), "local:1".to_owned(), "no registry knows it".to_owned())],
-            finished: vec![
-                finished("a", Outcome::Updated),
-                finished("b", Outcome::RolledBack { by: By::Swarm, cause: unhealthy("node1") }),
-                finished("c", Outcome::Updated),
-                finished("d", Outcome::Removed),
-                finished("e", Outcome::RolledBack { by: By::Swarm, cause: unhealthy("node1") }),
-                finished("f", Outcome::RolledBack { by: By::Gantry, cause: unhealthy("node2") }),
-            ],
             post_run: Some("the post-run command failed: exit code 3".to_owned()),
-            ..Report::default()
+            ..with(decided.into_iter().chain(ends.map(row)))
         };
         insta::assert_snapshot!(shown(&report, Some("(production)")));
     }
@@ -404,14 +377,13 @@ mod tests {
             health: Some("connection refused".to_owned()),
             ..finished(service, Outcome::RolledBack { by: By::Gantry, cause: unhealthy(node) })
         };
-        let failures = vec![
+        let failures = [
             failed("a", "node1", 10),
             failed("b", "node1", 10),
             failed("c", "node2", 3),
             failed("d", "node3", 1),
         ];
-        let report = Report { services: 4, finished: failures, ..Report::default() };
-        let text = shown(&report, None);
+        let text = shown(&with(failures.map(row)), None);
         assert!(text.len() < 4000, "{} characters", text.len());
         insta::assert_snapshot!(text);
     }
@@ -431,15 +403,11 @@ mod tests {
         ];
         for (said, shown) in HOSTILE {
             assert_eq!(defused(said), shown);
-            let report = Report {
-                services: 1,
-                errors: vec![("web".to_owned(), "app:1".to_owned(), said.to_owned())],
-                finished: vec![Finished {
-                    log: vec![said.to_owned()],
-                    ..finished(said, Outcome::Failed { cause: unhealthy(said) })
-                }],
-                ..Report::default()
+            let ended = Finished {
+                log: vec![said.to_owned()],
+                ..finished(said, Outcome::Failed { cause: unhealthy(said) })
             };
+            let report = with([error("web", "app:1", said), ended.into()]);
             let suffix = "<b>(@ops, [log](https://log.test))</b>";
             let message = Message::of(&report, Some(suffix));
             assert!(message.title.ends_with(suffix), "the operator's own words stay: {}", message.title);
@@ -456,8 +424,7 @@ mod tests {
 
     #[test]
     fn nothing_to_update_is_told_in_a_sentence() {
-        let report = Report { services: 3, up_to_date: 3, ..Report::default() };
-        insta::assert_snapshot!(shown(&report, None));
+        insta::assert_snapshot!(shown(&with(up_to_date(3)), None));
         insta::assert_snapshot!(shown(&Report::default(), None));
     }
 
@@ -472,19 +439,16 @@ mod tests {
         let updated = (0..1150).map(|n| finished(&format!("site-{n:04}"), Outcome::Updated));
         let failed = |n: usize| Outcome::Failed { cause: unhealthy(&format!("node{}", n % 40)) };
         let failed = (1150..1200).map(|n| finished(&format!("site-{n:04}"), failed(n)));
-        let report =
-            Report { services: 1200, finished: updated.chain(failed).collect(), ..Report::default() };
-        let text = shown(&report, None);
+        let text = shown(&with(updated.chain(failed).map(row)), None);
         assert!(text.lines().count() < 30 && text.len() < 4000, "{} characters\n{text}", text.len());
         insta::assert_snapshot!(text);
     }
 
     #[test]
     fn on_change_is_silent_about_a_cycle_in_which_nothing_happened() {
-        let quiet = Report { services: 3, up_to_date: 3, ..Report::default() };
-        let unchanged =
-            Report { finished: vec![finished("a", Outcome::Unchanged(String::new()))], ..Report::default() };
-        let updated = Report { finished: vec![finished("a", Outcome::Updated)], ..Report::default() };
+        let quiet = with(up_to_date(3));
+        let unchanged = with([finished("a", Outcome::Unchanged(String::new())).into()]);
+        let updated = with([finished("a", Outcome::Updated).into()]);
         let failed = Report { post_run: Some("failed".to_owned()), ..Report::default() };
         for (report, is_told) in [(quiet, false), (unchanged, false), (updated, true), (failed, true)] {
             assert_eq!(is_due(NotificationCondition::OnChange, &report), is_told, "{report:?}");

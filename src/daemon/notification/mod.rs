@@ -4,7 +4,6 @@
 //! is kept for the next cycle's end, as the cycles after one that stopped a rollout have nothing to tell of it.
 
 use std::collections::VecDeque;
-use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use self::message::Message;
 use crate::config::{Config, Mistakes};
 use crate::cycle::Report;
 use crate::proxy::Proxies;
-use crate::words::foreign;
+use crate::words::{self, foreign};
 
 mod address;
 mod message;
@@ -246,12 +245,5 @@ async fn said(mut answer: Response, url: &str) -> String {
 /// The innermost cause, without the parts of the address; those around it only say that a request failed, and to which
 /// address.
 fn deepest(error: reqwest::Error, url: &str) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
-    }
-    address::without(&text, url)
+    address::without(&words::deepest(&error.without_url()), url)
 }

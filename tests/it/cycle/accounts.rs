@@ -7,12 +7,13 @@ use base64::engine::general_purpose::URL_SAFE;
 use gantry::cycle::hub::HubPulls;
 use gantry::model::cause::Cause;
 use gantry::model::outcome::{By, Outcome};
+use gantry::model::row::State;
 use gantry::registry::credentials::{Account, Credentials};
 use gantry::registry::{HubRate, RegistryError};
 use gantry::secret::Secret;
 use gantry::swarm::SwarmError;
 
-use super::{APP, Scene, outcome};
+use super::{APP, Scene, outcome, state};
 use crate::fake::{Call, Fault, Timing, World, millis, pinned, secs};
 
 const HUB_APP: &str = "team/app:1";
@@ -49,8 +50,7 @@ async fn each_service_is_looked_up_with_the_login_that_its_label_names() {
 
     assert_eq!(users(&scene), ["anna", "bob", "nobody"]);
     assert_eq!(report.summary(), "5 services: 4 updated, 1 error");
-    let (service, _, cause) = &report.errors[0];
-    assert_eq!(service, "e");
+    let State::Error(cause) = state(&report, "e") else { panic!("{report:?}") };
     assert!(
         cause.starts_with(r#"label gantry.auth.config="three": expected the name of a login (one, two)"#),
         "{cause}"
@@ -81,12 +81,12 @@ async fn no_label_loosens_a_look_up_with_an_account() {
         let loosened = scene.registry.lookups().iter().any(|lookup| lookup.insecure);
         assert_eq!(loosened, expected, "{variable:?} {account}");
         let told = |name: &str| {
-            let (_, _, cause) = report.errors.iter().find(|(service, ..)| service == name).unwrap();
+            let State::Error(cause) = state(&report, name) else { panic!("{report:?}") };
             cause.contains("label gantry.manifest.options=--insecure does not count")
                 && cause.contains("GANTRY_MANIFEST_OPTIONS=--insecure")
                 && cause.contains("insecure-registries")
         };
-        assert_eq!(told("web"), !expected, "{variable:?} {account}: {:?}", report.errors);
+        assert_eq!(told("web"), !expected, "{variable:?} {account}: {report:?}");
         assert!(!told("plain"));
     }
 }
@@ -105,8 +105,7 @@ async fn a_service_with_a_login_of_another_service_is_an_error() {
 
     assert_eq!(users(&scene), ["anna", "bob"]);
     assert_eq!(report.summary(), "3 services: 2 updated, 1 error");
-    let (service, _, cause) = &report.errors[0];
-    assert_eq!(service, "mine");
+    let State::Error(cause) = state(&report, "mine") else { panic!("{report:?}") };
     assert!(
         cause.contains("found a login that is not for this service") && !cause.contains("team-a"),
         "{cause}"
@@ -131,8 +130,8 @@ async fn where_no_registry_is_asked_the_nodes_get_the_account_all_the_same() {
 
     assert_eq!(scene.registry.lookups().len(), 0);
     assert_eq!(report.summary(), "3 services: 2 updated, 1 error");
-    let (service, _, cause) = &report.errors[0];
-    assert!(service == "c" && cause.contains("expected the name of a login"), "{service}: {cause}");
+    let State::Error(cause) = state(&report, "c") else { panic!("{report:?}") };
+    assert!(cause.contains("expected the name of a login"), "{cause}");
     let sent = scene.swarm.update_log();
     let user = |service: &str| {
         let auth = sent.iter().find(|asked| asked.service == service).unwrap().auth.clone().unwrap();

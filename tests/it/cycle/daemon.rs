@@ -9,7 +9,7 @@ use gantry::heartbeat::Heartbeat;
 use gantry::model::outcome::Outcome;
 use tokio::time::{Instant, sleep};
 
-use super::{APP, Scene, outcome};
+use super::{APP, Scene, count, outcome};
 use crate::fake::{Call, FakeRegistry, FakeSwarm, millis, pinned, secs};
 
 pub(super) fn daemon(scene: &Scene) -> Daemon<FakeSwarm, FakeRegistry> {
@@ -117,8 +117,8 @@ async fn told_to_stop_it_begins_nothing_new_and_leaves_the_rest_to_the_swarm() {
     let report = scene.cycle().await;
     assert!(begun.elapsed() <= secs(6), "{:?}", begun.elapsed());
     assert_eq!(scene.swarm.update_log().len(), 2);
-    assert!(report.is_interrupted && report.finished.iter().all(|f| f.outcome == Outcome::Interrupted));
-    assert_eq!(report.not_begun.len(), 4);
+    assert!(report.is_interrupted && report.finished().all(|f| f.outcome == Outcome::Interrupted));
+    assert_eq!(report.held().count(), 4);
     sleep(secs(60)).await;
     assert_eq!(scene.swarm.running_images("web-0"), [new.clone(), new], "the swarm goes on");
 }
@@ -143,7 +143,7 @@ async fn we_ourselves_are_updated_before_the_others_are_looked_at() {
     // Even where no registry is asked: a forced update of ourselves would never end.
     let scene = scene.with("GANTRY_MANIFEST_CMD", "none");
     let report = scene.cycle().await;
-    assert_eq!(report.up_to_date, 1, "{report:?}");
+    assert_eq!(count(&report, "up to date"), 1, "{report:?}");
 }
 
 #[tokio::test(start_paused = true)]

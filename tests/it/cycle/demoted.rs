@@ -46,7 +46,7 @@ async fn a_manager_that_is_demoted_for_a_minute_ends_the_run() {
     assert!(took >= secs(90) && took < secs(130), "{took:?}");
     assert!(report.has_failed() && report.is_interrupted, "{report:?}");
     assert_eq!(outcome(&report, "web-0"), &Outcome::Interrupted);
-    assert_eq!((report.not_begun.len(), scene.swarm.update_log().len()), (2, 1));
+    assert_eq!((report.held().count(), scene.swarm.update_log().len()), (2, 1));
     let summary = report.summary();
     assert!(
         summary

@@ -3,6 +3,7 @@
 use gantry::cycle::Report;
 use gantry::model::decision::Reason;
 use gantry::model::outcome::Outcome;
+use gantry::model::row::State;
 use tokio::time::sleep;
 
 use super::{APP, Scene, outcome};
@@ -22,7 +23,7 @@ async fn moved() -> Scene {
 
 /// How many services were left alone as their tag has gone back.
 fn doubted(report: &Report) -> usize {
-    report.left_alone.iter().filter(|(_, reason)| matches!(reason, Reason::GoneBack(_))).count()
+    report.rows.iter().filter(|row| matches!(row.state, State::LeftAlone(Reason::GoneBack(_)))).count()
 }
 
 fn updates(scene: &Scene) -> usize {
@@ -39,7 +40,7 @@ async fn a_tag_that_goes_to_and_fro_moves_nothing_and_warns_once() {
             for (tag, count) in [("old", 3), ("new", 0)] {
                 scene.registry.release(APP, tag);
                 let report = if is_daemon { gantry::cycle::run(&context).await } else { scene.cycle().await };
-                assert_eq!((doubted(&report), report.finished.len()), (count, 0), "{report:?}");
+                assert_eq!((doubted(&report), report.finished().count()), (count, 0), "{report:?}");
                 assert!(!report.has_failed());
                 sleep(secs(300)).await;
             }
@@ -102,7 +103,7 @@ async fn servers_that_disagree_move_nothing_however_long() {
         scene.registry.answer_by_turns(APP, &turns);
         for _ in 0..40 {
             let report = scene.cycle().await;
-            assert!(report.finished.is_empty() && !report.has_failed(), "{report:?}");
+            assert!(report.finished().next().is_none() && !report.has_failed(), "{report:?}");
             sleep(secs(600)).await;
         }
     }
@@ -125,7 +126,7 @@ async fn what_broke_a_service_is_remembered_while_its_tag_goes_to_and_fro() {
         scene.registry.release(other, release);
         let report = scene.cycle().await;
         assert_eq!(outcome(&report, "other"), &Outcome::Updated, "{report:?}");
-        assert_eq!(report.finished.len(), 1, "{report:?}");
+        assert_eq!(report.finished().count(), 1, "{report:?}");
         sleep(secs(60)).await;
     }
     assert_eq!(scene.swarm.image_of("web"), pinned(APP, "old"));

@@ -11,11 +11,12 @@ use gantry::ledger::book::Book;
 use gantry::model::attention::Attention;
 use gantry::model::cause::Cause;
 use gantry::model::outcome::{By, Outcome};
+use gantry::model::row::State;
 use gantry::swarm::{TaskState, UpdateState};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{APP, Scene, outcome};
+use super::{APP, Scene, outcome, state};
 use crate::fake::{digest, millis, pinned, secs};
 
 pub(super) const OTHER: &str = "registry.test/other:1";
@@ -105,16 +106,20 @@ fn offers(scene: &Scene, service: &str, image: &str) -> usize {
 
 /// Names in the report with what was said of them: each exactly once, and as many as were counted.
 pub(super) fn accounts(report: &Report) -> BTreeMap<&str, String> {
-    let ended = report.finished.iter().map(|one| (one.service.as_str(), one.outcome.to_string()));
-    let attention = report.needs_attention.iter().map(|(name, what)| (name.as_str(), what.to_string()));
-    let errors = report.errors.iter().map(|(name, _, cause)| (name.as_str(), cause.clone()));
-    let left = report.left_alone.iter().map(|(name, reason)| (name.as_str(), reason.to_string()));
-    let held = report.not_begun.iter().map(|one| (one.service.as_str(), format!("{:?}", one.why)));
     let mut accounts = BTreeMap::new();
-    for (name, words) in ended.chain(attention).chain(errors).chain(left).chain(held) {
+    for row in &report.rows {
+        let words = match &row.state {
+            State::UpToDate => continue,
+            State::Ended(finished) => finished.outcome.to_string(),
+            State::NeedsAttention(what) => what.to_string(),
+            State::Error(cause) => cause.clone(),
+            State::LeftAlone(reason) => reason.to_string(),
+            State::Held(held) => format!("{:?}", held.why),
+            State::Waits | State::Updating => panic!("{row:?} in {report:?}"),
+        };
+        let name = row.service.as_str();
         assert!(accounts.insert(name, words).is_none(), "{name} twice: {report:?}");
     }
-    assert_eq!(accounts.len() + report.up_to_date, report.services, "{report:?}");
     accounts
 }
 
@@ -170,7 +175,10 @@ async fn at_every_request(scene: impl Fn() -> Scene, names: &[&str], check: impl
                 // Where there was nothing to update, nobody needed it.
                 let labels = scene.swarm.config("gantry").map(|ledger| ledger.labels).unwrap_or_default();
                 let is_held = labels.contains_key("gantry.lease");
-                assert!(!is_held || report.finished.is_empty(), "{when}: the lease was not given back");
+                assert!(
+                    !is_held || report.finished().next().is_none(),
+                    "{when}: the lease was not given back"
+                );
                 check(&scene, &report, &when);
 
                 let sent = scene.swarm.update_log().len();
@@ -364,7 +372,7 @@ async fn what_stands_paused_on_somebody_elses_change_is_named_and_stays() {
     });
     sleep(secs(60)).await;
     let report = scene.cycle().await;
-    assert!(matches!(&report.needs_attention[..], [(_, Attention::Paused { .. })]), "{report:?}");
+    assert!(matches!(state(&report, "web"), State::NeedsAttention(Attention::Paused { .. })), "{report:?}");
     assert_eq!(report.summary(), "1 service: 1 needs attention");
     assert!(
         !report.has_failed() && scene.swarm.update_log().is_empty(),
@@ -408,7 +416,10 @@ async fn a_rollback_that_failed_is_named_and_the_same_image_is_not_tried_again()
     sleep(secs(60)).await;
     assert_eq!(scene.swarm.state_of("web"), Some(UpdateState::RollbackPaused));
     let report = scene.cycle().await;
-    assert!(matches!(&report.needs_attention[..], [(_, Attention::RollbackFailed { .. })]), "{report:?}");
+    assert!(
+        matches!(state(&report, "web"), State::NeedsAttention(Attention::RollbackFailed { .. })),
+        "{report:?}"
+    );
     assert_eq!(offers(&scene, "web", &bad), 1);
     // A newer image may be what helps.
     let fixed = scene.registry.release(APP, "fixed");
@@ -424,8 +435,7 @@ async fn a_service_with_the_newest_image_that_does_not_run_is_not_counted_as_up_
     scene.swarm.image(&bad).cannot_be_pulled();
     scene.cycle().await;
     let report = scene.cycle().await;
-    let (name, what) = &report.needs_attention[0];
-    assert_eq!((name.as_str(), report.up_to_date), ("web", 0));
+    let State::NeedsAttention(what) = state(&report, "web") else { panic!("{report:?}") };
     let words = what.to_string();
     assert!(
         words.starts_with("it has the newest image, but ") && words.ends_with("of 2 tasks run"),

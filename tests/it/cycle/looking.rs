@@ -2,9 +2,10 @@
 
 use gantry::cycle;
 use gantry::model::outcome::Outcome;
+use gantry::model::row::State;
 use gantry::registry::RegistryError;
 
-use super::{APP, Scene, finished, outcome};
+use super::{APP, Scene, count, finished, outcome, state};
 use crate::fake::{digest, pinned, secs};
 use crate::support::log::Log;
 
@@ -42,7 +43,7 @@ async fn an_empty_filter_of_excluded_services_is_the_default_and_none_excludes_n
         let context = scene.context();
         let report = cycle::run(&context).await;
         assert_eq!(
-            (report.left_alone.len(), report.updated().count()),
+            (count(&report, "left alone"), report.updated().count()),
             (excluded, 2 - excluded),
             "{value:?}"
         );
@@ -117,7 +118,7 @@ async fn a_platform_that_the_index_still_lists_is_current_and_one_that_it_droppe
     scene.registry.release(APP, "index");
     scene.registry.set_manifest(&digest("index"), &[digest("amd64"), digest("arm64")], &["linux/amd64"]);
     let report = scene.cycle().await;
-    assert_eq!(report.up_to_date, 1);
+    assert_eq!(count(&report, "up to date"), 1);
     assert_eq!(outcome(&report, "dropped"), &Outcome::Updated);
 }
 
@@ -135,8 +136,8 @@ async fn a_pin_by_digest_alone_is_left_alone_and_said_so() {
     scene.service("web").image(&format!("registry.test/app@{}", digest("old"))).create();
     scene.registry.release(APP, "new");
     let report = scene.cycle().await;
-    let (service, reason) = &report.left_alone[0];
-    assert_eq!((service.as_str(), scene.registry.lookups().len()), ("web", 0));
+    let State::LeftAlone(reason) = state(&report, "web") else { panic!("{report:?}") };
+    assert_eq!(scene.registry.lookups().len(), 0);
     assert!(reason.to_string().contains("pinned by digest"), "{reason}");
 }
 
@@ -149,8 +150,8 @@ async fn a_digest_in_the_stack_file_is_left_to_its_person() {
     scene.registry.release(APP, "new");
     for _ in 0..2 {
         let report = scene.cycle().await;
-        let (service, reason) = &report.left_alone[0];
-        assert_eq!((service.as_str(), report.left_alone.len()), ("pinned", 1));
+        let State::LeftAlone(reason) = state(&report, "pinned") else { panic!("{report:?}") };
+        assert_eq!(count(&report, "left alone"), 1);
         assert_eq!(reason.to_string(), "pinned by digest in its stack file");
     }
     assert_eq!(scene.swarm.image_of("pinned"), pinned(APP, "old"));
@@ -172,7 +173,10 @@ async fn what_is_wrong_with_one_service_concerns_no_other() {
 
     assert_eq!(outcome(&report, "web"), &Outcome::Updated);
     assert!(report.has_failed());
-    let error = |name: &str| &report.errors.iter().find(|(service, ..)| service == name).unwrap().2;
+    let error = |name: &str| {
+        let State::Error(cause) = state(&report, name) else { panic!("{report:?}") };
+        cause
+    };
     assert!(error("local").contains("gantry.manifest.cmd=none"), "{}", error("local"));
     assert!(error("typo").contains("gantry.update.timeout_seconds") && error("typo").contains("soon"));
     assert_eq!(scene.swarm.update_log().len(), 1);
@@ -259,7 +263,7 @@ async fn jobs_and_services_without_tasks_are_not_waited_for() {
     scene.service("asleep").replicas(0).create();
     let new = scene.registry.release(APP, "new");
     let report = scene.cycle().await;
-    assert_eq!(report.left_alone.len(), 1);
+    assert_eq!(count(&report, "left alone"), 1);
     assert!(matches!(outcome(&report, "allowed"), Outcome::Started(_)));
     assert!(matches!(outcome(&report, "asleep"), Outcome::Started(_)));
     assert_eq!(scene.swarm.image_of("asleep"), new);
@@ -316,7 +320,7 @@ async fn fields_that_nobody_has_heard_of_survive_an_update_and_a_rollback() {
     let before = |name: &str| scene.swarm.spec(name).json().to_owned();
     let specs = [before("pause"), before("rollback")];
     let report = scene.cycle().await;
-    assert!(report.finished.iter().all(|f| matches!(f.outcome, Outcome::RolledBack { .. })), "{report:?}");
+    assert!(report.finished().all(|f| matches!(f.outcome, Outcome::RolledBack { .. })), "{report:?}");
     for (name, spec) in ["pause", "rollback"].into_iter().zip(specs) {
         let spec = gantry::swarm::Spec::from_json(&spec).unwrap();
         assert!(scene.swarm.spec(name).is_same_as(&spec), "{name}");

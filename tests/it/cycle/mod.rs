@@ -26,7 +26,7 @@ mod taking_turns;
 mod telling;
 mod verdicts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
 
@@ -40,6 +40,7 @@ use gantry::image::ImageRef;
 use gantry::ledger::Ledger;
 use gantry::model::finished::Finished;
 use gantry::model::outcome::Outcome;
+use gantry::model::row::State;
 use gantry::model::world::World;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -140,30 +141,27 @@ impl Scene {
         let report = cycle::run(&self.context_with(events)).await;
         let world = world.lock().unwrap();
         if report.error.is_none() {
-            assert_eq!(world.counts(), counts(&report), "{world:?}\n{report:?}");
+            assert_eq!(world.counts(), report.counts(), "{world:?}\n{report:?}");
         }
         assert!(!world.is_running);
         report
     }
 }
 
-/// How many services stand in which way, as a report has them.
-fn counts(report: &Report) -> BTreeMap<&'static str, usize> {
-    let mut counts = report.counts();
-    counts.insert("up to date", report.up_to_date);
-    counts.insert("left alone", report.left_alone.len());
-    counts.insert("error", report.errors.len());
-    counts.insert("needs attention", report.needs_attention.len());
-    for held in &report.not_begun {
-        *counts.entry(held.why.name()).or_default() += 1;
-    }
-    counts.retain(|_, count| *count > 0);
-    counts
+/// How many services stand in the way that summaries call so.
+pub(crate) fn count(report: &Report, name: &str) -> usize {
+    report.counts().get(name).copied().unwrap_or(0)
+}
+
+/// How this service stands.
+pub(crate) fn state<'a>(report: &'a Report, service: &str) -> &'a State {
+    let found = report.rows.iter().find(|row| row.service == service);
+    &found.unwrap_or_else(|| panic!("no {service} in {report:?}")).state
 }
 
 /// How the update of this service ended.
 pub(crate) fn finished<'a>(report: &'a Report, service: &str) -> &'a Finished {
-    let found = report.finished.iter().find(|finished| finished.service == service);
+    let found = report.finished().find(|finished| finished.service == service);
     found.unwrap_or_else(|| panic!("no update of {service} in {report:?}"))
 }
 

@@ -63,7 +63,7 @@ async fn start_first_is_chosen_only_where_two_tasks_can_live_side_by_side() {
     silent(&scene, "own").order("stop-first").create();
     scene.registry.release(APP, "new");
     let report = scene.cycle().await;
-    assert!(report.finished.iter().all(|it| it.outcome == Outcome::Updated), "{report:?}");
+    assert!(report.finished().all(|it| it.outcome == Outcome::Updated), "{report:?}");
     for name in ["stateless", "global", "some-memory", "room", "limit-not-reached"] {
         assert_eq!(order(&scene, name), Some("start-first"), "{name}");
     }
@@ -88,7 +88,7 @@ async fn the_network_of_the_host_is_an_obstacle_and_others_are_none() {
     on("inside", "overlay-id");
     scene.registry.release(APP, "new");
     let report = scene.cycle().await;
-    assert!(report.finished.iter().all(|it| it.outcome == Outcome::Updated), "{report:?}");
+    assert!(report.finished().all(|it| it.outcome == Outcome::Updated), "{report:?}");
     assert_eq!((order(&scene, "on-host"), order(&scene, "inside")), (None, Some("start-first")));
     assert_eq!(scene.swarm.calls(Call::Named).len(), 1, "it is asked once for all");
 }

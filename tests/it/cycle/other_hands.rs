@@ -7,11 +7,12 @@ use gantry::model::attention::{Attention, OtherHand};
 use gantry::model::decision::Reason;
 use gantry::model::finished::Held;
 use gantry::model::outcome::{By, Outcome};
+use gantry::model::row::{Row, State};
 use gantry::swarm::{SwarmError, UpdateState};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{APP, Scene, outcome};
+use super::{APP, Scene, count, outcome, state};
 use crate::fake::{Call, FakeSwarm, World, millis, pinned, secs};
 
 /// What a person changes.
@@ -30,11 +31,11 @@ fn set_other_tag(spec: &mut Value) {
 }
 
 fn attention<'a>(report: &'a Report, service: &str) -> Option<&'a Attention> {
-    report.needs_attention.iter().find(|(name, _)| name == service).map(|(_, what)| what)
+    if let State::NeedsAttention(what) = state(report, service) { Some(what) } else { None }
 }
 
 fn why_not(report: &Report, service: &str) -> Option<Held> {
-    report.not_begun.iter().find(|held| held.service == service).map(|held| held.why)
+    report.held().find(|row| row.service == service)?.why_held()
 }
 
 /// A service with three tasks whose owner has made a change that fails, so that the swarm has stopped there.
@@ -158,7 +159,7 @@ async fn a_paused_rollback_whose_tasks_run_is_healthy() {
         let report = scene.cycle().await;
         assert_eq!(attention(&report, "web"), None, "{report:?}");
         assert!(!report.has_failed(), "{report:?}");
-        assert!(matches!(report.left_alone[0].1, Reason::HeldBack(_)), "{report:?}");
+        assert!(matches!(state(&report, "web"), State::LeftAlone(Reason::HeldBack(_))), "{report:?}");
     }
     scene.registry.release(APP, "good");
     assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
@@ -235,12 +236,12 @@ async fn without_a_list_of_tasks_what_is_under_way_waits_for_the_next_look() {
     let sent = scene.swarm.update_log().len();
     scene.swarm.fail_next(Call::Tasks, SwarmError::Unavailable("away".to_owned()));
     let report = scene.cycle().await;
-    let left: Vec<&Reason> = report.left_alone.iter().map(|(_, reason)| reason).collect();
-    assert!(left.contains(&&Reason::TasksUnknown), "{report:?}");
+    let is_unknown = |row: &Row| matches!(row.state, State::LeftAlone(Reason::TasksUnknown));
+    assert!(report.rows.iter().any(is_unknown), "{report:?}");
     assert!(scene.swarm.update_log().len() <= sent + 1, "the other service only");
     // The next look judges it, and no earlier one has forgotten that it must.
     let report = scene.cycle().await;
-    assert!(report.left_alone.is_empty() && !report.has_failed(), "{report:?}");
+    assert!(count(&report, "left alone") == 0 && !report.has_failed(), "{report:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,7 +337,7 @@ async fn a_canary_that_a_person_takes_back_holds_its_rollout() {
         // The next look goes on with the others, and leaves the person's service alone.
         scene.swarm.image(&new).starts_after(millis(100));
         let report = scene.cycle().await;
-        assert!(report.left_alone.iter().any(|(name, _)| name == "a-canary"), "{way}: {report:?}");
+        assert!(matches!(state(&report, "a-canary"), State::LeftAlone(_)), "{way}: {report:?}");
         assert_eq!(report.updated().count(), 3, "{way}: {report:?}");
     }
 }
@@ -364,7 +365,7 @@ async fn a_service_taken_back_after_its_update_holds_the_rollout() {
     scene.registry.release(APP, "new");
     scene.swarm.later(secs(12), |world| world.roll_back("web-0"));
     let report = scene.cycle().await;
-    let held = report.not_begun.iter().filter(|held| held.why == Held::TakenBack).count();
+    let held = report.held().filter(|row| row.why_held() == Some(Held::TakenBack)).count();
     assert!(held >= 4, "{report:?}");
     assert!(matches!(outcome(&report, "web-0"), Outcome::TakenBack(_)), "{report:?}");
 }
@@ -397,7 +398,8 @@ async fn without_a_list_of_tasks_what_the_swarm_rolled_back_is_not_offered_again
     scene.swarm.until("the swarm's rollback", is_over).await;
     scene.swarm.fail_next(Call::Tasks, SwarmError::Unavailable("away".to_owned()));
     let report = scene.cycle().await;
-    assert_eq!(report.left_alone[..], [("web".to_owned(), Reason::TasksUnknown)], "{report:?}");
-    assert!(matches!(scene.cycle().await.left_alone[0].1, Reason::HeldBack(_)));
+    assert!(matches!(state(&report, "web"), State::LeftAlone(Reason::TasksUnknown)), "{report:?}");
+    let report = scene.cycle().await;
+    assert!(matches!(state(&report, "web"), State::LeftAlone(Reason::HeldBack(_))), "{report:?}");
     assert_eq!(scene.swarm.image_of("web"), pinned(APP, "old"));
 }

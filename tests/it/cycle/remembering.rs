@@ -10,16 +10,16 @@ use gantry::ledger::release::Target;
 use gantry::model::decision::Reason;
 use gantry::model::held_back::Why;
 use gantry::model::outcome::Outcome;
+use gantry::model::row::{Row, State};
 use gantry::swarm::{SwarmError, UpdateState};
 
-use super::{APP, Scene, outcome};
+use super::{APP, Scene, count, outcome};
 use crate::fake::{Call, Fault, digest, millis, pinned, secs};
 
 /// Why this service was left alone.
 fn why(report: &Report, service: &str) -> Option<Why> {
-    let (_, reason) = report.left_alone.iter().find(|(name, _)| name == service)?;
-    match reason {
-        Reason::HeldBack(held) => Some(held.why),
+    match &report.rows.iter().find(|row| row.service == service)?.state {
+        State::LeftAlone(Reason::HeldBack(held)) => Some(held.why),
         _ => None,
     }
 }
@@ -173,12 +173,12 @@ async fn an_older_digest_set_by_hand_stands_and_a_tag_that_goes_back_is_followed
     // The publisher takes the new image back: `other` goes back too, when the tag has stood there for a while.
     scene.registry.release(APP, "old");
     let report = scene.cycle().await;
-    assert_eq!((report.left_alone.len(), report.up_to_date), (1, 1), "{report:?}");
+    assert_eq!((count(&report, "left alone"), count(&report, "up to date")), (1, 1), "{report:?}");
     tokio::time::sleep(secs(300)).await;
     let report = scene.cycle().await;
     assert_eq!(outcome(&report, "other"), &Outcome::Updated);
     assert_eq!(scene.swarm.image_of("other"), pinned(APP, "old"));
-    assert_eq!(report.up_to_date, 1);
+    assert_eq!(count(&report, "up to date"), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,10 +187,10 @@ async fn a_rollout_without_failures_writes_the_ledger_twice_and_an_idle_cycle_ne
     for index in 0..20 {
         scene.service(&format!("web-{index:02}")).create();
     }
-    assert_eq!((scene.cycle().await.up_to_date, writes(&scene)), (20, 0));
+    assert_eq!((count(&scene.cycle().await, "up to date"), writes(&scene)), (20, 0));
     scene.registry.release(APP, "new");
     let report = scene.cycle().await;
-    assert!(report.finished.iter().all(|finished| finished.outcome == Outcome::Updated));
+    assert!(report.finished().all(|finished| finished.outcome == Outcome::Updated));
     assert_eq!(writes(&scene), 2);
     scene.cycle().await;
     assert_eq!(writes(&scene), 2);
@@ -397,7 +397,8 @@ async fn a_ledger_that_is_full_forgets_what_says_least_and_offers_nothing_that_h
         scene.swarm.now(|world| _ = world.create_config("gantry", &labels, &data).unwrap());
         let report = scene.cycle().await;
         if is_full {
-            assert!(matches!(&report.left_alone[..], [(_, Reason::LedgerFull(_))]), "{report:?}");
+            let is_full = |row: &Row| matches!(row.state, State::LeftAlone(Reason::LedgerFull(_)));
+            assert!(report.rows.iter().all(is_full), "{report:?}");
             assert!(report.is_incomplete() && scene.swarm.update_log().is_empty());
             assert_eq!(writes(&scene), 0, "{:?}", scene.swarm.call_log());
             continue;
@@ -448,8 +449,8 @@ async fn failures_of_one_repository_push_out_no_others_and_what_finds_no_room_is
     for _ in 0..4 {
         let report = scene.cycle().await;
         assert_eq!(why(&report, "web"), Some(Why::BrokeService), "{}", report.summary());
-        let is_full = |reason: &Reason| matches!(reason, Reason::LedgerFull(_));
-        if report.left_alone.iter().any(|(_, reason)| is_full(reason)) {
+        let is_full = |row: &Row| matches!(row.state, State::LeftAlone(Reason::LedgerFull(_)));
+        if report.rows.iter().any(is_full) {
             assert!(report.has_failed() || report.is_incomplete());
         }
     }

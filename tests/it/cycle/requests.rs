@@ -5,7 +5,7 @@ use std::time::Duration;
 use gantry::cycle;
 use gantry::model::outcome::Outcome;
 
-use super::{APP, Scene};
+use super::{APP, Scene, count};
 use crate::fake::{Call, secs};
 
 #[tokio::test(start_paused = true)]
@@ -20,7 +20,7 @@ async fn a_cycle_without_changes_takes_three_engine_requests_and_one_per_group()
     scene.swarm.clear_log();
     scene.registry.clear_log();
     let report = cycle::run(&context).await;
-    assert_eq!(report.up_to_date, 40);
+    assert_eq!(count(&report, "up to date"), 40);
     let calls: Vec<Call> = scene.swarm.call_log().into_iter().map(|(_, call)| call).collect();
     assert_eq!(calls, [Call::Engine, Call::Config, Call::Services]);
     assert_eq!((scene.registry.lookups().len(), scene.registry.manifest_requests()), (1, 0));
@@ -35,7 +35,7 @@ async fn look_ups_run_as_many_at_a_time_as_there_are_workers_for_them() {
         let pinned = scene.registry.release(&image, "old");
         scene.service(&format!("web-{index}")).image(&pinned).create();
     }
-    assert_eq!(scene.cycle().await.up_to_date, 20);
+    assert_eq!(count(&scene.cycle().await, "up to date"), 20);
     assert_eq!(scene.registry.most_at_work(), 4);
 }
 
@@ -49,7 +49,7 @@ async fn load(workers: usize) -> (f64, f64) {
     scene.registry.release(APP, "new");
     scene.swarm.clear_log();
     let report = scene.cycle().await;
-    assert!(report.finished.iter().all(|finished| finished.outcome == Outcome::Updated));
+    assert!(report.finished().all(|finished| finished.outcome == Outcome::Updated));
     let calls = scene.swarm.call_log();
     let took = calls.last().unwrap().0.saturating_sub(calls[0].0);
     let watching = calls.iter().filter(|(_, call)| !matches!(call, Call::Update | Call::Service)).count();

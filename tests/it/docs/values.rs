@@ -5,6 +5,7 @@ use gantry::cycle::Report;
 use gantry::model::attention::{Attention, OtherHand};
 use gantry::model::cause::Cause;
 use gantry::model::finished::{Held, NotBegun};
+use gantry::model::row::{Row, State};
 use gantry::registry::RegistryError;
 use gantry::swarm::SwarmError;
 
@@ -48,9 +49,14 @@ fn errors_and_reasons_read_as_troubleshooting_says() {
 #[test]
 fn the_report_names_what_another_hand_holds_back() {
     let image: gantry::image::ImageRef = "registry.test/app:1".parse().unwrap();
-    let not_begun =
-        NotBegun { service: "web".to_owned(), from: image.clone(), to: image, why: Held::TakenBack };
-    let report = Report { services: 1, not_begun: vec![not_begun], ..Report::default() };
+    let not_begun = NotBegun { from: image.clone(), to: image, why: Held::TakenBack };
+    let row = Row {
+        service: "web".to_owned(),
+        image: String::new(),
+        state: State::Held(Box::new(not_begun)),
+        is_left_behind: false,
+    };
+    let report = Report { rows: vec![row], ..Report::default() };
     let lines: Vec<String> = report.lines().into_iter().map(|(_, line)| line).collect();
     let words = "held back: web: a person or another program took another service of this image back; the next cycle looks again";
     assert_eq!(lines, [words]);

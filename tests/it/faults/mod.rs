@@ -19,11 +19,12 @@ use gantry::ledger::codec;
 use gantry::ledger::entry::Verdict;
 use gantry::model::cause::Cause;
 use gantry::model::outcome::Outcome;
+use gantry::model::row::{Row, State};
 use gantry::registry::Registry;
 use gantry::swarm::Swarm;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use crate::cycle::Scene;
+use crate::cycle::{Scene, count};
 use crate::fake::{FakeSwarm, millis, secs};
 
 mod direct;
@@ -162,7 +163,7 @@ fn complaints(scene: &Scene, images: &Images, course: &Course) -> Vec<String> {
         .collect();
     demand(rolled_back == ["bad"], format!("rolled back: {rolled_back:?}"));
 
-    let finished = || course.reports.iter().flat_map(|report| &report.finished);
+    let finished = || course.reports.iter().flat_map(Report::finished);
     for (name, is_right) in [
         ("good", (|outcome| *outcome == Outcome::Updated) as fn(&Outcome) -> bool),
         ("bad", has_crashed),
@@ -176,19 +177,17 @@ fn complaints(scene: &Scene, images: &Images, course: &Course) -> Vec<String> {
     }
     demand(finished().count() == 3, format!("updates: {:?}", finished().collect::<Vec<_>>()));
     for report in &course.reports {
-        let named = report.finished.len()
-            + report.errors.len()
-            + report.left_alone.len()
-            + report.up_to_date
-            + report.not_begun.len();
+        let is_named =
+            |row: &&Row| !matches!(row.state, State::Waits | State::Updating | State::NeedsAttention(_));
+        let (named, services) = (report.rows.iter().filter(is_named).count(), report.rows.len());
         demand(
-            report.error.is_some() || (named, report.services) == (5, 5),
-            format!("{named} of {} services are named in {report:?}", report.services),
+            report.error.is_some() || (named, services) == (5, 5),
+            format!("{named} of {services} services are named in {report:?}"),
         );
     }
     let last = &course.reports[CYCLES - 1];
     demand(
-        !last.has_failed() && (last.up_to_date, last.left_alone.len()) == (2, 3),
+        !last.has_failed() && (count(last, "up to date"), count(last, "left alone")) == (2, 3),
         format!("the last cycle says {:?}, {:?}", last.summary(), last.error),
     );
 

@@ -63,7 +63,7 @@ async fn complaints(seed: u64) -> Vec<String> {
     let mut begun: Vec<String> = Vec::new();
     for _ in 0..20 {
         let report = gantry::cycle::run(&context).await;
-        begun.extend(report.finished.iter().map(|ended| format!("{}: {}", ended.service, ended.outcome)));
+        begun.extend(report.finished().map(|ended| format!("{}: {}", ended.service, ended.outcome)));
         sleep(secs(2)).await;
     }
     let mut complaints = Vec::new();

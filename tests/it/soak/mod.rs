@@ -112,15 +112,15 @@ fn every_service_is_named_or_right(soak: &Soak, report: &Report, when: &str) {
     if report.error.is_some() {
         return;
     }
-    let mut ended: Vec<&str> = report.finished.iter().map(|finished| finished.service.as_str()).collect();
-    ended.extend(report.not_begun.iter().map(|update| update.service.as_str()));
+    let mut ended: Vec<&str> = report.finished().map(|finished| finished.service.as_str()).collect();
+    ended.extend(report.held().map(|row| row.service.as_str()));
     let once: BTreeSet<&str> = ended.iter().copied().collect();
     assert_eq!(once.len(), ended.len(), "{when}: somebody is named twice: {report:?}");
     // Everybody whom the report's lines name, or whose turn did not come.
     let lines = lines(report);
     let words = lines.split_whitespace().map(|word| word.trim_end_matches(':'));
     let named: BTreeSet<&str> = words.chain(once).collect();
-    for finished in report.finished.iter().filter(|finished| finished.outcome == Outcome::Updated) {
+    for finished in report.finished().filter(|finished| finished.outcome == Outcome::Updated) {
         assert!(!soak.is_broken(&finished.to.to_string()), "{when}: called updated: {finished:?}");
     }
     for (name, image) in soak.services_with_their_image() {

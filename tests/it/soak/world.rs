@@ -275,7 +275,7 @@ impl Soak {
         let requests = self.scene.swarm.call_log().len();
         *self.tally.entry("requests".to_owned()).or_default() += requests;
         self.count(if report.error.is_some() { "failed cycles" } else { "good cycles" });
-        for finished in &report.finished {
+        for finished in report.finished() {
             self.count(finished.outcome.name());
             // A person was faster, or a node was down: nothing was learned of the image.
             let is_excused = finished.outcome.cause().is_some_and(|cause| !cause.blames_image());
@@ -290,10 +290,10 @@ impl Soak {
                 self.count(&format!("({cause})"));
             }
         }
-        for held in &report.not_begun {
-            self.count(match held.why {
-                Held::RolloutStopped => "held back",
-                Held::Unproven => "unproved",
+        for row in report.held() {
+            self.count(match row.why_held() {
+                Some(Held::RolloutStopped) => "held back",
+                Some(Held::Unproven) => "unproved",
                 _ => "postponed",
             });
         }
