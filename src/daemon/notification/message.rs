@@ -147,24 +147,17 @@ fn headline(report: &Report) -> String {
         Some(_) => return "cycle failed".to_owned(),
         None => {}
     }
-    let counted = |name: &str, count: usize| format!("{count} {}", plural(name, count));
-    let attention = groups(&report.rows, |row| match &row.state {
-        State::NeedsAttention(what) => Some(what.is_failure()),
-        _ => None,
-    });
-    let attention =
-        |is_failure| attention.get(&is_failure).map(|rows| counted("needs attention", rows.len()));
-    let ended =
-        groups(&report.rows, |row| row.finished().map(|one| (!one.outcome.is_failure(), one.outcome.name())));
-    let mut words: Vec<String> = attention(true).into_iter().collect();
-    words.extend(ended.iter().map(|((_, name), rows)| counted(name, rows.len())));
-    words.extend(report.counts().get("error").map(|errors| counted("error", *errors)));
+    let counts = groups(&report.rows, |row| Some((place(&row.state)?, row.state.name())));
+    let counted = |is_grave: bool| {
+        let counts = counts.iter().filter(move |((place, _), _)| (*place < AFTER_STOPS) == is_grave);
+        counts.map(|((_, name), rows)| format!("{} {}", rows.len(), plural(name, rows.len())))
+    };
+    let mut words: Vec<String> = counted(true).collect();
     words.extend(
         report.stopped.iter().map(|stopped| format!("rollout of {} stopped", stopped.image.tagged())),
     );
     words.extend(report.post_run.as_ref().map(|_| "the post-run command failed".to_owned()));
-    words.extend(attention(false));
-    words.extend(held(report));
+    words.extend(counted(false));
     if words.is_empty() {
         let nothing = match report.rows.is_empty() {
             true if report.is_interrupted => "interrupted",
@@ -176,13 +169,24 @@ fn headline(report: &Report) -> String {
     words.join(", ")
 }
 
-/// How many updates were not begun, and why; those of a stopped rollout are told with it.
-fn held(report: &Report) -> impl Iterator<Item = String> {
-    let kinds =
-        [(Held::Postponed, "postponed"), (Held::Unproven, "unproved"), (Held::Interrupted, "not begun")];
-    kinds.into_iter().filter_map(|(why, name)| {
-        let number = report.held().filter(|row| row.why_held() == Some(why)).count();
-        (number > 0).then(|| format!("{number} {name}"))
+/// The first place in the title of what comes after the stopped rollouts.
+const AFTER_STOPS: u8 = 4;
+
+/// How early the title counts a service, if it does. The updates that a stopped rollout holds back are told with the rollout.
+fn place(state: &State) -> Option<u8> {
+    Some(match state {
+        State::NeedsAttention(what) if what.is_failure() => 0,
+        State::Ended(one) if one.outcome.is_failure() => 1,
+        State::Ended(_) => 2,
+        State::Error(_) => 3,
+        State::NeedsAttention(_) => AFTER_STOPS,
+        State::Held(held) => match held.why {
+            Held::Postponed => 5,
+            Held::Unproven => 6,
+            Held::Interrupted => 7,
+            _ => return None,
+        },
+        _ => return None,
     })
 }
 

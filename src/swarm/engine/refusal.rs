@@ -3,7 +3,7 @@
 //! The texts are swarmkit's and moby's; the live tests hold them against a real engine.
 
 use crate::swarm::SwarmError;
-use crate::words::without_markup;
+use crate::words::{causes, without_markup};
 
 /// The longest text of the engine that is repeated, in characters. Some texts repeat a value of the request.
 const LONGEST: usize = 1000;
@@ -83,14 +83,9 @@ pub(super) fn route(method: &http::Method, path: &str) -> String {
 }
 
 /// Why a request was not answered: what the library wraps around the cause is of no use to a reader.
-pub(super) fn silence(error: &dyn std::error::Error) -> String {
+pub(super) fn silence(error: &(dyn std::error::Error + 'static)) -> String {
     const WRAPPERS: [&str; 3] = ["Error in the hyper legacy client", "client error (", "tcp connect error"];
-    let mut causes = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        causes.push(inner.to_string());
-        cause = inner.source();
-    }
+    let mut causes: Vec<String> = causes(error).map(ToString::to_string).collect();
     let mut told: Vec<&String> = Vec::new();
     for (index, cause) in causes.iter().enumerate() {
         let is_repeated =
