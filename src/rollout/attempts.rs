@@ -55,6 +55,24 @@ impl Attempts {
         }
     }
 
+    /// Reads until the engine answers; an error when it makes no sense to try again.
+    pub(super) async fn read<S, R, T, A: Future<Output = Result<T, SwarmError>>>(
+        &mut self,
+        context: &Context<S, R>,
+        mut ask: impl FnMut() -> A,
+    ) -> Result<T, SwarmError> {
+        loop {
+            context.beat();
+            match ask().await {
+                Ok(answer) => {
+                    self.answered();
+                    return Ok(answer);
+                }
+                Err(error) => self.read_again(error).await?,
+            }
+        }
+    }
+
     /// Waits before it is read again; an error when it makes no sense to try again.
     pub(super) async fn read_again(&mut self, error: SwarmError) -> Result<(), SwarmError> {
         if !error.may_pass() {

@@ -1,5 +1,7 @@
 //! How an update begins: it is sent now, or it is under way already.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::machine::{Machine, Terms, Whole};
@@ -26,7 +28,7 @@ pub(super) struct Beginning {
 /// Sends an update that is not under way yet. An outcome instead means that there is nothing to watch.
 pub(super) async fn begin<S: Swarm, R>(
     context: &Context<S, R>,
-    look_out: &LookOut,
+    look_out: &Arc<LookOut>,
     update: &Update,
 ) -> Result<Beginning, Outcome> {
     let (sent, is_found) = match update.begun.as_deref() {

@@ -1,29 +1,43 @@
-//! Looks at the cluster for the [`Guard`], while updates wait for their turn, and says what it says.
+//! The cluster as the [`Guard`] sees it: the nodes, read once for the look-out and the guard.
+//!
+//! The look-out reads the nodes with each of its looks, and the guard gets each answer while updates wait. The guard has
+//! reads of its own only where the look-out is late: nothing is watched, a list of services hangs, or the look-out waits
+//! because the engine did not answer.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::guard::{Guard, News, Shut, Sight, busiest};
+use crate::config::Config;
 use crate::context::{Context, PATIENCE};
 use crate::model::event::Event;
 use crate::swarm::{Nodes, Swarm, SwarmError, Task};
 
-/// From one look to the next: the swarm itself takes seconds to miss a node.
-const INTERVAL: Duration = Duration::from_secs(2);
-
-/// The same where starting tasks are counted: so long may an update wait that could begin.
-const COUNTING_INTERVAL: Duration = Duration::from_millis(500);
+/// Time without a read of the nodes after which the guard reads them itself. The swarm takes seconds to miss a node.
+const LATE: Duration = Duration::from_millis(2_500);
 
 /// An engine that is silent for so long is no engine to begin an update with.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// The shortest time that a shut guard is waited for, whatever the interval: a server takes a while to start again.
 const LEAST_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Time that one request uses up: in the long run a rollout reads 3.3 times a second, and the ledger every 3 s.
+const PER_REQUEST: Duration = Duration::from_millis(300);
+
+/// The nodes, as one request showed them.
+#[derive(Clone, Debug)]
+struct Read {
+    began: Instant,
+    took: Duration,
+    nodes: Arc<Nodes>,
+}
 
 /// The cluster, as the guard sees it.
 #[derive(Debug)]
@@ -33,57 +47,65 @@ pub(super) struct Cluster {
     /// What tasks were made of at the last look, where they are counted: pairs of service and image.
     placed: Mutex<HashSet<(String, String)>>,
     is_asked_for: AtomicBool,
-    has_lost_node: AtomicBool,
+    latest: Mutex<Option<Read>>,
+    /// When a request for the nodes last ended, or will have been silent.
+    asked: Mutex<Instant>,
+    /// Until when the requests so far have used up the time.
+    spent: Mutex<Instant>,
     looked: Notify,
 }
 
 impl Cluster {
-    /// Takes the first look, with which later ones are compared.
-    pub(super) async fn first_look<S: Swarm, R>(context: &Context<S, R>) -> Self {
-        let limit = context.config.updates.max_starting_per_node;
-        let patience = context.config.interval.unwrap_or(PATIENCE).clamp(LEAST_PATIENCE, PATIENCE);
-        let cluster = Self {
+    /// A cluster of which nothing is known. Its guard is shown nothing before updates wait.
+    pub(super) fn new(config: &Config) -> Self {
+        let limit = config.updates.max_starting_per_node;
+        let patience = config.interval.unwrap_or(PATIENCE).clamp(LEAST_PATIENCE, PATIENCE);
+        Self {
             guard: Mutex::new(Guard::new(limit, patience)),
             counts_tasks: limit.is_some(),
             placed: Mutex::default(),
-            is_asked_for: AtomicBool::new(true),
-            has_lost_node: AtomicBool::new(false),
+            is_asked_for: AtomicBool::new(false),
+            latest: Mutex::default(),
+            asked: Mutex::new(Instant::now()),
+            spent: Mutex::new(Instant::now()),
             looked: Notify::new(),
-        };
-        tokio::select! {
-            () = cluster.look(context) => {}
-            () = context.stop.cancelled() => {}
         }
-        cluster
     }
 
-    fn guard(&self) -> MutexGuard<'_, Guard> {
-        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes the first look, with which later ones are compared.
+    pub(super) async fn first_look<S: Swarm, R>(&self, context: &Context<S, R>) {
+        self.ask(true);
+        context.stop.run_until_cancelled(self.look(context)).await;
     }
 
     /// Whether an update may begin beside these, each a service and the image that it is sent.
     pub(super) fn may_begin<'a>(&self, under_way: impl Iterator<Item = (&'a str, String)>) -> bool {
         if !self.counts_tasks {
-            return self.guard().may_begin(0);
+            return lock(&self.guard).may_begin(0);
         }
-        let placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        let placed = lock(&self.placed);
         let unseen = under_way.filter(|(id, image)| !placed.contains(&((*id).to_owned(), image.clone())));
-        self.guard().may_begin(unseen.count())
+        lock(&self.guard).may_begin(unseen.count())
     }
 
     /// Whether a node was down at the last look.
     pub(super) fn has_lost_node(&self) -> bool {
-        self.has_lost_node.load(Ordering::Relaxed)
+        lock(&self.latest).as_ref().is_some_and(|read| read.nodes.lost().next().is_some())
     }
 
     /// Why it is not worth while to wait any longer, if so.
     pub(super) fn given_up(&self) -> Option<Shut> {
-        self.guard().given_up(Instant::now()).cloned()
+        lock(&self.guard).given_up(Instant::now()).cloned()
     }
 
-    /// Whether updates wait for their turn. Without any, the cluster need not be looked at.
+    /// Whether updates wait for their turn. Without any, the guard is shown nothing.
     pub(super) fn ask(&self, has_waiting: bool) {
         self.is_asked_for.store(has_waiting, Ordering::Relaxed);
+    }
+
+    /// Whether the guard has to be shown all tasks.
+    pub(super) fn counts_tasks(&self) -> bool {
+        self.counts_tasks && self.is_asked_for.load(Ordering::Relaxed)
     }
 
     /// Returns after the next look.
@@ -91,52 +113,114 @@ impl Cluster {
         self.looked.notified().await;
     }
 
-    /// Looks for as long as it is polled.
+    /// Counts requests to the engine.
+    pub(super) fn spend(&self, requests: u32) {
+        let mut spent = lock(&self.spent);
+        *spent = Instant::now().max(*spent) + PER_REQUEST * requests;
+    }
+
+    /// Until when the requests so far have used up the time.
+    pub(super) fn spent(&self) -> Instant {
+        *lock(&self.spent)
+    }
+
+    /// The nodes, read at most so long ago; a look that has read `all_tasks` for the guard reads them anew. The guard is shown
+    /// what was read, or that nothing has come within [`SILENCE`]: the caller waits on.
+    pub(super) async fn nodes<S: Swarm, R>(
+        &self,
+        context: &Context<S, R>,
+        age: Duration,
+        all_tasks: Option<&[Task]>,
+    ) -> Result<Arc<Nodes>, SwarmError> {
+        let latest = lock(&self.latest).clone();
+        if let Some(read) = latest.filter(|read| all_tasks.is_none() && read.began.elapsed() < age) {
+            return Ok(read.nodes);
+        }
+        let mut reading = std::pin::pin!(self.read(context));
+        let in_time = timeout(SILENCE, &mut reading).await;
+        if all_tasks.is_some() || !self.counts_tasks {
+            self.show(context, &in_time, all_tasks.unwrap_or_default());
+        }
+        let read = match in_time {
+            Ok(read) => read,
+            Err(_) => reading.await,
+        };
+        Ok(read?.nodes)
+    }
+
+    /// Looks by itself for as long as it is polled, where the look-out has not looked in time.
     pub(super) async fn keep<S: Swarm, R>(&self, context: &Context<S, R>) {
         loop {
-            sleep(if self.counts_tasks { COUNTING_INTERVAL } else { INTERVAL }).await;
-            if self.is_asked_for.load(Ordering::Relaxed) {
+            sleep(LATE / 10).await;
+            let is_late = lock(&self.asked).elapsed() >= LATE;
+            if is_late && self.is_asked_for.load(Ordering::Relaxed) {
                 self.look(context).await;
                 context.beat();
-                self.looked.notify_one();
             }
         }
     }
 
     async fn look<S: Swarm, R>(&self, context: &Context<S, R>) {
+        let mut tasks = Vec::new();
         let seen = timeout(SILENCE, async {
-            let begun = Instant::now();
-            let nodes: Nodes = context.swarm.nodes().await?.into_iter().collect();
-            let took = begun.elapsed();
-            let tasks = if self.counts_tasks { context.swarm.tasks(&[]).await? } else { Vec::new() };
-            Ok::<_, SwarmError>((nodes, took, tasks))
+            let read = self.read(context).await?;
+            if self.counts_tasks {
+                self.spend(1);
+                tasks = context.swarm.tasks(&[]).await?;
+            }
+            Ok(read)
         });
-        let sight = match seen.await {
-            Ok(Ok((nodes, took, tasks))) => {
+        let seen = seen.await;
+        self.show(context, &seen, &tasks);
+    }
+
+    async fn read<S: Swarm, R>(&self, context: &Context<S, R>) -> Result<Read, SwarmError> {
+        let began = Instant::now();
+        *lock(&self.asked) = began + SILENCE;
+        self.spend(1);
+        let answer = context.swarm.nodes().await;
+        *lock(&self.asked) = Instant::now();
+        let read = Read { began, took: began.elapsed(), nodes: Arc::new(answer?.into_iter().collect()) };
+        *lock(&self.latest) = Some(read.clone());
+        Ok(read)
+    }
+
+    /// Shows the guard a look, while updates wait, and tells what it says.
+    fn show<S, R>(
+        &self,
+        context: &Context<S, R>,
+        seen: &Result<Result<Read, SwarmError>, Elapsed>,
+        tasks: &[Task],
+    ) {
+        if !self.is_asked_for.load(Ordering::Relaxed) {
+            return;
+        }
+        let sight = match seen {
+            Ok(Ok(Read { took, nodes, .. })) => {
                 context.standing.is_manager();
-                let busiest = self.counts_tasks.then(|| busiest(&tasks, &nodes));
-                self.take_tasks(&tasks);
-                self.has_lost_node.store(nodes.lost().next().is_some(), Ordering::Relaxed);
-                Sight::Answer { nodes, took, busiest }
+                let busiest = self.counts_tasks.then(|| {
+                    let placed = tasks.iter().map(|task| (task.service_id.clone(), task.image.clone()));
+                    *lock(&self.placed) = placed.collect();
+                    busiest(tasks, nodes)
+                });
+                Sight::Answer { nodes: Nodes::clone(nodes), took: *took, busiest }
             }
             Ok(Err(error)) => {
-                context.standing.heard(&error);
+                context.standing.heard(error);
                 Sight::Silence { words: crate::model::cause::words(&error.to_string()) }
             }
             Err(_) => Sight::Silence { words: format!("for {} s", SILENCE.as_secs()) },
         };
-        let news = self.guard().look(&sight, Instant::now());
+        let news = lock(&self.guard).look(&sight, Instant::now());
         for news in news {
             context.events.emit(&event(news));
         }
+        self.looked.notify_one();
     }
+}
 
-    fn take_tasks(&self, tasks: &[Task]) {
-        if self.counts_tasks {
-            let placed = tasks.iter().map(|task| (task.service_id.clone(), task.image.clone())).collect();
-            *self.placed.lock().unwrap_or_else(PoisonError::into_inner) = placed;
-        }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What happens with every other update is routine.

@@ -40,16 +40,8 @@ pub(super) async fn resume<S: Swarm, R>(
         Resume::PastTheStuck => vec![None, Some("1")],
     };
     while let Some(label) = labels.last() {
-        context.beat();
-        let service = match context.swarm.service(&update.id).await {
-            Ok(Some(service)) => service,
-            Ok(None) => return,
-            Err(error) => match attempts.read_again(error).await {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
-        };
-        attempts.answered();
+        let read = attempts.read(context, || context.swarm.service(&update.id)).await;
+        let Ok(Some(service)) = read else { return };
         let facts = service.spec.facts();
         let is_ours = terms.is_sent(facts) || terms.is_replaced(facts);
         let Ok(spec) = service.spec.with_label(GO_ON_LABEL, *label) else { return };

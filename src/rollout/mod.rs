@@ -7,7 +7,6 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep};
 
 use self::aftercare::{Aftercare, News};
-use self::cluster::Cluster;
 use self::pace::{Effect, Limits};
 use self::queue::Queue;
 use self::send::SURE_AGAIN;
@@ -31,7 +30,6 @@ mod follow;
 mod go_on;
 pub mod guard;
 mod last_words;
-mod listings;
 pub mod machine;
 mod ordering;
 pub mod pace;
@@ -57,9 +55,10 @@ pub async fn roll_out<S: Swarm, R: Registry>(
     if updates.is_empty() {
         return RolledOut::default();
     }
-    let look_out = LookOut::new();
-    let cluster = Cluster::first_look(context).await;
-    placing::find_unplaced(context, &cluster, &mut updates).await;
+    let look_out = LookOut::new(context);
+    let cluster = &look_out.cluster;
+    cluster.first_look(context).await;
+    placing::find_unplaced(context, cluster, &mut updates).await;
     let mut queue = Queue::new(context.events.clone(), Limits::of(&context.config), updates, earlier);
     let mut workers = Workers::new(context, &look_out);
     for (turn, update) in queue.under_way() {
@@ -67,7 +66,7 @@ pub async fn roll_out<S: Swarm, R: Registry>(
     }
     let mut aftercare = Aftercare::default();
     let mut snapshots = look_out.snapshots();
-    let mut keeping = std::pin::pin!(async { tokio::join!(look_out.keep(context), cluster.keep(context)) });
+    let mut keeping = std::pin::pin!(look_out.keep(context));
     loop {
         while !context.stop.is_cancelled()
             && context.ledger.permission() == Permission::Granted
@@ -93,7 +92,7 @@ pub async fn roll_out<S: Swarm, R: Registry>(
         look_out.keep_an_eye_on(aftercare.ids(), is_idle && !waits && aftercare.lacks_last_look());
         let ended = tokio::select! {
             ended = workers.tasks.join_next_with_id(), if !is_idle || (!waits && is_settled) => ended,
-            _ = &mut keeping => None,
+            () = &mut keeping => None,
             () = sleep(SURE_AGAIN), if is_unsure || (is_idle && !is_settled) => continue,
             () = cluster.looked(), if is_held => continue,
             snapshot = watch::next_whole(&mut snapshots) => {

@@ -1,10 +1,11 @@
 //! Chooses the order of an update when its turn comes: asks the engine for what the choice needs, and tells of it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::cluster::Cluster;
 use super::machine::SideBySide;
 use crate::config::UpdateOrder;
 use crate::context::{Context, Events};
@@ -29,16 +30,17 @@ const MAX_AGE: Duration = Duration::from_secs(2);
 const MAX_WAIT: Duration = Duration::from_secs(120);
 
 /// What the updates of a rollout know of the cluster when they choose their order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Surroundings {
+    cluster: Arc<Cluster>,
     host: Mutex<HostNetwork>,
-    latest: tokio::sync::Mutex<Option<(Instant, std::sync::Arc<Seen>)>>,
+    latest: tokio::sync::Mutex<Option<(Instant, Arc<Seen>)>>,
     is_told: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Debug)]
 struct Seen {
-    nodes: Nodes,
+    nodes: Arc<Nodes>,
     tasks: TasksByNode,
     /// Those tasks when the updates that are under way have ended.
     after_updates: TasksByNode,
@@ -56,6 +58,11 @@ pub(super) struct Ordered {
 }
 
 impl Surroundings {
+    /// Nothing is known of them yet.
+    pub(super) fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster, host: Mutex::default(), latest: tokio::sync::Mutex::default(), is_told: false.into() }
+    }
+
     /// Which network is the host's, as far as it is known.
     pub(super) fn host(&self) -> HostNetwork {
         self.host.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -85,7 +92,7 @@ impl Surroundings {
     }
 
     /// Nodes and tasks as they were a moment ago.
-    async fn see<S: Swarm, R>(&self, context: &Context<S, R>) -> Option<std::sync::Arc<Seen>> {
+    async fn see<S: Swarm, R>(&self, context: &Context<S, R>) -> Option<Arc<Seen>> {
         let mut latest = self.latest.lock().await;
         if let Some((taken, seen)) = &*latest
             && taken.elapsed() < MAX_AGE
@@ -93,14 +100,15 @@ impl Surroundings {
             return Some(seen.clone());
         }
         let asked = async {
-            let nodes = context.swarm.nodes().await?.into_iter().collect();
+            let nodes = self.cluster.nodes(context, MAX_AGE, None).await?;
+            self.cluster.spend(1);
             let tasks = context.swarm.tasks(&[]).await?;
             let after_updates = by_node(order::after_updates(&tasks));
             Ok::<_, SwarmError>(Seen { nodes, tasks: by_node(tasks), after_updates })
         };
         match asked.await {
             Ok(seen) => {
-                let seen = std::sync::Arc::new(seen);
+                let seen = Arc::new(seen);
                 *latest = Some((Instant::now(), seen.clone()));
                 Some(seen)
             }

@@ -1,12 +1,14 @@
 //! Sending an update, and taking it back: read, decide again, write if the service has not changed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::attempts::{Attempts, PATIENCE};
-use super::machine::Terms;
-use super::ordering::{self, Ordered};
+use super::cluster::Cluster;
+use super::machine::{Seen, Terms};
+use super::ordering::{self, Ordered, Surroundings};
 use super::paused;
 use super::watch::LookOut;
 use crate::context::Context;
@@ -22,6 +24,7 @@ use crate::model::outcome::{ALREADY_THERE, By, NO_NODE, Outcome, TAKEN_OUT};
 use crate::model::update::{Dispatch, Start, Update};
 use crate::options::{Ids, Options};
 use crate::swarm::spec::Edits;
+use crate::swarm::tasks::tasks_of_any;
 use crate::swarm::{Change, Service, Spec, SpecError, Swarm, SwarmError};
 
 /// How soon it is looked again whether we are sure of the lease.
@@ -52,7 +55,7 @@ pub(super) enum TakenBack {
 /// Sends an update. An outcome instead means that there is nothing to watch.
 pub(super) async fn send<S: Swarm, R>(
     context: &Context<S, R>,
-    look_out: &LookOut,
+    look_out: &Arc<LookOut>,
     update: &Update,
 ) -> Result<Sent, Outcome> {
     let (sent, course) = deliver(context, look_out, update).await?;
@@ -69,7 +72,7 @@ pub(super) async fn send<S: Swarm, R>(
 /// Sends an update, and says what the tasks were up to before.
 async fn deliver<S: Swarm, R>(
     context: &Context<S, R>,
-    look_out: &LookOut,
+    look_out: &Arc<LookOut>,
     update: &Update,
 ) -> Result<(Sent, Course), Outcome> {
     if let Some(why) = context.quarantine().finds_no_room(update) {
@@ -80,23 +83,26 @@ async fn deliver<S: Swarm, R>(
     let ids = ids(context, &update.policy.update_options, &mut attempts).await.map_err(|e| refused(&e))?;
     // What was last sent without an answer, and to which version: it may have arrived, and may still do so.
     let mut unanswered: Option<(Sent, Course, u64)> = None;
+    let mut place = look_out.place(&update.id);
     loop {
         context.beat();
-        let service = match context.swarm.service(&update.id).await {
-            Ok(Some(service)) => service,
-            Ok(None) => return Err(Outcome::Removed),
+        // The shared look is as good as one at this service alone: the engine takes no write that names an old version.
+        let snapshot = match place.soon().await {
+            Ok(snapshot) => snapshot,
             Err(error) => {
                 attempts.read_again(error).await.map_err(|error| refused(&error))?;
                 continue;
             }
         };
+        let seen = snapshot.of(&update.id);
+        let Some(service) = seen.service else { return Err(Outcome::Removed) };
         if let Some((sent, course, _)) =
-            unanswered.take_if(|(sent, _, version)| has_arrived(sent, *version, &service))
+            unanswered.take_if(|(sent, _, version)| has_arrived(sent, *version, service))
         {
             return Ok((sent, course));
         }
         let Decided { spec, course, before, ordered } =
-            match decide(context, look_out, update, &service, &ids).await {
+            match decide(context, &look_out.surroundings, update, (service, seen), &ids).await {
                 Ok(decided) => decided,
                 Err(Obstacle::Outcome(outcome)) => return Err(*outcome),
                 Err(Obstacle::Engine(error)) => {
@@ -118,7 +124,7 @@ async fn deliver<S: Swarm, R>(
         ordered.remember(context, update);
         let answer =
             context.swarm.update_service(&update.id, service.version, Change::To(&spec), auth.as_ref()).await;
-        let sent = Sent { replaced: service.spec.clone(), spec, before };
+        let sent = Sent { replaced: service.spec.detached(), spec, before };
         match answer {
             Ok(warnings) => {
                 ordered.tell(&context.events, update);
@@ -173,12 +179,12 @@ impl From<SwarmError> for Obstacle {
 /// Decides what is sent to a service as it is now. Nothing is written.
 async fn decide<S: Swarm, R>(
     context: &Context<S, R>,
-    look_out: &LookOut,
+    surroundings: &Surroundings,
     update: &Update,
-    service: &Service,
+    (service, seen): (&Service, Seen<'_>),
     ids: &Ids,
 ) -> Result<Decided, Obstacle> {
-    let (course, before) = look_before(context, look_out, update, service).await?;
+    let (course, before) = look_before(context, update, service, seen).await?;
     let optioned = service.spec.with_options(&update.policy.update_options, ids);
     let mut edits = edits(update.dispatch(service, course, None)).map_err(Obstacle::Outcome)?;
     // The rollback after a collision is Gantry's own.
@@ -187,7 +193,7 @@ async fn decide<S: Swarm, R>(
         return Err(Outcome::Postponed(hand).into());
     }
     let facts = optioned.as_ref().unwrap_or(&service.spec).facts();
-    let ordered = ordering::choose(context, &look_out.surroundings, update, (service, facts)).await?;
+    let ordered = ordering::choose(context, surroundings, update, (service, facts)).await?;
     edits.order = ordered.change;
     let spec = optioned
         .and_then(|spec| spec.edited(&edits))
@@ -208,7 +214,11 @@ pub(crate) async fn why_not_sent<S: Swarm, R>(
     let Some(service) = context.swarm.service(&update.id).await? else {
         return Ok(Some(Outcome::Removed));
     };
-    match decide(context, &LookOut::new(), update, &service, &ids).await {
+    let tasks = tasks_of_any(&*context.swarm, std::slice::from_ref(&update.id)).await?;
+    let cluster = Arc::new(Cluster::new(&context.config));
+    let nodes = cluster.nodes(context, Duration::ZERO, None).await?;
+    let seen = Seen { service: Some(&service), tasks: &tasks, nodes: &nodes };
+    match decide(context, &Surroundings::new(cluster), update, (&service, seen), &ids).await {
         Ok(_) => Ok(None),
         Err(Obstacle::Outcome(outcome)) => Ok(Some(*outcome)),
         Err(Obstacle::Engine(error)) => Err(error),
@@ -241,27 +251,24 @@ fn has_arrived(sent: &Sent, sent_to: u64, service: &Service) -> bool {
 /// What a service's tasks do before its update, and what becomes of them by themselves; or why the update waits.
 async fn look_before<S: Swarm, R>(
     context: &Context<S, R>,
-    look_out: &LookOut,
     update: &Update,
     service: &Service,
+    Seen { tasks, nodes, .. }: Seen<'_>,
 ) -> Result<(Course, Before), Obstacle> {
     let facts = service.spec.facts();
-    let tasks = look_out.tasks_before(context, &service.id).await?;
-    if update.start == Start::Replaced {
-        let nodes = look_out.nodes_before(context).await?;
-        if let Some(task) = paused::on_paused_node(service, &tasks, &nodes) {
-            // Whether others leave room for it, all tasks tell.
-            let all =
-                if facts.claims.reserved.is_any() { context.swarm.tasks(&[]).await? } else { Vec::new() };
-            let seen = if all.is_empty() { &tasks } else { &all };
-            if let Some(why) = paused::waits_for_node(service, task, &nodes, seen) {
-                return Err(Outcome::Unchanged(why).into());
-            }
+    if update.start == Start::Replaced
+        && let Some(task) = paused::on_paused_node(service, tasks, nodes)
+    {
+        // Whether others leave room for it, all tasks tell.
+        let all = if facts.claims.reserved.is_any() { context.swarm.tasks(&[]).await? } else { Vec::new() };
+        let all = if all.is_empty() { tasks } else { &all };
+        if let Some(why) = paused::waits_for_node(service, task, nodes, all) {
+            return Err(Outcome::Unchanged(why).into());
         }
     }
-    let before = Before::of(service, &tasks, context.ledger.now());
+    let before = Before::of(service, tasks, context.ledger.now());
     let decides = comes_to_an_end(facts) || update.start == Start::WithoutNode;
-    Ok((if decides { Course::of(facts, &tasks) } else { Course::RunsOn }, before))
+    Ok((if decides { Course::of(facts, tasks) } else { Course::RunsOn }, before))
 }
 
 /// Looks up what options name.
@@ -272,17 +279,8 @@ async fn ids<S: Swarm, R>(
 ) -> Result<Ids, SwarmError> {
     let mut ids = Ids::new();
     for name in options.names() {
-        loop {
-            context.beat();
-            match context.swarm.id_of(&name).await {
-                Ok(id) => {
-                    attempts.answered();
-                    ids.extend(id.map(|id| (name, id)));
-                    break;
-                }
-                Err(error) => attempts.read_again(error).await?,
-            }
-        }
+        let id = attempts.read(context, || context.swarm.id_of(&name)).await?;
+        ids.extend(id.map(|id| (name, id)));
     }
     Ok(ids)
 }
@@ -310,16 +308,11 @@ pub(super) async fn take_back<S: Swarm, R>(
     let mut may_swap = !options.change_anything();
     let mut is_unanswered = false;
     loop {
-        context.beat();
-        let service = match context.swarm.service(&update.id).await {
+        let service = match attempts.read(context, || context.swarm.service(&update.id)).await {
             Ok(Some(service)) => service,
             Ok(None) => return TakenBack::Over(Outcome::Removed),
-            Err(error) => match attempts.read_again(error).await {
-                Ok(()) => continue,
-                Err(error) => return TakenBack::NotSent(not_sent(&error)),
-            },
+            Err(error) => return TakenBack::NotSent(not_sent(&error)),
         };
-        attempts.answered();
         let facts = service.spec.facts();
         if terms.is_replaced(facts) {
             return TakenBack::Sent(match service.rollback_by_swarm() {
@@ -375,16 +368,11 @@ pub(super) async fn renew_account<S: Swarm, R>(
     // Something was sent: an engine that is away is waited for.
     let mut attempts = Attempts::new(context, update, None);
     loop {
-        context.beat();
-        let service = match context.swarm.service(&update.id).await {
-            Ok(Some(service)) if terms.is_replaced(service.spec.facts()) => service,
-            Ok(_) => return false,
-            Err(error) => match attempts.read_again(error).await {
-                Ok(()) => continue,
-                Err(_) => return false,
-            },
-        };
-        attempts.answered();
+        let read = attempts.read(context, || context.swarm.service(&update.id)).await;
+        let Ok(Some(service)) = read else { return false };
+        if !terms.is_replaced(service.spec.facts()) {
+            return false;
+        }
         let change = Change::To(&service.spec);
         match context.swarm.update_service(&update.id, service.version, change, Some(&auth)).await {
             Ok(_) => {

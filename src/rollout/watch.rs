@@ -1,29 +1,37 @@
-//! One look for all: a snapshot of the services that are being updated, taken for every worker at once.
+//! One look for all: a snapshot of the services that are being updated, or are about to be, taken for every worker at once.
 //!
 //! The number of requests does not grow with the number of workers. Events only say that a look may pay;
-//! what counts is the snapshot.
+//! what counts is the snapshot. The nodes that a look reads are those that the guard of the [`Cluster`] is shown.
+//!
+//! The ledger is not read here: its lease must be kept also while a list of services hangs, and outside rollouts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::listings::Listings;
+use super::cluster::Cluster;
 use super::machine::Seen;
 use super::ordering::Surroundings;
 use crate::back_off::BackOff;
 use crate::context::Context;
-use crate::swarm::tasks::tasks_of_any;
-use crate::swarm::{Listing, Node, Nodes, Service, Swarm, SwarmError, Task};
+use crate::swarm::tasks::{by_service, tasks_of_any};
+use crate::swarm::{Listing, Nodes, Service, Swarm, SwarmError, Task};
 
-/// Shortest time from one snapshot to the next.
+/// Shortest time from one snapshot to the next, where only an event asks for it.
 const FLOOR: Duration = Duration::from_millis(500);
 
 /// Longest time from one snapshot to the next: tasks change without an event.
 const CEILING: Duration = Duration::from_secs(2);
+
+/// How long an update that is about to be sent waits for others: updates begin together, when those before them have ended.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How far requests may be ahead of the time that they use up.
+const BURST: Duration = Duration::from_millis(1_500);
 
 /// How often services are looked at that were called updated, where they are many. Each look costs the engine their list.
 const KEPT: Duration = Duration::from_secs(5);
@@ -70,19 +78,30 @@ impl Snapshot {
     }
 }
 
+/// What a look has come to.
+type Answer = Result<Arc<Snapshot>, SwarmError>;
+
 /// The shared look-out.
 #[derive(Debug)]
 pub(super) struct LookOut {
-    /// Watched services, each with the number of its watchers.
-    watched: Mutex<BTreeMap<String, usize>>,
-    kept: Mutex<Kept>,
+    wanted: Mutex<Wanted>,
     has_work: Notify,
-    latest: watch::Sender<Option<Arc<Snapshot>>>,
-    listings: Listings,
-    /// The nodes, as they were asked for before anything was watched.
-    nodes: tokio::sync::Mutex<Option<(Instant, Arc<Nodes>)>>,
+    latest: watch::Sender<Option<Answer>>,
+    pub(super) cluster: Arc<Cluster>,
     /// What updates know of the cluster when they choose their order.
     pub(super) surroundings: Surroundings,
+}
+
+/// What looks are to show.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Watched services, each with the number of its watchers.
+    watched: BTreeMap<String, usize>,
+    kept: Kept,
+    /// Since when an update waits for a look before it is sent.
+    urgent: Option<Instant>,
+    /// Whether there was an event since the last look.
+    has_changed: bool,
 }
 
 /// The services that were called updated.
@@ -100,119 +119,78 @@ struct Kept {
 pub(super) struct Place {
     look_out: Arc<LookOut>,
     id: String,
-    latest: watch::Receiver<Option<Arc<Snapshot>>>,
+    latest: watch::Receiver<Option<Answer>>,
 }
 
 impl LookOut {
     /// A look-out that watches nothing yet.
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new<S, R>(context: &Context<S, R>) -> Arc<Self> {
+        let cluster = Arc::new(Cluster::new(&context.config));
         Arc::new(Self {
-            watched: Mutex::default(),
-            kept: Mutex::default(),
+            wanted: Mutex::default(),
             has_work: Notify::new(),
             latest: watch::Sender::new(None),
-            listings: Listings::default(),
-            nodes: tokio::sync::Mutex::default(),
-            surroundings: Surroundings::default(),
+            surroundings: Surroundings::new(cluster.clone()),
+            cluster,
         })
-    }
-
-    /// The tasks of a service that is not watched yet.
-    pub(super) async fn tasks_before<S: Swarm, R>(
-        &self,
-        context: &Context<S, R>,
-        id: &str,
-    ) -> Result<Vec<Task>, SwarmError> {
-        self.listings.tasks(context, id).await
-    }
-
-    /// The nodes, as the latest snapshot shows them if it is a recent one. Workers that begin together share one request.
-    pub(super) async fn nodes_before<S: Swarm, R>(
-        &self,
-        context: &Context<S, R>,
-    ) -> Result<Arc<Nodes>, SwarmError> {
-        let latest = self.latest.borrow().clone();
-        if let Some(snapshot) = latest.filter(|snapshot| snapshot.began.elapsed() <= CEILING * 2) {
-            return Ok(snapshot.nodes.clone());
-        }
-        let mut asked = self.nodes.lock().await;
-        if let Some((taken, nodes)) = &*asked
-            && taken.elapsed() <= CEILING
-        {
-            return Ok(nodes.clone());
-        }
-        let taken = Instant::now();
-        let nodes: Arc<Nodes> = Arc::new(context.swarm.nodes().await?.into_iter().collect());
-        *asked = Some((taken, nodes.clone()));
-        Ok(nodes)
     }
 
     /// Starts to watch a service.
     pub(super) fn place(self: &Arc<Self>, id: &str) -> Place {
-        *self.lock().entry(id.to_owned()).or_default() += 1;
+        *self.wanted().watched.entry(id.to_owned()).or_default() += 1;
         self.has_work.notify_one();
         Place { look_out: self.clone(), id: id.to_owned(), latest: self.latest.subscribe() }
     }
 
     /// Says which services were called updated, and whether only a look at them is waited for.
     pub(super) fn keep_an_eye_on(&self, ids: BTreeSet<String>, is_urgent: bool) {
-        let mut kept = self.kept();
-        (kept.ids, kept.is_urgent) = (ids, is_urgent);
-        drop(kept);
+        let mut wanted = self.wanted();
+        (wanted.kept.ids, wanted.kept.is_urgent) = (ids, is_urgent);
+        drop(wanted);
         self.has_work.notify_one();
     }
 
-    /// Every snapshot to come.
-    pub(super) fn snapshots(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+    /// What every look to come has come to.
+    pub(super) fn snapshots(&self) -> watch::Receiver<Option<Answer>> {
         self.latest.subscribe()
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, usize>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ids(&self) -> Vec<String> {
-        self.lock().keys().cloned().collect()
-    }
-
-    /// Takes snapshots for as long as it is polled, while something is watched.
+    /// Looks for as long as it is polled: for the workers while something is watched, and for the guard while updates wait.
     pub(super) async fn keep<S: Swarm, R>(&self, context: &Context<S, R>) {
+        tokio::join!(self.take_snapshots(context), self.cluster.keep(context));
+    }
+
+    async fn take_snapshots<S: Swarm, R>(&self, context: &Context<S, R>) {
         let mut changes = std::pin::pin!(wake_ups(&*context.swarm));
-        let mut nodes: (Option<Instant>, Arc<Nodes>) = (None, Arc::default());
         let mut last = Instant::now();
         let mut back_off = BACK_OFF;
         let mut is_demotion_told = false;
         loop {
-            if self.ids().is_empty() {
-                // Nothing is under way: what was called updated can wait, unless it is all that is waited for.
-                let due = self.kept().next_look(last);
-                if let Some(due) = due {
-                    tokio::select! {
-                        () = sleep_until(due) => {}
-                        () = self.has_work.notified() => continue,
-                    }
-                } else {
-                    self.has_work.notified().await;
+            let Some(due) = self.due(last) else {
+                self.has_work.notified().await;
+                continue;
+            };
+            let is_watching = !self.wanted().watched.is_empty();
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = self.has_work.notified() => continue,
+                _ = changes.next(), if is_watching => {
+                    self.wanted().has_changed = true;
                     continue;
-                }
-            } else {
-                tokio::select! {
-                    () = sleep_until(last + CEILING) => {}
-                    _ = changes.next() => sleep_until(last + FLOOR).await,
                 }
             }
             last = Instant::now();
-            match self.look(context, &mut nodes).await {
+            match self.look(context, last).await {
                 Ok(snapshot) => {
                     back_off.answered();
                     context.standing.is_manager();
                     is_demotion_told = false;
                     context.beat();
-                    self.latest.send_replace(Some(Arc::new(snapshot)));
+                    self.latest.send_replace(Some(Ok(Arc::new(snapshot))));
                 }
                 Err(error) => {
                     if matches!(error, SwarmError::NotManager(_)) {
@@ -226,49 +204,70 @@ impl LookOut {
                     }
                     context.standing.heard(&error);
                     context.beat();
+                    self.latest.send_replace(Some(Err(error)));
                     sleep(back_off.wait()).await;
                 }
             }
         }
     }
 
+    /// When the next look is due. Looks wait for the time that requests use up, though no longer than the longest time
+    /// between two.
+    fn due(&self, last: Instant) -> Option<Instant> {
+        let wanted = self.wanted();
+        let rhythm = if wanted.watched.is_empty() {
+            // Nothing is under way: what was called updated can wait, unless it is all that is waited for.
+            wanted.kept.next_look(last)
+        } else if wanted.has_changed || self.cluster.counts_tasks() {
+            Some(last + FLOOR)
+        } else {
+            Some(last + CEILING)
+        };
+        let urgent = wanted.urgent.map(|since| since + GATHER);
+        let due = rhythm.into_iter().chain(urgent).min()?;
+        let free = self.cluster.spent().checked_sub(BURST).unwrap_or(due);
+        Some(due.max(free.min(last + CEILING)))
+    }
+
     async fn look<S: Swarm, R>(
         &self,
         context: &Context<S, R>,
-        nodes: &mut (Option<Instant>, Arc<Nodes>),
+        began: Instant,
     ) -> Result<Snapshot, SwarmError> {
-        let began = Instant::now();
-        let mut ids = self.ids();
-        let is_whole = self.kept().is_due(began);
-        if is_whole {
-            let kept = self.kept().ids.clone();
-            ids.extend(kept);
-            ids.sort();
-            ids.dedup();
-        }
+        let (ids, is_whole) = self.wanted().begin(began);
+        let counts = self.cluster.counts_tasks();
+        self.cluster.spend(2);
         let services = context.swarm.services(Listing::Ids(&ids)).await?;
         // A service that is gone would make the engine refuse to list the tasks of all. It may go at any moment.
         let present: Vec<String> = services.iter().map(|service| service.id.clone()).collect();
-        let listed =
-            if present.is_empty() { Vec::new() } else { tasks_of_any(&*context.swarm, &present).await? };
-        if nodes.0.is_none_or(|taken| began.duration_since(taken) >= NODES_AGE) {
-            let listed: Vec<Node> = context.swarm.nodes().await?;
-            *nodes = (Some(began), Arc::new(listed.into_iter().collect()));
-        }
-        let mut tasks: HashMap<String, Vec<Task>> = HashMap::new();
-        for task in listed {
-            tasks.entry(task.service_id.clone()).or_default().push(task);
-        }
+        let tasks = match present[..] {
+            _ if counts => context.swarm.tasks(&[]).await?,
+            [] => Vec::new(),
+            _ => tasks_of_any(&*context.swarm, &present).await?,
+        };
+        let nodes = self.cluster.nodes(context, NODES_AGE, counts.then_some(&tasks[..])).await?;
         if is_whole {
-            self.kept().looked = Some(began);
+            self.wanted().kept.looked = Some(began);
         }
         Ok(Snapshot {
             began,
             is_whole,
             services: services.into_iter().map(|service| (service.id.clone(), service)).collect(),
-            tasks,
-            nodes: nodes.1.clone(),
+            tasks: by_service(tasks),
+            nodes,
         })
+    }
+}
+
+impl Wanted {
+    /// The services that a look is to show which begins now, and whether those are part of them that were called updated.
+    fn begin(&mut self, now: Instant) -> (Vec<String>, bool) {
+        self.has_changed = false;
+        // An update that begins to wait at this very moment waits for the next look.
+        self.urgent.take_if(|since| *since < now);
+        let is_whole = self.kept.is_due(now);
+        let kept = self.kept.ids.iter().filter(|id| is_whole && !self.watched.contains_key(*id));
+        (self.watched.keys().chain(kept).cloned().collect(), is_whole)
     }
 }
 
@@ -285,14 +284,23 @@ impl Kept {
     }
 }
 
-/// The next snapshot that shows the services that were called updated.
-pub(super) async fn next_whole(snapshots: &mut watch::Receiver<Option<Arc<Snapshot>>>) -> Arc<Snapshot> {
+/// What the next look comes to.
+async fn next(snapshots: &mut watch::Receiver<Option<Answer>>) -> Answer {
     loop {
         if snapshots.changed().await.is_err() {
+            // The look-out is gone only together with the rollout.
             std::future::pending::<()>().await;
         }
-        let latest = snapshots.borrow_and_update().clone();
-        if let Some(snapshot) = latest
+        if let Some(answer) = &*snapshots.borrow_and_update() {
+            return answer.clone();
+        }
+    }
+}
+
+/// The next snapshot that shows the services that were called updated.
+pub(super) async fn next_whole(snapshots: &mut watch::Receiver<Option<Answer>>) -> Arc<Snapshot> {
+    loop {
+        if let Ok(snapshot) = next(snapshots).await
             && snapshot.is_whole
         {
             return snapshot;
@@ -316,15 +324,23 @@ impl Place {
     /// A snapshot that was begun after `since` and that this place has not been shown yet.
     pub(super) async fn next(&mut self, since: Instant) -> Arc<Snapshot> {
         loop {
-            if self.latest.changed().await.is_err() {
-                // The look-out is gone only together with the rollout.
-                std::future::pending::<()>().await;
-            }
-            let latest = self.latest.borrow_and_update().clone();
-            if let Some(snapshot) = latest
+            if let Ok(snapshot) = next(&mut self.latest).await
                 && snapshot.began > since
             {
                 return snapshot;
+            }
+        }
+    }
+
+    /// A snapshot that is begun soon, for an update that waits for it. All updates that begin meanwhile share it.
+    pub(super) async fn soon(&mut self) -> Answer {
+        let since = Instant::now();
+        self.look_out.wanted().urgent.get_or_insert(since);
+        self.look_out.has_work.notify_one();
+        loop {
+            match next(&mut self.latest).await {
+                Ok(snapshot) if snapshot.began <= since => {}
+                answer => return answer,
             }
         }
     }
@@ -332,7 +348,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut watched = self.look_out.lock();
+        let watched = &mut self.look_out.wanted().watched;
         if let Some(watchers) = watched.get_mut(&self.id) {
             *watchers -= 1;
             if *watchers == 0 {

@@ -101,7 +101,8 @@ async fn a_service_that_is_removed_meanwhile_is_told_so() {
         scene.service(name).create();
     }
     scene.registry.release(APP, "new");
-    scene.swarm.before(Call::Service, "before", |world| world.remove("before").unwrap());
+    // The first look at the cluster comes right before the look at the services that are updated first.
+    scene.swarm.before_any(Call::Nodes, |world| world.remove("before").unwrap());
     scene.swarm.later(secs(1), |world| world.remove("during").unwrap());
     let report = scene.cycle().await;
     assert_eq!(outcome(&report, "before"), &Outcome::Removed);

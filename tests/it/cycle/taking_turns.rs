@@ -40,8 +40,8 @@ async fn what_was_not_sent_in_time_is_not_sent_once_another_gantry_has_taken_ove
     let scene = Scene::new();
     scene.service("web").create();
     let new = scene.registry.release(APP, "new");
-    // The engine is away for this one from the moment at which it would read the service, and somebody else takes over.
-    scene.swarm.before(Call::Service, "web", |world| {
+    // The engine is away after the look at the cluster that lets the update begin, and another Gantry process takes over.
+    scene.swarm.before_any(Call::Nodes, |world| {
         let now = world.now;
         world.script.be_away(now, now + secs(60));
     });

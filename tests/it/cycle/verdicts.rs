@@ -218,16 +218,10 @@ async fn a_rollback_is_sent_as_soon_as_the_engine_is_back_however_long_that_take
     scene.service("web").failure_action("pause").create();
     let bad = scene.registry.release(APP, "bad");
     scene.swarm.image(&bad).crashes_after(secs(2), 1);
-    // The first reading is the update's, the second the rollback's.
+    // Only the rollback reads the service alone.
     scene.swarm.before(Call::Service, "web", |world| {
-        world.script.before(
-            Call::Service,
-            Some("web"),
-            Box::new(|world| {
-                let now = world.now;
-                world.script.be_away(now + millis(1), now + secs(600));
-            }),
-        );
+        let now = world.now;
+        world.script.be_away(now + millis(1), now + secs(600));
     });
     scene.swarm.set_latency_of(Call::Update, millis(20));
     let report = scene.cycle().await;

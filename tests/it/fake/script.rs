@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::world::{At, World};
 
 /// A kind of request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Call {
     Engine,
     Services,
