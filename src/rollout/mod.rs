@@ -84,6 +84,7 @@ pub async fn roll_out<S: Swarm, R: Registry>(
         let shut = if is_held { cluster.given_up() } else { None };
         let waits = is_unsure || (is_held && shut.is_none());
         cluster.ask(has_waiting);
+        look_out.expect(queue.next_services(2 * workers.begun.len()));
         // What was called updated is looked at once more before the end.
         let is_settled = context.stop.is_cancelled()
             || permission == Permission::Refused

@@ -105,6 +105,12 @@ impl Queue {
         }
     }
 
+    /// The services of so many updates that come next, as far as that is known.
+    pub(super) fn next_services(&self, count: usize) -> Vec<String> {
+        let waiting = self.waiting.iter().enumerate().filter(|(turn, _)| !self.pace.is_stopped(*turn));
+        waiting.filter_map(|(_, update)| Some(update.as_ref()?.id.clone())).take(count).collect()
+    }
+
     /// Whether there are updates that have not begun.
     pub(super) fn has_waiting(&self) -> bool {
         self.waiting.iter().any(Option::is_some)

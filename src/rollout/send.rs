@@ -30,6 +30,9 @@ use crate::swarm::{Change, Service, Spec, SpecError, Swarm, SwarmError};
 /// How soon it is looked again whether we are sure of the lease.
 pub(super) const SURE_AGAIN: Duration = Duration::from_secs(1);
 
+/// How old a look may be from which an update is sent. A second try takes a new one.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// An update that the engine has accepted.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
@@ -83,11 +86,11 @@ async fn deliver<S: Swarm, R>(
     let ids = ids(context, &update.policy.update_options, &mut attempts).await.map_err(|e| refused(&e))?;
     // What was last sent without an answer, and to which version: it may have arrived, and may still do so.
     let mut unanswered: Option<(Sent, Course, u64)> = None;
-    let mut place = look_out.place(&update.id);
+    let (mut place, mut age) = (look_out.place(&update.id), FRESH);
     loop {
         context.beat();
         // The shared look is as good as one at this service alone: the engine takes no write that names an old version.
-        let snapshot = match place.soon().await {
+        let snapshot = match place.soon(std::mem::take(&mut age)).await {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 attempts.read_again(error).await.map_err(|error| refused(&error))?;

@@ -98,6 +98,8 @@ struct Wanted {
     /// Watched services, each with the number of its watchers.
     watched: BTreeMap<String, usize>,
     kept: Kept,
+    /// Services whose updates come next.
+    next: Vec<String>,
     /// Since when an update waits for a look before it is sent.
     urgent: Option<Instant>,
     /// Whether there was an event since the last look.
@@ -148,6 +150,11 @@ impl LookOut {
         (wanted.kept.ids, wanted.kept.is_urgent) = (ids, is_urgent);
         drop(wanted);
         self.has_work.notify_one();
+    }
+
+    /// Says which services come next: where a look shows them as well, their updates need not wait for another one.
+    pub(super) fn expect(&self, ids: Vec<String>) {
+        self.wanted().next = ids;
     }
 
     /// What every look to come has come to.
@@ -266,8 +273,11 @@ impl Wanted {
         // An update that begins to wait at this very moment waits for the next look.
         self.urgent.take_if(|since| *since < now);
         let is_whole = self.kept.is_due(now);
-        let kept = self.kept.ids.iter().filter(|id| is_whole && !self.watched.contains_key(*id));
-        (self.watched.keys().chain(kept).cloned().collect(), is_whole)
+        let mut ids: BTreeSet<&String> = self.watched.keys().collect();
+        ids.extend(self.kept.ids.iter().filter(|_| is_whole));
+        let next = self.next.iter().take(FEW.saturating_sub(ids.len()));
+        ids.extend(next.filter(|_| !self.watched.is_empty()));
+        (ids.into_iter().cloned().collect(), is_whole)
     }
 }
 
@@ -332,9 +342,16 @@ impl Place {
         }
     }
 
-    /// A snapshot that is begun soon, for an update that waits for it. All updates that begin meanwhile share it.
-    pub(super) async fn soon(&mut self) -> Answer {
+    /// A snapshot of the service for its update, no older than this. Without one, a look begins soon, and all updates that
+    /// begin meanwhile share it.
+    pub(super) async fn soon(&mut self, age: Duration) -> Answer {
         let since = Instant::now();
+        if let Some(Ok(latest)) = &*self.look_out.latest.borrow()
+            && since.duration_since(latest.began) < age
+            && latest.services.contains_key(&self.id)
+        {
+            return Ok(latest.clone());
+        }
         self.look_out.wanted().urgent.get_or_insert(since);
         self.look_out.has_work.notify_one();
         loop {
