@@ -10,7 +10,8 @@ use gantry::swarm::{ManagerStatus, TaskState};
 use tokio::time::{Instant, sleep};
 
 use super::{APP, Scene, finished, outcome};
-use crate::fake::{Call, World, millis, pinned, secs};
+use crate::fake::{Call, Fault, World, millis, pinned, secs};
+use crate::support::log::Log;
 
 /// A scene with thirty services that need none of the third node, and a new image for them.
 fn thirty() -> Scene {
@@ -72,6 +73,27 @@ async fn an_engine_that_gets_far_slower_pauses_the_rollout_until_it_is_fast_agai
     scene.swarm.set_latency_of(Call::Nodes, millis(100));
     let slow = |world: &mut World| world.script.set_latency(Some(Call::Nodes), secs(3));
     pauses(scene, slow, |world| world.script.set_latency(Some(Call::Nodes), millis(100)), secs(12)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_services_that_hangs_blinds_no_guard() {
+    let hangs = |world: &mut World, call| world.script.fail(call, None, usize::MAX, Fault::Hangs);
+    for (is_silent, seen_after, told) in [(false, 4, "node3 is down"), (true, 9, "does not answer (for 5 s)")] {
+        let scene = thirty();
+        let log = Log::from_level("WARN");
+        scene.swarm.later(secs(20), move |world| {
+            hangs(world, Call::Services);
+            world.set_ready("node3", false);
+            if is_silent {
+                hangs(world, Call::Nodes);
+            }
+        });
+        tokio::select! {
+            report = scene.cycle() => panic!("{report:?}"),
+            () = sleep(secs(20 + seen_after)) => {}
+        }
+        assert_eq!(log.lines_with(told).len(), 1, "{told}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
