@@ -100,10 +100,8 @@ struct Wanted {
     kept: Kept,
     /// Services whose updates come next.
     next: Vec<String>,
-    /// Since when an update waits for a look before it is sent.
-    urgent: Option<Instant>,
-    /// Whether there was an event since the last look.
-    has_changed: bool,
+    /// When a look is due that an event, or an update that is about to be sent, asks for.
+    asked_for: Option<Instant>,
 }
 
 /// The services that were called updated.
@@ -186,7 +184,7 @@ impl LookOut {
                 () = sleep_until(due) => {}
                 () = self.has_work.notified() => continue,
                 _ = changes.next(), if is_watching => {
-                    self.wanted().has_changed = true;
+                    self.wanted().ask_for(last + FLOOR);
                     continue;
                 }
             }
@@ -225,13 +223,12 @@ impl LookOut {
         let rhythm = if wanted.watched.is_empty() {
             // Nothing is under way: what was called updated can wait, unless it is all that is waited for.
             wanted.kept.next_look(last)
-        } else if wanted.has_changed || self.cluster.counts_tasks() {
+        } else if self.cluster.counts_tasks() {
             Some(last + FLOOR)
         } else {
             Some(last + CEILING)
         };
-        let urgent = wanted.urgent.map(|since| since + GATHER);
-        let due = rhythm.into_iter().chain(urgent).min()?;
+        let due = rhythm.into_iter().chain(wanted.asked_for).min()?;
         let free = self.cluster.spent().checked_sub(BURST).unwrap_or(due);
         Some(due.max(free.min(last + CEILING)))
     }
@@ -267,11 +264,14 @@ impl LookOut {
 }
 
 impl Wanted {
+    /// Asks for a look at this time, if none is due before.
+    fn ask_for(&mut self, due: Instant) {
+        self.asked_for = Some(self.asked_for.map_or(due, |earlier| earlier.min(due)));
+    }
+
     /// The services that a look is to show which begins now, and whether those are part of them that were called updated.
     fn begin(&mut self, now: Instant) -> (Vec<String>, bool) {
-        self.has_changed = false;
-        // An update that begins to wait at this very moment waits for the next look.
-        self.urgent.take_if(|since| *since < now);
+        self.asked_for = None;
         let is_whole = self.kept.is_due(now);
         let mut ids: BTreeSet<&String> = self.watched.keys().collect();
         ids.extend(self.kept.ids.iter().filter(|_| is_whole));
@@ -352,11 +352,11 @@ impl Place {
         {
             return Ok(latest.clone());
         }
-        self.look_out.wanted().urgent.get_or_insert(since);
+        self.look_out.wanted().ask_for(since + GATHER);
         self.look_out.has_work.notify_one();
         loop {
             match next(&mut self.latest).await {
-                Ok(snapshot) if snapshot.began <= since => {}
+                Ok(snapshot) if snapshot.began < since => {}
                 answer => return answer,
             }
         }

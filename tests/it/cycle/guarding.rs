@@ -78,7 +78,8 @@ async fn an_engine_that_gets_far_slower_pauses_the_rollout_until_it_is_fast_agai
 #[tokio::test(start_paused = true)]
 async fn a_list_of_services_that_hangs_blinds_no_guard() {
     let hangs = |world: &mut World, call| world.script.fail(call, None, usize::MAX, Fault::Hangs);
-    for (is_silent, seen_after, told) in [(false, 4, "node3 is down"), (true, 9, "does not answer (for 5 s)")] {
+    for (is_silent, seen_after, told) in [(false, 4, "node3 is down"), (true, 9, "does not answer (for 5 s)")]
+    {
         let scene = thirty();
         let log = Log::from_level("WARN");
         scene.swarm.later(secs(20), move |world| {
