@@ -2,7 +2,8 @@
 //!
 //! The look-out reads the nodes with each of its looks, and the guard gets each answer while updates wait. The guard has
 //! reads of its own only where the look-out is late: nothing is watched, a list of services hangs, or the look-out waits
-//! because the engine did not answer.
+//! because the engine did not answer. A full merge would lose that: an engine whose nodes are silent for 5 s shuts the guard,
+//! whatever else hangs.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -220,11 +220,12 @@ impl LookOut {
     /// between two.
     fn due(&self, last: Instant) -> Option<Instant> {
         let wanted = self.wanted();
-        let rhythm = if wanted.watched.is_empty() {
+        let rhythm = if self.cluster.counts_tasks() {
+            // So long may an update wait that could begin.
+            Some(last + FLOOR)
+        } else if wanted.watched.is_empty() {
             // Nothing is under way: what was called updated can wait, unless it is all that is waited for.
             wanted.kept.next_look(last)
-        } else if self.cluster.counts_tasks() {
-            Some(last + FLOOR)
         } else {
             Some(last + CEILING)
         };
