@@ -127,7 +127,7 @@ async fn deliver<S: Swarm, R>(
         ordered.remember(context, update);
         let answer =
             context.swarm.update_service(&update.id, service.version, Change::To(&spec), auth.as_ref()).await;
-        let sent = Sent { replaced: service.spec.detached(), spec, before };
+        let sent = Sent { replaced: service.copied_spec(), spec, before };
         match answer {
             Ok(warnings) => {
                 ordered.tell(&context.events, update);

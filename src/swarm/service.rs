@@ -31,6 +31,11 @@ impl Service {
         &self.spec.facts().name
     }
 
+    /// A copy of its specification, for what is kept longer than the listing of which it is a piece.
+    pub(crate) fn copied_spec(&self) -> Spec {
+        Spec::unread(Bytes::copy_from_slice(self.spec.json().as_bytes()))
+    }
+
     /// What the swarm says of a rollback that it began by itself. That leaves no previous specification, while
     /// a rollback on request does.
     pub fn rollback_by_swarm(&self) -> Option<&UpdateStatus> {

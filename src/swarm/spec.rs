@@ -194,11 +194,6 @@ impl Spec {
         Self { json, facts: Arc::default() }
     }
 
-    /// The same as a copy, for what is kept longer than the listing that it came in.
-    pub(crate) fn detached(&self) -> Self {
-        Self { json: Bytes::copy_from_slice(&self.json), facts: self.facts.clone() }
-    }
-
     /// What this program reads from it.
     pub fn facts(&self) -> &Facts {
         self.facts.get_or_init(|| serde_json::from_slice::<SpecJson>(&self.json).unwrap_or_default().into())
