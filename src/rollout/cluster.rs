@@ -36,7 +36,8 @@ const PER_REQUEST: Duration = Duration::from_millis(300);
 #[derive(Clone, Debug)]
 struct Read {
     began: Instant,
-    took: Duration,
+    /// How long the answer took; nothing of one that the guard has been shown before.
+    took: Option<Duration>,
     nodes: Arc<Nodes>,
 }
 
@@ -125,19 +126,21 @@ impl Cluster {
         *lock(&self.spent)
     }
 
-    /// The nodes, read at most so long ago; a look that has read `all_tasks` for the guard reads them anew. The guard is shown
-    /// what was read, or that nothing has come within [`SILENCE`]: the caller waits on.
+    /// The nodes, read at most so long ago. The guard is shown them with `all_tasks`, where these are counted, or that nothing
+    /// has come within [`SILENCE`]: the caller waits on.
     pub(super) async fn nodes<S: Swarm, R>(
         &self,
         context: &Context<S, R>,
         age: Duration,
         all_tasks: Option<&[Task]>,
     ) -> Result<Arc<Nodes>, SwarmError> {
-        let latest = lock(&self.latest).clone();
-        if let Some(read) = latest.filter(|read| all_tasks.is_none() && read.began.elapsed() < age) {
-            return Ok(read.nodes);
-        }
-        let mut reading = std::pin::pin!(self.read(context));
+        let recent = lock(&self.latest).clone().filter(|read| read.began.elapsed() < age);
+        let mut reading = std::pin::pin!(async {
+            match recent {
+                Some(read) => Ok(read),
+                None => self.read(context).await,
+            }
+        });
         let in_time = timeout(SILENCE, &mut reading).await;
         if all_tasks.is_some() || !self.counts_tasks {
             self.show(context, &in_time, all_tasks.unwrap_or_default());
@@ -181,9 +184,10 @@ impl Cluster {
         self.spend(1);
         let answer = context.swarm.nodes().await;
         *lock(&self.asked) = Instant::now();
-        let read = Read { began, took: began.elapsed(), nodes: Arc::new(answer?.into_iter().collect()) };
+        let took = Some(began.elapsed());
+        let read = Read { began, took: None, nodes: Arc::new(answer?.into_iter().collect()) };
         *lock(&self.latest) = Some(read.clone());
-        Ok(read)
+        Ok(Read { took, ..read })
     }
 
     /// Shows the guard a look, while updates wait, and tells what it says.

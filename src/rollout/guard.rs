@@ -41,8 +41,8 @@ pub enum Sight {
     Answer {
         /// All nodes.
         nodes: Nodes,
-        /// How long the answer took.
-        took: Duration,
+        /// How long the answer took; nothing where the nodes are those of an earlier look.
+        took: Option<Duration>,
         /// The node on which most tasks are starting; not looked for where there is no limit.
         busiest: Option<Busiest>,
     },
@@ -225,18 +225,20 @@ impl Guard {
         reasons
     }
 
-    fn slowness(&mut self, took: Duration) -> Option<Shut> {
-        if self.looks < SAMPLES {
-            self.looks += 1;
-            self.usual = Some(self.usual.map_or(took, |usual| usual.min(took)));
+    fn slowness(&mut self, took: Option<Duration>) -> Option<Shut> {
+        if let Some(took) = took {
+            if self.looks < SAMPLES {
+                self.looks += 1;
+                self.usual = Some(self.usual.map_or(took, |usual| usual.min(took)));
+            }
+            if self.recent.len() == SAMPLES {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(took);
         }
-        if self.recent.len() == SAMPLES {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(took);
         let mut sorted: Vec<Duration> = self.recent.iter().copied().collect();
         sorted.sort_unstable();
-        let (now, usual) = (sorted[(sorted.len() - 1) / 2], self.usual?);
+        let (now, usual) = (*sorted.get(sorted.len().saturating_sub(1) / 2)?, self.usual?);
         let is_slow = |pause: &Pause| pause.told.iter().any(|told| matches!(told, Shut::Slow { .. }));
         let limit = (usual * SLOW_FACTOR).max(SLOW_FLOOR);
         let limit = if self.shut.as_ref().is_some_and(is_slow) { limit / 2 } else { limit };

@@ -65,7 +65,7 @@ impl Shown {
             return Sight::Silence { words: "refused".to_owned() };
         }
         let busiest = Busiest { node: "node1".to_owned(), starting: self.starting };
-        let took = Duration::from_millis(self.millis);
+        let took = Some(Duration::from_millis(self.millis));
         Sight::Answer { nodes: self.nodes(managers), took, busiest: Some(busiest) }
     }
 }

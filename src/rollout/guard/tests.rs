@@ -23,12 +23,12 @@ fn managers(count: usize, away: usize) -> Nodes {
 }
 
 fn sight(nodes: &Nodes, millis: u64) -> Sight {
-    Sight::Answer { nodes: nodes.clone(), took: Duration::from_millis(millis), busiest: None }
+    Sight::Answer { nodes: nodes.clone(), took: Some(Duration::from_millis(millis)), busiest: None }
 }
 
 fn busy(starting: usize) -> Sight {
     let busiest = Busiest { node: "node2".to_owned(), starting };
-    Sight::Answer { nodes: samples::nodes(), took: Duration::ZERO, busiest: Some(busiest) }
+    Sight::Answer { nodes: samples::nodes(), took: Some(Duration::ZERO), busiest: Some(busiest) }
 }
 
 /// What it says, in words.

@@ -93,7 +93,6 @@ async fn a_rollout_reads_at_most_four_times_a_second() {
     let counting = |limit| [wide[0], wide[1], ("GANTRY_UPDATE_MAX_STARTING_PER_NODE", limit)];
     for settings in [&wide[..1], &wide[..], &counting(20)[..], &counting(4)[..]] {
         let load = load(300, settings).await;
-        eprintln!("{settings:?}: {:.2} reads a second: {load:?}", per_second(&load));
         assert!(per_second(&load) <= 4.0, "{settings:?}: {:.2} reads a second: {load:?}", per_second(&load));
     }
 }
