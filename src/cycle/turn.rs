@@ -20,6 +20,10 @@ use crate::model::update::Update;
 use crate::swarm::tasks::{by_service, tasks_of_any};
 use crate::swarm::{Listing, Swarm, SwarmError};
 
+/// The shortest time that the lease is waited for, whatever the interval: so long it takes to find out that its holder is
+/// dead.
+const LEAST_PATIENCE: Duration = Duration::from_secs(60);
+
 impl<S: Swarm, R> Context<S, R> {
     /// What is known of broken images now.
     pub(crate) fn quarantine(&self) -> Quarantine {
@@ -152,8 +156,8 @@ pub(super) async fn take<S: Swarm, R>(
         return Turn::Ours;
     }
     changes.extend(quarantine.offers(updates()));
-    let wish =
-        Wish { changes, patience: context.config.interval.unwrap_or(PATIENCE), ..wish(context, since) };
+    let patience = context.config.interval.unwrap_or(PATIENCE).max(LEAST_PATIENCE);
+    let wish = Wish { changes, patience, ..wish(context, since) };
     context.ledger.take(&*context.swarm, &wish, || context.beat()).await
 }
 
