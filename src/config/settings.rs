@@ -147,6 +147,13 @@ pub struct Hooks {
     pub timeout: Option<Duration>,
 }
 
+impl Hooks {
+    /// Whether there is a command around runs. Runs follow one another then.
+    pub fn are_set(&self) -> bool {
+        self.pre_run.is_some() || self.post_run.is_some()
+    }
+}
+
 /// Logins given by variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logins {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::config::{Config, Selection};
 use crate::heartbeat::Heartbeat;
@@ -50,6 +51,8 @@ pub struct Context<S, R> {
     pub said: Said,
     /// Where its events go.
     pub events: Events,
+    /// What the lines of the log that belong to this run are marked with.
+    pub span: Span,
     /// Whether the engine is still a manager. Ends the run by `stop` when it is none for long.
     pub standing: Standing,
 }

@@ -97,6 +97,7 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen<S>>
         events,
         stop,
         said: Said::default(),
+        span: tracing::Span::none(),
         heartbeat,
     };
     let found = discover::discover(&context).await?;

@@ -61,12 +61,15 @@ impl Leftovers {
 /// Images that may go, each with the services that are known to have had it.
 type Replaced<'a> = BTreeMap<&'a ImageRef, BTreeSet<&'a str>>;
 
-/// Removes the images that this cycle replaced, or that broke a service, from all nodes. A failure is only a warning.
+/// Removes the images that this run replaced, or that broke a service, from all nodes, but none of those that services
+/// `need` for updates of other runs. A failure is only a warning. Only one run cleans at a time.
 pub async fn clean_up<S: Swarm, R>(
     context: &Context<S, R>,
     keyring: &Keyring,
     rows: &[Row],
+    need: impl Future<Output = BTreeSet<ImageRef>>,
 ) -> Option<Cleaned> {
+    let _turn = context.ledger.cleaning.lock().await;
     if context.stop.is_cancelled() {
         return None;
     }
@@ -76,7 +79,7 @@ pub async fn clean_up<S: Swarm, R>(
         return None;
     }
     let mut cleaned = Cleaned { socket: service::socket(context).to_owned(), ..Cleaned::default() };
-    if let Err(error) = everywhere(context, keyring, &replaced, &mut cleaned).await {
+    if let Err(error) = everywhere(context, keyring, &replaced, need, &mut cleaned).await {
         cleaned.problem = Some(format!("{error:#}"));
     }
     cleaned.announce(&context.events);
@@ -115,13 +118,14 @@ async fn everywhere<S: Swarm, R>(
     context: &Context<S, R>,
     keyring: &Keyring,
     replaced: &Replaced<'_>,
+    need: impl Future<Output = BTreeSet<ImageRef>>,
     cleaned: &mut Cleaned,
 ) -> Result<()> {
     // All of them, until it is known which of them services need.
     cleaned.images = replaced.keys().map(ToString::to_string).collect();
     let list = || context.swarm.services(Listing::Filters(&[]));
     let services = service::patiently(context, list).await.context("cannot list the services")?;
-    let orders = orders(context, replaced, &services).await?;
+    let orders = orders(context, replaced, &services, need.await).await?;
     cleaned.images = orders.iter().map(|order| order.image.to_string()).collect();
     if orders.is_empty() {
         return Ok(());
@@ -168,12 +172,14 @@ async fn orders<S: Swarm, R>(
     context: &Context<S, R>,
     replaced: &Replaced<'_>,
     services: &[Service],
+    also_needed: BTreeSet<ImageRef>,
 ) -> Result<Vec<Order>> {
     // A remover that a killed Gantry has left needs nothing: it goes before the new one comes.
     let remover_name = remover_name(context.ledger.name());
     let others = services.iter().filter(|service| service.name() != remover_name);
     let needed: BTreeSet<String> = others.filter_map(|service| service.spec.facts().image.clone()).collect();
-    let images: Vec<ImageRef> = needed.iter().filter_map(|written| written.parse().ok()).collect();
+    let mut images: Vec<ImageRef> = needed.iter().filter_map(|written| written.parse().ok()).collect();
+    images.extend(also_needed);
     let free: Vec<(&ImageRef, &BTreeSet<&str>)> = replaced
         .iter()
         .filter(|(image, _)| !is_needed(image, &images))

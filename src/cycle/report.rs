@@ -9,7 +9,7 @@ use super::hub::HubPulls;
 use crate::ledger::LeftBehind;
 use crate::ledger::turn::Turn;
 use crate::model::decision::{Planned, Reason};
-use crate::model::finished::{Finished, Held, StoppedRollout};
+use crate::model::finished::{Finished, Held, StoppedRollout, Superseded};
 use crate::model::row::{self, Row, State, groups, names};
 use crate::model::update::Update;
 use crate::rollout::rolled_out::RolledOut;
@@ -25,6 +25,8 @@ pub struct Report {
     pub postponed: Option<String>,
     /// Images whose rollout was stopped because too many of its updates failed.
     pub stopped: Vec<StoppedRollout>,
+    /// Images whose rollout gave way to a newer digest of their tag.
+    pub superseded: Vec<Superseded>,
     /// What the cleaning did, where there was something to clean.
     pub cleanup: Option<Cleaned>,
     /// What Docker Hub still allows, where it was asked for images and says so.
@@ -57,8 +59,17 @@ const TAKEN_BACK: &str =
     "a person or another program took another service of this image back; the next cycle looks again";
 
 /// What the summary counts after the ends of updates, in this order. What is postponed comes last, as its reason follows.
-const LAST_COUNTS: [&str; 7] =
-    ["held back", "unproved", "not begun", "needs attention", "error", "left alone", "postponed"];
+const LAST_COUNTS: [&str; 9] = [
+    "held back",
+    "under way",
+    "withdrawn",
+    "unproved",
+    "not begun",
+    "needs attention",
+    "error",
+    "left alone",
+    "postponed",
+];
 
 impl Report {
     /// Takes note of the decisions and returns the updates among them.
@@ -70,6 +81,24 @@ impl Report {
             updates.extend(update);
         }
         updates
+    }
+
+    /// Takes note of services that earlier runs are at work on.
+    pub(super) fn leave(&mut self, under_way: Vec<Row>) {
+        self.rows.extend(under_way);
+    }
+
+    /// Whether nothing is to be told but that earlier runs are at work.
+    pub fn is_quiet(&self) -> bool {
+        let is_new = |row: &Row| match row.state {
+            State::Ended(_) => true,
+            State::Held(ref held) => held.why != Held::UnderWay,
+            _ => false,
+        };
+        !self.has_failed()
+            && !self.is_incomplete()
+            && self.held().next().is_some()
+            && !self.rows.iter().any(is_new)
     }
 
     /// Takes note of decisions that nothing follows from in this cycle.
@@ -89,6 +118,7 @@ impl Report {
     pub(super) fn take_rollout(&mut self, rolled_out: RolledOut) {
         self.take_rows(rolled_out.rows);
         self.stopped.extend(rolled_out.stopped);
+        self.superseded.extend(rolled_out.superseded);
         self.postponed = self.postponed.take().or_else(|| rolled_out.shut.map(|shut| shut.to_string()));
     }
 
@@ -206,6 +236,9 @@ impl Report {
         for stopped in self.stopped.iter().filter(|stopped| stopped.touched < stopped.total) {
             let _ = write!(summary, "; {}", stopped.summary());
         }
+        for superseded in &self.superseded {
+            let _ = write!(summary, "; {superseded}");
+        }
         if self.is_interrupted {
             summary.push_str("; interrupted");
         }
@@ -242,7 +275,10 @@ impl Report {
             State::Waits | State::Updating | State::Error(_) => return None,
             State::Ended(_) => (Weight::Info, 0, String::new()),
             State::Held(held) => {
+                let is_in_order = !held.why.is_left_behind();
                 let (place, words) = match held.why {
+                    Held::UnderWay => (1, "an earlier run has them in hand"),
+                    Held::Withdrawn => (2, "a later look found that they need this update no more"),
                     Held::RolloutStopped => return None,
                     Held::Unproven => (1, UNPROVED),
                     Held::Postponed => (2, self.postponed.as_deref().unwrap_or("the next cycle tries again")),
@@ -250,7 +286,7 @@ impl Report {
                     Held::TakenBack => (5, TAKEN_BACK),
                     Held::OtherHand(hand) => (6, &*format!("{hand}; the next cycle looks again")),
                 };
-                (Weight::Warning, place, words.to_owned())
+                (if is_in_order { Weight::Info } else { Weight::Warning }, place, words.to_owned())
             }
             State::LeftAlone(reason) => {
                 let is_told = matches!(reason, Reason::HeldBack(_) | Reason::TasksUnknown);
@@ -306,6 +342,21 @@ impl StoppedRollout {
     fn summary(&self) -> String {
         let (touched, total) = (grouped(self.touched), grouped(self.total));
         format!("the rollout of {} was stopped after {touched} of {total}", self.image.tagged())
+    }
+}
+
+impl fmt::Display for Superseded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { image, by, touched, total } = self;
+        let (touched, total) = (grouped(*touched), grouped(*total));
+        let digest =
+            image.digest().map_or_else(String::new, |digest| format!(" (digest {})", digest.short()));
+        let image = image.tagged();
+        write!(
+            f,
+            "the rollout of {image}{digest} was superseded by {} after {touched} of {total}",
+            by.short()
+        )
     }
 }
 

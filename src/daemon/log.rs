@@ -1,7 +1,7 @@
 //! The log: events of a run as lines. Fields whose names begin with `json.` stand in JSON lines only.
 
 use crate::model::event::{Event, Help, UnderWay};
-use crate::model::finished::Finished;
+use crate::model::finished::{Finished, Superseded};
 use crate::model::outcome::Outcome;
 use crate::words::some_of;
 
@@ -48,6 +48,15 @@ pub fn write(event: &Event) {
             total,
             json.event = kind,
             "too many updates to this image failed: its rollout is stopped"
+        ),
+        Event::RolloutSuperseded(Superseded { image, by, touched, total }) => tracing::info!(
+            image = image.tagged(),
+            from = image.digest().map_or("no digest", |digest| digest.short()),
+            to = by.short(),
+            touched,
+            total,
+            json.event = kind,
+            "the tag has moved on: services that wait get the newer digest"
         ),
         Event::RolloutHeld { image, service } => tracing::warn!(
             image = image.tagged(),

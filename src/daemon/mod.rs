@@ -2,12 +2,15 @@
 //! to stop, and nothing about services.
 
 use std::future::{Future, pending};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use self::hooks::{Hook, HookError, Leader, When};
 use self::itself::Search;
@@ -15,12 +18,14 @@ use self::notification::Notifier;
 use self::trigger::Trigger;
 use crate::config::{Config, Environment, Loaded};
 use crate::context::{Context, Events, Said, Standing};
-use crate::cycle::cleanup::Leftovers;
+use crate::cycle::cleanup::{Cleaned, Leftovers};
 use crate::cycle::report::Weight;
+use crate::cycle::run::Run;
 use crate::cycle::{self, Report};
 use crate::heartbeat::Heartbeat;
 use crate::ledger::Ledger;
 use crate::registry::Registry;
+use crate::rollout::Rollouts;
 use crate::swarm::Swarm;
 
 pub mod health;
@@ -32,6 +37,19 @@ pub mod trigger;
 
 /// From one sign of life to the next while something is waited for.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
+
+impl<S, R> Clone for Daemon<S, R> {
+    fn clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            environment: self.environment.clone(),
+            swarm: self.swarm.clone(),
+            registry: self.registry.clone(),
+            stop: self.stop.clone(),
+            heartbeat: self.heartbeat.clone(),
+        }
+    }
+}
 
 /// How the daemon came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,78 +90,114 @@ pub struct Daemon<S, R> {
     pub heartbeat: Heartbeat,
 }
 
-/// What is kept from one cycle to the next.
-struct Kept {
+/// What the loop keeps.
+struct Kept<S, R> {
     itself: Search,
-    ledger: Arc<Ledger>,
-    said: Said,
     leftovers: Leftovers,
-    trigger: Option<Trigger>,
+    ledger: Arc<Ledger>,
+    rollouts: Arc<Rollouts<S, R>>,
+    said: Said,
+    notifier: Arc<tokio::sync::Mutex<Notifier>>,
+    /// The runs whose look is over.
+    runs: Runs,
+    /// How many runs there were.
+    number: u64,
+    era: Era,
+}
+
+/// The runs that are under way, each ending with what is left to do for the loop.
+type Runs = FuturesUnordered<Pin<Box<dyn Future<Output = Over> + Send>>>;
+
+/// A run that is over and told of.
+struct Over {
+    cleanup: Option<Cleaned>,
+    end: End,
+}
+
+/// What runs that overlap have in common: where the engine serves them no longer, all of them end.
+struct Era {
+    stop: CancellationToken,
+    standing: Standing,
 }
 
 impl<S: Swarm, R: Registry> Daemon<S, R> {
-    /// Runs cycles until Gantry is stopped, or one cycle when nothing is there that starts another. A cycle
-    /// that fails never ends it: the next cycle is the retry.
+    /// Does runs until Gantry is stopped, or one run when nothing is there that starts another. A run that fails never ends
+    /// it: the next run is the retry.
     ///
     /// `on_node_name` is told the engine's host name as soon as it is known.
     pub async fn run(&self, on_node_name: impl Fn(&str)) -> End {
-        let mut notifier = Notifier::new();
-        let mut kept = Kept {
-            itself: Search::new(itself::container_ids()),
-            ledger: Arc::new(Ledger::new(&self.config.ledger_name)),
-            said: Said::default(),
-            leftovers: Leftovers::default(),
-            trigger: match self.config.trigger_path.clone() {
-                Some(path) => Some(Trigger::new(path).await),
-                None => None,
-            },
+        let trigger = match self.config.trigger_path.clone() {
+            Some(path) => Some(Trigger::new(path).await),
+            None => None,
         };
-        kept.ledger.suspect_remover();
+        let ledger = Arc::new(Ledger::new(&self.config.ledger_name));
+        ledger.suspect_remover();
+        let rollouts = Arc::new(Rollouts::default());
+        let kept = Kept {
+            itself: Search::new(itself::container_ids()),
+            leftovers: Leftovers::default(),
+            ledger: ledger.clone(),
+            rollouts: rollouts.clone(),
+            said: Said::default(),
+            notifier: Arc::default(),
+            runs: Runs::default(),
+            number: 0,
+            era: self.era(),
+        };
+        tokio::select! {
+            end = self.go_on(kept, trigger, on_node_name) => end,
+            () = rollouts.drive() => unreachable!("it goes on for as long as it is polled"),
+            () = ledger.keep_for_runs(&*self.swarm) => unreachable!("it goes on for as long as it is polled"),
+        }
+    }
+
+    /// The loop: a look, and the wait for the next one, while the runs of earlier looks come to their ends.
+    async fn go_on(
+        &self,
+        mut kept: Kept<S, R>,
+        mut trigger: Option<Trigger>,
+        on_node_name: impl Fn(&str),
+    ) -> End {
         loop {
             let begun = Instant::now();
-            // What has changed until now is seen by the cycle that begins now.
-            if let Some(trigger) = &mut kept.trigger {
+            // What has changed until now is seen by the look that begins now.
+            if let Some(trigger) = &mut trigger {
                 trigger.forget().await;
             }
             kept.itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
-            let (config, report) = self.cycle(&mut kept).await;
-            announce(&report, begun.elapsed());
-            self.beating(notifier.tell(&config, &report, &self.stop)).await;
-            if report.cleanup.is_some() {
-                kept.itself.cleaned_up();
-            }
-            kept.leftovers.follow(report.cleanup.as_ref());
-
+            let over = self.one_run(&mut kept, &mut trigger, begun).await;
+            let end = over.map(|over| kept.follow(over));
             let due = self.config.interval.map(|interval| begun + interval);
-            if due.is_none() && kept.trigger.is_none() {
-                return End::of(&report);
+            if due.is_none() && trigger.is_none() {
+                let last = kept.last_end().await;
+                return end.unwrap_or(last);
             }
-            if self.beating(self.wait(due, kept.trigger.as_mut())).await == Woken::Stopped {
+            let rollouts = kept.rollouts.clone();
+            let wait = self.beating(self.wait(due, trigger.as_mut(), &rollouts));
+            if kept.meanwhile(wait).await == Woken::Stopped {
+                kept.last_end().await;
                 tracing::info!("stopped");
                 return End::Good;
             }
         }
     }
 
-    /// One cycle between its hooks, and the configuration that it had.
-    async fn cycle(&self, kept: &mut Kept) -> (Arc<Config>, Report) {
-        let (config, environment, mut report) = match self.pre_run(kept).await {
+    /// Does a run between its hooks. Where there are none, it only begins it: runs may overlap then.
+    async fn one_run(
+        &self,
+        kept: &mut Kept<S, R>,
+        trigger: &mut Option<Trigger>,
+        begun: Instant,
+    ) -> Option<Over> {
+        let (config, environment, mut report) = match self.pre_run(&kept.said, trigger).await {
             Ok((config, environment)) => {
-                let (stop, events) = (self.stop.child_token(), Events::new(log::write));
-                let context = Arc::new(Context {
-                    config: config.clone(),
-                    swarm: self.swarm.clone(),
-                    registry: self.registry.clone(),
-                    ledger: kept.ledger.clone(),
-                    itself: kept.itself.found().cloned(),
-                    leftovers: kept.leftovers.images(),
-                    standing: Standing::new(stop.clone(), self.heartbeat.clone(), events.clone()),
-                    events,
-                    stop,
-                    heartbeat: self.heartbeat.clone(),
-                    said: kept.said.clone(),
-                });
-                (config, environment, cycle::run(&context).await)
+                let (context, rollouts) = (self.context(kept, &config).await, kept.rollouts.clone());
+                let run = kept.meanwhile(cycle::run::begin(context, rollouts)).await;
+                if !self.config.hooks.are_set() {
+                    kept.runs.push(Box::pin(self.clone().end_run(run, kept.notifier.clone(), begun)));
+                    return None;
+                }
+                (config, environment, kept.meanwhile(run.end()).await)
             }
             Err(error) => {
                 let is_interrupted = self.stop.is_cancelled();
@@ -151,19 +205,87 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 (self.config.clone(), self.environment.clone(), report)
             }
         };
-        let post_run = self.post_run(&config, environment, &report, &mut kept.trigger).await;
+        let post_run = self.post_run(&config, environment, &report, trigger).await;
         report.post_run = post_run.err().map(|error| error.to_string());
-        (config, report)
+        Some(self.tell(&config, report, &kept.notifier, begun).await)
+    }
+
+    /// Waits for the end of a run, and tells of it. One that changed nothing beside others is worth a line for debugging only.
+    async fn end_run(
+        self,
+        run: Run<S, R>,
+        notifier: Arc<tokio::sync::Mutex<Notifier>>,
+        begun: Instant,
+    ) -> Over {
+        let span = run.span();
+        let config = self.config.clone();
+        let work = async {
+            let report = run.end().await;
+            if report.is_quiet() {
+                tracing::debug!(seconds = begun.elapsed().as_secs(), "{}", report.summary());
+                return Over { end: End::of(&report), cleanup: report.cleanup };
+            }
+            self.tell(&config, report, &notifier, begun).await
+        };
+        work.instrument(span).await
+    }
+
+    async fn tell(
+        &self,
+        config: &Config,
+        report: Report,
+        notifier: &tokio::sync::Mutex<Notifier>,
+        begun: Instant,
+    ) -> Over {
+        announce(&report, begun.elapsed());
+        self.beating(async { notifier.lock().await.tell(config, &report, &self.stop).await }).await;
+        Over { end: End::of(&report), cleanup: report.cleanup }
+    }
+
+    /// What a run works with.
+    async fn context(&self, kept: &mut Kept<S, R>, config: &Arc<Config>) -> Arc<Context<S, R>> {
+        if kept.era.stop.is_cancelled() {
+            // The engine did not serve the earlier runs any more: they are about to end.
+            kept.last_end().await;
+        }
+        if kept.runs.is_empty() {
+            kept.era = self.era();
+        }
+        kept.number += 1;
+        Arc::new(Context {
+            config: config.clone(),
+            swarm: self.swarm.clone(),
+            registry: self.registry.clone(),
+            ledger: kept.ledger.clone(),
+            itself: kept.itself.found().cloned(),
+            leftovers: kept.leftovers.images(),
+            standing: kept.era.standing.clone(),
+            events: Events::new(log::write),
+            stop: kept.era.stop.clone(),
+            heartbeat: self.heartbeat.clone(),
+            said: kept.said.clone(),
+            span: tracing::error_span!("run", run = kept.number),
+        })
+    }
+
+    fn era(&self) -> Era {
+        let stop = self.stop.child_token();
+        let standing = Standing::new(stop.clone(), self.heartbeat.clone(), Events::new(log::write));
+        Era { stop, standing }
     }
 
     /// Runs the command before the cycle, and returns the cycle's configuration and the environment that it
     /// came from. The error says why there is to be no cycle.
-    async fn pre_run(&self, kept: &mut Kept) -> Result<(Arc<Config>, Environment), String> {
+    async fn pre_run(
+        &self,
+        said: &Said,
+        trigger: &mut Option<Trigger>,
+    ) -> Result<(Arc<Config>, Environment), String> {
         let unchanged = (self.config.clone(), self.environment.clone());
         let Some(command) = &self.config.hooks.pre_run else { return Ok(unchanged) };
         let (environment, timeout) = (self.environment.clone(), self.config.hooks.timeout);
         let hook = Hook { when: When::PreRun, command, environment, timeout, leader: Leader::default() };
-        let left_behind = self.run_hook(hook, &mut kept.trigger).await;
+        let left_behind = self.run_hook(hook, trigger).await;
         let Some(left_behind) = left_behind.map_err(|error| error.to_string())? else {
             tracing::warn!(
                 "what the pre-run command has set is not known, as its shell ended by exec, or by exit with a trap \
@@ -177,7 +299,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 format!("the pre-run command has set what cannot be used: {}", mistakes.join("; "))
             })?;
         for warning in warnings {
-            if kept.said.is_news(&warning) {
+            if said.is_news(&warning) {
                 tracing::warn!("{warning}");
             }
         }
@@ -216,7 +338,12 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
     }
 
     /// Waits for the next cycle. One that is late already begins at once.
-    async fn wait(&self, due: Option<Instant>, trigger: Option<&mut Trigger>) -> Woken {
+    async fn wait(
+        &self,
+        due: Option<Instant>,
+        trigger: Option<&mut Trigger>,
+        rollouts: &Rollouts<S, R>,
+    ) -> Woken {
         if self.stop.is_cancelled() {
             return Woken::Stopped;
         }
@@ -245,6 +372,10 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             biased;
             () = self.stop.cancelled() => Woken::Stopped,
             () = due => Woken::Due,
+            () = rollouts.look_pays() => {
+                tracing::debug!("a service that was under way can get a newer digest");
+                Woken::Due
+            }
             () = changed => {
                 tracing::info!("{} has changed", path.unwrap_or_default().display());
                 Woken::Due
@@ -261,6 +392,39 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 return done;
             }
         }
+    }
+}
+
+impl<S: Swarm, R: Registry> Kept<S, R> {
+    /// Waits for something while runs come to their ends.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                Some(over) = self.runs.next() => {
+                    self.follow(over);
+                }
+            }
+        }
+    }
+
+    /// Takes note of the end of a run.
+    fn follow(&mut self, over: Over) -> End {
+        if over.cleanup.is_some() {
+            self.itself.cleaned_up();
+        }
+        self.leftovers.follow(over.cleanup.as_ref());
+        over.end
+    }
+
+    /// Waits for the end of all runs. Returns how the last one ended.
+    async fn last_end(&mut self) -> End {
+        let mut end = End::Good;
+        while let Some(over) = self.runs.next().await {
+            end = self.follow(over);
+        }
+        end
     }
 }
 

@@ -8,6 +8,22 @@ use super::{Hold, Ledger, MAX_CONFLICTS, Standing, WRITE_INTERVAL, forbidden, is
 use crate::swarm::{Swarm, SwarmError};
 
 impl Ledger {
+    /// [Keeps](Self::keep) the lease while runs are under way, for as long as it is polled.
+    pub async fn keep_for_runs<S: Swarm>(&self, swarm: &S) {
+        let mut runs = self.runs.subscribe();
+        loop {
+            if runs.wait_for(|runs| *runs > 0).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                // The last run gives the lease back itself.
+                biased;
+                () = async { drop(runs.wait_for(|runs| *runs == 0).await) } => {}
+                () = self.keep(swarm) => {}
+            }
+        }
+    }
+
     /// Keeps the lease, if we hold it, and writes what is to be remembered, for as long as it is polled.
     pub async fn keep<S: Swarm>(&self, swarm: &S) {
         // Since when it does not work, and whether that was said.
@@ -71,7 +87,7 @@ impl Ledger {
     }
 
     /// One look at the ledger, with what follows from it.
-    async fn tend<S: Swarm>(&self, swarm: &S) -> Result<(), SwarmError> {
+    pub(super) async fn tend<S: Swarm>(&self, swarm: &S) -> Result<(), SwarmError> {
         let _writing = self.writing.lock().await;
         for _ in 0..MAX_CONFLICTS {
             let looked_at = Instant::now();

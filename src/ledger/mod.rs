@@ -16,7 +16,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use self::book::{Book, Change, Labels};
@@ -65,6 +65,10 @@ pub struct Ledger {
     writing: tokio::sync::Mutex<()>,
     /// Whether the image remover of an earlier cleaning may still be there.
     suspects_remover: AtomicBool,
+    /// How many runs are under way.
+    runs: watch::Sender<usize>,
+    /// Held while images are removed.
+    pub cleaning: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +84,8 @@ struct State {
     standing: Standing,
     /// Updates of other runs, or of this one, that are not judged yet.
     left_behind: LeftBehind,
+    /// What the runs that have ended since the lease was taken have left.
+    left: LeftBehind,
     is_memory_only: bool,
     last_attempt: Option<Instant>,
     /// What was forgotten for want of room and is not told of yet, and when that was last done.
@@ -141,6 +147,8 @@ impl Ledger {
             news: Notify::new(),
             writing: tokio::sync::Mutex::default(),
             suspects_remover: AtomicBool::default(),
+            runs: watch::Sender::default(),
+            cleaning: tokio::sync::Mutex::default(),
         }
     }
 
@@ -344,6 +352,27 @@ impl Ledger {
         state.told_forgotten = Some(Instant::now());
         let forgotten = some_of(&std::mem::take(&mut state.forgotten), " ");
         tracing::warn!(config = self.name, forgotten, "the ledger is full; forgot what is oldest");
+    }
+
+    /// A run begins, which may take the lease.
+    pub fn run_begins(&self) {
+        self.runs.send_modify(|runs| *runs += 1);
+    }
+
+    /// A run is over, and leaves this behind. With the last run the lease is given back.
+    pub async fn run_ends<S: Swarm>(&self, swarm: &S, left: LeftBehind) {
+        if let Some(left) = self.without_run(left) {
+            let _writing = self.writing.lock().await;
+            self.give_back(swarm, &left).await;
+        }
+    }
+
+    /// What all runs have left, after the last one.
+    fn without_run(&self, left: LeftBehind) -> Option<LeftBehind> {
+        let mut state = self.state();
+        state.left = std::mem::take(&mut state.left).and(left);
+        self.runs.send_modify(|runs| *runs -= 1);
+        (*self.runs.borrow() == 0).then(|| std::mem::take(&mut state.left))
     }
 
     /// Writes what is left to write and gives the lease back, with what is `left` behind.

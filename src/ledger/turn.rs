@@ -58,16 +58,21 @@ impl Ledger {
     pub async fn take<S: Swarm>(&self, swarm: &S, wish: &Wish, on_look: impl Fn()) -> Turn {
         // What is being written at the moment is part of what is read here.
         let mut writing = Some(self.writing.lock().await);
-        let mut object = {
+        let object = {
             let mut state = self.state();
             match (&state.standing, state.is_memory_only) {
-                (Standing::Alone | Standing::Holder { .. }, _) => return Turn::Ours,
-                (_, true) => {
+                (Standing::Alone, _) | (_, true) => {
                     state.standing = Standing::Alone;
+                    state.labels = book::change(&state.labels, &wish.changes);
                     return Turn::Ours;
                 }
-                _ => state.object.clone(),
+                (Standing::Holder { .. }, _) => None,
+                _ => Some(state.object.clone()),
             }
+        };
+        let Some(mut object) = object else {
+            drop(writing);
+            return self.write_as_holder(swarm, wish, on_look).await;
         };
         // We could not give it back, and since it was read another Gantry may have taken it over.
         if object
@@ -153,6 +158,31 @@ impl Ledger {
             if self.state().is_memory_only {
                 self.state().standing = Standing::Alone;
                 return Turn::OursAfterWait;
+            }
+        }
+    }
+
+    /// Writes what is to be remembered while an earlier run holds the lease.
+    async fn write_as_holder<S: Swarm>(&self, swarm: &S, wish: &Wish, on_look: impl Fn()) -> Turn {
+        if wish.changes.is_empty() {
+            return Turn::Ours;
+        }
+        wish.changes.iter().cloned().for_each(|change| self.note(change));
+        let begun = Instant::now();
+        loop {
+            on_look();
+            match self.tend(swarm).await {
+                Ok(()) => return Turn::Ours,
+                Err(cause)
+                    if !cause.is_transient() || begun.elapsed() >= TROUBLE_LIMIT.min(wish.patience) =>
+                {
+                    return Turn::Failed { cause };
+                }
+                Err(error) => tracing::debug!(%error, "cannot write the ledger now"),
+            }
+            tokio::select! {
+                () = sleep(LOOK_INTERVAL) => {}
+                () = wish.stop.cancelled() => return Turn::Stopped,
             }
         }
     }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::cause::Cause;
-use super::finished::Finished;
+use super::finished::{Finished, Superseded};
 use super::row::Row;
 use crate::image::ImageRef;
 
@@ -74,6 +74,8 @@ pub enum Event {
         /// How many services there were to update.
         total: usize,
     },
+    /// The tag of an image has moved on: services that wait do not get this digest any more.
+    RolloutSuperseded(Superseded),
     /// A user or another program rolled a service back, so that no more updates to its image begin in this run.
     RolloutHeld {
         /// The image.
@@ -152,7 +154,7 @@ pub enum Event {
 }
 
 /// The names of all events.
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 23] = [
     "run_began",
     "decided",
     "not_begun",
@@ -164,6 +166,7 @@ pub const NAMES: [&str; 22] = [
     "update_failed_late",
     "update_ended",
     "rollout_stopped",
+    "rollout_superseded",
     "rollout_held",
     "paused",
     "resumed",
@@ -192,6 +195,7 @@ impl Event {
             Self::UpdateFailedLate { .. } => "update_failed_late",
             Self::UpdateEnded(_) => "update_ended",
             Self::RolloutStopped { .. } => "rollout_stopped",
+            Self::RolloutSuperseded(_) => "rollout_superseded",
             Self::RolloutHeld { .. } => "rollout_held",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",

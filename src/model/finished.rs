@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::attention::OtherHand;
 use super::outcome::Outcome;
-use crate::image::ImageRef;
+use crate::image::{Digest, ImageRef};
 
 /// An update that has come to its end.
 #[derive(Clone, Debug)]
@@ -51,9 +51,18 @@ pub enum Held {
     OtherHand(OtherHand),
     /// A person or another program took another service of its image back.
     TakenBack,
+    /// A later look found that the service needs it no more: its tag has moved on, or the service was changed.
+    Withdrawn,
+    /// An earlier run has it in hand.
+    UnderWay,
 }
 
 impl Held {
+    /// Whether the service is left with an older image than it should have.
+    pub fn is_left_behind(self) -> bool {
+        !matches!(self, Self::Withdrawn | Self::UnderWay)
+    }
+
     /// The name under which summaries count it.
     pub fn name(self) -> &'static str {
         match self {
@@ -61,6 +70,8 @@ impl Held {
             Self::Unproven => "unproved",
             Self::Interrupted => "not begun",
             Self::Postponed | Self::OtherHand(_) => "postponed",
+            Self::Withdrawn => "withdrawn",
+            Self::UnderWay => "under way",
         }
     }
 }
@@ -80,4 +91,17 @@ pub struct StoppedRollout {
     pub causes: Vec<String>,
     /// Whether the failures that the image is to blame for were enough to stop it.
     pub blames_image: bool,
+}
+
+/// An image whose rollout gave way to a newer digest of its tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superseded {
+    /// The image, as services were sent it.
+    pub image: ImageRef,
+    /// The digest at which its tag stands now.
+    pub by: Digest,
+    /// How many services the image was offered to.
+    pub touched: usize,
+    /// How many there were to update.
+    pub total: usize,
 }

@@ -71,7 +71,7 @@ impl State {
     /// Whether the service still waits for an update that it should have, though nothing failed.
     pub fn is_incomplete(&self) -> bool {
         match self {
-            Self::Held(_) => true,
+            Self::Held(held) => held.why.is_left_behind(),
             Self::LeftAlone(reason) => reason.is_for_now(),
             Self::Ended(finished) => finished.outcome.is_left_behind(),
             _ => false,
@@ -120,9 +120,13 @@ impl Row {
     /// The row of an update that does not begin.
     pub fn held(update: Update, why: Held) -> Self {
         let Update { service, from, to, .. } = update;
-        let image = to.tagged();
-        let state = State::Held(Box::new(NotBegun { from, to, why }));
-        Self { service, image, state, is_left_behind: false }
+        Self::not_begun(service, NotBegun { from, to, why })
+    }
+
+    /// The row of a service whose update does not begin.
+    pub fn not_begun(service: String, not_begun: NotBegun) -> Self {
+        let image = not_begun.to.tagged();
+        Self { service, image, state: State::Held(Box::new(not_begun)), is_left_behind: false }
     }
 
     /// Why its update did not begin.

@@ -1,4 +1,5 @@
-//! Services that were called updated, for as long as the rollout lasts: an image may die after its monitor period. Pure.
+//! Services that were called updated, for as long as their image's rollout lasts: an image may die after its monitor period.
+//! Pure.
 //!
 //! The shared look-out lists them in its own requests, a few seconds apart. A task that fails by the image's fault turns the
 //! success into a failure. Where one service has failed late, all others of its image are watched until they are older.
@@ -63,8 +64,8 @@ pub(super) struct Aftercare {
     late: BTreeMap<String, Duration>,
     /// When the latest look at all of them began.
     looked: Option<Instant>,
-    /// When the latest update came to its end.
-    changed: Option<Instant>,
+    /// For each image, when the latest update to it came to its end.
+    changed: BTreeMap<String, Instant>,
 }
 
 impl Updated {
@@ -112,10 +113,22 @@ impl Updated {
 }
 
 impl Aftercare {
-    /// Takes note that an update has come to its end, and keeps its service where it was called updated.
-    pub(super) fn ended(&mut self, turn: usize, updated: Option<Updated>, now: Instant) {
-        self.changed = Some(now);
+    /// Takes note that an update to this image has come to its end, and keeps its service where it was called updated.
+    pub(super) fn ended(&mut self, turn: usize, image: String, updated: Option<Updated>, now: Instant) {
+        self.changed.insert(image, now);
         self.updated.extend(updated.map(|updated| (turn, Updated { since: now, ..updated })));
+    }
+
+    /// Forgets an image whose rollout is over, with the services that were watched for it.
+    pub(super) fn forget(&mut self, image: &str) {
+        self.updated.retain(|_, updated| updated.update.to.to_string() != image);
+        self.changed.remove(image);
+        self.late.remove(image);
+    }
+
+    /// A service that gets another image is watched for the older one no longer.
+    pub(super) fn forget_service(&mut self, id: &str) {
+        self.updated.retain(|_, updated| updated.update.id != id);
     }
 
     /// The ids of the services that are kept.
@@ -158,14 +171,14 @@ impl Aftercare {
         all
     }
 
-    /// Whether nothing has looked at these services since the latest update came to its end.
-    pub(super) fn lacks_last_look(&self) -> bool {
-        !self.updated.is_empty() && self.looked <= self.changed
+    /// Whether nothing has looked at some of these services since the latest update to their image came to its end.
+    pub(super) fn lacks_last_look(&self, turns: &[usize]) -> bool {
+        let changed = |updated: &Updated| self.changed.get(&updated.update.to.to_string()).copied();
+        self.of(turns).any(|updated| self.looked <= changed(updated))
     }
 
     /// Whether all that can be seen of these services has been seen.
-    pub(super) fn is_settled(&self, now: Instant) -> bool {
-        let Some(changed) = self.changed.filter(|_| !self.updated.is_empty()) else { return true };
+    pub(super) fn is_settled(&self, turns: &[usize], now: Instant) -> bool {
         let is_young = |updated: &Updated| {
             let late = self.late.get(&updated.update.to.to_string());
             // The look after that decides.
@@ -175,10 +188,18 @@ impl Aftercare {
                     now.duration_since(updated.terms.sent_at) < (*late + MARGIN).min(LONGEST)
                 })
         };
-        if self.updated.values().any(is_young) {
+        if self.of(turns).any(is_young) {
             return false;
         }
-        !self.lacks_last_look() || now.duration_since(changed) >= PATIENCE
+        let is_patient = |updated: &Updated| {
+            let changed = self.changed.get(&updated.update.to.to_string());
+            changed.is_some_and(|changed| now.duration_since(*changed) < PATIENCE)
+        };
+        !self.lacks_last_look(turns) || !self.of(turns).any(is_patient)
+    }
+
+    fn of<'a>(&'a self, turns: &'a [usize]) -> impl Iterator<Item = &'a Updated> {
+        turns.iter().filter_map(|turn| self.updated.get(turn))
     }
 }
 

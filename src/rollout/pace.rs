@@ -37,7 +37,7 @@
 //! A service whose tasks did not run before its update fails for its own reasons as likely as for the image's: once
 //! the image is proved, that does not count.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::config::Config;
 use crate::model::cause::Cause;
@@ -118,13 +118,14 @@ impl Effect {
     }
 }
 
-/// The rollouts of one cycle. Updates are known by their number in the order in which they were given.
+/// The rollouts under way. Updates are known by numbers that whoever adds them gives, images by the order in which they came.
 #[derive(Debug)]
 pub struct Pace {
     limits: Limits,
-    images: Vec<Image>,
+    images: BTreeMap<usize, Image>,
     /// The image of each update, and what it shows of it.
-    places: Vec<(usize, Shows)>,
+    places: BTreeMap<usize, (usize, Shows)>,
+    next_image: usize,
     in_flight: usize,
     turns: u64,
 }
@@ -172,27 +173,85 @@ pub struct Stop {
 }
 
 impl Pace {
-    /// Rollouts of these updates: for each the image that its service is sent, and what it shows of that. Within an image,
-    /// they have their turns in this order, those that show less after those that show more.
-    pub fn new(limits: Limits, updates: impl IntoIterator<Item = (String, Shows)>) -> Self {
-        let mut images: Vec<Image> = Vec::new();
-        let mut known = std::collections::HashMap::new();
-        let mut places = Vec::new();
-        for (number, (name, shows)) in updates.into_iter().enumerate() {
+    /// Nothing is rolled out yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            images: BTreeMap::new(),
+            places: BTreeMap::new(),
+            next_image: 0,
+            in_flight: 0,
+            turns: 0,
+        }
+    }
+
+    /// Adds updates: for each a new number, the image that its service is sent, and what it shows of that. Within an image,
+    /// they have their turns in this order, those that show less after those that show more. Returns, for each image that is
+    /// new, one of its updates.
+    pub fn add(&mut self, updates: impl IntoIterator<Item = (usize, String, Shows)>) -> Vec<usize> {
+        let mut known: BTreeMap<String, usize> =
+            self.images.iter().map(|(index, image)| (image.name.clone(), *index)).collect();
+        let mut new = Vec::new();
+        let mut grown = BTreeSet::new();
+        for (number, name, shows) in updates {
             let index = *known.entry(name.clone()).or_insert_with(|| {
-                let width = limits.initial.min(limits.workers);
-                images.push(Image { name, width, ..Image::default() });
-                images.len() - 1
+                let width = self.limits.initial.min(self.limits.workers);
+                self.images.insert(self.next_image, Image { name, width, ..Image::default() });
+                self.next_image += 1;
+                new.push(number);
+                self.next_image - 1
             });
-            images[index].pending.push_back((number, shows));
-            images[index].total += 1;
-            images[index].watchable += usize::from(shows.has_tasks());
-            places.push((index, shows));
+            if let Some(image) = self.images.get_mut(&index) {
+                image.pending.push_back((number, shows));
+                image.total += 1;
+                image.watchable += usize::from(shows.has_tasks());
+            }
+            self.places.insert(number, (index, shows));
+            grown.insert(index);
         }
-        for image in &mut images {
-            image.pending.make_contiguous().sort_by_key(|(_, shows)| *shows);
+        for index in grown {
+            if let Some(image) = self.images.get_mut(&index) {
+                image.pending.make_contiguous().sort_by_key(|(_, shows)| *shows);
+            }
         }
-        Self { limits, images, places, in_flight: 0, turns: 0 }
+        new
+    }
+
+    /// Takes back an update that waits.
+    pub fn withdraw(&mut self, number: usize) {
+        let Some((index, shows)) = self.places.remove(&number) else { return };
+        if let Some(image) = self.images.get_mut(&index) {
+            image.pending.retain(|(pending, _)| *pending != number);
+            image.total -= 1;
+            image.watchable -= usize::from(shows.has_tasks());
+        }
+        if self.places.values().all(|(other, _)| *other != index) {
+            self.images.remove(&index);
+        }
+    }
+
+    /// The rollouts in which nothing is under way and nothing can begin: for each its updates, by number.
+    pub fn at_rest(&self) -> Vec<Vec<usize>> {
+        let mut at_rest: BTreeMap<usize, Vec<usize>> = self
+            .images
+            .iter()
+            .filter(|(_, image)| image.in_flight == 0 && !image.has_room(&self.limits))
+            .map(|(index, _)| (*index, Vec::new()))
+            .collect();
+        for (number, (index, _)) in &self.places {
+            if let Some(numbers) = at_rest.get_mut(index) {
+                numbers.push(*number);
+            }
+        }
+        at_rest.into_values().collect()
+    }
+
+    /// Forgets the rollout of this update, with all its updates.
+    pub fn forget(&mut self, number: usize) {
+        if let Some((index, _)) = self.places.get(&number).copied() {
+            self.images.remove(&index);
+            self.places.retain(|_, (other, _)| *other != index);
+        }
     }
 
     /// The update that is to begin now; `None`: nothing before another one has ended.
@@ -201,7 +260,7 @@ impl Pace {
             return None;
         }
         let limits = self.limits;
-        let with_room = self.images.iter_mut().filter(|image| image.has_room(&limits));
+        let with_room = self.images.values_mut().filter(|image| image.has_room(&limits));
         let image = with_room.min_by_key(|image| (image.in_flight, image.last_turn))?;
         let (number, _) = image.pending.pop_front()?;
         self.take_off(number);
@@ -211,7 +270,7 @@ impl Pace {
     /// Takes note that this update is under way already, as an earlier run began it: it takes its place whether there
     /// is room or not. To be said before any [begins](Self::begin).
     pub fn found_begun(&mut self, number: usize) {
-        let image = &mut self.images[self.places[number].0];
+        let (image, _) = self.place(number);
         image.pending.retain(|(pending, _)| *pending != number);
         image.found.insert(number);
         self.take_off(number);
@@ -221,22 +280,33 @@ impl Pace {
     /// many that run it. To be said once of each image, after all that were [found](Self::found_begun) and before any
     /// [begins](Self::begin). Returns the stop of its rollout, if that is the consequence.
     pub fn found_earlier(&mut self, number: usize, failed: usize, succeeded: usize) -> Option<Stop> {
-        let image = &mut self.images[self.places[number].0];
+        let limits = self.limits;
+        let (image, _) = self.place(number);
         image.begun += failed + succeeded;
         image.total += failed + succeeded;
         image.watchable += failed + succeeded;
         image.failed += failed;
         image.blamed += failed;
         image.succeeded += succeeded;
-        image.stop_if_too_much(&self.limits)
+        image.stop_if_too_much(&limits)
+    }
+
+    /// The image of an update that was added and is not forgotten, and what it shows of it.
+    fn place(&mut self, number: usize) -> (&mut Image, Shows) {
+        let (index, shows) = self.places[&number];
+        (self.images.entry(index).or_default(), shows)
+    }
+
+    fn image_of(&self, number: usize) -> Option<&Image> {
+        self.images.get(&self.places.get(&number)?.0)
     }
 
     fn take_off(&mut self, number: usize) {
-        let (image, shows) = self.places[number];
-        let image = &mut self.images[image];
         self.turns += 1;
         self.in_flight += 1;
-        image.last_turn = self.turns;
+        let turn = self.turns;
+        let (image, shows) = self.place(number);
+        image.last_turn = turn;
         image.begun += 1;
         image.in_flight += 1;
         image.exposed += usize::from(shows.has_tasks());
@@ -244,9 +314,9 @@ impl Pace {
 
     /// Takes note of how an update ended. Returns the stop of its rollout, if that is the consequence.
     pub fn end(&mut self, number: usize, effect: Effect) -> Option<Stop> {
-        let (image, shows) = self.places[number];
-        let image = &mut self.images[image];
         self.in_flight -= 1;
+        let limits = self.limits;
+        let (image, shows) = self.place(number);
         image.in_flight -= 1;
         image.exposed -= usize::from(shows.has_tasks());
         image.found.remove(&number);
@@ -255,33 +325,40 @@ impl Pace {
         }
         let is_own_trouble =
             shows == Shows::AilingTasks && image.is_proved() && matches!(effect, Effect::Failure { .. });
-        image.follow(if is_own_trouble { Effect::Setback } else { effect }, &self.limits)
+        image.follow(if is_own_trouble { Effect::Setback } else { effect }, &limits)
     }
 
     /// Takes note that an update which was called good has failed, or was taken back. Returns the stop of its rollout, if
     /// that is the consequence.
     pub fn turn_bad(&mut self, number: usize, effect: Effect) -> Option<Stop> {
-        let image = &mut self.images[self.places[number].0];
+        let limits = self.limits;
+        let (image, _) = self.place(number);
         image.succeeded = image.succeeded.saturating_sub(1);
         if effect == Effect::TakenBack {
             image.taken_back.get_or_insert(number);
         }
-        image.follow(effect, &self.limits)
+        image.follow(effect, &limits)
     }
 
     /// The update that was taken back, for which this one's rollout is held.
     pub fn held_for(&self, number: usize) -> Option<usize> {
-        self.images[self.places[number].0].taken_back
+        self.image_of(number)?.taken_back
     }
 
     /// Whether this update's rollout was stopped.
     pub fn is_stopped(&self, number: usize) -> bool {
-        self.images[self.places[number].0].is_stopped
+        self.image_of(number).is_some_and(|image| image.is_stopped)
     }
 
-    /// The rollouts that were stopped, as they stand now.
-    pub fn stops(&self) -> impl Iterator<Item = Stop> {
-        self.images.iter().filter(|image| image.is_stopped).map(|image| image.stop(&self.limits))
+    /// How this update's rollout was stopped, as it stands now.
+    pub fn stop(&self, number: usize) -> Option<Stop> {
+        let image = self.image_of(number).filter(|image| image.is_stopped)?;
+        Some(image.stop(&self.limits))
+    }
+
+    /// How many services this update's image was offered to, and how many there were to be.
+    pub fn reached(&self, number: usize) -> (usize, usize) {
+        self.image_of(number).map_or((0, 0), |image| (image.begun, image.total))
     }
 }
 

@@ -1,13 +1,14 @@
-//! The updates of a rollout, each with its turn: those that wait, and how the others ended.
+//! The updates of all runs that are under way, each with its turn: those that wait, and how the others ended. Pure but for
+//! the events.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::pace::{Effect, Limits, Pace, Stop};
 use crate::context::Events;
-use crate::image::ImageRef;
+use crate::image::{Digest, ImageRef};
 use crate::model::earlier::Earlier;
 use crate::model::event::Event;
-use crate::model::finished::{Finished, Held, StoppedRollout};
+use crate::model::finished::{Finished, Held, StoppedRollout, Superseded};
 use crate::model::outcome::Outcome;
 use crate::model::row::Row;
 use crate::model::update::Update;
@@ -16,126 +17,282 @@ use crate::rollout::rolled_out::RolledOut;
 /// So many causes of a stop are told; the log and the list of services have them all.
 const MAX_CAUSES: usize = 3;
 
-/// The updates of a rollout.
+/// The updates of all runs that are under way.
 #[derive(Debug)]
 pub(super) struct Queue {
-    events: Events,
     pace: Pace,
-    /// By the number of their turn; `None`: begun.
-    waiting: Vec<Option<Update>>,
-    /// With their turns.
-    finished: Vec<(usize, Finished)>,
+    runs: BTreeMap<u64, Share>,
+    /// Those whose image's rollout is not over.
+    turns: BTreeMap<usize, Turn>,
+    next_turn: usize,
+    /// Which digest has taken the place of an image in its rollout.
+    superseded: BTreeMap<String, Digest>,
+}
+
+/// A run's share in the rollouts.
+#[derive(Debug)]
+struct Share {
+    events: Events,
     earlier: Earlier,
+    /// How many of its updates are in rollouts that are not over.
+    open: usize,
+    rolled_out: RolledOut,
+}
+
+/// An update.
+#[derive(Debug)]
+struct Turn {
+    run: u64,
+    /// The service's id.
+    id: String,
+    to: ImageRef,
+    /// Not begun yet.
+    waiting: Option<Update>,
+    finished: Option<Finished>,
 }
 
 impl Queue {
-    /// These updates, the best canaries first. Says so where what is known from earlier stops an image's rollout.
-    pub(super) fn new(events: Events, limits: Limits, mut updates: Vec<Update>, earlier: Earlier) -> Self {
-        updates.sort_by(|a, b| (a.rank, &a.service).cmp(&(b.rank, &b.service)));
-        let places = updates.iter().map(|update| (update.to.to_string(), update.rank.shows()));
-        let mut pace = Pace::new(limits, places);
-        for (turn, _) in updates.iter().enumerate().filter(|(_, update)| update.begun.is_some()) {
-            pace.found_begun(turn);
+    /// No run is under way.
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            pace: Pace::new(limits),
+            runs: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            next_turn: 0,
+            superseded: BTreeMap::new(),
         }
-        let mut images = HashSet::new();
-        for (turn, Update { to, .. }) in updates.iter().enumerate() {
-            if images.insert(to.to_string())
-                && let Some(shown) = earlier.of_image(to)
-                && let Some(stop) = pace.found_earlier(turn, shown.failures(), shown.succeeded)
+    }
+
+    /// Adds the updates of a run, the best canaries first. Says so where what is known from earlier stops an image's
+    /// rollout.
+    pub(super) fn join(&mut self, run: u64, events: Events, mut updates: Vec<Update>, earlier: Earlier) {
+        updates.sort_by(|a, b| (a.rank, &a.service).cmp(&(b.rank, &b.service)));
+        let first = self.next_turn;
+        self.next_turn += updates.len();
+        let places = updates.iter().zip(first..);
+        let new =
+            self.pace.add(places.map(|(update, turn)| (turn, update.to.to_string(), update.rank.shows())));
+        for (update, turn) in updates.iter().zip(first..).filter(|(update, _)| update.begun.is_some()) {
+            self.pace.found_begun(turn);
+            self.superseded.remove(&update.to.to_string());
+        }
+        for turn in new {
+            let to = &updates[turn - first].to;
+            if let Some(shown) = earlier.of_image(to)
+                && let Some(stop) = self.pace.found_earlier(turn, shown.failures(), shown.succeeded)
             {
                 tell_of_stop(&events, to, &stop);
             }
         }
-        let waiting = updates.into_iter().map(Some).collect();
-        Self { events, pace, waiting, finished: Vec::new(), earlier }
+        let open = updates.len();
+        for (update, turn) in updates.into_iter().zip(first..) {
+            self.superseded.remove(&update.to.to_string());
+            let (id, to) = (update.id.clone(), update.to.clone());
+            self.turns.insert(turn, Turn { run, id, to, waiting: Some(update), finished: None });
+        }
+        self.runs.insert(run, Share { events, earlier, open, rolled_out: RolledOut::default() });
     }
 
-    /// The updates that an earlier run has begun, each with the number of its turn. They do not wait: they are
-    /// under way, and a failed update must go back. They count in their image's rollout like all others.
-    pub(super) fn under_way(&mut self) -> Vec<(usize, Update)> {
-        let waiting = self.waiting.iter_mut().enumerate();
-        let begun =
-            waiting.filter_map(|(turn, waiting)| Some((turn, waiting.take_if(|it| it.begun.is_some())?)));
+    /// The updates that an earlier process has begun, each with its run and the number of its turn. They do not wait: they
+    /// are under way, and a failed update must go back. They count in their image's rollout like all others.
+    pub(super) fn under_way(&mut self) -> Vec<(u64, usize, Update)> {
+        let begun = self.turns.iter_mut().filter_map(|(number, turn)| {
+            Some((turn.run, *number, turn.waiting.take_if(|update| update.begun.is_some())?))
+        });
         begun.collect()
     }
 
-    /// The update that is to begin now, and the number of its turn.
-    pub(super) fn begin(&mut self) -> Option<(usize, Update)> {
-        let turn = self.pace.begin()?;
-        self.waiting[turn].take().map(|update| (turn, update))
+    /// The update that is to begin now, with its run and the number of its turn.
+    pub(super) fn begin(&mut self) -> Option<(u64, usize, Update)> {
+        let number = self.pace.begin()?;
+        let turn = self.turns.get_mut(&number)?;
+        Some((turn.run, number, turn.waiting.take()?))
+    }
+
+    /// Takes out the updates that wait and that a later look has found to be needed no more, or not to this image. `wanted`
+    /// has the services that were looked at, by id, each with the image that it is to get.
+    pub(super) fn take_out(&mut self, wanted: &BTreeMap<String, Option<ImageRef>>) {
+        let waiting = self.turns.iter().filter(|(_, turn)| turn.waiting.is_some());
+        let outdated = waiting.filter_map(|(number, turn)| {
+            let newer = wanted.get(&turn.id)?;
+            (newer.as_ref() != Some(&turn.to)).then(|| (*number, newer.clone()))
+        });
+        let outdated: Vec<(usize, Option<ImageRef>)> = outdated.collect();
+        for (number, newer) in outdated {
+            self.withdraw(number, newer.as_ref());
+        }
+    }
+
+    /// Puts the latest word in the place of updates that wait already. Returns the others, and those that waited.
+    pub(super) fn refresh(&mut self, updates: Vec<Update>) -> (Vec<Update>, Vec<Row>) {
+        let mut new: BTreeMap<String, Update> =
+            updates.into_iter().map(|update| (update.id.clone(), update)).collect();
+        let mut known = Vec::new();
+        for turn in self.turns.values_mut().filter(|turn| turn.waiting.is_some()) {
+            if new.get(&turn.id).is_some_and(|update| update.to == turn.to)
+                && let Some(update) = new.remove(&turn.id)
+            {
+                known.push(Row::held(update.clone(), Held::UnderWay));
+                turn.waiting = Some(update);
+            }
+        }
+        (new.into_values().collect(), known)
+    }
+
+    /// Takes out an update that waits.
+    fn withdraw(&mut self, number: usize, newer: Option<&ImageRef>) {
+        let (touched, total) = self.pace.reached(number);
+        let Some(mut turn) = self.turns.remove(&number) else { return };
+        self.pace.withdraw(number);
+        let Some(share) = self.runs.get_mut(&turn.run) else { return };
+        if let Some(newer) = newer.filter(|newer| newer.tagged() == turn.to.tagged())
+            && let Some(by) = newer.digest()
+            && self.superseded.get(&turn.to.to_string()) != Some(by)
+        {
+            let (image, by) = (turn.to.clone(), by.clone());
+            self.superseded.insert(image.to_string(), by.clone());
+            let superseded = Superseded { image, by, touched, total };
+            share.events.emit(&Event::RolloutSuperseded(superseded.clone()));
+            share.rolled_out.superseded.push(superseded);
+        }
+        share.rolled_out.rows.extend(turn.waiting.take().map(|update| Row::held(update, Held::Withdrawn)));
+        share.open -= 1;
     }
 
     /// Takes note of how an update ended, and says so when that stops or holds its image's rollout.
-    pub(super) fn end(&mut self, turn: usize, finished: Finished) {
+    pub(super) fn end(&mut self, number: usize, finished: Finished) {
         let effect = Effect::of(&finished.outcome);
-        let (image, name) = (finished.to.clone(), finished.service.clone());
-        self.finished.push((turn, finished));
-        let stop = self.pace.end(turn, effect);
-        self.tell(turn, &image, &name, effect, stop.as_ref());
+        let name = finished.service.clone();
+        let Some(turn) = self.turns.get_mut(&number) else { return };
+        turn.finished = Some(finished);
+        let stop = self.pace.end(number, effect);
+        self.tell(number, &name, effect, stop.as_ref());
     }
 
     /// Takes note that an update which was called good has failed, or was taken back.
-    pub(super) fn turn_bad(&mut self, turn: usize, update: &Update, effect: Effect) {
-        let stop = self.pace.turn_bad(turn, effect);
-        self.tell(turn, &update.to, &update.service, effect, stop.as_ref());
+    pub(super) fn turn_bad(&mut self, number: usize, update: &Update, effect: Effect) {
+        let stop = self.pace.turn_bad(number, effect);
+        self.tell(number, &update.service, effect, stop.as_ref());
     }
 
     /// Replaces how an update ended that was called good.
-    pub(super) fn end_again(&mut self, turn: usize, finished: Finished) {
-        if let Some((_, known)) = self.finished.iter_mut().find(|(known, _)| *known == turn) {
-            *known = finished;
+    pub(super) fn end_again(&mut self, number: usize, finished: Finished) {
+        if let Some(turn) = self.turns.get_mut(&number) {
+            turn.finished = Some(finished);
         }
     }
 
     /// A service that was called updated has been taken back by a person or another program.
-    pub(super) fn taken_back(&mut self, turn: usize) {
-        if let Some((_, known)) = self.finished.iter_mut().find(|(known, _)| *known == turn) {
+    pub(super) fn taken_back(&mut self, number: usize) {
+        let Some(turn) = self.turns.get_mut(&number) else { return };
+        if let (Some(known), Some(share)) = (&mut turn.finished, self.runs.get(&turn.run)) {
             let how = "a person or another program took it back to the image that it had before";
             known.outcome = Outcome::TakenBack(how.to_owned());
-            self.events.emit(&Event::UpdateEnded(known.clone()));
+            share.events.emit(&Event::UpdateEnded(known.clone()));
         }
     }
 
-    fn tell(&self, turn: usize, image: &ImageRef, service: &str, effect: Effect, stop: Option<&Stop>) {
+    fn tell(&self, number: usize, service: &str, effect: Effect, stop: Option<&Stop>) {
+        let Some(turn) = self.turns.get(&number) else { return };
+        let Some(share) = self.runs.get(&turn.run) else { return };
         if let Some(stop) = stop {
-            tell_of_stop(&self.events, image, stop);
-        } else if effect == Effect::TakenBack && self.pace.held_for(turn) == Some(turn) {
-            let (image, service) = (image.clone(), service.to_owned());
-            self.events.emit(&Event::RolloutHeld { image, service });
+            tell_of_stop(&share.events, &turn.to, stop);
+        } else if effect == Effect::TakenBack && self.pace.held_for(number) == Some(number) {
+            let (image, service) = (turn.to.clone(), service.to_owned());
+            share.events.emit(&Event::RolloutHeld { image, service });
         }
+    }
+
+    /// The run of an update.
+    pub(super) fn run_of(&self, number: usize) -> Option<u64> {
+        self.turns.get(&number).map(|turn| turn.run)
     }
 
     /// The services of so many updates that come next, as far as that is known.
     pub(super) fn next_services(&self, count: usize) -> Vec<String> {
-        let waiting = self.waiting.iter().enumerate().filter(|(turn, _)| !self.pace.is_stopped(*turn));
-        waiting.filter_map(|(_, update)| Some(update.as_ref()?.id.clone())).take(count).collect()
+        let waiting = self
+            .turns
+            .iter()
+            .filter(|(number, turn)| turn.waiting.is_some() && !self.pace.is_stopped(**number));
+        waiting.map(|(_, turn)| turn.id.clone()).take(count).collect()
     }
 
     /// Whether there are updates that have not begun.
     pub(super) fn has_waiting(&self) -> bool {
-        self.waiting.iter().any(Option::is_some)
+        self.turns.values().any(|turn| turn.waiting.is_some())
     }
 
-    /// What became of all; `otherwise` is why those did not begin whose rollout was not stopped.
-    pub(super) fn close(self, otherwise: Held) -> RolledOut {
-        let stopped = self.pace.stops().filter_map(|stop| self.stopped(stop)).collect();
-        let held = |turn: usize| match self.pace.held_for(turn) {
-            _ if self.pace.is_stopped(turn) => Held::RolloutStopped,
+    /// The images that services which wait have and are to get.
+    pub(super) fn needed(&self) -> impl Iterator<Item = &ImageRef> {
+        let waiting = self.turns.values().filter_map(|turn| turn.waiting.as_ref());
+        waiting.flat_map(|update| [&update.from, &update.to])
+    }
+
+    /// Whether no run is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The rollouts in which nothing is under way and nothing can begin: for each the image, and its updates by number.
+    pub(super) fn at_rest(&self) -> Vec<(String, Vec<usize>)> {
+        let at_rest = self.pace.at_rest().into_iter();
+        let named = at_rest.filter_map(|numbers| {
+            let image = self.turns.get(numbers.first()?)?.to.to_string();
+            Some((image, numbers))
+        });
+        named.collect()
+    }
+
+    /// The runs that are over, with what became of their updates.
+    pub(super) fn take_ended(&mut self) -> Vec<(u64, RolledOut)> {
+        let (ended, open): (BTreeMap<u64, Share>, _) =
+            std::mem::take(&mut self.runs).into_iter().partition(|(_, share)| share.open == 0);
+        self.runs = open;
+        ended.into_iter().map(|(run, share)| (run, share.rolled_out)).collect()
+    }
+
+    /// Ends all rollouts: nothing is under way, and nothing more begins. Returns those that were stopped.
+    pub(super) fn close_all(&mut self, otherwise: Held) -> Vec<StoppedRollout> {
+        let mut by_image: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (number, turn) in &self.turns {
+            by_image.entry(turn.to.to_string()).or_default().push(*number);
+        }
+        by_image.values().filter_map(|numbers| self.close(numbers, otherwise)).collect()
+    }
+
+    /// Ends one rollout, of these updates; `otherwise` is why those did not begin if it was not stopped. Returns its stop.
+    pub(super) fn close(&mut self, numbers: &[usize], otherwise: Held) -> Option<StoppedRollout> {
+        let first = *numbers.first()?;
+        let stopped = self.pace.stop(first).and_then(|stop| self.stopped(numbers, stop));
+        let why = match self.pace.held_for(first) {
+            _ if stopped.is_some() => Held::RolloutStopped,
             Some(_) => Held::TakenBack,
             None => otherwise,
         };
-        let finished = self.finished.into_iter().map(|(_, finished)| finished.into());
-        let waiting = self.waiting.into_iter().enumerate();
-        let waiting = waiting.filter_map(|(turn, update)| Some(Row::held(update?, held(turn))));
-        RolledOut { rows: finished.chain(waiting).collect(), stopped, shut: None }
+        let mut told: BTreeSet<u64> = BTreeSet::new();
+        for number in numbers {
+            let Some(turn) = self.turns.remove(number) else { continue };
+            self.superseded.remove(&turn.to.to_string());
+            let Some(share) = self.runs.get_mut(&turn.run) else { continue };
+            share.open -= 1;
+            share.rolled_out.rows.extend(turn.waiting.map(|update| Row::held(update, why)));
+            share.rolled_out.rows.extend(turn.finished.map(Row::from));
+            if let Some(stopped) = stopped.as_ref().filter(|_| told.insert(turn.run)) {
+                share.rolled_out.stopped.push(stopped.clone());
+            }
+        }
+        self.pace.forget(first);
+        stopped
     }
 
-    fn stopped(&self, stop: Stop) -> Option<StoppedRollout> {
+    fn stopped(&self, numbers: &[usize], stop: Stop) -> Option<StoppedRollout> {
         let Stop { image, touched, failed, total, blames_image } = stop;
-        let finished = self.finished.iter().map(|(_, finished)| finished);
-        let finished = finished.filter(|finished| finished.to.to_string() == image);
         let image: ImageRef = image.parse().ok()?;
-        let earlier = self.earlier.of_image(&image).into_iter().flat_map(|shown| shown.causes.clone());
+        let turns = || numbers.iter().filter_map(|number| self.turns.get(number));
+        let finished = turns().filter_map(|turn| turn.finished.as_ref());
+        let runs: BTreeSet<u64> = turns().map(|turn| turn.run).collect();
+        let earlier = runs.iter().filter_map(|run| self.runs.get(run)?.earlier.of_image(&image));
+        let earlier = earlier.flat_map(|shown| shown.causes.clone());
         let causes = finished.filter_map(|finished| finished.outcome.cause()).map(ToString::to_string);
         let mut told: Vec<String> = Vec::new();
         for cause in causes.chain(earlier).filter(|cause| !cause.is_empty()) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::aftercare::Updated;
 use super::begin::{self, Beginning};
@@ -25,7 +26,8 @@ use crate::registry::Registry;
 use crate::swarm::Swarm;
 
 /// An update that has begun.
-pub(super) struct Begun {
+pub(super) struct Begun<S, R> {
+    context: Arc<Context<S, R>>,
     pub(super) turn: usize,
     id: String,
     service: String,
@@ -35,11 +37,16 @@ pub(super) struct Begun {
     pub(super) is_late: bool,
 }
 
-impl Begun {
-    fn of(turn: usize, update: &Update) -> Self {
+impl<S, R> Begun<S, R> {
+    fn of(context: &Arc<Context<S, R>>, turn: usize, update: &Update) -> Self {
         let Update { id, service, from, to, .. } = update;
-        let (id, service) = (id.clone(), service.clone());
-        Self { turn, id, service, from: from.clone(), to: to.clone(), is_late: false }
+        let (context, id, service) = (context.clone(), id.clone(), service.clone());
+        Self { context, turn, id, service, from: from.clone(), to: to.clone(), is_late: false }
+    }
+
+    /// The service's id, and the image that it gets.
+    pub(super) fn place(&self) -> (&str, &ImageRef) {
+        (&self.id, &self.to)
     }
 
     /// Which service was sent what.
@@ -48,43 +55,54 @@ impl Begun {
     }
 
     /// A fault of Gantry's own in one update: the others go on, and the report still names it.
-    pub(super) fn failed(self, events: &Events, error: &tokio::task::JoinError) -> Finished {
+    pub(super) fn failed(self, error: &tokio::task::JoinError) -> Finished {
         let cause = Cause::Internal { message: cause::words(&error.to_string()) };
         let outcome = Outcome::Failed { cause };
-        let Self { service, from, to, .. } = self;
+        let Self { context, service, from, to, .. } = self;
         let finished =
             Finished { service, from, to, outcome, log: Vec::new(), health: None, took: Duration::ZERO };
-        events.emit(&Event::UpdateEnded(finished.clone()));
+        context.events.emit(&Event::UpdateEnded(finished.clone()));
         finished
     }
 }
 
 /// The updates that are under way.
 pub(super) struct Workers<S, R> {
-    pub(super) context: Arc<Context<S, R>>,
     look_out: Arc<LookOut>,
     pub(super) tasks: JoinSet<(Finished, Option<Updated>)>,
-    pub(super) begun: HashMap<tokio::task::Id, Begun>,
+    pub(super) begun: HashMap<tokio::task::Id, Begun<S, R>>,
 }
 
 impl<S: Swarm, R: Registry> Workers<S, R> {
-    pub(super) fn new(context: &Arc<Context<S, R>>, look_out: &Arc<LookOut>) -> Self {
-        let (context, look_out) = (context.clone(), look_out.clone());
-        Self { context, look_out, tasks: JoinSet::new(), begun: HashMap::new() }
+    pub(super) fn new(look_out: &Arc<LookOut>) -> Self {
+        Self { look_out: look_out.clone(), tasks: JoinSet::new(), begun: HashMap::new() }
     }
 
-    pub(super) fn begin(&mut self, turn: usize, update: Update) {
-        let begun = Begun::of(turn, &update);
-        let worker = self.tasks.spawn(carry_out(self.context.clone(), self.look_out.clone(), update));
+    /// Begins an update of the run that has this context.
+    pub(super) fn begin(&mut self, context: &Arc<Context<S, R>>, turn: usize, update: Update) {
+        let begun = Begun::of(context, turn, &update);
+        let worker = carry_out(context.clone(), self.look_out.clone(), update);
+        let worker = self.tasks.spawn(worker.instrument(context.span.clone()));
         self.begun.insert(worker.id(), begun);
     }
 
     /// Deals with a service that was called updated and has failed since.
-    pub(super) fn take_back(&mut self, turn: usize, updated: Updated, cause: Option<Cause>) {
-        let begun = Begun { is_late: true, ..Begun::of(turn, &updated.update) };
-        let worker =
-            self.tasks.spawn(carry_back(self.context.clone(), self.look_out.clone(), updated, cause));
+    pub(super) fn take_back(
+        &mut self,
+        context: &Arc<Context<S, R>>,
+        turn: usize,
+        updated: Updated,
+        cause: Option<Cause>,
+    ) {
+        let begun = Begun { is_late: true, ..Begun::of(context, turn, &updated.update) };
+        let worker = carry_back(context.clone(), self.look_out.clone(), updated, cause);
+        let worker = self.tasks.spawn(worker.instrument(context.span.clone()));
         self.begun.insert(worker.id(), begun);
+    }
+
+    /// The images that services under way have had and get.
+    pub(super) fn needed(&self) -> impl Iterator<Item = &ImageRef> {
+        self.begun.values().flat_map(|begun| [&begun.from, &begun.to])
     }
 
     pub(super) fn sent(&self) -> impl Iterator<Item = (&str, String)> {

@@ -31,6 +31,11 @@ impl EventFields {
         Self { message, values: Vec::new() }
     }
 
+    /// Adds the fields of another one, after its own.
+    pub(super) fn add_all(&mut self, others: &Self) {
+        self.values.extend(others.values.iter().cloned());
+    }
+
     pub(super) fn add(&mut self, name: &'static str, value: Value) {
         self.values.push((name, value));
     }

@@ -51,7 +51,7 @@ const PROMISES: [(&str, &str); 16] = [
         "cycle::other_hands::an_update_that_a_person_begins_before_its_turn_is_not_overrun",
     ),
     (
-        "postponed: {}: {hand}; the next cycle looks again",
+        "{hand}; the next cycle looks again",
         "cycle::other_hands::a_persons_update_under_way_ends_before_gantry_begins",
     ),
     (

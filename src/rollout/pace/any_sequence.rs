@@ -55,7 +55,7 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
 }
 
 fn pace(limits: Limits, fates: &[Fate]) -> Pace {
-    Pace::new(limits, fates.iter().map(|fate| (fate.image.to_string(), fate.shows)))
+    tests::paced(limits, fates.iter().map(|fate| (fate.image.to_string(), fate.shows)))
 }
 
 /// Rolls out, ending what is under way in the order that `picks` say, and checks what must hold all along.
@@ -66,10 +66,10 @@ fn roll_out(limits: Limits, fates: &[Fate], picks: &[Index]) -> Rolled {
     let mut picks = picks.iter().cycle();
     loop {
         loop {
-            let with_room = pace.images.iter().filter(|image| image.has_room(&limits));
+            let with_room = pace.images.values().filter(|image| image.has_room(&limits));
             let fewest = with_room.map(|image| image.in_flight).min();
             let Some(number) = pace.begin() else { break };
-            let image = &pace.images[pace.places[number].0];
+            let image = &pace.images[&pace.places[&number].0];
             assert_eq!(Some(image.in_flight - 1), fewest, "another image had fewer under way");
             assert!(!begun.contains(&number), "{number} began twice");
             assert!(!pace.is_stopped(number), "{number} began after the stop");
@@ -117,9 +117,9 @@ proptest! {
     fn nothing_starves(limits in limits(), fates in fates(), picks in vec(any::<Index>(), 1..50)) {
         let rolled = roll_out(limits, &fates, &picks);
         for number in 0..fates.len() {
-            let (image, shows) = rolled.pace.places[number];
-            let is_unproved = !shows.has_tasks() && rolled.pace.images[image].succeeded == 0;
-            let is_only_of_such = shows == Shows::Nothing && rolled.pace.images[image].watchable == 0;
+            let (image, shows) = rolled.pace.places[&number];
+            let is_unproved = !shows.has_tasks() && rolled.pace.images[&image].succeeded == 0;
+            let is_only_of_such = shows == Shows::Nothing && rolled.pace.images[&image].watchable == 0;
             prop_assert!(
                 rolled.begun.contains(&number)
                     || rolled.pace.is_stopped(number)
@@ -158,7 +158,7 @@ proptest! {
         limits in limits(), fates in fates(), picks in vec(any::<Index>(), 1..50)
     ) {
         let rolled = roll_out(limits, &fates, &picks);
-        for stop in rolled.pace.stops() {
+        for stop in tests::stopped(&rolled.pace) {
             let image: usize = stop.image.parse().unwrap();
             let of_image = |number: &&usize| fates[**number].image == image;
             let touched: Vec<_> = rolled.begun.iter().filter(of_image).collect();
@@ -186,7 +186,7 @@ proptest! {
         let touched = rolled.begun.iter().filter(|number| fates[**number].image == 9).count();
         prop_assert!(touched <= limits.min_failures.max(limits.initial), "{touched}");
         prop_assert_eq!(touched.min(limits.min_failures), services.min(limits.min_failures));
-        let is_stopped = rolled.pace.stops().any(|stop| stop.image == "9" && stop.blames_image);
+        let is_stopped = tests::stopped(&rolled.pace).any(|stop| stop.image == "9" && stop.blames_image);
         prop_assert_eq!(is_stopped, services >= limits.min_failures);
     }
 
@@ -244,7 +244,7 @@ proptest! {
         let limits = Limits { workers: 50, initial: 1, min_failures: 2, max_failure_ratio: 0.1 };
         let fates: Vec<Fate> = all_of(0, good, Effect::Success).chain(all_of(0, 1200, BAD)).collect();
         let rolled = roll_out(limits, &fates, &picks);
-        let stop = rolled.pace.stops().next().unwrap();
+        let stop = tests::stopped(&rolled.pace).next().unwrap();
         // failed / (failed + good) = 1/10 is failed = good / 9.
         let asked_for = good.div_ceil(9).max(limits.min_failures);
         prop_assert!(stop.failed <= asked_for + limits.workers, "{stop:?}");

@@ -16,6 +16,7 @@ mod looking;
 mod meanwhile;
 mod ordering;
 mod other_hands;
+mod overlapping;
 mod pacing;
 mod releasing;
 mod remembering;
@@ -127,6 +128,7 @@ impl Scene {
             events,
             heartbeat,
             said: Said::default(),
+            span: tracing::Span::none(),
         })
     }
 

@@ -1,0 +1,115 @@
+//! The look of a run: what there is, what is newest, what is to be done. The stages in order, each one call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Error, Result};
+use tokio::sync::oneshot;
+
+use super::hub::HubAccounts;
+use super::report::Report;
+use super::{discover, gone_back, hub, inspect, plan, turn};
+use crate::context::Context;
+use crate::ledger::turn::Turn;
+use crate::model::earlier::Earlier;
+use crate::model::event::Event;
+use crate::model::row::Row;
+use crate::model::update::Update;
+use crate::registry::{Keyring, Registry};
+use crate::rollout::Rollouts;
+use crate::rollout::rolled_out::RolledOut;
+use crate::swarm::Swarm;
+
+/// How long the updates under way are waited for before Gantry updates itself, where updates have no time limit.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// What a look leaves to the rest of its run.
+#[derive(Debug)]
+pub struct Looked {
+    /// The accounts at registries.
+    pub(super) keyring: Keyring,
+    /// What Docker Hub allowed before.
+    pub(super) hub: HubAccounts,
+    /// What becomes of its updates, where it has any.
+    pub(super) handed_in: Option<oneshot::Receiver<RolledOut>>,
+}
+
+/// What follows from a look.
+pub(super) enum Next {
+    /// Its updates are handed in.
+    Done(Box<Looked>),
+    /// Another Gantry has been at work since the stages looked. Its lease is over, and it is ours now.
+    LookAgain,
+}
+
+/// The look of a run: what there is, what is newest, what is to be done. What is to be done is handed in.
+pub(super) async fn look<S: Swarm, R: Registry>(
+    context: &Arc<Context<S, R>>,
+    rollouts: &Rollouts<S, R>,
+    report: &mut Report,
+) -> Result<Next> {
+    context.beat();
+    rollouts.look_begins();
+    let found = discover::discover(context).await?;
+    let keyring = context.beating(Keyring::open(&context.credential_sources())).await?;
+    let hub = hub::before(context, &keyring, found.itself.iter().chain(&found.others)).await;
+    let mut handed_in = None;
+    // Ourselves first, to the end: the others are looked at by the newest Gantry.
+    for (candidates, is_itself) in [(found.itself, true), (found.others, false)] {
+        if context.stop.is_cancelled() {
+            break;
+        }
+        let inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
+        let (mut inspected, under_way) = rollouts.set_apart(inspected);
+        report.leave(under_way);
+        turn::ask_tasks(context, &mut inspected).await;
+        let quarantine = context.quarantine();
+        let tags = gone_back::look(context, &inspected, &quarantine);
+        let planned = tags.hold(plan::plan(&inspected, &context.selection(), &quarantine));
+        let planned = quarantine.hold_what_finds_no_room(&inspected, planned);
+        context.events.emit(&Event::Decided(planned.iter().cloned().map(|it| Row::decided(it).0).collect()));
+        rollouts.take_out(&inspected, &planned);
+        let earlier = Earlier::of(&inspected, &planned, &quarantine);
+        let turn = turn::take(context, &inspected, &planned, &tags, found.newest).await;
+        drop(inspected);
+        match turn {
+            Turn::Ours => {}
+            Turn::OursAfterWait => return Ok(Next::LookAgain),
+            Turn::Failed { cause } => return Err(Error::new(cause).context("cannot write the ledger")),
+            Turn::NotOurs { .. } | Turn::Stopped => {
+                report.postpone(planned, &turn);
+                break;
+            }
+        }
+        let updates = report.take_decisions(planned);
+        if is_itself {
+            update_itself(context, rollouts, report, updates, earlier).await;
+        } else {
+            handed_in = rollouts.hand_in(context, updates, earlier);
+        }
+    }
+    Ok(Next::Done(Box::new(Looked { keyring, hub, handed_in })))
+}
+
+/// Updates our own service, alone: nothing else begins meanwhile, and what is under way is waited for. With its success this
+/// process ends.
+async fn update_itself<S: Swarm, R: Registry>(
+    context: &Arc<Context<S, R>>,
+    rollouts: &Rollouts<S, R>,
+    report: &mut Report,
+    updates: Vec<Update>,
+    earlier: Earlier,
+) {
+    let limit = context.config.updates.timeout.unwrap_or(PATIENCE);
+    if updates.is_empty() {
+        return;
+    }
+    let _pause = context.beating(rollouts.pause(limit)).await;
+    let alone = Rollouts::default();
+    if let Some(answer) = alone.hand_in(context, updates, earlier) {
+        tokio::select! {
+            answer = answer => report.take_rollout(answer.unwrap_or_default()),
+            () = alone.drive() => {}
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The rollouts of all runs that are under way, as runs see them: each hands in its updates and is told what became of them.
+//!
+//! Runs may overlap. They share the workers, the look-out and the guard, so that the bounds hold for all of them together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::rolled_out::RolledOut;
+use crate::context::Context;
+use crate::image::{Digest, ImageRef};
+use crate::model::answer::{Answer, Inspected};
+use crate::model::decision::{Decision, Planned};
+use crate::model::earlier::Earlier;
+use crate::model::finished::{Held, NotBegun};
+use crate::model::row::Row;
+use crate::model::update::Update;
+
+/// The rollouts of all runs that are under way.
+pub struct Rollouts<S, R> {
+    state: Mutex<State<S, R>>,
+    /// There are orders, or updates may begin again.
+    news: Notify,
+    /// Nothing is under way any more.
+    idle: Notify,
+    /// A look would find something: a service that was under way can get a newer digest now.
+    wake: Notify,
+}
+
+struct State<S, R> {
+    orders: Vec<Order<S, R>>,
+    /// The services whose updates have begun and not ended, by id, each with the image that it gets.
+    under_way: BTreeMap<String, ImageRef>,
+    /// Those whose updates have ended since the latest look began: what that look has listed of them is old.
+    ended: BTreeSet<String>,
+    /// At which digest the tags of services under way stood at the latest look, by the service's id.
+    newest: BTreeMap<String, Digest>,
+    /// How many want that no update begins.
+    pauses: usize,
+}
+
+/// What a run wants.
+pub(super) enum Order<S, R> {
+    /// To take out what waits and is outdated, by what the services are to get: ids with images.
+    TakeOut(BTreeMap<String, Option<ImageRef>>),
+    /// To roll out these updates.
+    Join(Join<S, R>),
+    /// To know the images that services may need beside those that they have.
+    Needed(oneshot::Sender<BTreeSet<ImageRef>>),
+}
+
+/// Updates that a run hands in.
+pub(super) struct Join<S, R> {
+    pub(super) context: Arc<Context<S, R>>,
+    pub(super) updates: Vec<Update>,
+    /// Those whose service an earlier run has changed since the look began, or is at work on.
+    pub(super) moved: Vec<Update>,
+    pub(super) earlier: Earlier,
+    pub(super) reply: oneshot::Sender<RolledOut>,
+}
+
+impl<S, R> Default for Rollouts<S, R> {
+    fn default() -> Self {
+        let state = State {
+            orders: Vec::new(),
+            under_way: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            newest: BTreeMap::new(),
+            pauses: 0,
+        };
+        Self { state: Mutex::new(state), news: Notify::new(), idle: Notify::new(), wake: Notify::new() }
+    }
+}
+
+impl<S, R> fmt::Debug for Rollouts<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rollouts").field("under_way", &self.state().under_way.keys()).finish_non_exhaustive()
+    }
+}
+
+impl<S, R> Rollouts<S, R> {
+    fn state(&self) -> MutexGuard<'_, State<S, R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A look begins: from now on it counts which updates end.
+    pub(crate) fn look_begins(&self) {
+        let mut state = self.state();
+        state.ended.clear();
+        state.newest.clear();
+    }
+
+    /// Sets apart the services whose updates are under way, or have been since the look began. They are left to the runs
+    /// that update them.
+    pub(crate) fn set_apart(&self, inspected: Vec<Inspected>) -> (Vec<Inspected>, Vec<Row>) {
+        let mut state = self.state();
+        let mut apart = Vec::new();
+        let mut rest = Vec::with_capacity(inspected.len());
+        for inspected in inspected {
+            let Inspected { candidate, answer, .. } = &inspected;
+            let to = state.under_way.get(&candidate.id).cloned();
+            if to.is_none() && !state.ended.contains(&candidate.id) {
+                rest.push(inspected);
+                continue;
+            }
+            if let Some(Ok(Answer { digest, .. })) = answer {
+                state.newest.insert(candidate.id.clone(), digest.clone());
+            }
+            if let Some(from) = candidate.image().cloned() {
+                let to = to.unwrap_or_else(|| from.clone());
+                apart
+                    .push(Row::not_begun(candidate.name.clone(), NotBegun { from, to, why: Held::UnderWay }));
+            }
+        }
+        (rest, apart)
+    }
+
+    /// Takes out what waits and is outdated by what a look has decided. From now on, no service gets a digest that the look
+    /// has seen replaced.
+    pub(crate) fn take_out(&self, inspected: &[Inspected], planned: &[Planned]) {
+        let seen = inspected.iter().zip(planned);
+        let wanted = seen.filter_map(|(Inspected { candidate, .. }, Planned { decision, .. })| {
+            let wanted = match decision {
+                Decision::Update(update) | Decision::Later(update, _) => Some(update.to.clone()),
+                // Nothing new is known of it.
+                Decision::Error(_) => return None,
+                Decision::UpToDate | Decision::NeedsAttention { .. } | Decision::LeftAlone(_) => None,
+            };
+            Some((candidate.id.clone(), wanted))
+        });
+        let order = Order::TakeOut(wanted.collect());
+        self.order(order);
+    }
+
+    /// Hands in the updates of a run, to be rolled out beside those of the others, each at its image's
+    /// [`pace`](super::pace). What services show of the images from [earlier](crate::model::earlier) runs counts.
+    ///
+    /// The answer comes when all of them have ended, or as soon as Gantry is stopped; none where there are no updates. Updates
+    /// of stopped rollouts do not begin, nor updates that the [`guard`](super::guard) held up for too long.
+    pub(crate) fn hand_in(
+        &self,
+        context: &Arc<Context<S, R>>,
+        updates: Vec<Update>,
+        earlier: Earlier,
+    ) -> Option<oneshot::Receiver<RolledOut>> {
+        if updates.is_empty() {
+            return None;
+        }
+        let (moved, updates) = {
+            let state = self.state();
+            let has_moved = |id: &String| state.under_way.contains_key(id) || state.ended.contains(id);
+            updates.into_iter().partition(|update| has_moved(&update.id))
+        };
+        let (reply, answer) = oneshot::channel();
+        self.order(Order::Join(Join { context: context.clone(), updates, moved, earlier, reply }));
+        Some(answer)
+    }
+
+    /// The images that services are about to get, or may be rolled back to. To be awaited while [`drive`](Self::drive) is
+    /// polled.
+    pub(crate) async fn needed(&self) -> BTreeSet<ImageRef> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Order::Needed(reply));
+        // Where nothing is under way, nothing more is needed.
+        answer.await.unwrap_or_default()
+    }
+
+    fn order(&self, order: Order<S, R>) {
+        self.state().orders.push(order);
+        self.news.notify_one();
+    }
+
+    /// Lets no update begin until the returned value is dropped, and waits, no longer than `limit`, for those under way.
+    pub(crate) async fn pause(&self, limit: Duration) -> Pause<'_, S, R> {
+        self.state().pauses += 1;
+        let pause = Pause(self);
+        let deadline = Instant::now() + limit;
+        while !self.state().under_way.is_empty() && timeout_at(deadline, self.idle.notified()).await.is_ok() {
+        }
+        pause
+    }
+
+    /// Returns when a look would find something: a service that was under way can get a newer digest now.
+    pub async fn look_pays(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Puts orders before those that have come meanwhile.
+    pub(super) fn put_back(&self, orders: Vec<Order<S, R>>) {
+        self.state().orders.splice(0..0, orders);
+    }
+
+    pub(super) fn take_orders(&self) -> Vec<Order<S, R>> {
+        std::mem::take(&mut self.state().orders)
+    }
+
+    pub(super) fn has_orders(&self) -> bool {
+        !self.state().orders.is_empty()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.state().pauses > 0
+    }
+
+    /// Returns when there may be orders.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// An update begins.
+    pub(super) fn begins(&self, id: &str, to: &ImageRef) {
+        self.state().under_way.insert(id.to_owned(), to.clone());
+    }
+
+    /// An update has ended.
+    pub(super) fn ended(&self, id: &str) {
+        let mut state = self.state();
+        let to = state.under_way.remove(id);
+        state.ended.insert(id.to_owned());
+        let newest = state.newest.remove(id);
+        if let (Some(to), Some(newest)) = (to, newest)
+            && to.digest() != Some(&newest)
+        {
+            self.wake.notify_one();
+        }
+        if state.under_way.is_empty() {
+            self.idle.notify_waiters();
+        }
+    }
+}
+
+/// While it lives, no update begins.
+pub(crate) struct Pause<'a, S, R>(&'a Rollouts<S, R>);
+
+impl<S, R> Drop for Pause<'_, S, R> {
+    fn drop(&mut self) {
+        self.0.state().pauses -= 1;
+        self.0.news.notify_one();
+    }
+}

@@ -1,0 +1,280 @@
+//! From the first update that begins to the last one that ends: one look-out, one guard, one queue for all runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use super::aftercare::{Aftercare, News, Updated};
+use super::pace::{Effect, Limits};
+use super::placing;
+use super::queue::Queue;
+use super::rolled_out::RolledOut;
+use super::rollouts::{Join, Order, Rollouts};
+use super::send::SURE_AGAIN;
+use super::watch::{self, LookOut, Snapshot};
+use super::workers::Workers;
+use crate::context::Context;
+use crate::ledger::Permission;
+use crate::model::finished::{Finished, Held};
+use crate::model::row::Row;
+use crate::model::update::Update;
+use crate::registry::Registry;
+use crate::swarm::Swarm;
+
+/// What runs that are under way share.
+struct Session<'a, S, R> {
+    rollouts: &'a Rollouts<S, R>,
+    context: &'a Arc<Context<S, R>>,
+    look_out: Arc<LookOut>,
+    queue: Queue,
+    workers: Workers<S, R>,
+    aftercare: Aftercare,
+    /// Who waits for the end of which run.
+    runs: BTreeMap<u64, Waiting<S, R>>,
+    next_run: u64,
+}
+
+/// A run that waits for the end of its updates.
+struct Waiting<S, R> {
+    context: Arc<Context<S, R>>,
+    reply: oneshot::Sender<RolledOut>,
+    /// What an earlier run has in hand.
+    known: RolledOut,
+}
+
+impl<S: Swarm, R: Registry> Rollouts<S, R> {
+    /// Carries out what runs hand in, for as long as it is polled. Dropped, it leaves what is under way to the swarm.
+    pub async fn drive(&self) {
+        loop {
+            let orders = self.take_orders();
+            let first = orders.iter().find_map(|order| match order {
+                Order::Join(join) => Some(join.context.clone()),
+                // Nothing waits that could be taken out, or needs an image.
+                Order::TakeOut(_) | Order::Needed(_) => None,
+            });
+            if let Some(context) = first {
+                self.put_back(orders);
+                run(self, &context).await;
+            } else {
+                drop(orders);
+                self.news().await;
+            }
+        }
+    }
+}
+
+/// Carries out what runs hand in, until nothing is left to do.
+async fn run<S: Swarm, R: Registry>(rollouts: &Rollouts<S, R>, context: &Arc<Context<S, R>>) {
+    let look_out = LookOut::new(context);
+    let cluster = &look_out.cluster;
+    cluster.first_look(context).await;
+    let mut session = Session {
+        rollouts,
+        context,
+        look_out: look_out.clone(),
+        queue: Queue::new(Limits::of(&context.config)),
+        workers: Workers::new(&look_out),
+        aftercare: Aftercare::default(),
+        runs: BTreeMap::new(),
+        next_run: 0,
+    };
+    let mut snapshots = look_out.snapshots();
+    let mut keeping = std::pin::pin!(look_out.keep(context));
+    loop {
+        session.take_orders().await;
+        session.begin();
+        let is_idle = session.workers.tasks.is_empty();
+        let is_stopped = context.stop.is_cancelled();
+        let permission = context.ledger.permission();
+        let has_waiting = session.queue.has_waiting() && !is_stopped;
+        // The engine is away, or slow: until we have seen that the lease is still ours, nothing begins.
+        let is_unsure = has_waiting && permission == Permission::Unsure;
+        // The same while the cluster is not fit for more, until it is or has not been for too long.
+        let is_held =
+            has_waiting && permission == Permission::Granted && !cluster.may_begin(session.workers.sent());
+        cluster.ask(has_waiting);
+        look_out.expect(session.queue.next_services(2 * session.workers.begun.len()));
+        if is_idle && is_stopped {
+            session.close_all(Held::Interrupted);
+        } else if is_idle && permission == Permission::Refused {
+            session.close_all(Held::Postponed);
+        } else if is_idle
+            && is_held
+            && let Some(shut) = cluster.given_up()
+        {
+            session.runs.values_mut().for_each(|run| run.known.shut = Some(shut.clone()));
+            session.close_all(Held::Postponed);
+        }
+        let lacks_last_look = session.settle();
+        session.answer();
+        if session.queue.is_empty() && is_idle {
+            if session.rollouts.has_orders() {
+                continue;
+            }
+            return;
+        }
+        look_out.keep_an_eye_on(session.aftercare.ids(), lacks_last_look);
+        let ended = tokio::select! {
+            Some(ended) = session.workers.tasks.join_next_with_id(), if !is_idle => ended,
+            () = &mut keeping => continue,
+            () = rollouts.news() => continue,
+            () = context.stop.cancelled(), if !is_stopped => continue,
+            () = sleep(SURE_AGAIN), if is_unsure || is_idle => continue,
+            () = cluster.looked(), if is_held => continue,
+            snapshot = watch::next_whole(&mut snapshots) => {
+                session.look_after(&snapshot);
+                continue;
+            }
+        };
+        session.end(ended);
+    }
+}
+
+impl<S: Swarm, R: Registry> Session<'_, S, R> {
+    /// Does what runs want.
+    async fn take_orders(&mut self) {
+        // All of them, those included that come meanwhile: nothing begins that is outdated by an order.
+        while let orders = self.rollouts.take_orders()
+            && !orders.is_empty()
+        {
+            for order in orders {
+                match order {
+                    Order::TakeOut(wanted) => self.queue.take_out(&wanted),
+                    Order::Join(join) => self.join(join).await,
+                    Order::Needed(reply) => {
+                        let images = self.queue.needed().chain(self.workers.needed()).cloned().collect();
+                        // A run that does not wait any more has ended with its process.
+                        let _ = reply.send(images);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn join(&mut self, join: Join<S, R>) {
+        let Join { context, updates, moved, earlier, reply } = join;
+        let (mut new, waiting) = self.queue.refresh(updates);
+        let moved = moved.into_iter().map(|update| Row::held(update, Held::UnderWay));
+        let known = RolledOut { rows: moved.chain(waiting).collect(), ..RolledOut::default() };
+        placing::find_unplaced(&context, &self.look_out.cluster, &mut new).await;
+        let run = self.next_run;
+        self.next_run += 1;
+        self.queue.join(run, context.events.clone(), new, earlier);
+        self.runs.insert(run, Waiting { context, reply, known });
+        for (run, turn, update) in self.queue.under_way() {
+            self.start(run, turn, update);
+        }
+    }
+
+    /// Begins what may.
+    fn begin(&mut self) {
+        while !self.context.stop.is_cancelled()
+            && !self.rollouts.is_paused()
+            && self.context.ledger.permission() == Permission::Granted
+            && self.look_out.cluster.may_begin(self.workers.sent())
+            && let Some((run, turn, update)) = self.queue.begin()
+        {
+            self.start(run, turn, update);
+        }
+    }
+
+    fn start(&mut self, run: u64, turn: usize, update: Update) {
+        let Some(waiting) = self.runs.get(&run) else { return };
+        self.rollouts.begins(&update.id, &update.to);
+        self.aftercare.forget_service(&update.id);
+        self.workers.begin(&waiting.context, turn, update);
+    }
+
+    fn close_all(&mut self, otherwise: Held) {
+        for stopped in self.queue.close_all(otherwise) {
+            self.context.remember_stopped(&stopped);
+        }
+    }
+
+    /// Ends the rollouts of which all has been seen. Whether one waits for nothing but a last look at its services.
+    fn settle(&mut self) -> bool {
+        let now = Instant::now();
+        let mut lacks_last_look = false;
+        let busy: BTreeSet<usize> = self.workers.begun.values().map(|begun| begun.turn).collect();
+        for (image, turns) in self.queue.at_rest() {
+            // A service that was called updated is being rolled back.
+            if turns.iter().any(|turn| busy.contains(turn)) {
+                continue;
+            }
+            if self.aftercare.is_settled(&turns, now) {
+                // Nothing is under way that could change it.
+                if let Some(stopped) = self.queue.close(&turns, Held::Unproven) {
+                    // Before the next look: the run may go on for long with other images.
+                    self.context.remember_stopped(&stopped);
+                }
+                self.aftercare.forget(&image);
+            } else {
+                lacks_last_look |= self.aftercare.lacks_last_look(&turns);
+            }
+        }
+        lacks_last_look
+    }
+
+    /// Tells the runs that are over what became of their updates.
+    fn answer(&mut self) {
+        for (run, rolled_out) in self.queue.take_ended() {
+            if let Some(Waiting { reply, mut known, .. }) = self.runs.remove(&run) {
+                known.rows.extend(rolled_out.rows);
+                known.stopped = rolled_out.stopped;
+                known.superseded = rolled_out.superseded;
+                // A run that is not waited for any more has ended with its process.
+                let _ = reply.send(known);
+            }
+        }
+    }
+
+    /// Takes note of the end of a worker.
+    fn end(&mut self, ended: Result<(tokio::task::Id, (Finished, Option<Updated>)), tokio::task::JoinError>) {
+        let (id, ended) = match ended {
+            Ok((id, ended)) => (id, Ok(ended)),
+            Err(error) => (error.id(), Err(error)),
+        };
+        let Some(begun) = self.workers.begun.remove(&id) else { return };
+        let (turn, is_late) = (begun.turn, begun.is_late);
+        let (service, to) = begun.place();
+        self.rollouts.ended(service);
+        let image = to.to_string();
+        let (finished, success) = ended.unwrap_or_else(|error| (begun.failed(&error), None));
+        self.aftercare.ended(turn, image, success, Instant::now());
+        if is_late {
+            self.queue.end_again(turn, finished);
+        } else {
+            self.queue.end(turn, finished);
+        }
+    }
+
+    /// Looks at the services that were called updated: what fails late counts, and is rolled back.
+    fn look_after(&mut self, snapshot: &Snapshot) {
+        for (turn, updated, news) in
+            self.aftercare.look(snapshot.began(), snapshot.nodes(), |id| snapshot.of(id))
+        {
+            let update = &updated.update;
+            let Some(run) = self.queue.run_of(turn).and_then(|run| self.runs.get(&run)) else { continue };
+            let cause = match news {
+                News::Failed(cause) => {
+                    self.queue.turn_bad(turn, update, Effect::of_cause(&cause));
+                    run.context.remember_failure(update, &cause);
+                    Some(cause)
+                }
+                News::RolledBack => {
+                    self.queue.turn_bad(turn, update, Effect::Failure { blames_image: false });
+                    None
+                }
+                News::TakenBack => {
+                    self.queue.taken_back(turn);
+                    self.queue.turn_bad(turn, update, Effect::TakenBack);
+                    continue;
+                }
+            };
+            self.rollouts.begins(&update.id, &update.to);
+            self.workers.take_back(&run.context, turn, updated, cause);
+        }
+    }
+}
