@@ -358,3 +358,46 @@ async fn whatever_is_pushed_and_whenever_gantry_is_killed_all_end_on_the_newest_
     ];
     assert!(ends.iter().all(|times| *times >= 10), "{ends:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn our_own_service_is_updated_alone_after_what_is_under_way_and_before_the_rest() {
+    const OWN: &str = "registry.test/gantry:1";
+    let scene = scene(8).with("GANTRY_SERVICES_SELF", "gantry");
+    scene.registry.release(OWN, "old");
+    let own = scene.swarm.new_service("gantry").image(&pinned(OWN, "old")).replicas(1);
+    own.label("gantry.enable", "true").create();
+    scene.swarm.image(&pinned(APP, "slow")).starts_after(secs(30));
+    let pushes = Pushes(vec![(secs(1), APP, "slow"), (secs(60), OWN, "new")]);
+    pushes.run(&scene, secs(900)).await;
+
+    pushes.check(&scene.swarm, 2);
+    let log = scene.swarm.update_log();
+    let own = log.iter().find(|asked| asked.service == "gantry").unwrap().at;
+    let before: Vec<Duration> = log.iter().map(|asked| asked.at).filter(|at| *at < own).collect();
+    let last = *before.last().unwrap();
+    // Each takes 30 s to start and 5 s of its monitor period.
+    assert!(own >= last + secs(35) && own <= last + secs(50), "{own:?} after {before:?}");
+    assert!(last <= secs(60) + SEEN && (2..8).contains(&before.len()), "{before:?}");
+    let after = log.iter().map(|asked| asked.at).filter(|at| *at > own).min().unwrap();
+    assert!(after >= own + secs(5), "nothing begins beside it: {after:?}");
+    for name in names(8) {
+        assert_eq!(scene.swarm.running_images(&name), [pinned(APP, "slow")]);
+        assert_eq!(offers(&scene, &name, &pinned(APP, "slow")), 1, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn told_to_stop_with_several_runs_under_way_it_reports_each_and_ends_at_once() {
+    let log = Log::from_level("INFO");
+    let scene = scene(4);
+    scene.swarm.new_service("other").image(&pinned(OTHER, "old")).label("gantry.enable", "true").create();
+    scene.swarm.image(&pinned(APP, "slow")).starts_after(secs(400));
+    scene.swarm.image(&pinned(OTHER, "slow")).starts_after(secs(400));
+    let pushes = Pushes(vec![(secs(1), APP, "slow"), (secs(30), OTHER, "slow")]);
+    let begun = Instant::now();
+    pushes.run(&scene, secs(100)).await;
+    assert!(begun.elapsed() <= secs(101), "{:?}", begun.elapsed());
+    let summaries = log.lines_with("; interrupted");
+    assert_eq!(summaries.len(), 2, "one for each run that has begun updates: {summaries:#?}");
+    assert!(scene.swarm.config("gantry").unwrap().labels.keys().all(|label| label != "gantry.lease"));
+}

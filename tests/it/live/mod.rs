@@ -30,6 +30,7 @@ mod options;
 mod ordering;
 mod other_hands;
 mod outages;
+mod overlapping;
 mod pacing;
 mod pages;
 mod registries;

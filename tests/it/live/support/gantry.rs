@@ -215,6 +215,11 @@ impl Line {
         self.0["level"].as_str().unwrap_or_default()
     }
 
+    /// A field; empty where the line has none of that name.
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or_default()
+    }
+
     /// Whether it is about this service.
     pub(crate) fn is_about(&self, service: &Service<'_>) -> bool {
         self.0["service"] == service.name.as_str()
