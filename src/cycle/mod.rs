@@ -29,8 +29,10 @@ pub use self::report::Report;
 /// Does one run alone.
 pub async fn run<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>) -> Report {
     let rollouts = Arc::new(Rollouts::default());
+    // On the heap, as it is large.
+    let work = Box::pin(async { run::begin(context.clone(), rollouts.clone()).await.end().await });
     tokio::select! {
-        report = async { run::begin(context.clone(), rollouts.clone()).await.end().await } => report,
+        report = work => report,
         () = rollouts.drive() => unreachable!("it goes on for as long as it is polled"),
         () = context.ledger.keep_for_runs(&*context.swarm) => unreachable!("it goes on for as long as it is polled"),
     }

@@ -65,7 +65,7 @@ impl<S: Swarm, R: Registry> Run<S, R> {
                     match handed_in.await {
                         Ok(rolled_out) => report.take_rollout(rolled_out),
                         Err(_) => {
-                            report.error = Some("the rollout ended by a fault of Gantry's own".to_owned())
+                            report.error = Some("the rollout ended by a fault of Gantry's own".to_owned());
                         }
                     }
                 }

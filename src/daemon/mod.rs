@@ -144,8 +144,10 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             number: 0,
             era: self.era(),
         };
+        // On the heap, as it is large.
+        let work = Box::pin(self.go_on(kept, trigger, on_node_name));
         tokio::select! {
-            end = self.go_on(kept, trigger, on_node_name) => end,
+            end = work => end,
             () = rollouts.drive() => unreachable!("it goes on for as long as it is polled"),
             () = ledger.keep_for_runs(&*self.swarm) => unreachable!("it goes on for as long as it is polled"),
         }
@@ -166,7 +168,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             }
             kept.itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
             let over = self.one_run(&mut kept, &mut trigger, begun).await;
-            let end = over.map(|over| kept.follow(over));
+            let end = over.map(|over| kept.follow(&over));
             let due = self.config.interval.map(|interval| begun + interval);
             if due.is_none() && trigger.is_none() {
                 let last = kept.last_end().await;
@@ -403,14 +405,14 @@ impl<S: Swarm, R: Registry> Kept<S, R> {
             tokio::select! {
                 done = &mut work => return done,
                 Some(over) = self.runs.next() => {
-                    self.follow(over);
+                    self.follow(&over);
                 }
             }
         }
     }
 
     /// Takes note of the end of a run.
-    fn follow(&mut self, over: Over) -> End {
+    fn follow(&mut self, over: &Over) -> End {
         if over.cleanup.is_some() {
             self.itself.cleaned_up();
         }
@@ -422,7 +424,7 @@ impl<S: Swarm, R: Registry> Kept<S, R> {
     async fn last_end(&mut self) -> End {
         let mut end = End::Good;
         while let Some(over) = self.runs.next().await {
-            end = self.follow(over);
+            end = self.follow(&over);
         }
         end
     }

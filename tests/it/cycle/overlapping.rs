@@ -109,7 +109,7 @@ async fn a_fix_overtakes_a_slow_image_at_every_moment_of_its_rollout() {
 
         pushes.check(&scene.swarm, 2);
         for name in names(12) {
-            assert_eq!(scene.swarm.running_images(&name), [fix.clone()], "{second}: {name}");
+            assert_eq!(scene.swarm.running_images(&name), std::slice::from_ref(&fix), "{second}: {name}");
             assert!(
                 offers(&scene, &name, &slow) <= 1 && offers(&scene, &name, &fix) == 1,
                 "{second}: {name}"
