@@ -16,6 +16,7 @@ use gantry::config::{EngineAddress, Filter};
 use gantry::swarm::engine::Engine;
 use gantry::swarm::spec::Edits;
 use gantry::swarm::{Change, Listing, Service, Swarm, UpdateState};
+use tokio::runtime::Runtime;
 
 use crate::server::count_connections;
 
@@ -74,24 +75,88 @@ pub(crate) fn run(registry: &str) {
             );
         }
     }
+    overtaking(&runtime, &engine, &services, &socket);
     runtime.block_on(services.remove(&engine));
+}
+
+/// A new digest is pushed in the middle of a rollout: how long it takes from then on until all have it, beside a whole
+/// rollout, and how many services are updated twice.
+fn overtaking(runtime: &Runtime, engine: &Engine, services: &Services, socket: &Path) {
+    const COUNT: usize = 100;
+    runtime.block_on(services.create(engine, COUNT));
+    let folder = tempfile::tempdir().unwrap();
+    let trigger = folder.path().join("trigger");
+    std::fs::write(&trigger, "").unwrap();
+    let mut gantry = command(socket)
+        .env("GANTRY_SLEEP_SECONDS", "3600")
+        .env("GANTRY_TRIGGER_PATH", &trigger)
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    let follow = |digest: &str, until: &dyn Fn(usize, usize) -> bool| {
+        let (begun, mut seen) = (Instant::now(), HashSet::new());
+        std::fs::write(&trigger, digest).unwrap();
+        loop {
+            let listed = runtime.block_on(listed(engine));
+            let has_it = |service: &&Service| {
+                service.spec.facts().image.as_deref().is_some_and(|image| image.ends_with(digest))
+            };
+            let done = |service: &&Service| {
+                service.update.as_ref().is_some_and(|status| status.state == UpdateState::Completed)
+            };
+            seen.extend(listed.iter().filter(has_it).map(|service| service.id.clone()));
+            if until(seen.len(), listed.iter().filter(has_it).filter(done).count()) {
+                return (begun.elapsed().as_secs_f64(), seen.len());
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
+    };
+    let (whole, _) = follow(&push(&services.image, "whole"), &|_, done| done == COUNT);
+    let first = push(&services.image, "first");
+    follow(&first, &|begun, _| begun >= COUNT / 3);
+    let second = push(&services.image, "second");
+    let (took, _) = follow(&second, &|_, done| done == COUNT);
+    // Those that got the first one are the ones that were updated twice.
+    let twice = COUNT - runtime.block_on(never_had(engine, &first));
+    gantry.kill().unwrap();
+    gantry.wait().unwrap();
+    println!(
+        "overtaking: {COUNT} services, from the second push {took:.1} s, a whole rollout {whole:.1} s, ratio {:.2} (at most {ALLOWED}); \
+         {twice} updated twice (fewer than {})",
+        took / whole,
+        WORKERS + 2
+    );
+}
+
+/// How many services have not been given this digest before the one that they have.
+async fn never_had(engine: &Engine, digest: &str) -> usize {
+    let listed = listed(engine).await;
+    let had = |service: &&Service| {
+        let previous = service.previous.as_ref().and_then(|spec| spec.facts().image.clone());
+        !previous.is_some_and(|image| image.ends_with(digest))
+    };
+    listed.iter().filter(had).count()
+}
+
+/// The release binary, for the services of the bench.
+fn command(socket: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
+    command
+        .env_clear()
+        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .env("GANTRY_SERVICES_FILTERS", format!("label={LABEL}"))
+        .env("GANTRY_UPDATE_NUM_WORKERS", WORKERS.to_string())
+        .env("GANTRY_LEDGER_NAME", "gantry-bench")
+        .env("GANTRY_CLEANUP_IMAGES", "false")
+        .stderr(Stdio::null());
+    command
 }
 
 /// Runs the release binary once; its whole life is the rollout.
 fn rollout(socket: &Path, requests: &AtomicUsize, services: usize, initial: usize) -> (Duration, f64) {
     let before = requests.load(Ordering::Relaxed);
     let begun = Instant::now();
-    let status = Command::new(env!("CARGO_BIN_EXE_gantry"))
-        .env_clear()
-        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
-        .env("GANTRY_SERVICES_FILTERS", format!("label={LABEL}"))
-        .env("GANTRY_UPDATE_NUM_WORKERS", WORKERS.to_string())
-        .env("GANTRY_ROLLOUT_INITIAL_WORKERS", initial.to_string())
-        .env("GANTRY_LEDGER_NAME", "gantry-bench")
-        .env("GANTRY_CLEANUP_IMAGES", "false")
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
+    let status = command(socket).env("GANTRY_ROLLOUT_INITIAL_WORKERS", initial.to_string()).status().unwrap();
     let took = begun.elapsed();
     assert!(status.success(), "the rollout failed");
     (took, (requests.load(Ordering::Relaxed) - before) as f64 / services as f64)
