@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gantry::cycle::remover::Removal;
 use gantry::daemon::End;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -277,6 +278,35 @@ async fn a_dead_gantry_is_replaced_however_short_the_interval() {
     for name in names(3) {
         assert_eq!(scene.swarm.running_images(&name), [pinned(APP, "fix")]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_cleans_up_leaves_the_image_that_another_one_may_roll_back_to() {
+    let own = pinned("registry.test/gantry:latest", "own");
+    let scene = Scene::new()
+        .with("GANTRY_SLEEP_SECONDS", INTERVAL)
+        .with("GANTRY_ROLLOUT_INITIAL_WORKERS", 4)
+        .with("GANTRY_CLEANUP_IMAGES", true)
+        .with("GANTRY_CLEANUP_IMAGES_REMOVER", &own);
+    scene.swarm.image(&own).logging(&[&Removal::default().to_line()]);
+    scene.service("slow").replicas(1).constraint("node.hostname==node2").create();
+    scene
+        .service("fast")
+        .replicas(1)
+        .constraint("node.hostname==node1")
+        .label("gantry.enable", "no")
+        .create();
+    scene.swarm.image(&pinned(APP, "new")).on_node("node2").starts_after(secs(100));
+    // It opts in when the other one is under way, so that each has a run of its own.
+    scene.swarm.later(secs(15), |world| world.set_label("fast", "gantry.enable", "true"));
+    let pushes = Pushes(vec![(secs(1), APP, "new")]);
+    pushes.run(&scene, secs(300)).await;
+
+    let updates = scene.swarm.update_log();
+    let fast = updates.iter().find(|asked| asked.service == "fast").unwrap().at;
+    assert!(fast < secs(40), "{fast:?}");
+    let removers = scene.swarm.calls(Call::Create);
+    assert!(removers.len() == 1 && removers[0] > secs(110), "{removers:?}");
 }
 
 /// Numbers that come out the same for the same seed (xorshift64).
