@@ -146,6 +146,7 @@ fn readable_notification(raw: &Raw) -> Notification {
         apprise_url: readable(raw.gantry_notification_apprise_url.as_ref()).map(|Url(url)| url),
         condition: NotificationCondition::All,
         title: set(raw.gantry_notification_title.as_ref()).map(str::to_owned),
+        progress: None,
     }
 }
 
@@ -238,6 +239,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             apprise_url: v.gantry_notification_apprise_url.map(|url| url.0),
             condition: v.gantry_notification_condition,
             title: v.gantry_notification_title,
+            progress: v.gantry_notification_progress.0,
         },
         proxies,
     })

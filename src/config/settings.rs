@@ -51,7 +51,7 @@ pub struct Config {
     pub cleanup: Cleanup,
     /// Not empty: this process is the remover on one node, and these are the images to remove.
     pub images_to_remove: Vec<String>,
-    /// The notification at the end of a cycle.
+    /// The notifications of a cycle.
     pub notification: Notification,
     /// The proxies for registries and the notification.
     pub proxies: Proxies,
@@ -320,7 +320,7 @@ pub struct Cleanup {
     pub options: Options,
 }
 
-/// The notification at the end of a cycle.
+/// The notifications of a cycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
     /// Where the Apprise server listens. It may carry a password.
@@ -329,6 +329,8 @@ pub struct Notification {
     pub condition: NotificationCondition,
     /// Appended to the title.
     pub title: Option<String>,
+    /// How often a cycle tells how far it is while it goes on; `None`: never.
+    pub progress: Option<Duration>,
 }
 
 /// The cycles after which a notification is sent.

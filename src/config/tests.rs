@@ -88,6 +88,7 @@ fn the_provider_s_configuration_is_read_as_it_stands() {
         ("GANTRY_LOG_FORMAT", "JSON"),
         ("GANTRY_LOG_LEVEL", "debug"),
         ("TZ", "Europe/Berlin"),
+        ("GANTRY_NOTIFICATION_PROGRESS", "1800"),
     ]);
     assert_eq!(config.updates.workers, 50);
     assert_eq!(config.interval, Some(Duration::from_secs(300)));
@@ -97,6 +98,7 @@ fn the_provider_s_configuration_is_read_as_it_stands() {
     assert_eq!(config.updates.timeout, Some(Duration::from_secs(600)));
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Debug));
     assert_eq!(config.log.time_zone.iana_name(), Some("Europe/Berlin"));
+    assert_eq!(config.notification.progress, Some(Duration::from_secs(1800)));
 }
 
 #[test]
@@ -426,6 +428,7 @@ fn both_tables_of_the_product_are_complete() {
         GANTRY_UPDATE_NUM_WORKERS GANTRY_UPDATE_OPTIONS GANTRY_UPDATE_TIMEOUT_SECONDS GANTRY_CLEANUP_IMAGES \
         GANTRY_CLEANUP_IMAGES_OPTIONS GANTRY_CLEANUP_IMAGES_REMOVER GANTRY_IMAGES_TO_REMOVE GANTRY_SERVICES_SELF \
         GANTRY_NOTIFICATION_APPRISE_URL GANTRY_NOTIFICATION_CONDITION GANTRY_NOTIFICATION_TITLE \
+        GANTRY_NOTIFICATION_PROGRESS \
         GANTRY_UPDATE_ORDER GANTRY_ROLLOUT_MAX_FAILURE_RATIO GANTRY_ROLLOUT_MIN_FAILURES \
         GANTRY_ROLLOUT_INITIAL_WORKERS GANTRY_QUARANTINE GANTRY_QUARANTINE_SECONDS \
         GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_LEDGER_NAME GANTRY_LABELS_ALLOWED \

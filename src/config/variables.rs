@@ -393,6 +393,9 @@ table! {
         "GANTRY_NOTIFICATION_CONDITION" gantry_notification_condition: NotificationCondition = "all";
         /// Appended to the title.
         "GANTRY_NOTIFICATION_TITLE" gantry_notification_title: String;
+        /// A cycle that lasts longer than so many seconds also tells how far it is, each time that so many
+        /// seconds have passed. 0: never.
+        "GANTRY_NOTIFICATION_PROGRESS" gantry_notification_progress: Seconds = "0";
 
     labels
         /// `true`: this service is never updated. In effect through the default of

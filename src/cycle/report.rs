@@ -371,7 +371,7 @@ impl fmt::Display for StoppedRollout {
 }
 
 /// A number with a comma between each three digits.
-fn grouped(number: usize) -> String {
+pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

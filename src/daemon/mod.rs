@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use self::hooks::{Hook, HookError, Leader, When};
 use self::itself::Search;
-use self::notification::Notifier;
+use self::notification::teller::Teller;
 use self::trigger::Trigger;
 use crate::config::{Config, Environment, Loaded};
 use crate::context::{Context, Events, Said, Standing};
@@ -97,7 +97,7 @@ struct Kept<S, R> {
     ledger: Arc<Ledger>,
     rollouts: Arc<Rollouts<S, R>>,
     said: Said,
-    notifier: Arc<tokio::sync::Mutex<Notifier>>,
+    teller: Arc<Teller>,
     /// The runs whose look is over.
     runs: Runs,
     /// How many runs there were.
@@ -139,18 +139,22 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             ledger: ledger.clone(),
             rollouts: rollouts.clone(),
             said: Said::default(),
-            notifier: Arc::default(),
+            teller: Arc::default(),
             runs: Runs::default(),
             number: 0,
             era: self.era(),
         };
+        let teller = kept.teller.clone();
         // On the heap, as it is large.
         let work = Box::pin(self.go_on(kept, trigger, on_node_name));
-        tokio::select! {
+        let end = tokio::select! {
             end = work => end,
+            () = teller.go_on(&self.stop) => unreachable!("it goes on for as long as it is polled"),
             () = rollouts.drive() => unreachable!("it goes on for as long as it is polled"),
             () = ledger.keep_for_runs(&*self.swarm) => unreachable!("it goes on for as long as it is polled"),
-        }
+        };
+        self.beating(teller.finish(&self.stop)).await;
+        end
     }
 
     /// The loop: a look, and the wait for the next one, while the runs of earlier looks come to their ends.
@@ -196,7 +200,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 let (context, rollouts) = (self.context(kept, &config).await, kept.rollouts.clone());
                 let run = kept.meanwhile(cycle::run::begin(context, rollouts)).await;
                 if !self.config.hooks.are_set() {
-                    kept.runs.push(Box::pin(self.clone().end_run(run, kept.notifier.clone(), begun)));
+                    kept.runs.push(Box::pin(self.clone().end_run(run, kept.teller.clone(), begun)));
                     return None;
                 }
                 (config, environment, kept.meanwhile(run.end()).await)
@@ -209,16 +213,11 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         };
         let post_run = self.post_run(&config, environment, &report, trigger).await;
         report.post_run = post_run.err().map(|error| error.to_string());
-        Some(self.tell(&config, report, &kept.notifier, begun).await)
+        Some(self.tell(&config, report, &kept.teller, begun).await)
     }
 
     /// Waits for the end of a run, and tells of it. One that changed nothing beside others is worth a line for debugging only.
-    async fn end_run(
-        self,
-        run: Run<S, R>,
-        notifier: Arc<tokio::sync::Mutex<Notifier>>,
-        begun: Instant,
-    ) -> Over {
+    async fn end_run(self, run: Run<S, R>, teller: Arc<Teller>, begun: Instant) -> Over {
         let span = run.span();
         let config = self.config.clone();
         let work = async {
@@ -227,20 +226,14 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 tracing::debug!(seconds = begun.elapsed().as_secs(), "{}", report.summary());
                 return Over { end: End::of(&report), cleanup: report.cleanup };
             }
-            self.tell(&config, report, &notifier, begun).await
+            self.tell(&config, report, &teller, begun).await
         };
         work.instrument(span).await
     }
 
-    async fn tell(
-        &self,
-        config: &Config,
-        report: Report,
-        notifier: &tokio::sync::Mutex<Notifier>,
-        begun: Instant,
-    ) -> Over {
+    async fn tell(&self, config: &Config, report: Report, teller: &Teller, begun: Instant) -> Over {
         announce(&report, begun.elapsed());
-        self.beating(async { notifier.lock().await.tell(config, &report, &self.stop).await }).await;
+        self.beating(teller.tell(config, &report, &self.stop)).await;
         Over { end: End::of(&report), cleanup: report.cleanup }
     }
 
@@ -262,7 +255,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             itself: kept.itself.found().cloned(),
             leftovers: kept.leftovers.images(),
             standing: kept.era.standing.clone(),
-            events: Events::new(log::write),
+            events: kept.teller.events(config, kept.number),
             stop: kept.era.stop.clone(),
             heartbeat: self.heartbeat.clone(),
             said: kept.said.clone(),

@@ -37,6 +37,8 @@ struct Share {
     /// How many of its updates are in rollouts that are not over.
     open: usize,
     rolled_out: RolledOut,
+    /// Of how many rows the updates that do not begin are told.
+    told: usize,
 }
 
 /// An update.
@@ -90,7 +92,7 @@ impl Queue {
             let (id, to) = (update.id.clone(), update.to.clone());
             self.turns.insert(turn, Turn { run, id, to, waiting: Some(update), finished: None });
         }
-        self.runs.insert(run, Share { events, earlier, open, rolled_out: RolledOut::default() });
+        self.runs.insert(run, Share { events, earlier, open, rolled_out: RolledOut::default(), told: 0 });
     }
 
     /// The updates that an earlier process has begun, each with its run and the number of its turn. They do not wait: they
@@ -120,6 +122,19 @@ impl Queue {
         let outdated: Vec<(usize, Option<ImageRef>)> = outdated.collect();
         for (number, newer) in outdated {
             self.withdraw(number, newer.as_ref());
+        }
+        self.tell_of_held();
+    }
+
+    /// Tells each run which of its updates do not begin: the run itself may go on for long.
+    fn tell_of_held(&mut self) {
+        for share in self.runs.values_mut() {
+            let new = share.rolled_out.rows[share.told..].iter();
+            let held: Vec<Row> = new.filter(|row| row.why_held().is_some()).cloned().collect();
+            share.told = share.rolled_out.rows.len();
+            if !held.is_empty() {
+                share.events.emit(&Event::NotBegun(held));
+            }
         }
     }
 
@@ -282,6 +297,7 @@ impl Queue {
             }
         }
         self.pace.forget(first);
+        self.tell_of_held();
         stopped
     }
 

@@ -17,6 +17,7 @@ use super::watch::{self, LookOut, Snapshot};
 use super::workers::Workers;
 use crate::context::Context;
 use crate::ledger::Permission;
+use crate::model::event::Event;
 use crate::model::finished::{Finished, Held};
 use crate::model::row::Row;
 use crate::model::update::Update;
@@ -158,6 +159,9 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
         let (mut new, waiting) = self.queue.refresh(updates);
         let moved = moved.into_iter().map(|update| Row::held(update, Held::UnderWay));
         let known = RolledOut { rows: moved.chain(waiting).collect(), ..RolledOut::default() };
+        if !known.rows.is_empty() {
+            context.events.emit(&Event::NotBegun(known.rows.clone()));
+        }
         placing::find_unplaced(&context, &self.look_out.cluster, &mut new).await;
         let run = self.next_run;
         self.next_run += 1;

@@ -13,13 +13,13 @@ use crate::model::row::{Row, State, groups, names};
 use crate::words::beginning;
 
 /// How many names stand in one line.
-const NAMES: usize = 30;
+pub(super) const NAMES: usize = 30;
 
 /// How many lines there are of one kind.
-const LINES: usize = 15;
+pub(super) const LINES: usize = 15;
 
 /// How much of one cause is shown, in characters. The log has all of it.
-const CAUSE: usize = 300;
+pub(super) const CAUSE: usize = 300;
 
 /// For how many causes the last words of a task are shown, and how much of each line, in characters.
 const QUOTED: (usize, usize) = (2, 120);
@@ -49,7 +49,8 @@ enum Format {
 /// How it looks at its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+pub(super) enum Kind {
+    Info,
     Success,
     Failure,
 }
@@ -71,10 +72,6 @@ pub(super) fn is_news(report: &Report) -> bool {
 impl Message {
     /// Tells of a cycle; `suffix` is appended to the title.
     pub(super) fn of(report: &Report, suffix: Option<&str>) -> Self {
-        let mut title = defused(&format!("Gantry: {}", headline(report)));
-        if let Some(suffix) = suffix {
-            let _ = write!(title, " {suffix}");
-        }
         let mut body = sentence(&report.summary());
         for lines in [failures(report), successes(report)] {
             if !lines.is_empty() {
@@ -83,21 +80,24 @@ impl Message {
             }
         }
         let kind = if report.has_failed() { Kind::Failure } else { Kind::Success };
-        Self::new(title, &body, kind)
+        Self::new(&headline(report), suffix, &body, kind)
     }
 
-    fn new(title: String, body: &str, kind: Kind) -> Self {
+    /// A message with this title after Gantry's name; `suffix` is appended to the title.
+    pub(super) fn new(title: &str, suffix: Option<&str>, body: &str, kind: Kind) -> Self {
+        let mut title = defused(&format!("Gantry: {title}"));
+        if let Some(suffix) = suffix {
+            let _ = write!(title, " {suffix}");
+        }
         Self { title, body: defused(body), kind, format: Format::Text }
     }
 
     /// Tells that nothing was started, and why.
     pub(super) fn of_mistakes(mistakes: &Mistakes) -> Self {
-        let mut title = "Gantry: not started, as its configuration is wrong".to_owned();
-        if let Some(suffix) = &mistakes.notification.title {
-            let _ = write!(title, " {suffix}");
-        }
+        let title = "not started, as its configuration is wrong";
         let lines: Vec<String> = mistakes.lines().collect();
-        Self::new(title, &cut(&lines, LINES, "\n", "more lines in the log"), Kind::Failure)
+        let body = cut(&lines, LINES, "\n", "more lines in the log");
+        Self::new(title, mistakes.notification.title.as_deref(), &body, Kind::Failure)
     }
 
     /// The same, told later than at its cycle's end, which was then.
@@ -107,6 +107,15 @@ impl Message {
             body: format!("Of the cycle that ended at {end}; it could not be sent then.\n\n{}", self.body),
             ..self.clone()
         }
+    }
+}
+
+#[cfg(test)]
+impl Message {
+    /// Its type, title and body.
+    pub(super) fn shown(&self) -> String {
+        let Self { title, body, kind, .. } = self;
+        format!("[{kind:?}] {title}\n\n{body}")
     }
 }
 
@@ -241,7 +250,7 @@ fn successes(report: &Report) -> Vec<String> {
 }
 
 /// Joins the first of them, and says how many more there are.
-fn cut(texts: &[impl AsRef<str>], limit: usize, separator: &str, more: &str) -> String {
+pub(super) fn cut(texts: &[impl AsRef<str>], limit: usize, separator: &str, more: &str) -> String {
     let mut text = texts.iter().take(limit).map(AsRef::as_ref).collect::<Vec<_>>().join(separator);
     if texts.len() > limit {
         let _ = write!(text, "{separator}and {} {more}", texts.len() - limit);
@@ -352,8 +361,7 @@ mod tests {
     }
 
     fn shown(report: &Report, suffix: Option<&str>) -> String {
-        let Message { title, body, kind, .. } = Message::of(report, suffix);
-        format!("[{kind:?}] {title}\n\n{body}")
+        Message::of(report, suffix).shown()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Telling people of a cycle's end, through an Apprise server.
+//! Telling people of cycles, through an Apprise server: at their ends, and while they are under way.
 //!
 //! A notification that cannot be delivered is a warning: it neither fails the cycle nor holds up the next. One with news
 //! is kept for the next cycle's end, as the cycles after one that stopped a rollout have nothing to tell of it.
@@ -21,6 +21,9 @@ use crate::words::{self, foreign};
 
 mod address;
 mod message;
+mod progress;
+pub mod teller;
+mod urgent;
 
 /// How long the server may take. It passes the message on to others before it answers.
 const LIMIT: Duration = Duration::from_secs(10);
