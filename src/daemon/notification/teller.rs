@@ -271,3 +271,89 @@ impl State {
         self.runs.retain(|number, run| !run.is_over || self.waiting.iter().any(|it| it.run == *number));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageRef;
+
+    fn config(variables: &[(&str, &str)]) -> Arc<Config> {
+        let address = ("GANTRY_NOTIFICATION_APPRISE_URL", "http://apprise.test/notify/team");
+        let variables = variables.iter().chain([&address]).map(|(name, value)| (name.into(), value.into()));
+        Arc::new(Config::load(variables).unwrap().config)
+    }
+
+    fn image(number: usize) -> ImageRef {
+        format!("app-{number}:1").parse().unwrap()
+    }
+
+    fn stopped(number: usize) -> Event {
+        Event::RolloutStopped { image: image(number), touched: 2, failed: 2, total: 9 }
+    }
+
+    fn titles(batch: &Batch) -> String {
+        batch.message.shown().lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_counted() {
+        let now = Instant::now();
+        let mut state = State::default();
+        state.begin(1, &config(&[]), now);
+        let heard = (0..MOST_WAITING + 20).filter(|number| state.hear(1, &stopped(*number), now)).count();
+        assert_eq!((heard, state.waiting.len(), state.more), (MOST_WAITING, MOST_WAITING, 20));
+        let batch = state.batch(now + GATHER).unwrap();
+        assert!(batch.message.shown().contains("and 20 more in the log"), "{:?}", batch.message);
+        assert_eq!((batch.ids.len(), batch.more), (MOST_WAITING, 20));
+    }
+
+    #[test]
+    fn events_of_a_few_seconds_are_one_message() {
+        let now = Instant::now();
+        let mut state = State::default();
+        state.begin(1, &config(&[]), now);
+        state.begin(2, &config(&[]), now);
+        assert!(state.hear(1, &stopped(1), now) && state.hear(2, &stopped(2), now + GATHER / 2));
+        assert_eq!(state.due(), Some(now + GATHER));
+        assert!(state.batch(now + GATHER / 2).is_none());
+        let batch = state.batch(now + GATHER).unwrap();
+        assert_eq!(titles(&batch), "[Failure] Gantry: 2 rollouts stopped");
+        state.put_off(&batch.ids, now + AGAIN);
+        assert_eq!(state.due(), Some(now + AGAIN));
+        assert!(state.batch(now + AGAIN).unwrap().is_late);
+    }
+
+    #[test]
+    fn runs_with_other_settings_have_a_message_of_their_own() {
+        let now = Instant::now();
+        let mut state = State::default();
+        for (run, title) in [(1, "(a)"), (2, "(b)")] {
+            state.begin(run, &config(&[("GANTRY_NOTIFICATION_TITLE", title)]), now);
+            assert!(state.hear(run, &stopped(1), now));
+        }
+        for suffix in ["(a)", "(b)"] {
+            let batch = state.batch(now + GATHER).unwrap();
+            assert!(titles(&batch).ends_with(suffix), "{:?}", batch.message);
+            state.forget(|waiting| batch.ids.contains(&waiting.id));
+        }
+        assert!(state.batch(now + GATHER).is_none());
+    }
+
+    #[test]
+    fn a_run_that_is_over_is_kept_while_something_waits() {
+        let now = Instant::now();
+        let mut state = State::default();
+        let config = config(&[("GANTRY_NOTIFICATION_PROGRESS", "60")]);
+        state.begin(1, &config, now);
+        state.begin(2, &config, now);
+        assert!(state.hear(1, &stopped(1), now));
+        for run in [1, 2] {
+            assert!(!state.hear(run, &Event::RunEnded, now));
+        }
+        assert_eq!(state.runs.keys().copied().collect::<Vec<_>>(), [1]);
+        assert!(state.progress(now + Duration::from_secs(60)).is_none(), "it is over");
+        assert!(state.batch(now + GATHER).is_some());
+        state.forget(|_| true);
+        assert!(state.runs.is_empty() && state.due().is_none());
+    }
+}

@@ -25,6 +25,7 @@ mod requests;
 mod taking_over;
 mod taking_turns;
 mod telling;
+mod telling_early;
 mod verdicts;
 
 use std::collections::BTreeSet;

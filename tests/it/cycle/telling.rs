@@ -21,11 +21,11 @@ use crate::support::log::Log;
 use crate::support::way::Way;
 
 /// Where nobody listens, yet.
-fn free_address() -> String {
+pub(super) fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-fn telling(address: &str) -> Scene {
+pub(super) fn telling(address: &str) -> Scene {
     Scene::new()
         .with("GANTRY_NOTIFICATION_APPRISE_URL", format!("http://{address}/notify/team"))
         .with("GANTRY_NOTIFICATION_CONDITION", "on-change")
@@ -37,11 +37,11 @@ fn news(what: &str) -> Report {
 }
 
 /// The messages that a server was sent.
-fn told(server: &Server) -> Vec<Value> {
+pub(super) fn told(server: &Server) -> Vec<Value> {
     server.requests().iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
 }
 
-fn text<'a>(message: &'a Value, field: &str) -> &'a str {
+pub(super) fn text<'a>(message: &'a Value, field: &str) -> &'a str {
     message[field].as_str().unwrap()
 }
 

@@ -110,6 +110,42 @@ fn apprise_delivers_failures_with_names_causes_and_counts() {
 }
 
 #[test]
+fn a_stopped_rollout_is_told_while_its_run_goes_on() {
+    let stage = Stage::new();
+    let apprise = Apprise::start(&stage);
+    let (bad, slow) = (stage.image("bad", "1", &[]), stage.image("slow", "1", &[]));
+    let bads = ["bad-1", "bad-2", "bad-3", "bad-4"].map(|name| stage.service(name, &bad, &[]));
+    stage.service("slow", &slow, &[]);
+    stage.crashing_image("bad", "2");
+    stage.slow_image("slow", "2", 75);
+
+    let gantry = telling(&stage, &apprise.url("team"))
+        .set("GANTRY_NOTIFICATION_CONDITION", "on-change")
+        .set("GANTRY_NOTIFICATION_PROGRESS", "25")
+        .set("GANTRY_ROLLOUT_INITIAL_WORKERS", "1");
+    let run = gantry.run();
+
+    assert_eq!(run.code, Some(1), "{run}");
+    let told = apprise.delivered();
+    let (end, before) = told.split_last().unwrap();
+    let stopped = format!("rollout of {} stopped", bad.name);
+    assert_eq!(end.title, format!("Gantry: 2 rolled back, 1 updated, {stopped}"), "{told:#?}");
+    // How far it is, and apart from that the stop alone.
+    let (progress, stops): (Vec<_>, Vec<_>) = before.iter().partition(|message| message.kind == "info");
+    assert_eq!(stops.len(), 1, "{told:#?}");
+    assert_eq!(stops[0].title, format!("Gantry: {stopped} after 2 of {}", bads.len()), "{told:#?}");
+    assert_eq!(stops[0].kind, "failure", "{told:#?}");
+    assert!(stops[0].body.contains(", as 2 failed: a task failed on node"), "{told:#?}");
+    let most = run.took.as_secs() / 25;
+    assert!(!progress.is_empty() && progress.len() as u64 <= most, "{told:#?} {run}");
+    for message in progress {
+        let is_progress = message.title.starts_with("Gantry: run 1: 0 of 5 updated, ")
+            && message.body.contains("Run 1 has lasted ");
+        assert!(is_progress, "{told:#?}");
+    }
+}
+
+#[test]
 fn a_server_that_is_broken_or_away_is_a_warning_without_its_password_and_the_next_cycle_comes() {
     let stage = Stage::new();
     let broken = HttpServer::start(|request| match request.path.as_str() {
