@@ -117,9 +117,13 @@ mod tests {
             "[Info] Gantry: run 17: 0 of 1,200 updated, 1,200 waiting (live)\n\n\
              Run 17 has lasted 30 min: 0 of 1,200 updated, 1,200 waiting"
         );
-        (0..340).for_each(|n| end(&mut world, n, Outcome::Updated));
+        for n in 0..340 {
+            end(&mut world, n, Outcome::Updated);
+        }
         let cause = || Cause::Unhealthy { node: "node1".to_owned() };
-        (340..342).for_each(|n| end(&mut world, n, Outcome::RolledBack { by: By::Gantry, cause: cause() }));
+        for n in 340..342 {
+            end(&mut world, n, Outcome::RolledBack { by: By::Gantry, cause: cause() });
+        }
         for n in 342..392 {
             let (service, image) = (format!("web-{n:04}"), || "app:1".parse().unwrap());
             world.apply(&Event::UpdateBegan { service, from: image(), to: image(), found: None });

@@ -106,7 +106,7 @@ impl Teller {
     pub async fn tell(&self, config: &Config, report: &Report, stop: &CancellationToken) {
         let mut notifier = self.notifier.lock().await;
         self.state().forget(|waiting| waiting.what.is_told_by(report));
-        notifier.tell(config, report, stop).await;
+        Box::pin(notifier.tell(config, report, stop)).await;
     }
 
     /// Tells what is to be told while runs are under way. It goes on for as long as it is polled; when Gantry is to stop it
@@ -193,7 +193,7 @@ impl Teller {
 
 async fn send(config: &Config, message: &Message) -> Result<(), Fault> {
     let Some(url) = &config.notification.apprise_url else { return Ok(()) };
-    deliver(url.reveal(), &config.proxies, message).await
+    Box::pin(deliver(url.reveal(), &config.proxies, message)).await
 }
 
 impl State {

@@ -1,6 +1,7 @@
 //! What people are told when it happens, not at the run's end: a stopped rollout, a failed rollback. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::message::{CAUSE, Kind, LINES, Message, NAMES, cut};
 use crate::cycle::Report;
@@ -82,9 +83,9 @@ pub(super) fn message(told: &[(&Urgent, &World)], more: usize, suffix: Option<&s
                 let digest =
                     image.digest().map_or_else(String::new, |it| format!(" (digest {})", it.short()));
                 let mut line = format!("rollout of {}{digest} stopped {after}", image.tagged());
-                line.push_str(&format!(", as {} failed", grouped(*failed)));
+                let _ = write!(line, ", as {} failed", grouped(*failed));
                 if !causes.is_empty() {
-                    line.push_str(&format!(": {}", beginning(&causes.join("; "), CAUSE)));
+                    let _ = write!(line, ": {}", beginning(&causes.join("; "), CAUSE));
                 }
                 stops.push((format!("rollout of {} stopped {after}", image.tagged()), line));
             }
@@ -176,7 +177,9 @@ mod tests {
 
     fn shown(events: &[Event], more: usize) -> String {
         let mut world = World::default();
-        events.iter().for_each(|event| world.apply(event));
+        for event in events {
+            world.apply(event);
+        }
         let urgent: Vec<Urgent> = events.iter().filter_map(Urgent::of).collect();
         let told: Vec<(&Urgent, &World)> = urgent.iter().map(|urgent| (urgent, &world)).collect();
         message(&told, more, Some("(live)")).shown()
