@@ -50,6 +50,11 @@ impl<S: Swarm, R: Registry> Run<S, R> {
         self.context.span.clone()
     }
 
+    /// Whether it has updates that are under way or wait.
+    pub fn has_updates(&self) -> bool {
+        self.looked.as_ref().is_ok_and(|looked| looked.handed_in.is_some())
+    }
+
     /// Waits for its updates, cleans up after them, and reports.
     pub async fn end(self) -> Report {
         let span = self.context.span.clone();

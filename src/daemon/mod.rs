@@ -51,6 +51,9 @@ impl<S, R> Clone for Daemon<S, R> {
     }
 }
 
+/// How long a run without updates may take to clean up and to notify before the wait for the next look begins.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// How the daemon came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -200,7 +203,13 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 let (context, rollouts) = (self.context(kept, &config).await, kept.rollouts.clone());
                 let run = kept.meanwhile(cycle::run::begin(context, rollouts)).await;
                 if !self.config.hooks.are_set() {
-                    kept.runs.push(Box::pin(self.clone().end_run(run, kept.teller.clone(), begun)));
+                    let has_updates = run.has_updates();
+                    let mut over = Box::pin(self.clone().end_run(run, kept.teller.clone(), begun));
+                    // Without updates, a run is over with its look, unless it is slow to clean up or to notify.
+                    if !has_updates && let Ok(over) = kept.meanwhile(timeout(SETTLING, &mut over)).await {
+                        return Some(over);
+                    }
+                    kept.runs.push(over);
                     return None;
                 }
                 (config, environment, kept.meanwhile(run.end()).await)

@@ -289,17 +289,14 @@ async fn a_run_that_cleans_up_leaves_the_image_that_another_one_may_roll_back_to
         .with("GANTRY_CLEANUP_IMAGES", true)
         .with("GANTRY_CLEANUP_IMAGES_REMOVER", &own);
     scene.swarm.image(&own).logging(&[&Removal::default().to_line()]);
-    scene.service("slow").replicas(1).constraint("node.hostname==node2").create();
-    scene
-        .service("fast")
-        .replicas(1)
-        .constraint("node.hostname==node1")
-        .label("gantry.enable", "no")
-        .create();
-    scene.swarm.image(&pinned(APP, "new")).on_node("node2").starts_after(secs(100));
-    // It opts in when the other one is under way, so that each has a run of its own.
-    scene.swarm.later(secs(15), |world| world.set_label("fast", "gantry.enable", "true"));
-    let pushes = Pushes(vec![(secs(1), APP, "new")]);
+    // Two tags of one repository stand at the same digest, so that each service has a run of its own.
+    const SECOND: &str = "registry.test/app:2";
+    scene.registry.release(SECOND, "old");
+    scene.service("slow").replicas(1).create();
+    let fast = scene.swarm.new_service("fast").image(&pinned(SECOND, "old")).replicas(1);
+    fast.label("gantry.enable", "true").create();
+    scene.swarm.image(&pinned(APP, "slow")).starts_after(secs(100));
+    let pushes = Pushes(vec![(secs(1), APP, "slow"), (secs(15), SECOND, "fast")]);
     pushes.run(&scene, secs(300)).await;
 
     let updates = scene.swarm.update_log();
