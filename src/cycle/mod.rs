@@ -29,11 +29,12 @@ pub use self::report::Report;
 /// Does one run alone.
 pub async fn run<S: Swarm, R: Registry>(context: &Arc<Context<S, R>>) -> Report {
     let rollouts = Arc::new(Rollouts::default());
-    // On the heap, as it is large.
+    // On the heap, as they are large.
+    let drive = Box::pin(rollouts.drive());
     let work = Box::pin(async { run::begin(context.clone(), rollouts.clone()).await.end().await });
     tokio::select! {
         report = work => report,
-        () = rollouts.drive() => unreachable!("it goes on for as long as it is polled"),
+        () = drive => unreachable!("it goes on for as long as it is polled"),
         () = context.ledger.keep_for_runs(&*context.swarm) => unreachable!("it goes on for as long as it is polled"),
     }
 }

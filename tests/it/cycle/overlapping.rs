@@ -14,6 +14,9 @@ use crate::support::log::Log;
 /// Another image than [`APP`].
 const OTHER: &str = "registry.test/other:1";
 
+/// Another tag of the repository of [`APP`].
+const SECOND: &str = "registry.test/app:2";
+
 /// From one look to the next.
 const INTERVAL: u64 = 10;
 
@@ -283,14 +286,13 @@ async fn a_dead_gantry_is_replaced_however_short_the_interval() {
 #[tokio::test(start_paused = true)]
 async fn a_run_that_cleans_up_leaves_the_image_that_another_one_may_roll_back_to() {
     let own = pinned("registry.test/gantry:latest", "own");
+    // Two tags stand at the same digest, so that each service has a run of its own.
     let scene = Scene::new()
         .with("GANTRY_SLEEP_SECONDS", INTERVAL)
         .with("GANTRY_ROLLOUT_INITIAL_WORKERS", 4)
         .with("GANTRY_CLEANUP_IMAGES", true)
         .with("GANTRY_CLEANUP_IMAGES_REMOVER", &own);
     scene.swarm.image(&own).logging(&[&Removal::default().to_line()]);
-    // Two tags of one repository stand at the same digest, so that each service has a run of its own.
-    const SECOND: &str = "registry.test/app:2";
     scene.registry.release(SECOND, "old");
     scene.service("slow").replicas(1).create();
     let fast = scene.swarm.new_service("fast").image(&pinned(SECOND, "old")).replicas(1);
