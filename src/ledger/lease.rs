@@ -158,4 +158,21 @@ impl Waiting {
 }
 
 #[cfg(test)]
+impl Waiting {
+    /// All that decides the next step: the time since the last look, and the question that stands with its age.
+    pub(crate) fn summary(&self, lease: Option<&Lease>, now: Timestamp) -> [u64; 4] {
+        let since =
+            self.last_look.map(|last| Duration::try_from(now.duration_since(last)).unwrap_or_default());
+        let claim = lease.and_then(|lease| lease.claim.as_ref());
+        let seconds = |time: Option<Duration>| time.map_or(u64::MAX, |time| time.as_secs());
+        [
+            seconds(since.map(|since| since.min(MAX_STEP))),
+            seconds(self.asked.as_ref().map(|(_, stands)| (*stands).min(UNANSWERED))),
+            u64::from(self.asked.as_ref().is_some_and(|(asked, _)| Some(asked) == claim)),
+            seconds(self.quiet.map(|quiet| quiet.min(ASK_AGAIN))),
+        ]
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use crate::model::quarantine::Quarantine;
 use crate::model::rank::Rank;
 
 /// What is known of images before their rollout, by [`image_name`] and digest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Earlier(HashMap<(String, Digest), Shown>);
 
 /// What is known of one.

@@ -5,7 +5,7 @@ use crate::model::finished::{StoppedRollout, Superseded};
 use crate::model::row::Row;
 
 /// What became of the updates.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RolledOut {
     /// Their services: how the updates ended, and why others did not begin.
     pub rows: Vec<Row>,

@@ -150,14 +150,17 @@ impl<S, R> Rollouts<S, R> {
         if updates.is_empty() {
             return None;
         }
-        let (moved, updates) = {
-            let state = self.state();
-            let has_moved = |id: &String| state.under_way.contains_key(id) || state.ended.contains(id);
-            updates.into_iter().partition(|update| has_moved(&update.id))
-        };
+        let (moved, updates) = self.part(updates);
         let (reply, answer) = oneshot::channel();
         self.order(Order::Join(Join { context: context.clone(), updates, moved, earlier, reply }));
         Some(answer)
+    }
+
+    /// Parts updates into those of services that an earlier run has in hand, or had since the look began, and the others.
+    pub(super) fn part(&self, updates: Vec<Update>) -> (Vec<Update>, Vec<Update>) {
+        let state = self.state();
+        let has_moved = |id: &String| state.under_way.contains_key(id) || state.ended.contains(id);
+        updates.into_iter().partition(|update| has_moved(&update.id))
     }
 
     /// The images that services are about to get, or may be rolled back to. To be awaited while [`drive`](Self::drive) is
@@ -240,5 +243,26 @@ impl<S, R> Drop for Pause<'_, S, R> {
     fn drop(&mut self) {
         self.0.state().pauses -= 1;
         self.0.news.notify_one();
+    }
+}
+
+#[cfg(test)]
+impl Rollouts<(), ()> {
+    /// The same services under way and ended, without orders.
+    pub(super) fn copy(&self) -> Self {
+        let copy = Self::default();
+        {
+            let (mut new, old) = (copy.state(), self.state());
+            new.under_way.clone_from(&old.under_way);
+            new.ended.clone_from(&old.ended);
+            new.newest.clone_from(&old.newest);
+        }
+        copy
+    }
+
+    /// The services under way with their images, and those whose updates have ended since the latest look began.
+    pub(super) fn in_hand(&self) -> (BTreeMap<String, ImageRef>, BTreeSet<String>) {
+        let state = self.state();
+        (state.under_way.clone(), state.ended.clone())
     }
 }

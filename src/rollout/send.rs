@@ -242,7 +242,7 @@ fn edits(dispatch: Dispatch) -> Result<Edits, Box<Outcome>> {
 }
 
 /// Whether an update without an answer has arrived: the service has it, or had it and was taken back from it since.
-fn has_arrived(sent: &Sent, sent_to: u64, service: &Service) -> bool {
+pub(super) fn has_arrived(sent: &Sent, sent_to: u64, service: &Service) -> bool {
     let mark = |spec: &Spec| Mark::of(spec.facts());
     let is_sent = |spec: &Spec| mark(spec) == mark(&sent.spec);
     let was_sent = service.previous.as_ref().is_some_and(is_sent)
