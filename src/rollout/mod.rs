@@ -9,6 +9,8 @@ mod attempts;
 mod begin;
 mod cluster;
 pub mod convergence;
+#[cfg(test)]
+mod every_interleaving;
 mod follow;
 mod go_on;
 pub mod guard;

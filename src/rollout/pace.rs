@@ -119,7 +119,7 @@ impl Effect {
 }
 
 /// The rollouts under way. Updates are known by numbers that whoever adds them gives, images by the order in which they came.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pace {
     limits: Limits,
     images: BTreeMap<usize, Image>,
@@ -131,7 +131,7 @@ pub struct Pace {
 }
 
 /// One image's rollout.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Image {
     name: String,
     /// Updates that have not begun, with what they show.
@@ -434,5 +434,7 @@ fn is_too_much(failed: usize, succeeded: usize, limits: &Limits) -> bool {
 
 #[cfg(test)]
 mod any_sequence;
+#[cfg(test)]
+mod summary;
 #[cfg(test)]
 mod tests;

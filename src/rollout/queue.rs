@@ -18,7 +18,7 @@ use crate::rollout::rolled_out::RolledOut;
 const MAX_CAUSES: usize = 3;
 
 /// The updates of all runs that are under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Queue {
     pace: Pace,
     runs: BTreeMap<u64, Share>,
@@ -30,7 +30,7 @@ pub(super) struct Queue {
 }
 
 /// A run's share in the rollouts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Share {
     events: Events,
     earlier: Earlier,
@@ -42,7 +42,7 @@ struct Share {
 }
 
 /// An update.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Turn {
     run: u64,
     /// The service's id.
@@ -327,3 +327,6 @@ fn tell_of_stop(events: &Events, image: &ImageRef, stop: &Stop) {
         events.emit(&Event::RolloutStopped { image: image.clone(), touched, failed, total });
     }
 }
+
+#[cfg(test)]
+pub(super) mod summary;

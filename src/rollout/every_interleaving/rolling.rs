@@ -1,0 +1,376 @@
+//! The updates of one Gantry: the loop of `rollout::session`, and each update from its first request to its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::gantry::{Run, Session, Stage, Worker};
+use super::library::{NAMES, quarantine};
+use super::scene::{Answer, Fault, Scene, Verdict};
+use super::world::Phase;
+use crate::context::Events;
+use crate::image::ImageRef;
+use crate::ledger::Permission;
+use crate::ledger::book::Change;
+use crate::ledger::entry::{Verdict as OfLedger, image_name};
+use crate::model::before::Before;
+use crate::model::cause::Cause;
+use crate::model::course::Course;
+use crate::model::earlier::Earlier;
+use crate::model::finished::{Finished, Held, StoppedRollout};
+use crate::model::ours::other_hand;
+use crate::model::outcome::{ALREADY_THERE, By, Outcome};
+use crate::model::update::{Begun, Dispatch, Update};
+use crate::options::Ids;
+use crate::rollout::pace::{Effect, Limits};
+use crate::rollout::queue::Queue;
+use crate::rollout::send::{Sent, has_arrived};
+
+/// Two updates at once; the first failure stops an image.
+const LIMITS: Limits = Limits { workers: 2, initial: 1, min_failures: 1, max_failure_ratio: 0.1 };
+
+/// The number of a service.
+pub(super) fn index_of(id: &str) -> usize {
+    NAMES.iter().position(|name| *name == id).expect("a service of the model")
+}
+
+fn broken() -> Cause {
+    Cause::TaskFailed { node: String::new(), exit_code: Some(1), error: "task: non-zero exit (1)".to_owned() }
+}
+
+impl Scene<'_> {
+    /// Takes out what a look has found to be outdated.
+    pub(super) fn take_out(&mut self, wanted: &BTreeMap<String, Option<ImageRef>>) {
+        if let Some(session) = self.me.session() {
+            session.queue.take_out(wanted);
+        }
+    }
+
+    /// Hands in the updates of a run.
+    pub(super) fn hand_in(&mut self, updates: Vec<Update>, earlier: Earlier) {
+        let ids =
+            |updates: &[Update]| updates.iter().map(|update| update.id.clone()).collect::<BTreeSet<_>>();
+        let handed_in = ids(&updates);
+        let (moved, updates) = if self.model.fault == Some(Fault::ForgetsUnderWay) {
+            (Vec::new(), updates)
+        } else {
+            self.me.hands.0.part(updates)
+        };
+        let session = self.me.session.get_or_insert_with(|| {
+            Rc::new(Session {
+                queue: Queue::new(LIMITS),
+                runs: BTreeMap::new(),
+                next_run: 0,
+                workers: BTreeMap::new(),
+                updated: BTreeMap::new(),
+            })
+        });
+        let session = Rc::make_mut(session);
+        let (new, waiting) = session.queue.refresh(updates);
+        let mut known = ids(&moved);
+        known.extend(waiting.into_iter().map(|row| row.service));
+        let run = session.next_run;
+        session.next_run += 1;
+        session.queue.join(run, Events::unheard(), new, earlier);
+        session.runs.insert(run, Run { handed_in, known });
+    }
+
+    /// One turn of the session's loop, once more as long as a rollout ends in it.
+    pub(super) fn session_goes_on(&mut self) -> Verdict {
+        loop {
+            let Some(session) = self.me.session() else { return Ok(()) };
+            let before = session.queue.numbers();
+            for (_, turn, update) in session.queue.under_way() {
+                self.start(turn, update)?;
+            }
+            while let Some((turn, update)) = self.next() {
+                self.start(turn, update)?;
+            }
+            self.settle();
+            self.answer()?;
+            let Some(session) = &self.me.session else { return Ok(()) };
+            if session.queue.is_empty() && session.workers.is_empty() {
+                self.me.session = None;
+                return Ok(());
+            }
+            if session.queue.numbers() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<(usize, Update)> {
+        let may_begin = self.me.permission(self.world.now) == Permission::Granted
+            || self.model.fault == Some(Fault::BeginsWithoutLease);
+        let session = self.me.session().filter(|_| may_begin)?;
+        let (_, turn, update) = session.queue.begin()?;
+        Some((turn, update))
+    }
+
+    /// An update begins. An error says which promise that breaks.
+    fn start(&mut self, turn: usize, update: Update) -> Verdict {
+        let (id, to) = (update.id.clone(), self.model.library.place_of(&update.to));
+        if self.me.worker_of(&id).is_some() {
+            return Err(format!("{id} is updated twice at a time by one Gantry"));
+        }
+        let may_other_begin = self.other.permission(self.world.now) == Permission::Granted;
+        if may_other_begin && self.other.worker_of(&id).is_some() {
+            return Err(format!("{id} is updated twice at a time by two Gantrys"));
+        }
+        if update.begun.is_none() {
+            self.must_hold_lease(&id)?;
+            if to.1 < self.me.seen[usize::from(to.0)] {
+                return Err(format!("{id} begins with a digest that a look has seen replaced"));
+            }
+        }
+        let stage = match update.begun.as_deref() {
+            None => Stage::ToSend(None),
+            Some(Begun::Update { .. }) => Stage::Watched,
+            Some(Begun::Rollback { .. }) => Stage::GoingBack,
+        };
+        self.me.hands.0.begins(&update.id, &update.to);
+        let Some(session) = self.me.session() else { return Ok(()) };
+        session.updated.retain(|_, updated| updated.id != id);
+        session.workers.insert(turn, Worker { update: Rc::new(update), stage });
+        let begun = session.workers.values().filter(|worker| worker.update.begun.is_none()).count();
+        if begun > LIMITS.workers {
+            Err("more updates are under way than allowed".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn must_hold_lease(&self, id: &str) -> Verdict {
+        let lease = self.world.ledger.lease.as_ref();
+        if lease.is_some_and(|lease| lease.holder.id == self.me.id) {
+            Ok(())
+        } else {
+            Err(format!("{id} is updated without the lease"))
+        }
+    }
+
+    /// Ends the rollouts in which nothing can begin, and all of them where the lease is lost.
+    fn settle(&mut self) {
+        let permission = self.me.permission(self.world.now);
+        let Some(session) = self.me.session() else { return };
+        let mut stopped: Vec<StoppedRollout> = Vec::new();
+        if session.workers.is_empty() && permission == Permission::Refused {
+            stopped.extend(session.queue.close_all(Held::Postponed));
+        }
+        for (_, turns) in session.queue.at_rest() {
+            if turns.iter().any(|turn| session.workers.contains_key(turn)) {
+                continue;
+            }
+            stopped.extend(session.queue.close(&turns, Held::Unproven));
+            session.updated.retain(|turn, _| !turns.contains(turn));
+        }
+        for stopped in stopped.iter().filter(|stopped| stopped.blames_image) {
+            let quarantine = quarantine(&self.me.memory());
+            let entry = quarantine.entry_of_image(&stopped.image, OfLedger::Quarantined, "it failed");
+            self.me.pending.note(entry.map(Change::Put));
+        }
+    }
+
+    /// Answers the runs that are over. An error names a service that a run forgets.
+    fn answer(&mut self) -> Verdict {
+        let forgets = self.model.fault == Some(Fault::ForgetsWithdrawn);
+        let Some(session) = self.me.session() else { return Ok(()) };
+        let mut ended = 0;
+        for (number, rolled_out) in session.queue.take_ended() {
+            let run = session.runs.remove(&number).ok_or("a run is answered twice")?;
+            let mut named = run.known;
+            for row in rolled_out.rows {
+                let is_forgotten = forgets && row.why_held() == Some(Held::Withdrawn);
+                if !is_forgotten && !named.insert(row.service.clone()) {
+                    return Err(format!("a report names {} twice", row.service));
+                }
+            }
+            if named != run.handed_in {
+                return Err(format!("a report names {named:?} and not {:?}", run.handed_in));
+            }
+            ended += 1;
+        }
+        self.me.ending += ended;
+        Ok(())
+    }
+
+    /// Does something with a worker.
+    fn with_worker(&mut self, turn: usize) -> Option<&mut Worker> {
+        self.me.session()?.workers.get_mut(&turn)
+    }
+
+    fn put_stage(&mut self, turn: usize, stage: Stage) {
+        if let Some(worker) = self.with_worker(turn) {
+            worker.stage = stage;
+        }
+    }
+
+    /// Sends an update, as `send::deliver`: read, decide again, write if the service has not changed.
+    pub(super) fn send(&mut self, turn: usize, answer: Answer) -> Verdict {
+        let Some(Worker { update, stage: Stage::ToSend(unanswered) }) = self.with_worker(turn).cloned()
+        else {
+            return Ok(());
+        };
+        let index = index_of(&update.id);
+        let service = self.model.library.service(index, self.world.services[index]);
+        if let Some(version) = unanswered {
+            let sent = self.sent(&update);
+            if has_arrived(&sent, version, &service) {
+                self.put_stage(turn, Stage::Watched);
+                return Ok(());
+            }
+        }
+        match update.dispatch(&service, Course::RunsOn, None) {
+            Dispatch::Send(_) => {}
+            Dispatch::AlreadyThere => return self.ends(turn, Outcome::Unchanged(ALREADY_THERE.to_owned())),
+            other => return self.ends(turn, Outcome::Superseded(format!("{other:?}"))),
+        }
+        if let Some(hand) = other_hand(&update, &service, &Ids::new()) {
+            return self.ends(turn, Outcome::Postponed(hand));
+        }
+        match self.me.permission(self.world.now) {
+            _ if self.model.fault == Some(Fault::BeginsWithoutLease) => {}
+            Permission::Granted => {}
+            Permission::Unsure => return Ok(()),
+            Permission::Refused => return self.ends(turn, Outcome::Unchanged("not sent".to_owned())),
+        }
+        self.must_hold_lease(&update.id)?;
+        if answer.arrives() {
+            let to = self.model.library.place_of(&update.to);
+            if self.world.sent[index] & (1 << to.1) != 0 {
+                return Err(format!("{} is sent the same digest twice", update.id));
+            }
+            self.world.sent[index] |= 1 << to.1;
+            self.world.change(index, to, Phase::Updating);
+        }
+        let stage = if answer.is_heard() { Stage::Watched } else { Stage::ToSend(Some(service.version)) };
+        self.put_stage(turn, stage);
+        Ok(())
+    }
+
+    /// What was sent for an update.
+    fn sent(&self, update: &Update) -> Sent {
+        let spec = |image: &ImageRef| {
+            let place = super::world::Place {
+                image: self.model.library.place_of(image),
+                previous: None,
+                phase: None,
+                version: 0,
+            };
+            self.model.library.service(index_of(&update.id), place).spec
+        };
+        Sent { replaced: spec(&update.from), spec: spec(&update.to), before: Before::default() }
+    }
+
+    /// Whether the service of an update still has what it was sent.
+    pub(super) fn still_has(&self, update: &Update) -> bool {
+        self.world.still_has(index_of(&update.id), self.model.library.place_of(&update.to))
+    }
+
+    /// The tasks of an update show what becomes of it.
+    pub(super) fn judge(&mut self, turn: usize, is_good: bool) -> Verdict {
+        let Some(Worker { update, .. }) = self.with_worker(turn).cloned() else { return Ok(()) };
+        if !self.still_has(&update) {
+            return self.ends(turn, Outcome::Superseded("it was changed".to_owned()));
+        }
+        let index = index_of(&update.id);
+        let bit = 1 << self.world.services[index].image.1;
+        if is_good {
+            self.world.good[index] |= bit;
+            if self.world.services[index].phase == Some(Phase::Updating) {
+                self.world.go_on(index, Phase::Completed);
+            }
+            return self.ends(turn, Outcome::Updated);
+        }
+        if self.world.bad[index] & bit == 0 {
+            self.world.budget.failures -= 1;
+            self.world.bad[index] |= bit;
+        }
+        let quarantine = quarantine(&self.me.memory());
+        if let (Some(image), Some(digest)) = (image_name(&update.to), update.to.digest()) {
+            let verdict = OfLedger::Quarantined;
+            let cause = broken().to_string();
+            let entry = quarantine.entry(&update.service, &update.id, image, digest, verdict, &cause);
+            self.me.pending.note([Change::Put(entry)]);
+        }
+        self.put_stage(turn, Stage::ToTakeBack);
+        Ok(())
+    }
+
+    /// Sends a rollback.
+    pub(super) fn take_back(&mut self, turn: usize, answer: Answer) -> Verdict {
+        let Some(Worker { update, .. }) = self.with_worker(turn).cloned() else { return Ok(()) };
+        let index = index_of(&update.id);
+        let place = self.world.services[index];
+        let is_going_back = place.phase == Some(Phase::GoingBack) || place.phase == Some(Phase::WentBack);
+        if is_going_back && place.previous == Some(self.model.library.place_of(&update.to)) {
+            self.put_stage(turn, Stage::GoingBack);
+            return Ok(());
+        }
+        let Some(previous) = place.previous.filter(|_| self.still_has(&update)) else {
+            let how = "it was changed".to_owned();
+            return self.ends(turn, Outcome::Overtaken { cause: broken(), how });
+        };
+        if answer.arrives() {
+            self.world.change(index, previous, Phase::GoingBack);
+        }
+        if answer.is_heard() {
+            self.put_stage(turn, Stage::GoingBack);
+        }
+        Ok(())
+    }
+
+    /// The previous image runs again, or a user has changed the service.
+    pub(super) fn is_back(&mut self, turn: usize) -> Verdict {
+        let Some(Worker { update, .. }) = self.with_worker(turn).cloned() else { return Ok(()) };
+        let index = index_of(&update.id);
+        let place = self.world.services[index];
+        let outcome = match place.phase {
+            Some(Phase::GoingBack | Phase::WentBack) if place.previous.is_some() => {
+                if place.phase == Some(Phase::GoingBack) {
+                    self.world.go_on(index, Phase::WentBack);
+                }
+                Outcome::RolledBack { by: By::Gantry, cause: broken() }
+            }
+            _ => Outcome::Overtaken { cause: broken(), how: "it was changed".to_owned() },
+        };
+        self.ends(turn, outcome)
+    }
+
+    /// An update ends, as `Session::end`.
+    fn ends(&mut self, turn: usize, outcome: Outcome) -> Verdict {
+        let Some(session) = self.me.session() else { return Ok(()) };
+        let Some(Worker { update, .. }) = session.workers.remove(&turn) else { return Ok(()) };
+        let (id, is_good) = (update.id.clone(), outcome.is_success());
+        session.queue.end(turn, finished(&update, outcome));
+        if is_good {
+            session.updated.insert(turn, update);
+        }
+        if self.model.fault != Some(Fault::ForgetsEnd) {
+            self.me.hands.0.ended(&id);
+        }
+        self.session_goes_on()
+    }
+
+    /// It is seen that a user has taken back an update that was called good.
+    pub(super) fn sees_taken_back(&mut self, turn: usize) -> Verdict {
+        let Some(session) = self.me.session() else { return Ok(()) };
+        if let Some(update) = session.updated.remove(&turn) {
+            session.queue.taken_back(turn);
+            session.queue.turn_bad(turn, &update, Effect::TakenBack);
+        }
+        self.session_goes_on()
+    }
+}
+
+fn finished(update: &Update, outcome: Outcome) -> Finished {
+    Finished {
+        service: update.service.clone(),
+        from: update.from.clone(),
+        to: update.to.clone(),
+        outcome,
+        log: Vec::new(),
+        health: None,
+        took: Duration::ZERO,
+    }
+}
