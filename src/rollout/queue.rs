@@ -143,10 +143,14 @@ impl Queue {
         let mut new: BTreeMap<String, Update> =
             updates.into_iter().map(|update| (update.id.clone(), update)).collect();
         let mut known = Vec::new();
-        for turn in self.turns.values_mut().filter(|turn| turn.waiting.is_some()) {
+        for (number, turn) in self.turns.iter_mut().filter(|(_, turn)| turn.waiting.is_some()) {
             if new.get(&turn.id).is_some_and(|update| update.to == turn.to)
                 && let Some(update) = new.remove(&turn.id)
             {
+                // A user or another Gantry has sent the update meanwhile.
+                if update.begun.is_some() {
+                    self.pace.found_begun(*number);
+                }
                 known.push(Row::held(update.clone(), Held::UnderWay));
                 turn.waiting = Some(update);
             }

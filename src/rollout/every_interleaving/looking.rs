@@ -312,7 +312,9 @@ impl Scene<'_> {
         let (image, digest) = self.world.services[index].image;
         let tag = self.world.tags[usize::from(image)];
         let same_tag = |other: &usize| self.world.services[*other].image.0 == image;
-        let has_failed = (0..SERVICES).filter(same_tag).any(|other| self.world.is_bad(other, (image, tag)));
+        // A service that failed may have another tag by now.
+        let had_tag = |other: &usize| World::new(self.world.budget).services[*other].image.0 == image;
+        let has_failed = (0..SERVICES).filter(had_tag).any(|other| self.world.is_bad(other, (image, tag)));
         let is_moved = (0..SERVICES).filter(same_tag).any(|other| self.world.by_user[other]);
         if is_named && !has_failed && !is_moved {
             return Some("a service is left alone without a reason");

@@ -27,7 +27,7 @@ use crate::rollout::queue::Queue;
 use crate::rollout::send::{Sent, has_arrived};
 
 /// Two updates at once; the first failure stops an image.
-const LIMITS: Limits = Limits { workers: 2, initial: 1, min_failures: 1, max_failure_ratio: 0.1 };
+pub(super) const LIMITS: Limits = Limits { workers: 2, initial: 1, min_failures: 1, max_failure_ratio: 0.1 };
 
 /// The number of a service.
 pub(super) fn index_of(id: &str) -> usize {
@@ -114,7 +114,8 @@ impl Scene<'_> {
             return Err(format!("{id} is updated twice at a time by one Gantry"));
         }
         let may_other_begin = self.other.permission(self.world.now) == Permission::Granted;
-        if may_other_begin && self.other.worker_of(&id).is_some() {
+        // Two may watch the same update, when one has taken over from the other.
+        if update.begun.is_none() && may_other_begin && self.other.worker_of(&id).is_some() {
             return Err(format!("{id} is updated twice at a time by two Gantrys"));
         }
         if update.begun.is_none() {
@@ -363,7 +364,7 @@ impl Scene<'_> {
     }
 }
 
-fn finished(update: &Update, outcome: Outcome) -> Finished {
+pub(super) fn finished(update: &Update, outcome: Outcome) -> Finished {
     Finished {
         service: update.service.clone(),
         from: update.from.clone(),

@@ -1,11 +1,22 @@
 //! The searches. `make` runs each trouble alone. The longer searches are for an optimised build:
 //! `cargo test --release --lib every_interleaving -- --ignored --nocapture`.
 
+use std::sync::Arc;
+
 use super::library::Library;
+use super::memory::Memory;
+use super::rolling::{LIMITS, finished};
 use super::scene::{Fault, Model};
 use super::search::{Searched, search};
-use super::world::Budget;
+use super::world::{Budget, World};
+use crate::context::Events;
 use crate::cycle::plan::plan;
+use crate::ledger::LeftBehind;
+use crate::model::decision::Decision;
+use crate::model::earlier::Earlier;
+use crate::model::outcome::Outcome;
+use crate::model::update::{Begun, Update};
+use crate::rollout::queue::Queue;
 
 /// Nothing goes wrong.
 const QUIET: Budget = Budget {
@@ -110,6 +121,33 @@ fn forgetting_what_a_newer_digest_replaces_is_found() {
 #[test]
 fn forgetting_a_service_for_good_is_found() {
     is_found(Fault::ForgetsEnd, QUIET, "never comes to its end");
+}
+
+/// The search has found this: the queue watched such an update, and its pace still counted it as waiting.
+#[test]
+fn a_waiting_update_that_is_found_begun_is_under_way() {
+    let (library, world, memory) = (Library::new(plan), World::new(QUIET), Memory::default());
+    let list = |index: usize| library.list(index, world.services[index], &LeftBehind::default(), &memory);
+    let (_, planned) = library.decide(&std::array::from_fn(list), &world, &memory);
+    let updates = planned.into_iter().filter_map(|planned| match planned.decision {
+        Decision::Update(update) => Some(*update),
+        _ => None,
+    });
+    let updates: Vec<Update> = updates.collect();
+    let mut queue = Queue::new(LIMITS);
+    queue.join(0, Events::unheard(), updates.clone(), Earlier::default());
+    let (_, canary, first) = queue.begin().unwrap();
+
+    let spec = library.service(1, world.services[1]).spec;
+    let begun = Some(Arc::new(Begun::Update { replaced: spec.clone(), spec }));
+    let (new, waiting) = queue.refresh(vec![Update { begun, ..updates[1].clone() }]);
+    assert!(new.is_empty() && waiting.len() == 1);
+    let found = queue.under_way();
+    assert_eq!(found.len(), 1);
+    queue.end(canary, finished(&first, Outcome::Updated));
+    assert!(queue.begin().is_none() && queue.at_rest().is_empty(), "the other update is under way");
+    queue.end(found[0].1, finished(&found[0].2, Outcome::Updated));
+    assert_eq!(queue.at_rest().len(), 1);
 }
 
 /// Each two troubles together, and a failure beside each of them.
