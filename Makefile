@@ -28,13 +28,14 @@ RUN_SMOKE := $(if $(NEXTEST),$(RUN_TESTS) -E 'test(/(^|::)($(SMOKE))/)',$(RUN_TE
 RUN_SOAK := $(if $(NEXTEST),$(CARGO) nextest run --profile soak,$(CARGO) test) --locked --features live --test it \
 	$(if $(NEXTEST),-E 'test(/^(soak|faults)::/)',-- --nocapture --test-threads 1 soak:: faults::)
 
-.PHONY: help demo test smoke soak fuzz bench check image msrv advisories lab-up lab-down swarm-can-run
+.PHONY: help demo test smoke soak search fuzz bench check image msrv advisories lab-up lab-down swarm-can-run
 
 help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
 	@echo 'make test      run every check and every test, those on the private swarm included, and tell their minutes (root on Debian)'
 	@echo 'make smoke     run a handful of those on the swarm; with ENGINE=26, 28 or mixed on newer engines, as `make test` can'
 	@echo 'make soak      500 cycles in a swarm where something always fails, and every request broken in every way'
+	@echo 'make search    every order of events of two Gantrys in a small world, with two troubles at once'
 	@echo 'make fuzz      give each parser of foreign text a minute of made-up input (FUZZ_SECONDS, TARGETS)'
 	@echo 'make bench     measure speed and memory (root on Debian)'
 	@echo 'make check     formatting, clippy, documentation, shell scripts'
@@ -62,6 +63,11 @@ soak: export GANTRY_SOAK_CYCLES ?= 500
 soak: export GANTRY_FAULTS ?= all
 soak:
 	$(RUN_SOAK)
+
+# Every interleaving of two troubles at once: minutes.
+search: export GANTRY_SEARCH := all
+search:
+	$(CARGO) test --release --locked --lib every_interleaving -- --nocapture
 
 # How long for each parser, and which of them: all if none is named.
 FUZZ_SECONDS ?= 60
