@@ -118,7 +118,7 @@ impl Effect {
     }
 }
 
-/// The rollouts under way. Updates are known by numbers that whoever adds them gives, images by the order in which they came.
+/// The rollouts under way. Updates are known by numbers that the caller gives, images by the order in which they came.
 #[derive(Clone, Debug)]
 pub struct Pace {
     limits: Limits,

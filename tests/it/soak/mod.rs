@@ -6,6 +6,7 @@
 //! `GANTRY_SOAK_SEED` and `GANTRY_SOAK_CYCLES` give others.
 
 mod chance;
+mod overlapping;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
