@@ -128,7 +128,7 @@ fn overtaking(runtime: &Runtime, engine: &Engine, services: &Services, socket: &
     );
 }
 
-/// How many services have not been given this digest before the one that they have.
+/// How many services did not have this digest before their present one.
 async fn never_had(engine: &Engine, digest: &str) -> usize {
     let listed = listed(engine).await;
     let had = |service: &&Service| {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::{APP, Scene, count, outcome};
 use crate::fake::{Call, FakeRegistry, FakeSwarm, millis, pinned, secs};
 
-pub(super) fn daemon(scene: &Scene) -> Daemon<FakeSwarm, FakeRegistry> {
+pub(crate) fn daemon(scene: &Scene) -> Daemon<FakeSwarm, FakeRegistry> {
     Daemon {
         config: scene.config(),
         environment: Vec::new(),

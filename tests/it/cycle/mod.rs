@@ -47,6 +47,7 @@ use gantry::model::world::World;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::daemon::daemon;
 use crate::fake::{FakeRegistry, FakeSwarm, pinned};
 
 /// The image that most services of these tests have.

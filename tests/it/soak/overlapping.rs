@@ -1,15 +1,13 @@
 //! One daemon for hours, with pushes while rollouts are under way: good images, slow ones and broken ones, of two tags.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use gantry::daemon::{Daemon, End};
-use gantry::heartbeat::Heartbeat;
+use gantry::daemon::End;
 use tokio::time::{Instant, sleep};
 
 use super::chance::Chance;
 use super::{LONG, MORE_MEMORY, number_from, resident};
-use crate::cycle::{APP, Scene};
+use crate::cycle::{APP, Scene, daemon};
 use crate::fake::{pinned, secs};
 
 const OTHER: &str = "registry.test/other:1";
@@ -111,14 +109,7 @@ async fn pushes_during_rollouts_leave_every_service_on_the_newest_good_image() {
     let cycles = usize::try_from(number_from("GANTRY_SOAK_CYCLES", 20)).unwrap();
     let mut play = Play::new(Chance::new(seed));
     let scene = play.scene.again();
-    let daemon = Daemon {
-        config: scene.config(),
-        environment: Vec::new(),
-        swarm: Arc::new(scene.swarm.clone()),
-        registry: Arc::new(scene.registry.clone()),
-        stop: scene.stop.clone(),
-        heartbeat: Heartbeat::new(Instant::now()),
-    };
+    let daemon = daemon(&scene);
     let episodes = cycles.div_ceil(EPISODE);
     let work = async {
         let mut memory = 0;
