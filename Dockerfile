@@ -3,8 +3,10 @@
 # The result starts from nothing: one static program, a shell for the hooks, CA certificates and time zones. It
 # needs no builder features beyond a classic `docker build`.
 
-# Pinned by version only: no registry could be reached to verify a digest.
-FROM rust:1.95.0-slim-bookworm AS build
+# By digest, so that each build begins with the same compiler and packages. It is the digest of the index for all platforms.
+# Where no registry can be asked, `--build-arg RUST_IMAGE=...` names a stand-in, as the project's own tests do.
+ARG RUST_IMAGE=rust:1.95.0-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082
+FROM ${RUST_IMAGE} AS build
 
 # What goes into the image besides the program.
 RUN apt-get update \

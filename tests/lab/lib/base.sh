@@ -2,7 +2,7 @@
 # The stand-in for the Dockerfile's base image. A change of this file makes it anew, and with it everything that
 # was built on it; hence a file of its own.
 
-BUILD_BASE=$(sed -n 's/^FROM \(.*\) AS build$/\1/p' "$LAB_PROJECT/Dockerfile")
+BUILD_BASE=$(sed -n 's/^ARG RUST_IMAGE=\([^@]*\)@.*$/\1/p' "$LAB_PROJECT/Dockerfile")
 
 # build_base: the stand-in, unless there is one for this toolchain already.
 build_base() {

@@ -48,7 +48,7 @@ lab_build() {
     else
         build_base
         # The network is the only thing that a user need not name: the build engine has no bridge of its own.
-        build_with_progress --network host -t gantry:built "$@" "$LAB_PROJECT"
+        build_with_progress --network host --build-arg "RUST_IMAGE=$BUILD_BASE" -t gantry:built "$@" "$LAB_PROJECT"
         on_build tag gantry:built "$LAB_REGISTRY/$tag"
     fi
     on_build push -q "$LAB_REGISTRY/$tag" >/dev/null
