@@ -161,16 +161,15 @@ fn a_paused_rollback_counts_by_what_runs_and_is_released_like_any_other() {
     assert_eq!(run.code, Some(1), "{run}");
     // Two parts of Swarm see the failure. Where the one that starts tasks again is faster, there is an old task when the
     // rollback begins, and Swarm calls that completed though the task fails.
-    let state = wait("the end of the rollback", 60, || {
-        let state = service.state();
-        ["rollback_paused", "rollback_completed"].contains(&state.as_str()).then_some(state)
+    let ending = wait("the end of the rollback", 60, || {
+        ["rollback_paused", "rollback_completed"].into_iter().find(|ending| service.state() == *ending)
     });
     // What the old image lacked is there again.
     std::fs::remove_file(stage.folder.path().join("broken")).unwrap();
     let running = service.clone().running();
     std::thread::sleep(std::time::Duration::from_secs(3));
     let run = stage.cycle();
-    assert_eq!((run.code, running.state()), (Some(0), state), "{run}");
+    assert_eq!((run.code, running.state().as_str()), (Some(0), ending), "{run}");
     assert!(!run.says(&["needs attention"]) && run.says(&["left alone", "is in quarantine here"]), "{run}");
     let said = stage.say(&["release", &service.name]);
     assert!(said.code == Some(0) && said.text.contains("offered again by the next cycle"), "{}", said.text);
