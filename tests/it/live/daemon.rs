@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::symlink;
 
-use super::support::{Image, Stage, wait};
+use super::support::Stage;
 
 #[test]
 fn it_looks_again_at_every_interval_and_stops_when_told() {
@@ -62,9 +62,6 @@ fn told_to_stop_during_a_rollout_it_reports_begins_nothing_new_and_leaves_the_re
     let (first, second) = (stage.service("first", &old, &[]), stage.service("second", &old, &[]));
     let version = second.version();
     let new = stage.slow_image("web", "2", 6);
-    let runs_only = |image: &Image| {
-        wait("the swarm's own end of it", 60, || (first.running_images() == [image.pinned()]).then_some(()));
-    };
     // A daemon that was told to stop did what it was told; a single cycle has not been completed.
     for (interval, code) in [("3600", 0), ("0", 1)] {
         let gantry =
@@ -77,10 +74,8 @@ fn told_to_stop_during_a_rollout_it_reports_begins_nothing_new_and_leaves_the_re
         assert!(run.outcome(&first).starts_with("interrupted: "), "{run}");
         assert!(run.says(&["2 services: 1 interrupted, 1 not begun; interrupted"]), "{run}");
         assert_eq!((run.outcome(&second), second.version()), ("", version.clone()), "{run}");
-        runs_only(&new);
+        first.settles_on(&new);
         first.update(&["--image", &old.pinned()]);
-        runs_only(&old);
-        // One that is still under way would be watched on.
-        wait("the end of that", 60, || (first.state() == "completed").then_some(()));
+        first.settles_on(&old);
     }
 }

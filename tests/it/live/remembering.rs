@@ -104,7 +104,7 @@ fn a_rollback_by_hand_stands_until_the_tag_moves_on() {
     option.update(&["--rollback"]);
     older.update(&["--image", &old.pinned()]);
     for service in [&command, &option, &older] {
-        wait("the old image", 60, || (service.running_images() == [old.pinned()]).then_some(()));
+        service.settles_on(&old);
     }
     let short = &new.digest["sha256:".len()..][..12];
     let run = stage.cycle();
@@ -136,7 +136,7 @@ fn a_tag_that_goes_back_is_followed_and_another_tag_by_hand_too() {
     assert_eq!((run.outcome(&web), run.outcome(&other)), ("updated", "updated"), "{run}");
     let own = stage.image("own", "1", &[]);
     other.update(&["--image", &own.pinned()]);
-    wait("an end of the update by hand", 60, || (other.state() == "completed").then_some(()));
+    other.settles_on(&own);
     let own = stage.image("own", "2", &[]);
     // The publisher takes the new image back.
     let back = stage.image("web", "1", &[]);
@@ -319,7 +319,7 @@ fn a_persons_word_during_an_update_stands_in_the_next_cycle_too() {
         assert!(run.outcome(service).starts_with("superseded: a user or another program "), "{run}");
     }
     for (service, image) in [(&rolled_back, &old), (&older, &old), (&another, &own)] {
-        wait("what somebody wanted", 60, || (service.running_images() == [image.pinned()]).then_some(()));
+        service.settles_on(image);
     }
     let run = stage.cycle();
     for service in [&rolled_back, &older] {

@@ -75,7 +75,7 @@ fn options_for_rollbacks_change_what_is_restored() {
         assert!(run.outcome(service).starts_with("rolled back: a task failed on"), "{run}");
         assert_eq!(service.image(), old.pinned(), "{run}");
         // Where only an environment changes, the task that was there all along is one of the restored image.
-        service.wait_until_run(&[old.pinned()], 30);
+        service.settles_on(&old);
     }
     assert_eq!(env(&edited), ["A=1", "ROLLED=back"], "{run}");
     assert_eq!(plain.spec(), before, "{run}");

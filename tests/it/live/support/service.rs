@@ -11,6 +11,9 @@ use super::{Image, Stage, wait};
 /// Longest wait for tasks to run. They take a second; the machine may be busy.
 const START_SECONDS: u64 = 60;
 
+/// The states of an update that has not ended.
+const UNDER_WAY: [&str; 2] = ["updating", "rollback_started"];
+
 /// A service of a stage.
 #[derive(Clone)]
 pub(crate) struct Service<'a> {
@@ -62,15 +65,17 @@ impl Service<'_> {
         images
     }
 
-    /// Waits until exactly these images run, one for each task; says otherwise what each task is doing.
+    /// Waits until its only task runs this image and Swarm says that no update is under way: a new task may run
+    /// seconds before that, and Gantry leaves a service alone until then.
     #[track_caller]
-    pub(crate) fn wait_until_run(&self, images: &[String], seconds: u64) {
-        let deadline = Instant::now() + Duration::from_secs(seconds);
-        while self.running_images() != images {
+    pub(crate) fn settles_on(&self, image: &Image) {
+        let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
+        while self.running_images() != [image.pinned()] || UNDER_WAY.contains(&&*self.state()) {
             assert!(
                 Instant::now() < deadline,
-                "after {seconds} s {} does not run {images:?} alone; its update: {}; its tasks:\n{:#}",
+                "after {START_SECONDS} s {} does not run {} alone; its update: {}; its tasks:\n{:#}",
                 self.name,
+                image.pinned(),
                 self.inspect()["UpdateStatus"],
                 self.tasks().iter().map(in_short).collect::<Value>(),
             );
