@@ -3,6 +3,7 @@
 use crate::model::event::{Event, Help, UnderWay};
 use crate::model::finished::{Finished, Superseded};
 use crate::model::outcome::Outcome;
+use crate::model::progress::Progress;
 use crate::words::some_of;
 
 /// Writes an event to the log.
@@ -41,6 +42,17 @@ pub fn write(event: &Event) {
             tracing::error!(service, %cause, json.event = kind, "failed after it was called updated");
         }
         Event::UpdateEnded(finished) => ended(kind, finished),
+        Event::RolloutMoved(Progress { image, canary, counts, .. }) => tracing::debug!(
+            image = image.tagged(),
+            to = image.digest().map_or("whatever the nodes have", |digest| digest.short()),
+            canary = canary.join(", "),
+            width = counts.width,
+            touched = counts.touched,
+            failed = counts.failed,
+            total = counts.total,
+            json.event = kind,
+            "rolling out"
+        ),
         Event::RolloutStopped { image, touched, failed, total } => tracing::error!(
             image = image.tagged(),
             touched,
@@ -64,6 +76,9 @@ pub fn write(event: &Event) {
             json.event = kind,
             "a person or another program took this service back; no more updates to its image begin in this cycle"
         ),
+        Event::RolloutEnded { image } => {
+            tracing::debug!(image = image.tagged(), json.event = kind, "the rollout is over");
+        }
         Event::Paused { why, is_routine: true } => tracing::debug!(json.event = kind, "paused: {why}"),
         Event::Paused { why, .. } => tracing::warn!(
             json.event = kind,

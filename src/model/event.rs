@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cause::Cause;
 use super::finished::{Finished, Superseded};
+use super::progress::Progress;
 use super::row::Row;
 use crate::image::ImageRef;
 
@@ -63,6 +64,8 @@ pub enum Event {
     },
     /// An update has ended.
     UpdateEnded(Finished),
+    /// The rollout of an image is further than before.
+    RolloutMoved(Progress),
     /// Too many updates to an image failed: no more of them begin.
     RolloutStopped {
         /// The image.
@@ -82,6 +85,11 @@ pub enum Event {
         image: ImageRef,
         /// The service's name.
         service: String,
+    },
+    /// The rollout of an image is over: each of its updates has ended, or does not begin.
+    RolloutEnded {
+        /// The image, as services were sent it.
+        image: ImageRef,
     },
     /// The cluster is not fit for more updates.
     Paused {
@@ -154,7 +162,7 @@ pub enum Event {
 }
 
 /// The names of all events.
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 25] = [
     "run_began",
     "decided",
     "not_begun",
@@ -165,9 +173,11 @@ pub const NAMES: [&str; 23] = [
     "update_failed",
     "update_failed_late",
     "update_ended",
+    "rollout_moved",
     "rollout_stopped",
     "rollout_superseded",
     "rollout_held",
+    "rollout_ended",
     "paused",
     "resumed",
     "notice",
@@ -194,9 +204,11 @@ impl Event {
             Self::UpdateFailed { .. } => "update_failed",
             Self::UpdateFailedLate { .. } => "update_failed_late",
             Self::UpdateEnded(_) => "update_ended",
+            Self::RolloutMoved(_) => "rollout_moved",
             Self::RolloutStopped { .. } => "rollout_stopped",
             Self::RolloutSuperseded(_) => "rollout_superseded",
             Self::RolloutHeld { .. } => "rollout_held",
+            Self::RolloutEnded { .. } => "rollout_ended",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
             Self::Notice { .. } => "notice",

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::event::Event;
+use super::rollout::Rollout;
 use super::row::{self, Row, State};
 
 /// How things stand.
@@ -13,6 +14,8 @@ use super::row::{self, Row, State};
 pub struct World {
     /// The services that the latest run looked at, by name.
     pub services: BTreeMap<String, Row>,
+    /// The rollouts, each by its image with the digest.
+    pub rollouts: BTreeMap<String, Rollout>,
     /// Why no update begins; empty: updates may begin.
     pub paused: Vec<String>,
     /// Whether a run is under way.
@@ -22,6 +25,9 @@ pub struct World {
 impl World {
     /// Takes an event into account.
     pub fn apply(&mut self, event: &Event) {
+        if let Some((name, image)) = Rollout::of(event) {
+            self.rollouts.entry(name).or_insert_with(|| Rollout::new(image)).apply(event);
+        }
         match event {
             Event::RunBegan => *self = Self { is_running: true, ..Self::default() },
             Event::Decided(rows) | Event::NotBegun(rows) => {

@@ -42,6 +42,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::config::Config;
 use crate::model::cause::Cause;
 use crate::model::outcome::Outcome;
+use crate::model::progress::Counts;
 use crate::model::rank::Shows;
 
 /// The bounds of every rollout.
@@ -354,6 +355,19 @@ impl Pace {
     pub fn stop(&self, number: usize) -> Option<Stop> {
         let image = self.image_of(number).filter(|image| image.is_stopped)?;
         Some(image.stop(&self.limits))
+    }
+
+    /// How far the rollout of this update's image is; `None`: there is no such rollout.
+    pub fn counts(&self, number: usize) -> Option<Counts> {
+        let image = self.image_of(number)?;
+        Some(Counts {
+            width: image.width,
+            under_way: image.in_flight,
+            touched: image.begun,
+            succeeded: image.succeeded,
+            failed: image.failed,
+            total: image.total,
+        })
     }
 
     /// How many services this update's image was offered to, and how many there were to be.

@@ -10,9 +10,13 @@ use crate::model::earlier::Earlier;
 use crate::model::event::Event;
 use crate::model::finished::{Finished, Held, StoppedRollout, Superseded};
 use crate::model::outcome::Outcome;
+use crate::model::progress::Progress;
 use crate::model::row::Row;
 use crate::model::update::Update;
 use crate::rollout::rolled_out::RolledOut;
+
+/// So many services are told as canaries at most: with a great initial width, all at once are.
+const MAX_CANARIES: usize = 8;
 
 /// So many causes of a stop are told; the log and the list of services have them all.
 const MAX_CAUSES: usize = 3;
@@ -25,8 +29,17 @@ pub(super) struct Queue {
     /// Those whose image's rollout is not over.
     turns: BTreeMap<usize, Turn>,
     next_turn: usize,
-    /// Which digest has taken the place of an image in its rollout.
-    superseded: BTreeMap<String, Digest>,
+    /// What there is to tell of each rollout, by image.
+    rolling: BTreeMap<String, Rolling>,
+}
+
+/// What there is to tell of a rollout, apart from its pace.
+#[derive(Clone, Debug)]
+struct Rolling {
+    from: ImageRef,
+    canary: Vec<String>,
+    step: u64,
+    superseded_by: Option<Digest>,
 }
 
 /// A run's share in the rollouts.
@@ -61,7 +74,7 @@ impl Queue {
             runs: BTreeMap::new(),
             turns: BTreeMap::new(),
             next_turn: 0,
-            superseded: BTreeMap::new(),
+            rolling: BTreeMap::new(),
         }
     }
 
@@ -74,9 +87,8 @@ impl Queue {
         let places = updates.iter().zip(first..);
         let new =
             self.pace.add(places.map(|(update, turn)| (turn, update.to.to_string(), update.rank.shows())));
-        for (update, turn) in updates.iter().zip(first..).filter(|(update, _)| update.begun.is_some()) {
+        for (_, turn) in updates.iter().zip(first..).filter(|(update, _)| update.begun.is_some()) {
             self.pace.found_begun(turn);
-            self.superseded.remove(&update.to.to_string());
         }
         for turn in new {
             let to = &updates[turn - first].to;
@@ -87,12 +99,36 @@ impl Queue {
             }
         }
         let open = updates.len();
+        let mut images: BTreeMap<String, usize> = BTreeMap::new();
         for (update, turn) in updates.into_iter().zip(first..) {
-            self.superseded.remove(&update.to.to_string());
-            let (id, to) = (update.id.clone(), update.to.clone());
+            let (id, to, image) = (update.id.clone(), update.to.clone(), update.to.to_string());
+            let (from, canary) = (update.from.clone(), Vec::new());
+            let new = Rolling { from, canary, step: 0, superseded_by: None };
+            self.rolling.entry(image.clone()).or_insert(new).superseded_by = None;
             self.turns.insert(turn, Turn { run, id, to, waiting: Some(update), finished: None });
+            images.entry(image).or_insert(turn);
         }
         self.runs.insert(run, Share { events, earlier, open, rolled_out: RolledOut::default(), told: 0 });
+        for turn in images.into_values() {
+            self.tell_of_progress(turn);
+        }
+    }
+
+    /// Tells how far the rollout of this update's image is.
+    fn tell_of_progress(&mut self, number: usize) {
+        let Some(turn) = self.turns.get(&number) else { return };
+        let Some(share) = self.runs.get(&turn.run) else { return };
+        let Some(rolling) = self.rolling.get_mut(&turn.to.to_string()) else { return };
+        let Some(counts) = self.pace.counts(number) else { return };
+        rolling.step += 1;
+        let Rolling { from, canary, step, .. } = rolling.clone();
+        share.events.emit(&Event::RolloutMoved(Progress {
+            image: turn.to.clone(),
+            from,
+            canary,
+            counts,
+            step,
+        }));
     }
 
     /// The updates that an earlier process has begun, each with its run and the number of its turn. They do not wait: they
@@ -108,7 +144,16 @@ impl Queue {
     pub(super) fn begin(&mut self) -> Option<(u64, usize, Update)> {
         let number = self.pace.begin()?;
         let turn = self.turns.get_mut(&number)?;
-        Some((turn.run, number, turn.waiting.take()?))
+        let (run, update) = (turn.run, turn.waiting.take()?);
+        let is_canary = self.pace.counts(number).is_some_and(|counts| counts.succeeded == 0);
+        if let Some(rolling) = self.rolling.get_mut(&update.to.to_string())
+            && is_canary
+            && rolling.canary.len() < MAX_CANARIES
+        {
+            rolling.canary.push(update.service.clone());
+        }
+        self.tell_of_progress(number);
+        Some((run, number, update))
     }
 
     /// Takes out the updates that wait and that a later look has found to be needed no more, or not to this image. `wanted`
@@ -163,19 +208,28 @@ impl Queue {
         let (touched, total) = self.pace.reached(number);
         let Some(mut turn) = self.turns.remove(&number) else { return };
         self.pace.withdraw(number);
+        let image = turn.to.to_string();
         let Some(share) = self.runs.get_mut(&turn.run) else { return };
         if let Some(newer) = newer.filter(|newer| newer.tagged() == turn.to.tagged())
             && let Some(by) = newer.digest()
-            && self.superseded.get(&turn.to.to_string()) != Some(by)
+            && let Some(rolling) = self.rolling.get_mut(&image)
+            && rolling.superseded_by.as_ref() != Some(by)
         {
             let (image, by) = (turn.to.clone(), by.clone());
-            self.superseded.insert(image.to_string(), by.clone());
+            rolling.superseded_by = Some(by.clone());
             let superseded = Superseded { image, by, touched, total };
             share.events.emit(&Event::RolloutSuperseded(superseded.clone()));
             share.rolled_out.superseded.push(superseded);
         }
         share.rolled_out.rows.extend(turn.waiting.take().map(|update| Row::held(update, Held::Withdrawn)));
         share.open -= 1;
+        if let Some(other) = self.turns.iter().find(|(_, other)| other.to == turn.to).map(|(other, _)| *other)
+        {
+            self.tell_of_progress(other);
+        } else {
+            self.rolling.remove(&image);
+            share.events.emit(&Event::RolloutEnded { image: turn.to });
+        }
     }
 
     /// Takes note of how an update ended, and says so when that stops or holds its image's rollout.
@@ -185,12 +239,14 @@ impl Queue {
         let Some(turn) = self.turns.get_mut(&number) else { return };
         turn.finished = Some(finished);
         let stop = self.pace.end(number, effect);
+        self.tell_of_progress(number);
         self.tell(number, &name, effect, stop.as_ref());
     }
 
     /// Takes note that an update which was called good has failed, or was taken back.
     pub(super) fn turn_bad(&mut self, number: usize, update: &Update, effect: Effect) {
         let stop = self.pace.turn_bad(number, effect);
+        self.tell_of_progress(number);
         self.tell(number, &update.service, effect, stop.as_ref());
     }
 
@@ -291,12 +347,15 @@ impl Queue {
         let mut told: BTreeSet<u64> = BTreeSet::new();
         for number in numbers {
             let Some(turn) = self.turns.remove(number) else { continue };
-            self.superseded.remove(&turn.to.to_string());
             let Some(share) = self.runs.get_mut(&turn.run) else { continue };
             share.open -= 1;
             share.rolled_out.rows.extend(turn.waiting.map(|update| Row::held(update, why)));
             share.rolled_out.rows.extend(turn.finished.map(Row::from));
-            if let Some(stopped) = stopped.as_ref().filter(|_| told.insert(turn.run)) {
+            let is_first = told.insert(turn.run);
+            if is_first && self.rolling.remove(&turn.to.to_string()).is_some() {
+                share.events.emit(&Event::RolloutEnded { image: turn.to });
+            }
+            if let Some(stopped) = stopped.as_ref().filter(|_| is_first) {
                 share.rolled_out.stopped.push(stopped.clone());
             }
         }

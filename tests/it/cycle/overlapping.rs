@@ -320,7 +320,24 @@ impl Random {
     }
 }
 
-/// What is wrong after pushes of good, slow and broken images and kills of Gantry at random moments.
+/// A change that a person makes to a service at a random moment before the last push: a label, a rollback, an own image.
+/// Returns the service where it is to end on that person's image.
+fn change_by_hand(scene: &Scene, random: &mut Random, until: u64) -> Option<String> {
+    let (name, at) = (format!("web-{:02}", random.below(6)), secs(random.below(until)));
+    let service = name.clone();
+    match random.below(4) {
+        0 | 1 => scene.swarm.later(at, move |world| world.set_label(&name, "owner", "alice")),
+        // Before its first update there is nothing to go back to.
+        2 => scene.swarm.later(at, move |world| _ = world.try_roll_back(&name)),
+        _ => {
+            scene.swarm.later(at, move |world| world.set_image(&name, &pinned(SECOND, "theirs")));
+            return Some(service);
+        }
+    }
+    None
+}
+
+/// What is wrong after pushes of good, slow and broken images, changes by people and kills of Gantry at random moments.
 async fn play(seed: u64) {
     const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -350,14 +367,18 @@ async fn play(seed: u64) {
     let end = secs(at + 900);
     let mut kills: Vec<u64> = (0..random.below(3)).map(|_| random.below(at + 60)).collect();
     kills.sort_unstable();
+    scene.registry.release(SECOND, "theirs");
+    let by_hand: Vec<Option<String>> =
+        (0..random.below(4)).map(|_| change_by_hand(&scene, &mut random, at - 1)).collect();
 
     pushes.run_with_kills(&scene, &kills, end).await;
 
-    // What a killed one has left is under way beside what the next one begins.
-    pushes.check(&scene.swarm, workers * (1 + kills.len()));
+    // What a killed Gantry has left, and what people have begun, is under way beside what the next one begins.
+    pushes.check(&scene.swarm, workers * (1 + kills.len()) + by_hand.len());
     for name in names(6).chain((0..3).map(|index| format!("other-{index}"))) {
         let tag = if name.starts_with("other") { OTHER } else { APP };
-        assert_eq!(scene.swarm.running_images(&name), [pinned(tag, "last")], "seed {seed}: {name}");
+        let image = if by_hand.contains(&Some(name.clone())) { pinned(SECOND, "theirs") } else { pinned(tag, "last") };
+        assert_eq!(scene.swarm.running_images(&name), [image], "seed {seed}: {name}");
     }
 }
 

@@ -206,9 +206,14 @@ impl World {
     }
 
     pub fn roll_back(&mut self, name: &str) {
+        self.try_roll_back(name).expect("there is a previous specification");
+    }
+
+    /// Rolls a service back as a person would; the engine refuses where there is nothing to go back to.
+    pub fn try_roll_back(&mut self, name: &str) -> Result<(), SwarmError> {
         let service = self.find(name).unwrap_or_else(|| panic!("there is a service {name}"));
         let (spec, version) = (service.plan.spec.clone(), service.version);
-        self.try_update(name, version, &Goal::Back(spec), None).expect("there is a previous specification");
+        self.try_update(name, version, &Goal::Back(spec), None).map(drop)
     }
 
     /// A service as the engine shows it.
