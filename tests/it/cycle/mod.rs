@@ -42,6 +42,7 @@ use gantry::image::ImageRef;
 use gantry::ledger::Ledger;
 use gantry::model::finished::Finished;
 use gantry::model::outcome::Outcome;
+use gantry::model::progress::Progress;
 use gantry::model::row::State;
 use gantry::model::world::World;
 use tokio::time::Instant;
@@ -136,20 +137,34 @@ impl Scene {
 
     /// Runs a cycle. What its events come to is what its report says.
     pub(crate) async fn cycle(&self) -> Report {
-        let world = Arc::new(Mutex::new(World::default()));
-        let heard = world.clone();
-        let events = Events::new(move |event| {
-            log::write(event);
-            heard.lock().unwrap().apply(event);
-        });
+        let (world, events) = world();
         let report = cycle::run(&self.context_with(events)).await;
         let world = world.lock().unwrap();
         if report.error.is_none() {
             assert_eq!(world.counts(), report.counts(), "{world:?}\n{report:?}");
         }
         assert!(!world.is_running);
+        for (image, rollout) in &world.rollouts {
+            let Progress { counts, .. } = &rollout.at;
+            assert!(rollout.is_over && counts.under_way == 0, "{image}: {rollout:?}");
+            for stopped in report.stopped.iter().filter(|stopped| stopped.image == rollout.at.image) {
+                let expected = (stopped.touched, stopped.failed, stopped.total);
+                assert_eq!((counts.touched, counts.failed, counts.total), expected, "{rollout:?}");
+            }
+        }
         report
     }
+}
+
+/// A world, and where events go that are logged and folded into it.
+fn world() -> (Arc<Mutex<World>>, Events) {
+    let world = Arc::new(Mutex::new(World::default()));
+    let heard = world.clone();
+    let events = Events::new(move |event| {
+        log::write(event);
+        heard.lock().unwrap().apply(event);
+    });
+    (world, events)
 }
 
 /// How many services stand in the way that summaries call so.

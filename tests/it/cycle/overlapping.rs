@@ -377,7 +377,11 @@ async fn play(seed: u64) {
     pushes.check(&scene.swarm, workers * (1 + kills.len()) + by_hand.len());
     for name in names(6).chain((0..3).map(|index| format!("other-{index}"))) {
         let tag = if name.starts_with("other") { OTHER } else { APP };
-        let image = if by_hand.contains(&Some(name.clone())) { pinned(SECOND, "theirs") } else { pinned(tag, "last") };
+        let image = if by_hand.contains(&Some(name.clone())) {
+            pinned(SECOND, "theirs")
+        } else {
+            pinned(tag, "last")
+        };
         assert_eq!(scene.swarm.running_images(&name), [image], "seed {seed}: {name}");
     }
 }

@@ -2,6 +2,7 @@
 
 use gantry::model::finished::Held;
 use gantry::model::outcome::Outcome;
+use gantry::model::progress::Counts;
 use tokio::time::Instant;
 
 use super::{APP, Scene, count, outcome};
@@ -36,6 +37,38 @@ async fn a_broken_image_touches_two_services_of_1200_and_the_report_says_so() {
     assert!(report.held().all(|row| row.why_held() == Some(Held::RolloutStopped)));
     assert_eq!(scene.swarm.running_images("site-0000"), [pinned(APP, "old")]);
     assert_eq!(scene.swarm.image_of("site-0002"), pinned(APP, "old"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_world_shows_a_rollout_while_it_widens() {
+    let scene = Scene::new().with("GANTRY_UPDATE_NUM_WORKERS", 4);
+    for index in 0..9 {
+        scene.service(&format!("site-{index}")).replicas(1).create();
+    }
+    let new = scene.registry.release(APP, "new");
+    scene.swarm.image(&new).starts_after(secs(20));
+    let (world, events) = super::world();
+    let context = scene.context_with(events);
+    let look = async {
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            tokio::time::sleep(secs(15)).await;
+            let world = world.lock().unwrap();
+            let rollout = &world.rollouts[&new];
+            let Counts { width, under_way, touched, succeeded, .. } = rollout.at.counts;
+            assert_eq!(rollout.at.canary, ["site-0"], "{rollout:?}");
+            assert_eq!((rollout.at.from.to_string(), rollout.state()), (pinned(APP, "old"), "running"));
+            assert_eq!(rollout.at.counts.waiting(), 9 - touched);
+            seen.push((width, under_way, touched, succeeded));
+        }
+        seen
+    };
+    let (report, seen) = tokio::join!(gantry::cycle::run(&context), look);
+    assert_eq!(count(&report, "updated"), 9);
+    // A canary, then two at once, then four.
+    assert_eq!(seen, [(1, 1, 1, 0), (2, 2, 3, 1), (2, 2, 3, 1), (4, 4, 7, 3)]);
+    let world = world.lock().unwrap();
+    assert_eq!((world.rollouts[&new].state(), world.rollouts[&new].at.counts.succeeded), ("done", 9));
 }
 
 #[tokio::test(start_paused = true)]
