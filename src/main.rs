@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use gantry::config::{self, Command, Config, EngineAddress, Loaded, Mistakes};
 use gantry::cycle::cleanup::remover_name;
 use gantry::cycle::{by_hand, remover};
+use gantry::daemon::board::LiveBoard;
 use gantry::daemon::{Daemon, End, health, itself, notification, stop_overdue};
 use gantry::descriptors;
 use gantry::heartbeat::Heartbeat;
@@ -186,6 +187,7 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
         swarm: Arc::new(engine),
         stop: stop.clone(),
         heartbeat: heartbeat.clone(),
+        board: LiveBoard::default(),
     };
     tokio::spawn(health::serve(heartbeat));
     let end = tokio::select! {

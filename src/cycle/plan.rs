@@ -8,7 +8,7 @@ use crate::image::{Digest, ImageRef};
 use crate::model::answer::{Answer, Inspected};
 use crate::model::attention::Attention;
 use crate::model::candidate::Candidate;
-use crate::model::decision::{Decision, Planned, Reason};
+use crate::model::decision::{Decision, Details, Planned, Reason};
 use crate::model::eligible::{asks_registry, start};
 use crate::model::quarantine::Quarantine;
 use crate::model::update::{Start, Update};
@@ -23,6 +23,11 @@ pub fn plan(inspected: &[Inspected], selection: &Arc<Selection>, quarantine: &Qu
             image: candidate.image_name(),
             decision: decide(candidate, answer.as_ref(), account.as_ref(), selection, quarantine),
             is_left_behind: candidate.unfinished.as_ref().is_some_and(|unfinished| unfinished.is_left_behind),
+            details: Details {
+                digest: candidate.image().and_then(ImageRef::digest).cloned(),
+                newest: answer.as_ref().and_then(|answer| Some(answer.as_ref().ok()?.digest.clone())),
+                tasks: candidate.tasks,
+            },
         })
         .collect()
 }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use jiff::SignedDuration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use self::board::{LiveBoard, WokenBy};
 use self::hooks::{Hook, HookError, Leader, When};
 use self::itself::Search;
 use self::notification::teller::Teller;
@@ -28,6 +30,7 @@ use crate::registry::Registry;
 use crate::rollout::Rollouts;
 use crate::swarm::Swarm;
 
+pub mod board;
 pub mod health;
 pub mod hooks;
 pub mod itself;
@@ -47,6 +50,7 @@ impl<S, R> Clone for Daemon<S, R> {
             registry: self.registry.clone(),
             stop: self.stop.clone(),
             heartbeat: self.heartbeat.clone(),
+            board: self.board.clone(),
         }
     }
 }
@@ -91,6 +95,8 @@ pub struct Daemon<S, R> {
     pub stop: CancellationToken,
     /// Beats while the loop lives.
     pub heartbeat: Heartbeat,
+    /// What is known now, for people and programs that look in.
+    pub board: LiveBoard,
 }
 
 /// What the loop keeps.
@@ -105,7 +111,16 @@ struct Kept<S, R> {
     runs: Runs,
     /// How many runs there were.
     number: u64,
+    /// What starts the next run.
+    woken_by: WokenBy,
     era: Era,
+}
+
+/// A run, apart from what it does.
+struct Origin {
+    number: u64,
+    begun: Instant,
+    teller: Arc<Teller>,
 }
 
 /// The runs that are under way, each ending with what is left to do for the loop.
@@ -145,6 +160,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             teller: Arc::default(),
             runs: Runs::default(),
             number: 0,
+            woken_by: WokenBy::Start,
             era: self.era(),
         };
         let teller = kept.teller.clone();
@@ -173,6 +189,10 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             if let Some(trigger) = &mut trigger {
                 trigger.forget().await;
             }
+            let on_node_name = |name: &str| {
+                self.board.change(|board, _| name.clone_into(&mut board.node));
+                on_node_name(name);
+            };
             kept.itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
             let over = self.one_run(&mut kept, &mut trigger, begun).await;
             let end = over.map(|over| kept.follow(&over));
@@ -183,11 +203,12 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             }
             let rollouts = kept.rollouts.clone();
             let wait = self.beating(self.wait(due, trigger.as_mut(), &rollouts));
-            if kept.meanwhile(wait).await == Woken::Stopped {
+            let Woken::By(woken_by) = kept.meanwhile(wait).await else {
                 kept.last_end().await;
                 tracing::info!("stopped");
                 return End::Good;
-            }
+            };
+            kept.woken_by = woken_by;
         }
     }
 
@@ -198,13 +219,16 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         trigger: &mut Option<Trigger>,
         begun: Instant,
     ) -> Option<Over> {
+        kept.number += 1;
+        let origin = Origin { number: kept.number, begun, teller: kept.teller.clone() };
+        self.board.change(|board, at| board.begin(kept.number, kept.woken_by, None, at));
         let (config, environment, mut report) = match self.pre_run(&kept.said, trigger).await {
             Ok((config, environment)) => {
                 let (context, rollouts) = (self.context(kept, &config).await, kept.rollouts.clone());
                 let run = kept.meanwhile(cycle::run::begin(context, rollouts)).await;
                 if !self.config.hooks.are_set() {
                     let has_updates = run.has_updates();
-                    let mut over = Box::pin(self.clone().end_run(run, kept.teller.clone(), begun));
+                    let mut over = Box::pin(self.clone().end_run(run, origin));
                     // Without updates, a run is over with its look, unless it is slow to clean up or to notify.
                     if !has_updates && let Ok(over) = kept.meanwhile(timeout(SETTLING, &mut over)).await {
                         return Some(over);
@@ -222,27 +246,29 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         };
         let post_run = self.post_run(&config, environment, &report, trigger).await;
         report.post_run = post_run.err().map(|error| error.to_string());
-        Some(self.tell(&config, report, &kept.teller, begun).await)
+        Some(self.tell(&config, report, &origin).await)
     }
 
     /// Waits for the end of a run, and tells of it. One that changed nothing beside others is worth a line for debugging only.
-    async fn end_run(self, run: Run<S, R>, teller: Arc<Teller>, begun: Instant) -> Over {
+    async fn end_run(self, run: Run<S, R>, origin: Origin) -> Over {
         let span = run.span();
         let config = self.config.clone();
         let work = async {
             let report = run.end().await;
             if report.is_quiet() {
-                tracing::debug!(seconds = begun.elapsed().as_secs(), "{}", report.summary());
+                tracing::debug!(seconds = origin.begun.elapsed().as_secs(), "{}", report.summary());
+                self.board.change(|board, at| board.end(origin.number, &report, at));
                 return Over { end: End::of(&report), cleanup: report.cleanup };
             }
-            self.tell(&config, report, &teller, begun).await
+            self.tell(&config, report, &origin).await
         };
         work.instrument(span).await
     }
 
-    async fn tell(&self, config: &Config, report: Report, teller: &Teller, begun: Instant) -> Over {
-        announce(&report, begun.elapsed());
-        self.beating(teller.tell(config, &report, &self.stop)).await;
+    async fn tell(&self, config: &Config, report: Report, origin: &Origin) -> Over {
+        announce(&report, origin.begun.elapsed());
+        self.board.change(|board, at| board.end(origin.number, &report, at));
+        self.beating(origin.teller.tell(config, &report, &self.stop)).await;
         Over { end: End::of(&report), cleanup: report.cleanup }
     }
 
@@ -255,7 +281,6 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         if kept.runs.is_empty() {
             kept.era = self.era();
         }
-        kept.number += 1;
         Arc::new(Context {
             config: config.clone(),
             swarm: self.swarm.clone(),
@@ -264,7 +289,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             itself: kept.itself.found().cloned(),
             leftovers: kept.leftovers.images(),
             standing: kept.era.standing.clone(),
-            events: kept.teller.events(config, kept.number),
+            events: kept.teller.events(config, kept.number, &self.board),
             stop: kept.era.stop.clone(),
             heartbeat: self.heartbeat.clone(),
             said: kept.said.clone(),
@@ -353,6 +378,12 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         }
         let seconds = due.map(|due| due.duration_since(Instant::now()).as_secs());
         let path = trigger.as_ref().map(|trigger| trigger.path().to_owned());
+        self.board.change(|board, now| {
+            let seconds = seconds.and_then(|seconds| i64::try_from(seconds).ok());
+            board.wait_until(
+                seconds.and_then(|seconds| now.checked_add(SignedDuration::from_secs(seconds)).ok()),
+            );
+        });
         match (seconds, &path) {
             (Some(seconds), None) if seconds > 0 => tracing::info!(seconds, "waiting for the next cycle"),
             (seconds, Some(path)) => {
@@ -375,14 +406,14 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Woken::Stopped,
-            () = due => Woken::Due,
+            () = due => Woken::By(WokenBy::Interval),
             () = rollouts.look_pays() => {
                 tracing::debug!("a service that was under way can get a newer digest");
-                Woken::Due
+                Woken::By(WokenBy::Interval)
             }
             () = changed => {
                 tracing::info!("{} has changed", path.unwrap_or_default().display());
-                Woken::Due
+                Woken::By(WokenBy::Path)
             }
         }
     }
@@ -434,7 +465,7 @@ impl<S: Swarm, R: Registry> Kept<S, R> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Woken {
-    Due,
+    By(WokenBy),
     Stopped,
 }
 

@@ -5,7 +5,9 @@ use std::fmt;
 use super::attention::{Attention, OtherHand};
 use super::held_back::{Doubt, HeldBack};
 use super::update::Update;
+use crate::image::Digest;
 use crate::ledger::entry::Entry;
+use crate::swarm::ServiceStatus;
 
 /// What is to happen to one service.
 #[derive(Clone, Debug)]
@@ -18,6 +20,19 @@ pub struct Planned {
     pub decision: Decision,
     /// Whether its last change may be an update that an earlier run began and did not judge.
     pub is_left_behind: bool,
+    /// What else the look showed of it.
+    pub details: Details,
+}
+
+/// What a look showed of a service, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// The digest in its specification.
+    pub digest: Option<Digest>,
+    /// The digest that the registry has under its tag.
+    pub newest: Option<Digest>,
+    /// How many of its tasks run and should run.
+    pub tasks: Option<ServiceStatus>,
 }
 
 /// What is to happen to a service.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::attention::Attention;
 use super::cause::Cause;
-use super::decision::{Decision, Planned, Reason};
+use super::decision::{Decision, Details, Planned, Reason};
 use super::finished::{Finished, Held, NotBegun};
 use super::outcome::Outcome;
 use super::update::Update;
@@ -20,6 +20,8 @@ pub struct Row {
     pub state: State,
     /// Whether its last change may be an update that an earlier run began and did not judge.
     pub is_left_behind: bool,
+    /// What the look showed of it; empty where a later stage made the row.
+    pub details: Details,
 }
 
 /// How a service stands in a run.
@@ -98,7 +100,7 @@ fn is_second_thought(outcome: &Outcome) -> bool {
 impl Row {
     /// What a decision makes of a service, and the update that follows.
     pub fn decided(planned: Planned) -> (Self, Option<Update>) {
-        let Planned { service, image, decision, is_left_behind } = planned;
+        let Planned { service, image, decision, is_left_behind, details } = planned;
         let mut next = None;
         let state = match decision {
             Decision::Update(update) => {
@@ -114,7 +116,7 @@ impl Row {
             Decision::LeftAlone(reason) => State::LeftAlone(reason),
             Decision::Error(cause) => State::Error(cause),
         };
-        (Self { service, image, state, is_left_behind }, next)
+        (Self { service, image, state, is_left_behind, details }, next)
     }
 
     /// The row of an update that does not begin.
@@ -126,7 +128,12 @@ impl Row {
     /// The row of a service whose update does not begin.
     pub fn not_begun(service: String, not_begun: NotBegun) -> Self {
         let image = not_begun.to.tagged();
-        Self { service, image, state: State::Held(Box::new(not_begun)), is_left_behind: false }
+        Self::new(service, image, State::Held(Box::new(not_begun)))
+    }
+
+    /// The row of a service of which nothing more is known.
+    pub fn new(service: String, image: String, state: State) -> Self {
+        Self { service, image, state, is_left_behind: false, details: Details::default() }
     }
 
     /// Why its update did not begin.
@@ -150,7 +157,7 @@ impl From<Finished> for Row {
         } else {
             State::Ended(Box::new(finished))
         };
-        Self { service, image, state, is_left_behind: false }
+        Self::new(service, image, state)
     }
 }
 
@@ -182,7 +189,7 @@ pub fn names<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
 impl Row {
     /// A service of `app:1`.
     pub(crate) fn sample(service: &str, state: State) -> Self {
-        Self { service: service.to_owned(), image: "app:1".to_owned(), state, is_left_behind: false }
+        Self::new(service.to_owned(), "app:1".to_owned(), state)
     }
 
     /// A service of `app:1` whose update did not begin.

@@ -37,7 +37,7 @@ impl World {
             }
             Event::UpdateBegan { service, to, .. } => {
                 let (service, image) = (service.clone(), to.tagged());
-                self.take(Row { service, image, state: State::Updating, is_left_behind: false });
+                self.take(Row::new(service, image, State::Updating));
             }
             Event::UpdateEnded(finished) => self.take(finished.clone().into()),
             Event::Paused { why, .. } => self.paused.push(why.clone()),

@@ -19,6 +19,7 @@ use super::{Fault, Notifier, deliver, not_sent, progress, urgent};
 use crate::config::Config;
 use crate::context::Events;
 use crate::cycle::Report;
+use crate::daemon::board::LiveBoard;
 use crate::daemon::log;
 use crate::model::event::Event;
 use crate::model::world::World;
@@ -88,16 +89,21 @@ impl fmt::Debug for Teller {
 }
 
 impl Teller {
-    /// Where the events of a run go: to the log, and to people where there is an address.
-    pub fn events(self: &Arc<Self>, config: &Arc<Config>, run: u64) -> Events {
+    /// Where the events of a run go: to the log, to the board, and to people where there is an address.
+    pub fn events(self: &Arc<Self>, config: &Arc<Config>, run: u64, board: &LiveBoard) -> Events {
+        let board = board.clone();
+        let show = move |event: &Event| {
+            log::write(event);
+            board.change(|board, at| board.apply(run, event, at));
+        };
         if config.notification.apprise_url.is_none() {
-            return Events::new(log::write);
+            return Events::new(show);
         }
         self.state().begin(run, config, Instant::now());
         self.news.notify_one();
         let teller = self.clone();
         Events::new(move |event| {
-            log::write(event);
+            show(event);
             teller.hear(run, event);
         })
     }

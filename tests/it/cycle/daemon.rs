@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gantry::context::Itself;
 use gantry::cycle::cleanup::REMOVER_NAME;
+use gantry::daemon::board::LiveBoard;
 use gantry::daemon::{Daemon, End};
 use gantry::heartbeat::Heartbeat;
 use gantry::model::outcome::Outcome;
@@ -20,6 +21,7 @@ pub(crate) fn daemon(scene: &Scene) -> Daemon<FakeSwarm, FakeRegistry> {
         registry: Arc::new(scene.registry.clone()),
         stop: scene.stop.clone(),
         heartbeat: Heartbeat::new(Instant::now()),
+        board: LiveBoard::default(),
     }
 }
 

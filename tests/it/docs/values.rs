@@ -50,12 +50,7 @@ fn errors_and_reasons_read_as_troubleshooting_says() {
 fn the_report_names_what_another_hand_holds_back() {
     let image: gantry::image::ImageRef = "registry.test/app:1".parse().unwrap();
     let not_begun = NotBegun { from: image.clone(), to: image, why: Held::TakenBack };
-    let row = Row {
-        service: "web".to_owned(),
-        image: String::new(),
-        state: State::Held(Box::new(not_begun)),
-        is_left_behind: false,
-    };
+    let row = Row::new("web".to_owned(), String::new(), State::Held(Box::new(not_begun)));
     let report = Report { rows: vec![row], ..Report::default() };
     let lines: Vec<String> = report.lines().into_iter().map(|(_, line)| line).collect();
     let words = "held back: web: a person or another program took another service of this image back; the next cycle looks again";

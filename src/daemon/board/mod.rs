@@ -1,0 +1,251 @@
+//! All that is known now, of every service, rollout and run, for page, API and metrics. Pure.
+//!
+//! The board is folded from the events of all runs. Nothing in it is asked of the engine for its own sake. Each change has a
+//! revision, so that whoever looks again gets what has changed since.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use self::live::LiveBoard;
+pub use self::record::{RunRecord, WokenBy};
+pub use self::service::{ServiceState, ShownService};
+use crate::cycle::Report;
+use crate::model::event::Event;
+use crate::model::rollout::Rollout;
+use crate::model::row::Row;
+
+mod live;
+mod record;
+pub mod render;
+mod service;
+#[cfg(test)]
+mod tests;
+
+/// How many runs with news are remembered.
+const MAX_HISTORY: usize = 200;
+
+/// How many services the remembered runs may name together. Of older runs, the summary stays.
+const MAX_HISTORY_SERVICES: usize = 3_000;
+
+/// How long a rollout that is over is shown.
+const ROLLOUT_STAYS: SignedDuration = SignedDuration::from_mins(10);
+
+/// All that is known now.
+#[derive(Clone, Debug)]
+pub struct Board {
+    /// When this process began: revisions of another process say nothing here.
+    pub started: Timestamp,
+    /// Grows with each change.
+    pub revision: u64,
+    /// The services, by name.
+    pub services: BTreeMap<String, ShownService>,
+    /// The rollouts under way and those that ended lately, by image with digest.
+    pub rollouts: BTreeMap<String, ShownRollout>,
+    /// The runs under way, by number.
+    pub runs: BTreeMap<u64, RunRecord>,
+    /// The runs with news that are over, newest first.
+    pub history: VecDeque<Arc<RunRecord>>,
+    /// Why no update begins, each since when; empty: updates may begin.
+    pub paused: Vec<(String, Timestamp)>,
+    /// The latest look.
+    pub look: Option<ShownLook>,
+    /// When the next look begins, where the interval says so.
+    pub next_look: Option<Timestamp>,
+    /// Why the latest run could look at no service.
+    pub error: Option<String>,
+    /// The engine's host name.
+    pub node: String,
+    /// The revision at which a service was removed last: who knows less needs the whole state.
+    pub removed: u64,
+}
+
+/// A rollout, as page and API show it.
+#[derive(Clone, Debug)]
+pub struct ShownRollout {
+    /// How it stands.
+    pub rollout: Rollout,
+    /// Since when it is known.
+    pub since: Timestamp,
+    /// When it was over.
+    pub over: Option<Timestamp>,
+}
+
+/// A look at the swarm and the registries.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ShownLook {
+    /// When it began.
+    pub began: Timestamp,
+    /// How long it took; `None`: it goes on.
+    pub seconds: Option<f64>,
+}
+
+impl Board {
+    /// Nothing is known yet.
+    pub fn new(started: Timestamp) -> Self {
+        Self {
+            started,
+            revision: 0,
+            services: BTreeMap::new(),
+            rollouts: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            history: VecDeque::new(),
+            paused: Vec::new(),
+            look: None,
+            next_look: None,
+            error: None,
+            node: String::new(),
+            removed: 0,
+        }
+    }
+
+    /// A run begins.
+    pub fn begin(&mut self, id: u64, trigger: WokenBy, by: Option<String>, at: Timestamp) {
+        self.revision += 1;
+        self.runs.insert(id, RunRecord::begun(id, trigger, by, at));
+        self.look = Some(ShownLook { began: at, seconds: None });
+        self.next_look = None;
+    }
+
+    /// Takes an event of a run into account.
+    pub fn apply(&mut self, run: u64, event: &Event, at: Timestamp) {
+        self.revision += 1;
+        if let Some((name, image)) = Rollout::of(event) {
+            let new = || ShownRollout { rollout: Rollout::new(image), since: at, over: None };
+            let shown = self.rollouts.entry(name).or_insert_with(new);
+            if shown.rollout.is_over && matches!(event, Event::RolloutMoved(_)) {
+                *shown = new();
+            }
+            shown.rollout.apply(event);
+            shown.over = shown.over.or(shown.rollout.is_over.then_some(at));
+        }
+        match event {
+            Event::Decided(rows) => {
+                self.look_took(run, at);
+                for row in rows {
+                    self.take_row(run, row, at);
+                }
+            }
+            Event::NotBegun(rows) => {
+                for row in rows {
+                    self.take_row(run, row, at);
+                }
+            }
+            Event::UpdateBegan { service, from, to, .. } => {
+                self.take(run, service, ShownService::updating(from, to), at);
+            }
+            Event::UpdateWaits { service, is_rolling_back, reason } => {
+                let what = if *is_rolling_back { "its rollback" } else { "its update" };
+                self.explain(run, service, &format!("{what} waits: {reason}"), at);
+            }
+            Event::UpdateFailed { service, cause } | Event::UpdateFailedLate { service, cause } => {
+                self.explain(run, service, &format!("its update failed and is rolled back: {cause}"), at);
+            }
+            Event::UpdateEnded(finished) => match ShownService::of_end(finished) {
+                Some(shown) => self.take(run, &finished.service, shown, at),
+                None => self.remove(&finished.service),
+            },
+            Event::Paused { why, is_routine: false } => self.paused.push((why.clone(), at)),
+            Event::Resumed { was, .. } => self.paused.retain(|(why, _)| why != was),
+            _ => {}
+        }
+    }
+
+    /// A run is over.
+    pub fn end(&mut self, run: u64, report: &Report, at: Timestamp) {
+        self.revision += 1;
+        self.look_took(run, at);
+        self.error.clone_from(&report.error);
+        let is_whole = report.error.is_none() && !report.is_interrupted && report.postponed.is_none();
+        if is_whole {
+            let looked_at: BTreeSet<&str> = report.rows.iter().map(|row| row.service.as_str()).collect();
+            let gone = self.services.iter().filter(|(name, shown)| {
+                shown.run <= run
+                    && !looked_at.contains(name.as_str())
+                    && (shown.run == run || !self.runs.contains_key(&shown.run))
+            });
+            let gone: Vec<String> = gone.map(|(name, _)| name.clone()).collect();
+            gone.iter().for_each(|name| self.remove(name));
+        }
+        self.rollouts
+            .retain(|_, shown| shown.over.is_none_or(|over| at.duration_since(over) < ROLLOUT_STAYS));
+        if let Some(mut record) = self.runs.remove(&run) {
+            record.end(report, at);
+            if record.has_news() {
+                self.remember(record);
+            }
+        }
+    }
+
+    /// When the next look begins.
+    pub fn wait_until(&mut self, next: Option<Timestamp>) {
+        self.revision += 1;
+        self.next_look = next;
+    }
+
+    /// A run, whether it is over or not.
+    pub fn run(&self, id: u64) -> Option<&RunRecord> {
+        self.runs.get(&id).or_else(|| self.history.iter().find(|record| record.id == id).map(Arc::as_ref))
+    }
+
+    /// How many services stand in which way.
+    pub fn counts(&self) -> BTreeMap<ServiceState, usize> {
+        let mut counts: BTreeMap<ServiceState, usize> =
+            ServiceState::ALL.into_iter().map(|state| (state, 0)).collect();
+        for shown in self.services.values() {
+            *counts.entry(shown.state).or_default() += 1;
+        }
+        counts
+    }
+
+    fn look_took(&mut self, run: u64, at: Timestamp) {
+        let began = self.runs.get(&run).map(|record| record.began);
+        if let Some(look) = &mut self.look
+            && began == Some(look.began)
+            && look.seconds.is_none()
+        {
+            look.seconds = Some(at.duration_since(look.began).as_secs_f64());
+        }
+    }
+
+    fn take_row(&mut self, run: u64, row: &Row, at: Timestamp) {
+        if let Some(shown) = ShownService::of_row(row) {
+            self.take(run, &row.service, shown, at);
+        }
+    }
+
+    fn take(&mut self, run: u64, name: &str, shown: ShownService, at: Timestamp) {
+        let mut shown = ShownService { since: at, run, ..shown };
+        let before = self.services.get(name);
+        if shown.follow(before) {
+            shown.changed = self.revision;
+        }
+        self.services.insert(name.to_owned(), shown);
+    }
+
+    fn explain(&mut self, run: u64, name: &str, why: &str, at: Timestamp) {
+        if let Some(known) = self.services.get(name) {
+            let shown = ShownService { why: why.to_owned(), state: ServiceState::Updating, ..known.clone() };
+            self.take(run, name, shown, at);
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        if self.services.remove(name).is_some() {
+            self.removed = self.revision;
+        }
+    }
+
+    fn remember(&mut self, record: RunRecord) {
+        self.history.push_front(Arc::new(record));
+        self.history.truncate(MAX_HISTORY);
+        let mut named = 0;
+        for record in &mut self.history {
+            named += record.services.len();
+            if named > MAX_HISTORY_SERVICES && !record.services.is_empty() {
+                *record = Arc::new(RunRecord { services: Vec::new(), ..RunRecord::clone(record) });
+            }
+        }
+    }
+}
