@@ -85,7 +85,7 @@ fn ledger(data: &[u8]) {
     let labels = pairs(data);
     let book = Book::read(&labels);
     black_box((book.surplus(), book.room(), book::lease(&labels), book::left(&labels)));
-    let changes: Vec<book::Change> = book.entries().cloned().map(book::Change::Put).collect();
+    let changes: Vec<book::LedgerChange> = book.entries().cloned().map(book::LedgerChange::Put).collect();
     let again = Book::read(&book::change(&labels, &changes));
     assert_eq!(again, book, "the ledger is read as it is written");
 }

@@ -15,7 +15,7 @@
 //!                        │ inspect    group by image and credentials,
 //!                        │            ask each registry once                  -> Inspected
 //!                        │ plan       exactly one Decision per service  pure  -> Planned, Update
-//!                        │ turn       the lease, or wait for it               -> Turn
+//!                        │ lease      take the lease, or wait for it          -> LeaseOutcome
 //!                        │ rollout    send, watch, judge, roll back           -> RolledOut
 //!                        │ cleanup    our own image on every node             -> Cleaned
 //!                        v report     one value                         pure  -> Report
@@ -30,10 +30,10 @@
 //! | [`daemon`] | when to run a cycle and when to stop; who we are; hooks, trigger, notification, health checks |
 //! | [`cycle`] | the pipeline above, one file a stage |
 //! | [`rollout`] | `send` writes, `watch` looks, [`rollout::machine`] judges (its diagram is beside it), `aftercare` keeps an eye on what was called updated, [`rollout::pace`] says who is next, [`rollout::guard`] whether the cluster is fit for it |
-//! | [`model::rank`] | who gets a new image first, and what each shows of it |
+//! | [`model::rank`] | which service gets a new image first, and what its update can show of the image |
 //! | [`model::order`] | whether the new task of a place may run beside the old one: the table of obstacles; [`ledger::orders`] remembers whose order a service has |
-//! | [`model::course`] | what a service's tasks are up to before it is updated |
-//! | [`cycle::resume`] | updates that an earlier run has left under way: found in the services, and in the ledger's note that a run was cut off ([`ledger::LeftBehind`]) |
+//! | [`model::task_lifecycle`] | whether the tasks of a service run on, end, or have no node |
+//! | [`cycle::resume`] | updates that a previous run has left under way: found in the services, and in the ledger's note that a run was cut off ([`ledger::LeftBehind`]) |
 //! | [`cycle::by_hand`] | `gantry quarantine` and `gantry release`, by the rules of the plan |
 //! | [`model::quarantine`] | the digests that a service is not offered, and why |
 //! | [`cycle::cleanup`], [`cycle::remover`] | which images go, and the job on each node that removes them |
@@ -69,7 +69,7 @@
 //!   (`rollout::watch`).
 //! - No update begins without the lease, and none later than ten seconds after it was last seen to be ours
 //!   ([`ledger::Permission`]); the ledger is read before anything is planned.
-//! - The ledger is changed by [`ledger::book::Change`]s, which can be made to any state of it, and never by writing
+//! - The ledger is changed by [`ledger::book::LedgerChange`]s, which can be made to any state of it, and never by writing
 //!   back what was read: of two that write at once nothing is lost.
 //! - A [`secret::Secret`] always prints `***`.
 //!

@@ -14,7 +14,7 @@ use gantry::daemon::board::LiveBoard;
 use gantry::daemon::{Daemon, End, health, itself, notification, stop_overdue};
 use gantry::descriptors;
 use gantry::heartbeat::Heartbeat;
-use gantry::ledger::release::Target;
+use gantry::ledger::release::ReleaseTarget;
 use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
 use gantry::telemetry::{self, EndOfLog, NodeName, Output};
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
             }
         },
         Ok(Command::Quarantine) => by_hand(None),
-        Ok(Command::Release(name)) => by_hand(Some(name.map_or(Target::All, Target::Named))),
+        Ok(Command::Release(name)) => by_hand(Some(name.map_or(ReleaseTarget::All, ReleaseTarget::Named))),
         Err(error) => {
             complain(&error.to_string());
             ExitCode::from(MISTAKES)
@@ -71,7 +71,7 @@ fn complain(why: &str) {
 }
 
 /// Lists what is not offered, or releases some of it: 0 when there was something to release, else 1.
-fn by_hand(target: Option<Target>) -> ExitCode {
+fn by_hand(target: Option<ReleaseTarget>) -> ExitCode {
     let say = |text: &str| Output::stdout().line(text);
     let config = match Config::load(std::env::vars_os()) {
         Ok(loaded) => Arc::new(loaded.config),

@@ -14,7 +14,7 @@ use super::variables::{Raw, VARIABLES, Variable, Variables};
 use super::{
     Cleanup, Config, EngineAddress, Filter, Hooks, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login,
     Logins, Lookups, Mistake, Mistakes, Notification, NotificationCondition, QuarantineSettings, Rollback,
-    Rollout, Selection, Source, Updates,
+    RolloutSettings, Selection, Source, Updates,
 };
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
@@ -215,7 +215,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             options: v.gantry_update_options.unwrap_or_default().0,
             max_starting_per_node: v.gantry_update_max_starting_per_node.0,
         },
-        rollout: Rollout {
+        rollout: RolloutSettings {
             max_failure_ratio: v.gantry_rollout_max_failure_ratio.0,
             min_failures: v.gantry_rollout_min_failures.0,
             initial_workers: v.gantry_rollout_initial_workers.0,

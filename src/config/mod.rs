@@ -37,8 +37,8 @@ pub use policy::ServicePolicy;
 pub use scope::LoginScope;
 pub use settings::{
     Cleanup, Config, EngineAddress, Hooks, Insecure, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login,
-    Logins, LookupMethod, Lookups, Notification, NotificationCondition, QuarantineSettings, Rollback,
-    Rollout, Selection, Source, UpdateOrder, Updates,
+    Logins, LookupMethod, Lookups, Notification, NotificationCondition, OrderPolicy, QuarantineSettings,
+    Rollback, RolloutSettings, Selection, Source, Updates,
 };
 pub use shepherd::markdown_shepherd;
 pub use variables::{LABELS, Label, VARIABLES, Variable};

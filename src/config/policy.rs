@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::variables::{LABELS, Label, LabelValues, PREFIX};
-use super::{Config, Filter, Insecure, LabelMistakes, LabelsAllowed, LookupMethod, Mistake, UpdateOrder};
+use super::{Config, Filter, Insecure, LabelMistakes, LabelsAllowed, LookupMethod, Mistake, OrderPolicy};
 use crate::options::Options;
 use crate::suggest::unknown_names;
 
@@ -48,7 +48,7 @@ pub struct ServicePolicy {
     /// How long its update may take; `None`: as long as it makes progress.
     pub timeout: Option<Duration>,
     /// Whether its new task or the end of the old one comes first.
-    pub order: UpdateOrder,
+    pub order: OrderPolicy,
     /// What else is changed with its update.
     pub update_options: Options,
     /// Whether it is rolled back when its update failed.

@@ -40,7 +40,7 @@ pub struct Config {
     /// How services are updated.
     pub updates: Updates,
     /// How far and how fast one image is rolled out.
-    pub rollout: Rollout,
+    pub rollout: RolloutSettings,
     /// What happens to a service whose update failed.
     pub rollback: Rollback,
     /// How long a digest that broke a service is kept away from it.
@@ -258,7 +258,7 @@ pub struct Updates {
     /// How long one update may take; `None`: as long as it makes progress.
     pub timeout: Option<Duration>,
     /// Whether the new task or the end of the old one comes first.
-    pub order: UpdateOrder,
+    pub order: OrderPolicy,
     /// Whether jobs are updated, which runs them.
     pub jobs: bool,
     /// What else is changed with each update.
@@ -269,7 +269,7 @@ pub struct Updates {
 
 /// Whether the new task is started before the old one is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpdateOrder {
+pub enum OrderPolicy {
     /// Start first where the service says nothing and two tasks can surely live side by side; else as the service says.
     Auto,
     /// Start first, also against the service's own order.
@@ -282,7 +282,7 @@ pub enum UpdateOrder {
 
 /// How far and how fast one image is rolled out.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rollout {
+pub struct RolloutSettings {
     /// The part of an image's finished updates, from 0 to 1, at whose failure its rollout stops ...
     pub max_failure_ratio: f64,
     /// ... once so many have failed, at least 1.

@@ -556,13 +556,13 @@ fn only_labels_that_are_allowed_count_and_the_others_are_told() {
     {
         let policy = of(value).unwrap();
         assert_eq!(policy.update_options, config(&[]).updates.options, "{value:?}");
-        assert_eq!((policy.order, policy.excluded), (UpdateOrder::StopFirst, false), "{value:?}");
+        assert_eq!((policy.order, policy.excluded), (OrderPolicy::StopFirst, false), "{value:?}");
         let told = "label gantry.update.options is ignored: GANTRY_LABELS_ALLOWED does not name it";
         assert!(policy.warnings.iter().any(|warning| warning == told), "{:?}", policy.warnings);
         assert_eq!(policy.warnings.len(), 3);
     }
     let none = of("None").unwrap();
-    assert_eq!((none.order, none.warnings.len()), (UpdateOrder::Auto, 4));
+    assert_eq!((none.order, none.warnings.len()), (OrderPolicy::Auto, 4));
     // A service is not excluded by a label that does not count, whatever form that has.
     let excluded = |value: &str| config(&[("GANTRY_LABELS_ALLOWED", value)]).services.excluded_filters.len();
     assert_eq!([excluded("all"), excluded("services.excluded"), excluded("update.order")], [1, 1, 0]);

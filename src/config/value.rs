@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::{Filter, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, UpdateOrder};
+use super::{Filter, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, OrderPolicy};
 use crate::options::{OptionError, Options, ServiceCommand};
 use crate::secret::Secret;
 use crate::words::quoted;
@@ -66,11 +66,11 @@ choices! {
         "manifest" => LookupMethod::Registry,
         "none" => LookupMethod::None,
     }
-    UpdateOrder: "auto, start-first, stop-first or keep" {
-        "auto" => UpdateOrder::Auto,
-        "start-first" => UpdateOrder::StartFirst,
-        "stop-first" => UpdateOrder::StopFirst,
-        "keep" => UpdateOrder::Keep,
+    OrderPolicy: "auto, start-first, stop-first or keep" {
+        "auto" => OrderPolicy::Auto,
+        "start-first" => OrderPolicy::StartFirst,
+        "stop-first" => OrderPolicy::StopFirst,
+        "keep" => OrderPolicy::Keep,
     }
     NotificationCondition: "all or on-change" {
         "all" => NotificationCondition::All,

@@ -23,7 +23,7 @@ use super::value::{
     Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
     Seconds, UpdateOptions, Url, Value, WordList, Zone,
 };
-use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, UpdateOrder};
+use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, OrderPolicy};
 use crate::secret::Secret;
 
 /// Every label that begins so is ours, known or not.
@@ -334,7 +334,7 @@ table! {
         /// `auto`: the service's own order. Where it has none, the new task starts before the old one stops, if both can
         /// surely live side by side: no writable mount, no host network or host-mode port, no device or generic resource, and
         /// room for one task more. Else Swarm's default, stop-first. `keep`: the service's own order, always.
-        "GANTRY_UPDATE_ORDER" gantry_update_order: UpdateOrder = "auto"
+        "GANTRY_UPDATE_ORDER" gantry_update_order: OrderPolicy = "auto"
             label "gantry.update.order" update_order;
         /// Also update replicated and global jobs, and services whose tasks have ended and are not started again
         /// (`--restart-condition none` or `on-failure`). Their update runs them. Services of swarm-cronjob (label

@@ -15,11 +15,11 @@ use crate::image::ImageRef;
 use crate::ledger::Ledger;
 use crate::registry::Sources;
 
+pub use self::engine_role::EngineRole;
 pub use self::events::Events;
-pub use self::standing::Standing;
 
+mod engine_role;
 mod events;
-mod standing;
 
 /// From one sign of life to the next while something is waited for.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -53,8 +53,8 @@ pub struct Context<S, R> {
     pub events: Events,
     /// What the lines of the log that belong to this run are marked with.
     pub span: Span,
-    /// Whether the engine is still a manager. Ends the run by `stop` when it is none for long.
-    pub standing: Standing,
+    /// Whether the engine is still a manager. Ends the run by `stop` when the engine is no manager for long.
+    pub engine_role: EngineRole,
 }
 
 /// What this process has said already and does not say in each cycle. Cheap to clone; clones share it.

@@ -12,23 +12,23 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::turn::read_failed_tasks;
+use super::lease::read_failed_tasks;
 use super::{discover, gone_back, plan};
 use crate::config::Config;
-use crate::context::{Context, Events, Said, Standing};
+use crate::context::{Context, EngineRole, Events, Said};
 use crate::heartbeat::Heartbeat;
 use crate::ledger::book::{self, Labels};
 use crate::ledger::entry::{Entry, Subject, image_name};
-use crate::ledger::release::{self, Listed, Release, Target};
+use crate::ledger::release::{self, QuarantineList, Release, ReleaseTarget};
 use crate::ledger::{Ledger, MAX_CONFLICTS, TEXT, is_ours, is_somebody_else_faster};
-use crate::model::answer::{Answer, Inspected};
 use crate::model::candidate::Candidate;
 use crate::model::decision::Decision;
+use crate::model::inspected::{Inspected, ResolvedTag};
 use crate::rollout::send::why_not_sent;
 use crate::swarm::{ConfigObject, Listing, Service, Swarm};
 
-/// What a person's command works on.
-struct Seen<S> {
+/// What `gantry quarantine` and `gantry release` decide on.
+struct CommandInput<S> {
     /// What decides as a cycle does. Its ledger was read and is never written.
     context: Context<S, ()>,
     object: Option<ConfigObject>,
@@ -42,16 +42,20 @@ struct Seen<S> {
 }
 
 /// What is held back now.
-pub async fn listed<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Listed> {
-    let Seen { context, object, shown, .. } = look(config, swarm).await?;
+pub async fn listed<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<QuarantineList> {
+    let CommandInput { context, object, shown, .. } = look(config, swarm).await?;
     let quarantine = context.quarantine();
     let held = release::held(&quarantine.book, &shown, quarantine.now, quarantine.duration);
     let missing = object.is_none().then(|| config.ledger_name.clone());
-    Ok(Listed { held, damaged: quarantine.book.damaged, missing })
+    Ok(QuarantineList { held, damaged: quarantine.book.damaged, missing })
 }
 
 /// Releases what is meant. A daemon sees it at its next cycle.
-pub async fn release<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>, target: &Target) -> Result<Release> {
+pub async fn release<S: Swarm>(
+    config: &Arc<Config>,
+    swarm: &Arc<S>,
+    target: &ReleaseTarget,
+) -> Result<Release> {
     let mut conflicts = 0;
     loop {
         let seen = look(config, swarm).await?;
@@ -75,7 +79,7 @@ pub async fn release<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>, target: &Ta
 }
 
 /// Looks at the swarm and the ledger as a cycle does.
-async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen<S>> {
+async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<CommandInput<S>> {
     let name = &config.ledger_name;
     let object = swarm.config_object(name).await?;
     if object.as_ref().is_some_and(|object| !is_ours(object)) {
@@ -93,7 +97,7 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen<S>>
         ledger: Arc::new(Ledger::new(name)),
         itself: None,
         leftovers: BTreeSet::new(),
-        standing: Standing::new(stop.clone(), heartbeat.clone(), events.clone()),
+        engine_role: EngineRole::new(stop.clone(), heartbeat.clone(), events.clone()),
         events,
         stop,
         said: Said::default(),
@@ -108,17 +112,17 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Seen<S>>
     read_failed_tasks(&**swarm, &mut rolled_back.collect::<Vec<_>>()).await?;
     let shown = candidates.iter().filter_map(|candidate| quarantine.shown_by(candidate)).collect();
     let labels = object.as_ref().map(|object| object.labels.clone()).unwrap_or_default();
-    Ok(Seen { context, object, labels, services, candidates, shown })
+    Ok(CommandInput { context, object, labels, services, candidates, shown })
 }
 
-impl<S: Swarm> Seen<S> {
+impl<S: Swarm> CommandInput<S> {
     /// Says of each service that is released what the next cycle would not update yet, and why not.
     async fn promise(&self, release: &mut Release) -> Result<()> {
         // Nothing keeps this ledger, so the changes are not written: it reads as it will after them.
         release.changes.iter().for_each(|change| self.context.ledger.note(change.clone()));
         let mut waiting: BTreeMap<String, String> = BTreeMap::new();
         for change in &release.changes {
-            let book::Change::Put(entry) = change else { continue };
+            let book::LedgerChange::Put(entry) = change else { continue };
             for candidate in self.candidates.iter().filter(|candidate| is_about(entry, candidate)) {
                 if let Some(why) = self.obstacle(candidate, entry).await? {
                     waiting.insert(candidate.name.clone(), why);
@@ -139,7 +143,7 @@ impl<S: Swarm> Seen<S> {
     async fn obstacle(&self, candidate: &Candidate, entry: &Entry) -> Result<Option<String>> {
         let quarantine = self.context.quarantine();
         let answer =
-            Answer { digest: entry.digest.clone(), manifest: None, credentials: None, by_turns: false };
+            ResolvedTag { digest: entry.digest.clone(), manifest: None, credentials: None, by_turns: false };
         let inspected = [Inspected { candidate: candidate.clone(), answer: Some(Ok(answer)), account: None }];
         let planned = plan::plan(&inspected, &self.context.selection(), &quarantine);
         let planned = gone_back::judge(&inspected, &quarantine).hold(planned);

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 pub use self::cleaned::Cleaned;
 use self::service::Remover;
-use super::remover::{self, Order};
+use super::remover::{self, RemovalOrder};
 use crate::config::ServicePolicy;
 use crate::context::Context;
 use crate::image::ImageRef;
@@ -173,7 +173,7 @@ async fn orders<S: Swarm, R>(
     replaced: &Replaced<'_>,
     services: &[Service],
     also_needed: BTreeSet<ImageRef>,
-) -> Result<Vec<Order>> {
+) -> Result<Vec<RemovalOrder>> {
     // A remover that a killed Gantry has left needs nothing: it goes before the new one comes.
     let remover_name = remover_name(context.ledger.name());
     let others = services.iter().filter(|service| service.name() != remover_name);
@@ -202,7 +202,7 @@ async fn orders<S: Swarm, R>(
     let mut orders = Vec::new();
     for ((image, _), owners) in free.into_iter().zip(owners) {
         if image.digest().is_some() {
-            orders.push(Order { image: image.clone(), traces: None });
+            orders.push(RemovalOrder { image: image.clone(), traces: None });
             continue;
         }
         let owners: BTreeSet<&str> = owners.iter().map(|service| service.id.as_str()).collect();

@@ -15,11 +15,11 @@ use crate::hosts::EngineRegistries;
 use crate::ledger::book::Book;
 use crate::ledger::entry::image_name;
 use crate::model::candidate::{Candidate, image_of};
-use crate::model::course::Course;
 use crate::model::history::History;
 use crate::model::order;
 use crate::model::ours::ANSWERS_FOR;
 use crate::model::rank::Rank;
+use crate::model::task_lifecycle::TaskLifecycle;
 use crate::model::unfinished::Unfinished;
 use crate::options::{Ids, Name, Options};
 use crate::swarm::tasks::{by_service, tasks_of_any};
@@ -98,14 +98,15 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
     let (left_behind, book) = (context.ledger.left_behind(), context.ledger.book());
     let now = context.ledger.now();
     let ended = tasks_of_ended(context, &listed).await?;
-    let course = |service: &Service| {
-        Course::listed(service).unwrap_or_else(|| Course::of(service.spec.facts(), tasks_of(&ended, service)))
+    let lifecycle = |service: &Service| {
+        TaskLifecycle::listed(service)
+            .unwrap_or_else(|| TaskLifecycle::of(service.spec.facts(), tasks_of(&ended, service)))
     };
     let candidates = listed.into_iter().map(|service| {
-        let course = course(&service);
+        let lifecycle = lifecycle(&service);
         let was_offered = was_offered(&book, &service, now);
         let unfinished = Unfinished::of(&service, &left_behind, was_offered, now);
-        candidate(context, service, course, &excluded, unfinished, itself)
+        candidate(context, service, lifecycle, &excluded, unfinished, itself)
     });
     let mut candidates: Vec<Candidate> = candidates.collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
@@ -132,7 +133,7 @@ fn must_be_manager<S: Swarm, R>(context: &Context<S, R>, engine: &EngineView) ->
     let name = &engine.host_name;
     let why = match engine.role {
         Role::Manager => {
-            context.standing.is_manager();
+            context.engine_role.note_manager();
             context.heartbeat.diagnose(None);
             return Ok(());
         }
@@ -198,7 +199,7 @@ async fn tasks_of_ended<S: Swarm, R>(
     context: &Context<S, R>,
     listed: &[Service],
 ) -> Result<HashMap<String, Vec<Task>>> {
-    let unknown = listed.iter().filter(|service| Course::listed(service).is_none());
+    let unknown = listed.iter().filter(|service| TaskLifecycle::listed(service).is_none());
     let ids: Vec<String> = unknown.map(|service| service.id.clone()).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
@@ -214,7 +215,7 @@ fn tasks_of<'a>(tasks: &'a HashMap<String, Vec<Task>>, service: &Service) -> &'a
 fn candidate<S, R>(
     context: &Context<S, R>,
     service: Service,
-    course: Course,
+    lifecycle: TaskLifecycle,
     excluded: &HashSet<String>,
     unfinished: Option<Unfinished>,
     itself: Option<&str>,
@@ -232,14 +233,14 @@ fn candidate<S, R>(
         name: facts.name.clone(),
         image: image_of(facts),
         mode: facts.mode,
-        course,
+        lifecycle,
         version: service.version,
         is_excluded: context.config.services.excluded.contains(&facts.name)
             || excluded.contains(&service.id)
             || on_containers.is_some_and(|on_containers| on_containers.excludes),
         is_itself: itself == Some(&facts.name),
         history,
-        rank: Rank::of(facts, course, service.status, policy.as_ref().is_ok_and(|policy| policy.canary)),
+        rank: Rank::of(facts, lifecycle, service.status, policy.as_ref().is_ok_and(|policy| policy.canary)),
         policy,
         tasks: service.status,
         unfinished: unfinished.map(Arc::new),

@@ -1,6 +1,6 @@
 //! Tags that go back to a digest that their services had before. Pure, but for what is logged.
 //!
-//! Some registries and caches answer with an old and a new digest by turns. So a tag that goes back is followed only when
+//! Some registries and caches answer now with an old digest, now with a new one. So a tag that goes back is followed only when
 //! it has stood there for a while, at each look, and longer each time that it goes back again. The ledger remembers since
 //! when, so that single runs follow it too.
 //!
@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::image::Digest;
-use crate::ledger::book::Change;
-use crate::ledger::entry::{Entry, Subject, Verdict, image_name};
-use crate::model::answer::{Answer, Inspected};
+use crate::ledger::book::LedgerChange;
+use crate::ledger::entry::{DigestVerdict, Entry, Subject, image_name};
 use crate::model::decision::{Decision, Planned, Reason};
 use crate::model::held_back::Doubt;
+use crate::model::inspected::{Inspected, ResolvedTag};
 use crate::model::quarantine::Quarantine;
 
 /// How long a tag has to stand at an older digest the first time.
@@ -39,7 +39,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 #[derive(Clone, Debug, Default)]
 pub struct Tags {
     doubts: BTreeMap<String, Doubt>,
-    changes: Vec<Change>,
+    changes: Vec<LedgerChange>,
     /// What is to be said once, by image, with the number of services concerned.
     news: BTreeMap<String, (Doubt, usize)>,
 }
@@ -81,7 +81,7 @@ pub fn judge(inspected: &[Inspected], quarantine: &Quarantine) -> Tags {
 fn answers(inspected: &[Inspected]) -> BTreeMap<String, BTreeSet<(&Digest, bool)>> {
     let mut answers: BTreeMap<String, BTreeSet<(&Digest, bool)>> = BTreeMap::new();
     for Inspected { candidate, answer, .. } in inspected {
-        if let (Some(name), Some(Ok(Answer { digest, by_turns, .. }))) =
+        if let (Some(name), Some(Ok(ResolvedTag { digest, by_turns, .. }))) =
             (candidate.image().and_then(image_name), answer)
         {
             answers.entry(name).or_default().insert((digest, *by_turns));
@@ -121,10 +121,10 @@ impl Tags {
             match known {
                 // The latest again, or one that is newer.
                 Some(entry) if entry.digest != *look.digest => {
-                    self.changes.push(Change::Put(Self::entry(look, quarantine, entry.flips)));
+                    self.changes.push(LedgerChange::Put(Self::entry(look, quarantine, entry.flips)));
                 }
                 Some(entry) if age(entry) >= FORGOTTEN_AFTER => {
-                    self.changes.push(Change::Forget(entry.clone()));
+                    self.changes.push(LedgerChange::Forget(entry.clone()));
                 }
                 _ => {}
             }
@@ -136,14 +136,14 @@ impl Tags {
             Some(entry) if look.by_turns && age(entry) < wait(entry.flips) / 2 => (entry.clone(), false),
             Some(entry) if look.by_turns => {
                 let entry = Self::entry(look, quarantine, entry.flips.max(1));
-                self.changes.push(Change::Put(entry.clone()));
+                self.changes.push(LedgerChange::Put(entry.clone()));
                 (entry, false)
             }
             Some(entry) => (entry.clone(), false),
             None => {
                 let flips = known.map_or(u32::from(look.by_turns), |entry| entry.flips.saturating_add(1));
                 let entry = Self::entry(look, quarantine, flips);
-                self.changes.push(Change::Put(entry.clone()));
+                self.changes.push(LedgerChange::Put(entry.clone()));
                 (entry, known.is_none())
             }
         };
@@ -160,7 +160,7 @@ impl Tags {
 
     fn entry(look: &Look<'_>, quarantine: &Quarantine, flips: u32) -> Entry {
         let name = look.name.to_owned();
-        let entry = quarantine.entry("", "", name.clone(), look.digest, Verdict::GoneBack, "");
+        let entry = quarantine.entry("", "", name.clone(), look.digest, DigestVerdict::GoneBack, "");
         Entry { subject: Subject::Tag(name), flips, ..entry }
     }
 

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::image::DOCKER_HUB;
 use crate::model::candidate::Candidate;
 use crate::model::event::Event;
-use crate::registry::credentials::Wanted;
+use crate::registry::credentials::LoginQuery;
 use crate::registry::{Credentials, HubRate, Keyring, Registry, RegistryError};
 
 /// What Docker Hub allowed one account, or this address without one.
@@ -46,7 +46,7 @@ pub async fn before<S, R: Registry>(
     keyring: &Keyring,
     candidates: impl Iterator<Item = &Candidate>,
 ) -> HubAccounts {
-    let wanted: HashSet<Wanted> = candidates
+    let wanted: HashSet<LoginQuery> = candidates
         .filter_map(question)
         .filter(|question| question.image.registry() == DOCKER_HUB)
         .map(|question| question.account(keyring))

@@ -13,10 +13,10 @@ use crate::context::Context;
 use crate::hosts::EngineRegistries;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::{Entry, image_name};
-use crate::model::answer::{Answer, Inspected};
 use crate::model::candidate::Candidate;
 use crate::model::eligible::{may_be_updated, needs_answer};
-use crate::registry::credentials::{Asker, FoundAccount, Wanted};
+use crate::model::inspected::{Inspected, ResolvedTag};
+use crate::registry::credentials::{Asker, FoundAccount, LoginQuery};
 use crate::registry::{Credentials, Keyring, Lookup, Registry, RegistryError};
 
 /// How often a registry is asked again whose tag has gone back to an older digest, and how long after the answer before.
@@ -79,7 +79,7 @@ pub(super) struct Question<'a> {
 
 impl Question<'_> {
     /// The account in whose name it is asked.
-    pub(super) fn account(&self, keyring: &Keyring) -> Wanted {
+    pub(super) fn account(&self, keyring: &Keyring) -> LoginQuery {
         keyring.wanted(Asker { service: self.service, image: &self.image, login: self.login })
     }
 }
@@ -89,8 +89,8 @@ impl Question<'_> {
 async fn find_accounts<S, R>(
     context: &Context<S, R>,
     keyring: &Keyring,
-    wanted: HashSet<Wanted>,
-) -> HashMap<Wanted, Result<FoundAccount, String>> {
+    wanted: HashSet<LoginQuery>,
+) -> HashMap<LoginQuery, Result<FoundAccount, String>> {
     stream::iter(wanted)
         .map(|wanted| async {
             let found = keyring.search(&wanted).await;
@@ -109,7 +109,7 @@ async fn group<S, R>(
     hosts: &Arc<EngineRegistries>,
     inspected: &mut [Inspected],
 ) -> HashMap<GroupKey, Group> {
-    let wanted: Vec<Option<(ImageRef, Wanted, Insecure)>> = inspected
+    let wanted: Vec<Option<(ImageRef, LoginQuery, Insecure)>> = inspected
         .iter()
         .map(|Inspected { candidate, .. }| {
             wanted(candidate).map(|question| {
@@ -183,7 +183,7 @@ fn wanted(candidate: &Candidate) -> Option<Question<'_>> {
 async fn ask_all<S, R: Registry>(
     context: &Context<S, R>,
     groups: HashMap<GroupKey, Group>,
-) -> Vec<(Group, Result<Answer, String>)> {
+) -> Vec<(Group, Result<ResolvedTag, String>)> {
     let workers = context.config.lookups.workers.max(1);
     stream::iter(groups.into_values())
         .map(|group| async {
@@ -220,13 +220,13 @@ fn told(group: &Group, error: &RegistryError) -> String {
     )
 }
 
-async fn ask<R: Registry>(registry: &R, group: &Group) -> Result<Answer, RegistryError> {
+async fn ask<R: Registry>(registry: &R, group: &Group) -> Result<ResolvedTag, RegistryError> {
     let digest = registry.digest(&group.lookup).await?;
     let is_needed = group.has_unpinned || group.recorded.iter().any(|recorded| *recorded != digest);
     let manifest = if is_needed { Some(registry.manifest(&group.lookup, &digest).await?) } else { None };
     let is_behind = group.offered.as_ref().is_some_and(|offered| offered.is_behind(&digest));
     let by_turns = is_behind && is_by_turns(registry, group, &digest).await;
-    Ok(Answer { digest, manifest, credentials: group.lookup.credentials.clone(), by_turns })
+    Ok(ResolvedTag { digest, manifest, credentials: group.lookup.credentials.clone(), by_turns })
 }
 
 /// Whether the registry answers with another digest when it is asked again: of several servers, or of a cache and what is

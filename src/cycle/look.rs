@@ -8,11 +8,11 @@ use tokio::sync::oneshot;
 
 use super::hub::HubAccounts;
 use super::report::Report;
-use super::{discover, gone_back, hub, inspect, plan, turn};
+use super::{discover, gone_back, hub, inspect, lease, plan};
 use crate::context::Context;
-use crate::ledger::turn::Turn;
-use crate::model::earlier::Earlier;
+use crate::ledger::acquire::LeaseOutcome;
 use crate::model::event::Event;
+use crate::model::image_history::ImageHistory;
 use crate::model::row::Row;
 use crate::model::update::Update;
 use crate::registry::{Keyring, Registry};
@@ -62,30 +62,32 @@ pub(super) async fn look<S: Swarm, R: Registry>(
         let inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
         let (mut inspected, under_way) = rollouts.set_apart(inspected);
         report.leave(under_way);
-        turn::ask_tasks(context, &mut inspected).await;
+        lease::ask_tasks(context, &mut inspected).await;
         let quarantine = context.quarantine();
         let tags = gone_back::look(context, &inspected, &quarantine);
         let planned = tags.hold(plan::plan(&inspected, &context.selection(), &quarantine));
         let planned = quarantine.hold_what_finds_no_room(&inspected, planned);
         context.events.emit(&Event::Decided(planned.iter().cloned().map(|it| Row::decided(it).0).collect()));
         rollouts.take_out(&inspected, &planned);
-        let earlier = Earlier::of(&inspected, &planned, &quarantine);
-        let turn = turn::take(context, &inspected, &planned, &tags, found.newest).await;
+        let image_history = ImageHistory::of(&inspected, &planned, &quarantine);
+        let lease = lease::take_for_updates(context, &inspected, &planned, &tags, found.newest).await;
         drop(inspected);
-        match turn {
-            Turn::Ours => {}
-            Turn::OursAfterWait => return Ok(Next::LookAgain),
-            Turn::Failed { cause } => return Err(Error::new(cause).context("cannot write the ledger")),
-            Turn::NotOurs { .. } | Turn::Stopped => {
-                report.postpone(planned, &turn);
+        match lease {
+            LeaseOutcome::Ours => {}
+            LeaseOutcome::OursAfterWait => return Ok(Next::LookAgain),
+            LeaseOutcome::Failed { cause } => {
+                return Err(Error::new(cause).context("cannot write the ledger"));
+            }
+            LeaseOutcome::NotOurs { .. } | LeaseOutcome::Stopped => {
+                report.postpone(planned, &lease);
                 break;
             }
         }
         let updates = report.take_decisions(planned);
         if is_itself {
-            update_itself(context, rollouts, report, updates, earlier).await;
+            update_itself(context, rollouts, report, updates, image_history).await;
         } else {
-            handed_in = rollouts.hand_in(context, updates, earlier);
+            handed_in = rollouts.hand_in(context, updates, image_history);
         }
     }
     Ok(Next::Done(Box::new(Looked { keyring, hub, handed_in })))
@@ -98,7 +100,7 @@ async fn update_itself<S: Swarm, R: Registry>(
     rollouts: &Rollouts<S, R>,
     report: &mut Report,
     updates: Vec<Update>,
-    earlier: Earlier,
+    image_history: ImageHistory,
 ) {
     let limit = context.config.updates.timeout.unwrap_or(PATIENCE);
     if updates.is_empty() {
@@ -106,7 +108,7 @@ async fn update_itself<S: Swarm, R: Registry>(
     }
     let _pause = context.beating(rollouts.pause(limit)).await;
     let alone = Rollouts::default();
-    if let Some(answer) = alone.hand_in(context, updates, earlier) {
+    if let Some(answer) = alone.hand_in(context, updates, image_history) {
         tokio::select! {
             answer = answer => report.take_rollout(answer.unwrap_or_default()),
             () = alone.drive() => {}

@@ -16,13 +16,13 @@ pub mod discover;
 pub mod gone_back;
 pub mod hub;
 pub mod inspect;
+mod lease;
 pub mod look;
 pub mod plan;
 pub mod remover;
 pub mod report;
 pub mod resume;
 pub mod run;
-mod turn;
 
 pub use self::report::Report;
 

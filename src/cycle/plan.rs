@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::resume;
 use crate::config::Selection;
 use crate::image::{Digest, ImageRef};
-use crate::model::answer::{Answer, Inspected};
 use crate::model::attention::Attention;
 use crate::model::candidate::Candidate;
 use crate::model::decision::{Decision, Details, Planned, Reason};
 use crate::model::eligible::{asks_registry, start};
+use crate::model::inspected::{Inspected, ResolvedTag};
 use crate::model::quarantine::Quarantine;
 use crate::model::update::{Start, Update};
 use crate::registry::Credentials;
@@ -35,7 +35,7 @@ pub fn plan(inspected: &[Inspected], selection: &Arc<Selection>, quarantine: &Qu
 /// Decides on one service. `answer` is missing when its registry was not asked; the nodes pull with `account` then.
 fn decide(
     candidate: &Candidate,
-    answer: Option<&Result<Answer, String>>,
+    answer: Option<&Result<ResolvedTag, String>>,
     account: Option<&Arc<Credentials>>,
     selection: &Arc<Selection>,
     quarantine: &Quarantine,
@@ -66,7 +66,7 @@ fn decide(
         None if asks_registry(candidate, policy) => return Decision::LeftAlone(Reason::NotAsked),
         None => (from.unpinned(), None, true, account.cloned()),
         Some(Err(cause)) => return Decision::Error(cause.clone()),
-        Some(Ok(Answer { digest, manifest, credentials, .. })) => {
+        Some(Ok(ResolvedTag { digest, manifest, credentials, .. })) => {
             held = quarantine.holds_back(candidate, &from, digest);
             let platforms = manifest.as_ref().map(|manifest| manifest.platforms.clone());
             let platforms = platforms.filter(|platforms| !platforms.is_empty());
@@ -122,7 +122,7 @@ fn decide(
 }
 
 /// A digest is current when it is the tag's, or one of the platforms that the tag's index still lists.
-fn is_current(recorded: Option<&Digest>, answer: &Answer) -> bool {
+fn is_current(recorded: Option<&Digest>, answer: &ResolvedTag) -> bool {
     recorded.is_some_and(|recorded| {
         *recorded == answer.digest
             || answer.manifest.as_deref().is_some_and(|manifest| manifest.children.contains(recorded))

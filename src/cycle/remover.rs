@@ -42,9 +42,9 @@ struct Line {
 /// What stands for the images where the remover itself failed.
 const ALL_IMAGES: &str = "all images";
 
-/// What a remover is told to remove.
+/// An order to a remover: the image to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct RemovalOrder {
     /// The image.
     pub image: ImageRef,
     /// For an image without a digest: what tells on a node which image that was.
@@ -60,7 +60,7 @@ pub struct Traces {
     pub needed: BTreeSet<Digest>,
 }
 
-impl fmt::Display for Order {
+impl fmt::Display for RemovalOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.image)?;
         let Some(Traces { tasks, needed }) = &self.traces else { return Ok(()) };
@@ -70,7 +70,7 @@ impl fmt::Display for Order {
     }
 }
 
-impl FromStr for Order {
+impl FromStr for RemovalOrder {
     type Err = String;
 
     fn from_str(words: &str) -> Result<Self, String> {
@@ -137,22 +137,22 @@ enum Fate {
     NotHere,
 }
 
-/// One image of this node that may go.
-struct Target {
+/// An image of this node that may be removed.
+struct RemovableImage {
     /// What it is called in the report.
-    order: Order,
+    order: RemovalOrder,
     /// Its id, or a name that tells it from all others.
     key: String,
 }
 
 /// Removes images from the engine's own node. An image that is tagged, used by a container or not there is left alone.
-/// `orders` are [`Order`]s in words, and `own_name` is the name of the service that the remover runs as.
+/// `orders` are [`RemovalOrder`]s in words, and `own_name` is the name of the service that the remover runs as.
 pub async fn remove<S: Swarm>(swarm: &S, orders: &[String], own_name: &str) -> Removal {
     let begun = Instant::now();
     let mut removal = Removal::default();
     let mut pending = Vec::new();
     for words in orders {
-        let Ok(order) = words.parse::<Order>() else {
+        let Ok(order) = words.parse::<RemovalOrder>() else {
             removal.kept.push((words.clone(), "not an image reference".to_owned()));
             continue;
         };
@@ -192,21 +192,21 @@ pub async fn remove<S: Swarm>(swarm: &S, orders: &[String], own_name: &str) -> R
 }
 
 /// What an order means on this node. A tag means the images that the named tasks ran here, wherever it stands by now.
-async fn targets<S: Swarm>(swarm: &S, order: Order) -> Result<Vec<Target>, SwarmError> {
+async fn targets<S: Swarm>(swarm: &S, order: RemovalOrder) -> Result<Vec<RemovableImage>, SwarmError> {
     let Some(digest) = order.image.digest() else {
         let Some(Traces { tasks, .. }) = &order.traces else { return Ok(Vec::new()) };
         let containers = swarm.task_containers().await?;
         let is_its = |container: &&Container| container.task().is_some_and(|task| tasks.contains(task));
         let ids: BTreeSet<String> =
             containers.iter().filter(is_its).map(|container| container.image_id.clone()).collect();
-        return Ok(ids.into_iter().map(|key| Target { order: order.clone(), key }).collect());
+        return Ok(ids.into_iter().map(|key| RemovableImage { order: order.clone(), key }).collect());
     };
     let key = format!("{}@{digest}", order.image.name());
-    Ok(vec![Target { order, key }])
+    Ok(vec![RemovableImage { order, key }])
 }
 
-async fn remove_one<S: Swarm>(swarm: &S, target: &Target) -> Result<Fate, SwarmError> {
-    let Target { order: Order { image, traces }, key } = target;
+async fn remove_one<S: Swarm>(swarm: &S, target: &RemovableImage) -> Result<Fate, SwarmError> {
+    let RemovableImage { order: RemovalOrder { image, traces }, key } = target;
     let Some(local) = swarm.local_image(key).await? else {
         return Ok(Fate::NotHere);
     };
@@ -308,11 +308,11 @@ mod tests {
             ("app".parse().unwrap(), Some(Traces::default())),
             ("r.test/app:1".parse().unwrap(), Some(traces)),
         ] {
-            let order = Order { image, traces };
+            let order = RemovalOrder { image, traces };
             assert_eq!(order.to_string().parse(), Ok(order));
         }
         for words in ["", "?tasks=t1", "app:1?needed=latest"] {
-            assert!(words.parse::<Order>().is_err(), "{words}");
+            assert!(words.parse::<RemovalOrder>().is_err(), "{words}");
         }
     }
 

@@ -7,9 +7,9 @@ use std::fmt::{self, Write as _};
 use super::cleanup::Cleaned;
 use super::hub::HubPulls;
 use crate::ledger::LeftBehind;
-use crate::ledger::turn::Turn;
+use crate::ledger::acquire::LeaseOutcome;
 use crate::model::decision::{Planned, Reason};
-use crate::model::finished::{Finished, Held, StoppedRollout, Superseded};
+use crate::model::finished::{Finished, NotBegunReason, StoppedRollout, Superseded};
 use crate::model::row::{self, Row, State, groups, names};
 use crate::model::update::Update;
 use crate::rollout::rolled_out::RolledOut;
@@ -92,7 +92,7 @@ impl Report {
     pub fn is_quiet(&self) -> bool {
         let is_new = |row: &Row| match row.state {
             State::Ended(_) => true,
-            State::Held(ref held) => held.why != Held::UnderWay,
+            State::Held(ref held) => held.why != NotBegunReason::UnderWay,
             _ => false,
         };
         !self.has_failed()
@@ -102,13 +102,13 @@ impl Report {
     }
 
     /// Takes note of decisions that nothing follows from in this cycle.
-    pub(super) fn postpone(&mut self, planned: Vec<Planned>, turn: &Turn) {
-        let why = match turn {
-            Turn::NotOurs { holder } => {
+    pub(super) fn postpone(&mut self, planned: Vec<Planned>, lease: &LeaseOutcome) {
+        let why = match lease {
+            LeaseOutcome::NotOurs { holder } => {
                 self.postponed = Some(format!("another Gantry ({holder}) is rolling out"));
-                Held::Postponed
+                NotBegunReason::Postponed
             }
-            _ => Held::Interrupted,
+            _ => NotBegunReason::Interrupted,
         };
         let updates = self.take_decisions(planned);
         self.take_rows(updates.into_iter().map(|update| Row::held(update, why)).collect());
@@ -226,7 +226,7 @@ impl Report {
             let _ = write!(summary, ": {counted}");
         }
         if let Some(why) = &self.postponed {
-            let is_counted = self.held().any(|row| row.why_held() == Some(Held::Postponed));
+            let is_counted = self.held().any(|row| row.why_held() == Some(NotBegunReason::Postponed));
             let _ = write!(summary, "{}: {why}", if is_counted { "" } else { "; postponed" });
         }
         let without_node = self.rows.iter().filter(|row| is_without_node(row)).count();
@@ -277,14 +277,16 @@ impl Report {
             State::Held(held) => {
                 let is_in_order = !held.why.is_left_behind();
                 let (place, words) = match held.why {
-                    Held::UnderWay => (1, "an earlier run has them in hand"),
-                    Held::Withdrawn => (2, "a later look found that they need this update no more"),
-                    Held::RolloutStopped => return None,
-                    Held::Unproven => (1, UNPROVED),
-                    Held::Postponed => (2, self.postponed.as_deref().unwrap_or("the next cycle tries again")),
-                    Held::Interrupted => (3, "Gantry was stopped first"),
-                    Held::TakenBack => (5, TAKEN_BACK),
-                    Held::OtherHand(hand) => (6, &*format!("{hand}; the next cycle looks again")),
+                    NotBegunReason::UnderWay => (1, "an earlier run has them in hand"),
+                    NotBegunReason::Withdrawn => (2, "a later look found that they need this update no more"),
+                    NotBegunReason::RolloutStopped => return None,
+                    NotBegunReason::Unproven => (1, UNPROVED),
+                    NotBegunReason::Postponed => {
+                        (2, self.postponed.as_deref().unwrap_or("the next cycle tries again"))
+                    }
+                    NotBegunReason::Interrupted => (3, "Gantry was stopped first"),
+                    NotBegunReason::TakenBack => (5, TAKEN_BACK),
+                    NotBegunReason::OtherHand(hand) => (6, &*format!("{hand}; the next cycle looks again")),
                 };
                 (if is_in_order { Weight::Info } else { Weight::Warning }, place, words.to_owned())
             }

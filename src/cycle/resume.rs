@@ -11,8 +11,8 @@ use crate::model::candidate::Candidate;
 use crate::model::change::change;
 use crate::model::decision::{Decision, Reason};
 use crate::model::held_back::{HeldBack, Why};
-use crate::model::mark::Mark;
 use crate::model::outcome::By;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::model::unfinished::{Unfinished, lacks_tasks};
 use crate::model::update::{Begun, Start, Update};
 use crate::swarm::{Service, Spec, UpdateState};
@@ -154,7 +154,7 @@ impl Unfinished {
         match (is_rollback, is_paused) {
             (true, true) if self.runs() => None,
             (true, true) => Some(self.attention(|message| Attention::RollbackFailed { message }, held)),
-            (true, false) => Some(self.rollback(update, left, Mark::of(previous.facts()), By::Gantry)),
+            (true, false) => Some(self.rollback(update, left, TaskSpecId::of(previous.facts()), By::Gantry)),
             (false, true) => Some(self.attention(|message| Attention::Paused { message }, held)),
             (false, false) if held.is_some() => None,
             (false, false) => Some(Decision::Later(Box::new(update.clone()), OtherHand::Updating)),
@@ -170,7 +170,7 @@ impl Unfinished {
     ) -> Option<Decision> {
         let by = self.by();
         let has_failed = before.as_ref().is_none_or(|(previous, _)| self.has_failed(previous, held));
-        let previous = before.map(|(previous, _)| Mark::of(previous.facts()));
+        let previous = before.map(|(previous, _)| TaskSpecId::of(previous.facts()));
         if by == By::Gantry && !has_failed {
             // Nothing tells of a failure: a person's word, as far as can be seen. It is left alone with that reason
             // where it is about what would be offered now, and for the moment in any case.
@@ -211,7 +211,7 @@ impl Unfinished {
         if is_of_image && may_help {
             return None;
         }
-        let previous = before.map(|(previous, _)| Mark::of(previous.facts()));
+        let previous = before.map(|(previous, _)| TaskSpecId::of(previous.facts()));
         let watched = self
             .watched_rollback(update, previous, self.by())
             .filter(|_| is_of_image && has_failed && !tasks.is_spent);
@@ -226,16 +226,16 @@ impl Unfinished {
     /// Whether the specification that a rollback on request takes back has failed: otherwise it is a person's word.
     fn has_failed(&self, left: &Spec, held: Option<&HeldBack>) -> bool {
         let failed = self.tasks.as_ref().and_then(|tasks| tasks.failed.as_ref());
-        failed == Some(&Mark::of(left.facts())) || held.is_some_and(|held| held.why != Why::LeftByHand)
+        failed == Some(&TaskSpecId::of(left.facts())) || held.is_some_and(|held| held.why != Why::LeftByHand)
     }
 
     /// A rollback to watch, where it is known which image of the same tag it goes back from.
-    fn watched_rollback(&self, update: &Update, previous: Option<Mark>, by: By) -> Option<Decision> {
+    fn watched_rollback(&self, update: &Update, previous: Option<TaskSpecId>, by: By) -> Option<Decision> {
         let tasks = self.tasks.as_ref()?;
-        let mark = previous.or_else(|| tasks.failed.clone()).or_else(|| tasks.replaced.clone())?;
-        let left = mark.image.parse::<ImageRef>().ok()?;
+        let spec_id = previous.or_else(|| tasks.failed.clone()).or_else(|| tasks.replaced.clone())?;
+        let left = spec_id.image.parse::<ImageRef>().ok()?;
         let is_of_image = left.is_same_tag_as(&update.from) && left != update.from;
-        is_of_image.then(|| self.rollback(update, left, mark, by))
+        is_of_image.then(|| self.rollback(update, left, spec_id, by))
     }
 
     /// The image that a rollback goes back from.
@@ -312,8 +312,8 @@ impl Unfinished {
         is_ours(&self.service, &self.ids, update, previous, from)
     }
 
-    fn rollback(&self, update: &Update, left: ImageRef, failed: Mark, by: By) -> Decision {
-        let restored = Mark::of(self.service.spec.facts());
+    fn rollback(&self, update: &Update, left: ImageRef, failed: TaskSpecId, by: By) -> Decision {
+        let restored = TaskSpecId::of(self.service.spec.facts());
         let begun = Begun::Rollback { by, failed, restored, message: self.message() };
         resume(update, update.from.clone(), left, begun)
     }

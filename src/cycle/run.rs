@@ -80,7 +80,7 @@ impl<S: Swarm, R: Registry> Run<S, R> {
             }
             Err(error) => report.error = Some(error),
         }
-        report.error = report.error.take().or_else(|| context.standing.lost());
+        report.error = report.error.take().or_else(|| context.engine_role.lost());
         report.is_interrupted = context.stop.is_cancelled();
         let left = report.left_behind(context.ledger.left_behind(), context.itself_name());
         context.ledger.run_ends(&*context.swarm, left).await;

@@ -19,7 +19,7 @@ use self::itself::Search;
 use self::notification::teller::Teller;
 use self::trigger::Trigger;
 use crate::config::{Config, Environment, Loaded};
-use crate::context::{Context, Events, Said, Standing};
+use crate::context::{Context, EngineRole, Events, Said};
 use crate::cycle::cleanup::{Cleaned, Leftovers};
 use crate::cycle::report::Weight;
 use crate::cycle::run::Run;
@@ -99,8 +99,8 @@ pub struct Daemon<S, R> {
     pub board: LiveBoard,
 }
 
-/// What the loop keeps.
-struct Kept<S, R> {
+/// The state of the daemon's loop.
+struct LoopState<S, R> {
     itself: Search,
     leftovers: Leftovers,
     ledger: Arc<Ledger>,
@@ -116,8 +116,8 @@ struct Kept<S, R> {
     era: Era,
 }
 
-/// A run, apart from what it does.
-struct Origin {
+/// The number of a run, when it began, and who tells of it.
+struct RunStart {
     number: u64,
     begun: Instant,
     teller: Arc<Teller>,
@@ -135,7 +135,7 @@ struct Over {
 /// What runs that overlap have in common: where the engine serves them no longer, all of them end.
 struct Era {
     stop: CancellationToken,
-    standing: Standing,
+    engine_role: EngineRole,
 }
 
 impl<S: Swarm, R: Registry> Daemon<S, R> {
@@ -151,7 +151,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         let ledger = Arc::new(Ledger::new(&self.config.ledger_name));
         ledger.suspect_remover();
         let rollouts = Arc::new(Rollouts::default());
-        let kept = Kept {
+        let state = LoopState {
             itself: Search::new(itself::container_ids()),
             leftovers: Leftovers::default(),
             ledger: ledger.clone(),
@@ -163,9 +163,9 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             woken_by: WokenBy::Start,
             era: self.era(),
         };
-        let teller = kept.teller.clone();
+        let teller = state.teller.clone();
         // On the heap, as it is large.
-        let work = Box::pin(self.go_on(kept, trigger, on_node_name));
+        let work = Box::pin(self.go_on(state, trigger, on_node_name));
         let end = tokio::select! {
             end = work => end,
             () = teller.go_on(&self.stop) => unreachable!("it goes on for as long as it is polled"),
@@ -179,7 +179,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
     /// The loop: a look, and the wait for the next one, while the runs of earlier looks come to their ends.
     async fn go_on(
         &self,
-        mut kept: Kept<S, R>,
+        mut state: LoopState<S, R>,
         mut trigger: Option<Trigger>,
         on_node_name: impl Fn(&str),
     ) -> End {
@@ -193,50 +193,50 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 self.board.change(|board, _| name.clone_into(&mut board.node));
                 on_node_name(name);
             };
-            kept.itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
-            let over = self.one_run(&mut kept, &mut trigger, begun).await;
-            let end = over.map(|over| kept.follow(&over));
+            state.itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
+            let over = self.one_run(&mut state, &mut trigger, begun).await;
+            let end = over.map(|over| state.follow(&over));
             let due = self.config.interval.map(|interval| begun + interval);
             if due.is_none() && trigger.is_none() {
-                let last = kept.last_end().await;
+                let last = state.last_end().await;
                 return end.unwrap_or(last);
             }
-            let rollouts = kept.rollouts.clone();
+            let rollouts = state.rollouts.clone();
             let wait = self.beating(self.wait(due, trigger.as_mut(), &rollouts));
-            let Woken::By(woken_by) = kept.meanwhile(wait).await else {
-                kept.last_end().await;
+            let Woken::By(woken_by) = state.meanwhile(wait).await else {
+                state.last_end().await;
                 tracing::info!("stopped");
                 return End::Good;
             };
-            kept.woken_by = woken_by;
+            state.woken_by = woken_by;
         }
     }
 
     /// Does a run between its hooks. Where there are none, it only begins it: runs may overlap then.
     async fn one_run(
         &self,
-        kept: &mut Kept<S, R>,
+        state: &mut LoopState<S, R>,
         trigger: &mut Option<Trigger>,
         begun: Instant,
     ) -> Option<Over> {
-        kept.number += 1;
-        let origin = Origin { number: kept.number, begun, teller: kept.teller.clone() };
-        self.board.change(|board, at| board.begin(kept.number, kept.woken_by, None, at));
-        let (config, environment, mut report) = match self.pre_run(&kept.said, trigger).await {
+        state.number += 1;
+        let run_start = RunStart { number: state.number, begun, teller: state.teller.clone() };
+        self.board.change(|board, at| board.begin(state.number, state.woken_by, None, at));
+        let (config, environment, mut report) = match self.pre_run(&state.said, trigger).await {
             Ok((config, environment)) => {
-                let (context, rollouts) = (self.context(kept, &config).await, kept.rollouts.clone());
-                let run = kept.meanwhile(cycle::run::begin(context, rollouts)).await;
+                let (context, rollouts) = (self.context(state, &config).await, state.rollouts.clone());
+                let run = state.meanwhile(cycle::run::begin(context, rollouts)).await;
                 if !self.config.hooks.are_set() {
                     let has_updates = run.has_updates();
-                    let mut over = Box::pin(self.clone().end_run(run, origin));
+                    let mut over = Box::pin(self.clone().end_run(run, run_start));
                     // Without updates, a run is over with its look, unless it is slow to clean up or to notify.
-                    if !has_updates && let Ok(over) = kept.meanwhile(timeout(SETTLING, &mut over)).await {
+                    if !has_updates && let Ok(over) = state.meanwhile(timeout(SETTLING, &mut over)).await {
                         return Some(over);
                     }
-                    kept.runs.push(over);
+                    state.runs.push(over);
                     return None;
                 }
-                (config, environment, kept.meanwhile(run.end()).await)
+                (config, environment, state.meanwhile(run.end()).await)
             }
             Err(error) => {
                 let is_interrupted = self.stop.is_cancelled();
@@ -246,61 +246,61 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         };
         let post_run = self.post_run(&config, environment, &report, trigger).await;
         report.post_run = post_run.err().map(|error| error.to_string());
-        Some(self.tell(&config, report, &origin).await)
+        Some(self.tell(&config, report, &run_start).await)
     }
 
     /// Waits for the end of a run, and tells of it. One that changed nothing beside others is worth a line for debugging only.
-    async fn end_run(self, run: Run<S, R>, origin: Origin) -> Over {
+    async fn end_run(self, run: Run<S, R>, run_start: RunStart) -> Over {
         let span = run.span();
         let config = self.config.clone();
         let work = async {
             let report = run.end().await;
             if report.is_quiet() {
-                tracing::debug!(seconds = origin.begun.elapsed().as_secs(), "{}", report.summary());
-                self.board.change(|board, at| board.end(origin.number, &report, at));
+                tracing::debug!(seconds = run_start.begun.elapsed().as_secs(), "{}", report.summary());
+                self.board.change(|board, at| board.end(run_start.number, &report, at));
                 return Over { end: End::of(&report), cleanup: report.cleanup };
             }
-            self.tell(&config, report, &origin).await
+            self.tell(&config, report, &run_start).await
         };
         work.instrument(span).await
     }
 
-    async fn tell(&self, config: &Config, report: Report, origin: &Origin) -> Over {
-        announce(&report, origin.begun.elapsed());
-        self.board.change(|board, at| board.end(origin.number, &report, at));
-        self.beating(origin.teller.tell(config, &report, &self.stop)).await;
+    async fn tell(&self, config: &Config, report: Report, run_start: &RunStart) -> Over {
+        announce(&report, run_start.begun.elapsed());
+        self.board.change(|board, at| board.end(run_start.number, &report, at));
+        self.beating(run_start.teller.tell(config, &report, &self.stop)).await;
         Over { end: End::of(&report), cleanup: report.cleanup }
     }
 
     /// What a run works with.
-    async fn context(&self, kept: &mut Kept<S, R>, config: &Arc<Config>) -> Arc<Context<S, R>> {
-        if kept.era.stop.is_cancelled() {
+    async fn context(&self, state: &mut LoopState<S, R>, config: &Arc<Config>) -> Arc<Context<S, R>> {
+        if state.era.stop.is_cancelled() {
             // The engine did not serve the earlier runs any more: they are about to end.
-            kept.last_end().await;
+            state.last_end().await;
         }
-        if kept.runs.is_empty() {
-            kept.era = self.era();
+        if state.runs.is_empty() {
+            state.era = self.era();
         }
         Arc::new(Context {
             config: config.clone(),
             swarm: self.swarm.clone(),
             registry: self.registry.clone(),
-            ledger: kept.ledger.clone(),
-            itself: kept.itself.found().cloned(),
-            leftovers: kept.leftovers.images(),
-            standing: kept.era.standing.clone(),
-            events: kept.teller.events(config, kept.number, &self.board),
-            stop: kept.era.stop.clone(),
+            ledger: state.ledger.clone(),
+            itself: state.itself.found().cloned(),
+            leftovers: state.leftovers.images(),
+            engine_role: state.era.engine_role.clone(),
+            events: state.teller.events(config, state.number, &self.board),
+            stop: state.era.stop.clone(),
             heartbeat: self.heartbeat.clone(),
-            said: kept.said.clone(),
-            span: tracing::error_span!("run", run = kept.number),
+            said: state.said.clone(),
+            span: tracing::error_span!("run", run = state.number),
         })
     }
 
     fn era(&self) -> Era {
         let stop = self.stop.child_token();
-        let standing = Standing::new(stop.clone(), self.heartbeat.clone(), Events::new(log::write));
-        Era { stop, standing }
+        let engine_role = EngineRole::new(stop.clone(), self.heartbeat.clone(), Events::new(log::write));
+        Era { stop, engine_role }
     }
 
     /// Runs the command before the cycle, and returns the cycle's configuration and the environment that it
@@ -430,7 +430,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
     }
 }
 
-impl<S: Swarm, R: Registry> Kept<S, R> {
+impl<S: Swarm, R: Registry> LoopState<S, R> {
     /// Waits for something while runs come to their ends.
     async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);

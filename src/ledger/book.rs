@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::codec;
-use super::entry::{Entry, Subject, Verdict};
+use super::entry::{DigestVerdict, Entry, Subject};
 use super::lease::{Lease, Party};
 use super::left_behind::LeftBehind;
 use super::orders::{OrderNote, Orders};
@@ -41,10 +41,10 @@ pub struct Book {
     pub damaged: Vec<String>,
 }
 
-/// One change to what is remembered. It can be made to any state of the ledger, so that two that write at once
+/// A change to the ledger. It can be made to any state of the ledger, so that two that write at once
 /// lose nothing of each other's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum LedgerChange {
     /// Remember this instead of what was remembered of its subject.
     Put(Entry),
     /// Forget, if it is still this.
@@ -100,20 +100,20 @@ impl Book {
     }
 
     /// Changes what is remembered.
-    pub fn apply(&mut self, change: &Change) {
+    pub fn apply(&mut self, change: &LedgerChange) {
         match change {
-            Change::Put(entry) => _ = self.entries.insert(entry.subject.clone(), self.following(entry)),
-            Change::Forget(entry) => {
+            LedgerChange::Put(entry) => _ = self.entries.insert(entry.subject.clone(), self.following(entry)),
+            LedgerChange::Forget(entry) => {
                 if self.entries.get(&entry.subject) == Some(entry) {
                     self.entries.remove(&entry.subject);
                 }
             }
-            Change::Order(id, note) => self.orders.put(id, *note),
+            LedgerChange::Order(id, note) => self.orders.put(id, *note),
         }
     }
 
     /// Whether a change would make a difference.
-    pub fn is_changed_by(&self, change: &Change) -> bool {
+    pub fn is_changed_by(&self, change: &LedgerChange) -> bool {
         let mut changed = self.clone();
         changed.apply(change);
         changed != *self
@@ -124,8 +124,8 @@ impl Book {
     fn following(&self, entry: &Entry) -> Entry {
         match self.entries.get(&entry.subject) {
             Some(old) if matches!(entry.subject, Subject::Image(_)) => {
-                let is_kept = entry.verdict == Verdict::Offered
-                    && old.verdict == Verdict::Quarantined
+                let is_kept = entry.verdict == DigestVerdict::Offered
+                    && old.verdict == DigestVerdict::Quarantined
                     && old.digest == entry.digest;
                 let kept = if is_kept { old.clone() } else { entry.clone() };
                 let (before, had) = (old.before_then(&entry.digest), old.had_then(&entry.had));
@@ -209,7 +209,7 @@ impl Book {
 /// How much an entry says: of those of the same rank, the oldest is forgotten first.
 fn worth(entry: &Entry) -> u8 {
     match (entry.verdict, &entry.subject) {
-        (Verdict::Offered | Verdict::Excused, _) => 0,
+        (DigestVerdict::Offered | DigestVerdict::Excused, _) => 0,
         (_, Subject::Service(_)) => 1,
         (_, Subject::Image(_) | Subject::Tag(_)) => 2,
     }
@@ -229,10 +229,11 @@ fn size(entry: &Entry) -> usize {
 }
 
 /// Makes changes to labels. Labels that are not concerned stay as they are, read or not.
-pub fn change(labels: &Labels, changes: &[Change]) -> Labels {
+pub fn change(labels: &Labels, changes: &[LedgerChange]) -> Labels {
     let (mut book, mut after) = (Book::read(labels), labels.clone());
     for change in changes {
-        let (Change::Put(Entry { subject, .. }) | Change::Forget(Entry { subject, .. })) = change else {
+        let (LedgerChange::Put(Entry { subject, .. }) | LedgerChange::Forget(Entry { subject, .. })) = change
+        else {
             book.apply(change);
             match book.orders.write() {
                 text if text.is_empty() => _ = after.remove(codec::ORDERS),

@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use super::entry::{Entry, MAX_BEFORE, Subject, Verdict};
+use super::entry::{DigestVerdict, Entry, MAX_BEFORE, Subject};
 use super::lease::{Claim, Party};
 use super::left_behind::LeftBehind;
 use crate::words::cut;
@@ -60,12 +60,12 @@ pub fn subject(key: &str) -> Option<Subject> {
 /// Writes an entry.
 pub fn write(entry: &Entry) -> String {
     let verdict = match entry.verdict {
-        Verdict::Quarantined => "quarantined",
-        Verdict::LeftByHand => "left-by-hand",
-        Verdict::Released => "released",
-        Verdict::Excused => "excused",
-        Verdict::GoneBack => "gone-back",
-        Verdict::Offered => "offered",
+        DigestVerdict::Quarantined => "quarantined",
+        DigestVerdict::LeftByHand => "left-by-hand",
+        DigestVerdict::Released => "released",
+        DigestVerdict::Excused => "excused",
+        DigestVerdict::GoneBack => "gone-back",
+        DigestVerdict::Offered => "offered",
     };
     let mut text = verdict.to_owned();
     if let Subject::Service(_) = entry.subject {
@@ -89,12 +89,12 @@ pub fn write(entry: &Entry) -> String {
 pub fn read(subject: &Subject, text: &str) -> Option<Entry> {
     let (verdict, rest) = text.split_once(' ')?;
     let verdict = match verdict {
-        "quarantined" => Verdict::Quarantined,
-        "left-by-hand" => Verdict::LeftByHand,
-        "released" => Verdict::Released,
-        "excused" => Verdict::Excused,
-        "gone-back" => Verdict::GoneBack,
-        "offered" => Verdict::Offered,
+        "quarantined" => DigestVerdict::Quarantined,
+        "left-by-hand" => DigestVerdict::LeftByHand,
+        "released" => DigestVerdict::Released,
+        "excused" => DigestVerdict::Excused,
+        "gone-back" => DigestVerdict::GoneBack,
+        "offered" => DigestVerdict::Offered,
         _ => return None,
     };
     let words = Words::of(rest);
@@ -216,7 +216,7 @@ mod tests {
     fn entry() -> Entry {
         Entry {
             subject: Subject::Service("web".to_owned()),
-            verdict: Verdict::Quarantined,
+            verdict: DigestVerdict::Quarantined,
             image: "r.test/app:1".to_owned(),
             digest: format!("sha256:{}", "0123456789abcdef".repeat(4)).parse().unwrap(),
             service_id: "x2k9".to_owned(),
@@ -237,7 +237,7 @@ mod tests {
         );
         let image = Entry {
             subject: Subject::Image("r.test/app:1".to_owned()),
-            verdict: Verdict::Offered,
+            verdict: DigestVerdict::Offered,
             service_id: String::new(),
             before: vec!["0123456789ab".to_owned(), "ba9876543210".to_owned()],
             cause: String::new(),
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(read(&image.subject, &write(&image)), Some(image.clone()));
         let tag = Entry {
             subject: Subject::Tag("r.test/app:1".to_owned()),
-            verdict: Verdict::GoneBack,
+            verdict: DigestVerdict::GoneBack,
             before: Vec::new(),
             had: vec!["0123456789ab".to_owned()],
             flips: 2,
@@ -285,7 +285,7 @@ mod tests {
             image in "[a-z0-9./:-]{1,30}",
             cause in "\\PC{0,300}",
             seconds in 0_i64..4_000_000_000,
-            verdict in prop_oneof![Just(Verdict::Quarantined), Just(Verdict::LeftByHand), Just(Verdict::Released), Just(Verdict::Excused)],
+            verdict in prop_oneof![Just(DigestVerdict::Quarantined), Just(DigestVerdict::LeftByHand), Just(DigestVerdict::Released), Just(DigestVerdict::Excused)],
         ) {
             let at = Timestamp::from_second(seconds).unwrap();
             let mut entry = Entry { subject: Subject::Service(name), verdict, image, at, cause, ..entry() };

@@ -2,11 +2,11 @@
 
 use std::hint::black_box;
 
-use super::book::{self, Book, Change, Labels};
+use super::book::{self, Book, Labels, LedgerChange};
 use super::codec;
 use super::entry::Subject;
 use super::orders::Orders;
-use super::release::{Target, release};
+use super::release::{ReleaseTarget, release};
 use crate::cost::{assert_in_proportion, many};
 
 const ENTRY: &str = "digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef \
@@ -45,7 +45,7 @@ fn the_ledgers_labels_cost_in_proportion() {
                 let surplus = Book::read(&labels).surplus();
                 black_box(book::change(
                     &labels,
-                    &surplus.into_iter().map(Change::Forget).collect::<Vec<_>>(),
+                    &surplus.into_iter().map(LedgerChange::Forget).collect::<Vec<_>>(),
                 ));
             },
         ),
@@ -55,8 +55,10 @@ fn the_ledgers_labels_cost_in_proportion() {
             |text| {
                 let book = Book::read(&labels(text));
                 let now = "2026-01-02T03:04:06Z".parse().unwrap();
-                black_box(release(&Target::All, &book, &[], &[], now).to_string());
-                black_box(release(&Target::Named("other".to_owned()), &book, &[], &[], now).to_string());
+                black_box(release(&ReleaseTarget::All, &book, &[], &[], now).to_string());
+                black_box(
+                    release(&ReleaseTarget::Named("other".to_owned()), &book, &[], &[], now).to_string(),
+                );
             },
         ),
     ]);

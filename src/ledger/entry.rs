@@ -17,9 +17,9 @@ pub enum Subject {
     Tag(String),
 }
 
-/// What is remembered of a digest.
+/// What the ledger remembers of a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DigestVerdict {
     /// It broke the service, or so many of the image's services that its rollout was stopped.
     Quarantined,
     /// A person moved the service away from it.
@@ -42,7 +42,7 @@ pub struct Entry {
     /// What it is about.
     pub subject: Subject,
     /// What is remembered.
-    pub verdict: Verdict,
+    pub verdict: DigestVerdict,
     /// The image, by [`image_name`].
     pub image: String,
     /// The digest that it is about.
@@ -63,7 +63,7 @@ pub struct Entry {
     pub cause: String,
 }
 
-/// How many earlier digests of a tag are remembered.
+/// How many previous digests of a tag are remembered.
 pub(super) const MAX_BEFORE: usize = 5;
 
 impl Entry {
@@ -71,21 +71,24 @@ impl Entry {
     pub fn holds_back(&self, digest: &Digest, now: Timestamp, duration: Option<Duration>) -> bool {
         self.digest == *digest
             && match self.verdict {
-                Verdict::Quarantined => !self.has_expired(now, duration),
-                Verdict::LeftByHand => true,
-                Verdict::Released | Verdict::Excused | Verdict::GoneBack | Verdict::Offered => false,
+                DigestVerdict::Quarantined => !self.has_expired(now, duration),
+                DigestVerdict::LeftByHand => true,
+                DigestVerdict::Released
+                | DigestVerdict::Excused
+                | DigestVerdict::GoneBack
+                | DigestVerdict::Offered => false,
             }
     }
 
     /// Whether it is there to hold a digest back.
     pub fn is_for_good(&self) -> bool {
-        matches!(self.verdict, Verdict::Quarantined | Verdict::LeftByHand)
+        matches!(self.verdict, DigestVerdict::Quarantined | DigestVerdict::LeftByHand)
     }
 
     /// Whether its time in quarantine is over.
     pub fn has_expired(&self, now: Timestamp, duration: Option<Duration>) -> bool {
         let limit = duration.and_then(|duration| SignedDuration::try_from(duration).ok());
-        self.verdict == Verdict::Quarantined
+        self.verdict == DigestVerdict::Quarantined
             && limit.is_some_and(|limit| now.duration_since(self.at) >= limit)
     }
 

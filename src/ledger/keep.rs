@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::book;
 use super::lease::{Holding, LOOK_INTERVAL, SURE, holding};
-use super::{Hold, Ledger, MAX_CONFLICTS, Standing, WRITE_INTERVAL, forbidden, is_somebody_else_faster};
+use super::{Hold, LeaseRole, Ledger, MAX_CONFLICTS, WRITE_INTERVAL, forbidden, is_somebody_else_faster};
 use crate::swarm::{Swarm, SwarmError};
 
 impl Ledger {
@@ -31,7 +31,7 @@ impl Ledger {
         loop {
             let (is_holder, has_pending, last_attempt) = {
                 let state = self.state();
-                let is_holder = matches!(state.standing, Standing::Holder { .. });
+                let is_holder = matches!(state.role, LeaseRole::Holder { .. });
                 (is_holder, !state.pending.is_empty(), state.last_attempt)
             };
             match (has_pending, is_holder) {
@@ -92,12 +92,12 @@ impl Ledger {
         for _ in 0..MAX_CONFLICTS {
             let looked_at = Instant::now();
             let object = self.look(swarm).await?;
-            let (standing, has_pending) = {
+            let (role, has_pending) = {
                 let state = self.state();
-                (state.standing.clone(), !state.pending.is_empty())
+                (state.role.clone(), !state.pending.is_empty())
             };
-            let written = match standing {
-                Standing::Holder { me, .. } => {
+            let written = match role {
+                LeaseRole::Holder { me, .. } => {
                     let lease = object.as_ref().and_then(|object| book::lease(&object.labels));
                     let is_removed = object.is_none();
                     let written = match holding(lease.as_ref(), &me.id) {
@@ -112,7 +112,7 @@ impl Ledger {
                         if is_removed {
                             tracing::warn!(config = self.name, "the ledger was removed; made it anew");
                         }
-                        self.state().standing = Standing::Holder { me, sure: looked_at };
+                        self.state().role = LeaseRole::Holder { me, sure: looked_at };
                     }
                     written
                 }
@@ -140,6 +140,6 @@ impl Ledger {
             to,
             "another Gantry has taken over, as this one did not answer; no new update begins here"
         );
-        self.state().standing = Standing::Lost;
+        self.state().role = LeaseRole::Lost;
     }
 }

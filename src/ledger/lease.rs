@@ -92,10 +92,10 @@ pub fn holding(lease: Option<&Lease>, me: &str) -> Holding {
     }
 }
 
-/// What a Gantry that wants the lease does next.
+/// The next step of a Gantry process that wants the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// It is ours already: our write arrived, and only its answer was lost.
+pub enum LeaseStep {
+    /// Nothing: this process holds the lease. Its write arrived, and only the answer was lost.
     Ours,
     /// Take it, if nothing has changed since the look.
     Take,
@@ -105,9 +105,9 @@ pub enum Step {
     Wait,
 }
 
-/// The state of a Gantry that wants the lease.
+/// A wait for the lease: what previous looks showed.
 #[derive(Clone, Debug, Default)]
-pub struct Waiting {
+pub struct LeaseWait {
     last_look: Option<Timestamp>,
     /// The question that stands, and for how long.
     asked: Option<(Claim, Duration)>,
@@ -116,30 +116,30 @@ pub struct Waiting {
     questions: u32,
 }
 
-impl Waiting {
+impl LeaseWait {
     /// Decides after a look. `is_gone`: the swarm itself says that the holder's task has ended. `now` is
     /// the engine's clock.
-    pub fn step(&mut self, lease: Option<&Lease>, is_gone: bool, me: &str, now: Timestamp) -> Step {
+    pub fn step(&mut self, lease: Option<&Lease>, is_gone: bool, me: &str, now: Timestamp) -> LeaseStep {
         let step = self.last_look.map_or(SignedDuration::ZERO, |last| now.duration_since(last));
         let elapsed = Duration::try_from(step).unwrap_or_default().min(MAX_STEP);
         self.last_look = Some(now);
 
-        let Some(lease) = lease else { return Step::Take };
+        let Some(lease) = lease else { return LeaseStep::Take };
         if lease.holder.id == me {
-            return Step::Ours;
+            return LeaseStep::Ours;
         }
         if is_gone {
-            return Step::Take;
+            return LeaseStep::Take;
         }
         match (&lease.claim, &mut self.asked) {
             (Some(claim), Some((asked, stands))) if claim == asked => {
                 *stands += elapsed;
-                if *stands >= UNANSWERED { Step::Take } else { Step::Wait }
+                if *stands >= UNANSWERED { LeaseStep::Take } else { LeaseStep::Wait }
             }
             // Another Gantry's question is as good as ours.
             (Some(claim), asked) => {
                 *asked = Some((claim.clone(), Duration::ZERO));
-                Step::Wait
+                LeaseStep::Wait
             }
             (None, asked) => {
                 let quiet = match asked.take() {
@@ -148,17 +148,17 @@ impl Waiting {
                 };
                 self.quiet = Some(quiet);
                 if quiet < ASK_AGAIN {
-                    return Step::Wait;
+                    return LeaseStep::Wait;
                 }
                 self.questions += 1;
-                Step::Ask(Claim { by: me.to_owned(), number: self.questions })
+                LeaseStep::Ask(Claim { by: me.to_owned(), number: self.questions })
             }
         }
     }
 }
 
 #[cfg(test)]
-impl Waiting {
+impl LeaseWait {
     /// All that decides the next step: the time since the last look, and the question that stands with its age.
     pub(crate) fn summary(&self, lease: Option<&Lease>, now: Timestamp) -> [u64; 4] {
         let since =

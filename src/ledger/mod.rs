@@ -5,7 +5,7 @@
 //! is a list of changes that can be made to any state of them, so two that write at once lose nothing.
 //!
 //! [`entry`] is what is remembered, [`codec`] how it reads, [`book`] all of it, [`lease`] who may begin updates. All
-//! four are pure, and so is [`release`]; this file, `keep` and [`turn`] read and write.
+//! four are pure, and so is [`release`]; this file, `keep` and [`acquire`] read and write.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -19,11 +19,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use self::book::{Book, Change, Labels};
+use self::book::{Book, Labels, LedgerChange};
 use self::lease::{Party, SURE};
 use crate::swarm::{ConfigObject, EngineView, Swarm, SwarmError};
 use crate::words::{piece, some_of};
 
+pub mod acquire;
 pub mod book;
 pub mod codec;
 #[cfg(test)]
@@ -34,7 +35,6 @@ pub mod lease;
 mod left_behind;
 pub mod orders;
 pub mod release;
-pub mod turn;
 
 pub use self::left_behind::LeftBehind;
 
@@ -59,7 +59,7 @@ pub(crate) const MAX_CONFLICTS: u32 = 5;
 pub struct Ledger {
     name: String,
     id: String,
-    state: Mutex<State>,
+    state: Mutex<LedgerState>,
     news: Notify,
     /// Held from a look at the config to the write that follows: [`Ledger::keep`] and [`Ledger::take`] run side by side.
     writing: tokio::sync::Mutex<()>,
@@ -71,8 +71,9 @@ pub struct Ledger {
     pub cleaning: tokio::sync::Mutex<()>,
 }
 
+/// The ledger as this process has it.
 #[derive(Debug, Default)]
-struct State {
+struct LedgerState {
     /// The labels as they were last read or written; where configs are forbidden, the only copy.
     labels: Labels,
     /// The config as it was last read.
@@ -80,8 +81,8 @@ struct State {
     /// Whether another process has written the config since the cycle began: what was planned may be wrong by now.
     is_overtaken: bool,
     /// What is to be remembered and is not written yet.
-    pending: Vec<Change>,
-    standing: Standing,
+    pending: Vec<LedgerChange>,
+    role: LeaseRole,
     /// Updates of other runs, or of this one, that are not judged yet.
     left_behind: LeftBehind,
     /// What the runs that have ended since the lease was taken have left.
@@ -98,17 +99,17 @@ struct State {
     said: BTreeSet<String>,
 }
 
-/// What we are to the lease.
+/// The relation of this process to the lease.
 #[derive(Clone, Debug, Default, PartialEq)]
-enum Standing {
-    /// Nothing.
+enum LeaseRole {
+    /// It neither holds the lease nor did.
     #[default]
     Bystander,
-    /// There is no lease to be had: we go on alone.
+    /// There is no ledger, so there is no lease: it updates without one.
     Alone,
-    /// Its holder, sure of it at that moment.
+    /// It holds the lease. `sure`: when a look last showed that.
     Holder { me: Party, sure: Instant },
-    /// Another Gantry has taken it over.
+    /// It held the lease, and another Gantry process took the lease over.
     Lost,
 }
 
@@ -177,7 +178,7 @@ impl Ledger {
         self.suspects_remover.store(false, Ordering::Relaxed);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LedgerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -199,7 +200,7 @@ impl Ledger {
     }
 
     /// To be remembered. It is written soon, as long as the ledger is [kept](Self::keep).
-    pub fn note(&self, change: Change) {
+    pub fn note(&self, change: LedgerChange) {
         let mut state = self.state();
         if state.is_memory_only {
             state.labels = book::change(&state.labels, &[change]);
@@ -212,11 +213,11 @@ impl Ledger {
 
     /// Whether a new update may begin now.
     pub fn permission(&self) -> Permission {
-        match &self.state().standing {
-            Standing::Alone => Permission::Granted,
-            Standing::Holder { sure, .. } if sure.elapsed() < SURE => Permission::Granted,
-            Standing::Holder { .. } => Permission::Unsure,
-            Standing::Bystander | Standing::Lost => Permission::Refused,
+        match &self.state().role {
+            LeaseRole::Alone => Permission::Granted,
+            LeaseRole::Holder { sure, .. } if sure.elapsed() < SURE => Permission::Granted,
+            LeaseRole::Holder { .. } => Permission::Unsure,
+            LeaseRole::Bystander | LeaseRole::Lost => Permission::Refused,
         }
     }
 
@@ -293,8 +294,8 @@ impl Ledger {
         }
         let pending = std::mem::take(&mut state.pending);
         state.labels = book::change(&state.labels, &pending);
-        if matches!(state.standing, Standing::Holder { .. }) {
-            state.standing = Standing::Alone;
+        if matches!(state.role, LeaseRole::Holder { .. }) {
+            state.role = LeaseRole::Alone;
         }
     }
 
@@ -305,7 +306,7 @@ impl Ledger {
         swarm: &S,
         read: Option<&ConfigObject>,
         hold: Hold<'_>,
-        also: &[Change],
+        also: &[LedgerChange],
     ) -> Result<(), SwarmError> {
         let pending = self.state().pending.clone();
         let before = read.map(|object| object.labels.clone()).unwrap_or_default();
@@ -313,7 +314,7 @@ impl Ledger {
         let surplus = Book::read(&labels).surplus();
         let forgotten: Vec<String> = surplus.iter().map(|entry| piece(&codec::key(&entry.subject))).collect();
         if !surplus.is_empty() {
-            let surplus: Vec<Change> = surplus.into_iter().map(Change::Forget).collect();
+            let surplus: Vec<LedgerChange> = surplus.into_iter().map(LedgerChange::Forget).collect();
             labels = book::change(&labels, &surplus);
         }
         labels = match hold {
@@ -379,11 +380,11 @@ impl Ledger {
     pub async fn give_back<S: Swarm>(&self, swarm: &S, left: &LeftBehind) {
         {
             let mut state = self.state();
-            match std::mem::take(&mut state.standing) {
-                Standing::Bystander => {}
-                Standing::Alone | Standing::Holder { .. } => state.left_behind.clone_from(left),
+            match std::mem::take(&mut state.role) {
+                LeaseRole::Bystander => {}
+                LeaseRole::Alone | LeaseRole::Holder { .. } => state.left_behind.clone_from(left),
                 // The new holder has it from the lease.
-                Standing::Lost => state.left_behind = LeftBehind::default(),
+                LeaseRole::Lost => state.left_behind = LeftBehind::default(),
             }
             // Also one that an earlier cycle could not give back.
             let is_ours = book::lease(&state.labels).is_some_and(|lease| lease.holder.id == self.id);

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::swarm::Order;
+use crate::swarm::UpdateOrder;
 
 /// So much of an id tells services apart: ids are random.
 const KEY_CHARS: usize = 8;
@@ -24,22 +24,22 @@ const MAX_NOTES: usize = 2_048;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OrderNote {
     /// The service's own order.
-    pub own: Option<Order>,
+    pub own: Option<UpdateOrder>,
     /// The order that Gantry has written instead, if it has.
-    pub written: Option<Order>,
+    pub written: Option<UpdateOrder>,
     /// Whether an old and a new task have run into each other.
     pub has_collided: bool,
 }
 
 impl OrderNote {
     /// The service's own order, where its specification has this one.
-    pub fn own(&self, present: Option<Order>) -> Option<Order> {
+    pub fn own(&self, present: Option<UpdateOrder>) -> Option<UpdateOrder> {
         if self.written.is_some() && self.written == present { self.own } else { present }
     }
 
     /// What is left of the note for a service that has this order: another one than Gantry's is the user's.
     #[must_use]
-    pub fn of_present(self, present: Option<Order>) -> Self {
+    pub fn of_present(self, present: Option<UpdateOrder>) -> Self {
         if self.written == present { self } else { Self { own: None, written: None, ..self } }
     }
 }
@@ -99,19 +99,19 @@ impl Orders {
     }
 }
 
-fn name(order: Option<Order>) -> &'static str {
+fn name(order: Option<UpdateOrder>) -> &'static str {
     match order {
         None => "none",
-        Some(Order::StartFirst) => "start",
-        Some(Order::StopFirst) => "stop",
+        Some(UpdateOrder::StartFirst) => "start",
+        Some(UpdateOrder::StopFirst) => "stop",
     }
 }
 
-fn order(name: &str) -> Result<Option<Order>, ()> {
+fn order(name: &str) -> Result<Option<UpdateOrder>, ()> {
     match name {
         "none" => Ok(None),
-        "start" => Ok(Some(Order::StartFirst)),
-        "stop" => Ok(Some(Order::StopFirst)),
+        "start" => Ok(Some(UpdateOrder::StartFirst)),
+        "stop" => Ok(Some(UpdateOrder::StopFirst)),
         _ => Err(()),
     }
 }
@@ -120,8 +120,8 @@ fn order(name: &str) -> Result<Option<Order>, ()> {
 mod tests {
     use super::*;
 
-    const START: Option<Order> = Some(Order::StartFirst);
-    const STOP: Option<Order> = Some(Order::StopFirst);
+    const START: Option<UpdateOrder> = Some(UpdateOrder::StartFirst);
+    const STOP: Option<UpdateOrder> = Some(UpdateOrder::StopFirst);
 
     #[test]
     fn notes_are_a_line_for_people_and_can_be_read_back() {

@@ -1,4 +1,4 @@
-//! What a person asks of the ledger: what is in it, and to release something. Pure.
+//! `gantry quarantine` and `gantry release`: lists the quarantined images, and releases them. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -6,25 +6,25 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::book::{Book, Change};
-use super::entry::{Entry, Subject, Verdict, image_name};
+use super::book::{Book, LedgerChange};
+use super::entry::{DigestVerdict, Entry, Subject, image_name};
 use crate::image::ImageRef;
 use crate::suggest::nearest;
 use crate::swarm::Service;
 use crate::words::{piece, printable};
 
-/// What is to be released.
+/// What a user wants to release.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum ReleaseTarget {
     /// A service, by name or id, or an image with its tag.
     Named(String),
     /// Everything.
     All,
 }
 
-/// Something that is not offered, for people.
+/// An image that is not offered to a service, in words for users.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Held {
+pub struct QuarantinedImage {
     /// The service; empty: all services with this image.
     pub service: String,
     /// The image.
@@ -35,11 +35,11 @@ pub struct Held {
     pub why: String,
 }
 
-/// What is held back, for people.
+/// All quarantined images, in words for users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listed {
-    /// By service.
-    pub held: Vec<Held>,
+pub struct QuarantineList {
+    /// The images, sorted by service.
+    pub held: Vec<QuarantinedImage>,
     /// Labels of the ledger that look like entries and cannot be read.
     pub damaged: Vec<String>,
     /// The name of the ledger, where there is none.
@@ -50,13 +50,13 @@ pub struct Listed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Release {
     /// The changes to the ledger.
-    pub changes: Vec<Change>,
+    pub changes: Vec<LedgerChange>,
     /// What is offered again.
-    pub released: Vec<Held>,
+    pub released: Vec<QuarantinedImage>,
     /// Services that the next cycle does not update all the same, each with the reason.
     pub waiting: Vec<(String, String)>,
     /// What stays as it is.
-    pub left: Vec<Held>,
+    pub left: Vec<QuarantinedImage>,
     /// Why nothing was released.
     pub miss: Option<Miss>,
 }
@@ -78,16 +78,21 @@ pub enum Miss {
 }
 
 /// What is held back now, by the ledger and by what services have `shown`. A quarantine ends after `duration`, if it has one.
-pub fn held(book: &Book, shown: &[Entry], now: Timestamp, duration: Option<Duration>) -> Vec<Held> {
+pub fn held(
+    book: &Book,
+    shown: &[Entry],
+    now: Timestamp,
+    duration: Option<Duration>,
+) -> Vec<QuarantinedImage> {
     let all = everything(book, shown).into_iter().filter(|entry| !entry.has_expired(now, duration));
-    let mut held: Vec<Held> = all.map(|entry| describe(&entry)).collect();
+    let mut held: Vec<QuarantinedImage> = all.map(|entry| describe(&entry)).collect();
     held.sort();
     held
 }
 
 /// What it takes to release this. `services` are all that there are.
 pub fn release(
-    target: &Target,
+    target: &ReleaseTarget,
     book: &Book,
     services: &[Service],
     shown: &[Entry],
@@ -105,13 +110,18 @@ pub fn release(
         let is_gone = matches!(&entry.subject, Subject::Service(name) if !names.contains_key(name.as_str()));
         // What the service itself shows goes on speaking against the digest, so the release is remembered.
         release.changes.push(if is_gone {
-            Change::Forget(entry.clone())
+            LedgerChange::Forget(entry.clone())
         } else {
-            Change::Put(Entry { verdict: Verdict::Released, at: now, cause: String::new(), ..entry.clone() })
+            LedgerChange::Put(Entry {
+                verdict: DigestVerdict::Released,
+                at: now,
+                cause: String::new(),
+                ..entry.clone()
+            })
         });
     }
     // A service that is held back only together with all others of its image.
-    if let Target::Named(name) = target
+    if let ReleaseTarget::Named(name) = target
         && release.released.is_empty()
         && let Some(service) = services.iter().find(|service| service.name() == name || service.id == *name)
         && let Some(image) = image_of(service).as_ref().and_then(image_name)
@@ -120,7 +130,7 @@ pub fn release(
         let own = Entry {
             subject: Subject::Service(service.name().to_owned()),
             service_id: service.id.clone(),
-            verdict: Verdict::Released,
+            verdict: DigestVerdict::Released,
             at: now,
             before: Vec::new(),
             had: Vec::new(),
@@ -129,7 +139,7 @@ pub fn release(
             ..entry.clone()
         };
         release.released.push(describe(&own));
-        release.changes.push(Change::Put(own));
+        release.changes.push(LedgerChange::Put(own));
     }
     release.released.sort();
     release.left.sort();
@@ -140,8 +150,8 @@ pub fn release(
 }
 
 /// Why nothing was released.
-fn miss(target: &Target, left: &[Held], services: &[Service]) -> Miss {
-    let Target::Named(name) = target else { return Miss::NothingHeld };
+fn miss(target: &ReleaseTarget, left: &[QuarantinedImage], services: &[Service]) -> Miss {
+    let ReleaseTarget::Named(name) = target else { return Miss::NothingHeld };
     let is_service = |service: &Service| service.name() == name || service.id == *name;
     let meant = name.parse::<ImageRef>().ok().as_ref().and_then(image_name);
     let has_image = |service: &Service| image_of(service).as_ref().and_then(image_name) == meant;
@@ -160,7 +170,8 @@ fn miss(target: &Target, left: &[Held], services: &[Service]) -> Miss {
 
 /// Entries that hold something back, and those that would be made of what services show.
 fn everything(book: &Book, shown: &[Entry]) -> Vec<Entry> {
-    let holds_back = |entry: &&Entry| matches!(entry.verdict, Verdict::Quarantined | Verdict::LeftByHand);
+    let holds_back =
+        |entry: &&Entry| matches!(entry.verdict, DigestVerdict::Quarantined | DigestVerdict::LeftByHand);
     book.entries().filter(holds_back).chain(shown).cloned().collect()
 }
 
@@ -168,8 +179,8 @@ fn image_of(service: &Service) -> Option<ImageRef> {
     service.spec.facts().image.as_deref()?.parse().ok()
 }
 
-fn is_meant(target: &Target, entry: &Entry) -> bool {
-    let Target::Named(name) = target else { return true };
+fn is_meant(target: &ReleaseTarget, entry: &Entry) -> bool {
+    let ReleaseTarget::Named(name) = target else { return true };
     let is_service = match &entry.subject {
         Subject::Service(service) => service == name || entry.service_id == *name,
         Subject::Image(_) | Subject::Tag(_) => false,
@@ -180,9 +191,9 @@ fn is_meant(target: &Target, entry: &Entry) -> bool {
     is_service || names_image
 }
 
-fn describe(entry: &Entry) -> Held {
+fn describe(entry: &Entry) -> QuarantinedImage {
     let why = match entry.verdict {
-        Verdict::LeftByHand => "rolled back by hand".to_owned(),
+        DigestVerdict::LeftByHand => "rolled back by hand".to_owned(),
         _ if entry.cause.is_empty() => "quarantined".to_owned(),
         _ => format!("quarantined: {}", entry.cause),
     };
@@ -190,18 +201,18 @@ fn describe(entry: &Entry) -> Held {
         Subject::Service(name) => name.clone(),
         Subject::Image(_) | Subject::Tag(_) => String::new(),
     };
-    Held { service, image: entry.image.clone(), digest: entry.digest.short().to_owned(), why }
+    QuarantinedImage { service, image: entry.image.clone(), digest: entry.digest.short().to_owned(), why }
 }
 
 /// A title, and a line for each.
-fn list(title: &str, held: &[Held]) -> String {
+fn list(title: &str, held: &[QuarantinedImage]) -> String {
     held.iter().fold(title.to_owned(), |mut list, one| {
         let _ = write!(list, "\n  {one}");
         list
     })
 }
 
-impl fmt::Display for Listed {
+impl fmt::Display for QuarantineList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.held.is_empty() {
             f.write_str("nothing is in quarantine")?;
@@ -254,7 +265,7 @@ impl fmt::Display for Release {
     }
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for QuarantinedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whom = if self.service.is_empty() { "all services".to_owned() } else { piece(&self.service) };
         write!(f, "{whom}: {} at {}", printable(&self.image), printable(&self.digest))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::cause::{Cause, scheduler_words};
-use crate::model::mark::present_tasks;
+use crate::model::task_spec_id::present_tasks;
 use crate::swarm::{Mode, Nodes, Service, Task, TaskState, is_about_platforms};
 
 /// How long ago a task may have failed for its service to be in trouble still. Swarm keeps the failed tasks of a slot for
@@ -19,11 +19,13 @@ pub(crate) const RECENT: Duration = Duration::from_secs(600);
 /// What a service's tasks did right before its update.
 #[derive(Clone, Debug, Default)]
 pub struct Before {
-    known: Option<Known>,
+    /// `None`: no look was taken before the update.
+    tasks: Option<TasksBefore>,
 }
 
+/// The tasks of a service right before its update.
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct TasksBefore {
     /// Slots, or nodes of a global service, whose task ran and had not failed lately.
     ran: u64,
     /// Why the scheduler found no node for tasks, each reason without its numbers.
@@ -48,42 +50,42 @@ impl Before {
             if task.has_ended() && is_recent(task, now) {
                 ran.insert(place, false);
                 let cause = Cause::of_task(task, service.spec.facts(), &Nodes::default());
-                failures.extend(cause.filter(|cause| !failures.iter().any(|known| known.is_like(cause))));
+                failures.extend(cause.filter(|cause| !failures.iter().any(|failure| failure.is_like(cause))));
             }
         }
         let reasons = present_tasks(service, tasks).filter_map(unplaced).flat_map(kinds_of_reason).collect();
         let ended = tasks.iter().filter(|task| task.has_ended()).map(|task| task.id.clone()).collect();
         let ran = ran.into_values().filter(|ran| *ran).count() as u64;
-        Self { known: Some(Known { ran, reasons, ended, failures }) }
+        Self { tasks: Some(TasksBefore { ran, reasons, ended, failures }) }
     }
 
     /// How many tasks ran, if that is known.
     pub(crate) fn ran(&self) -> Option<u64> {
-        self.known.as_ref().map(|known| known.ran)
+        self.tasks.as_ref().map(|tasks| tasks.ran)
     }
 
     /// The ids of the tasks that had come to an end before the update.
     pub(crate) fn ended(&self) -> impl Iterator<Item = String> + use<> {
-        self.known.clone().unwrap_or_default().ended.into_iter()
+        self.tasks.clone().unwrap_or_default().ended.into_iter()
     }
 
     /// Whether a task had failed in the same way before the update.
     pub(crate) fn had_failed_like(&self, cause: &Cause) -> bool {
-        self.known.as_ref().is_some_and(|known| known.failures.iter().any(|known| known.is_like(cause)))
+        self.tasks.as_ref().is_some_and(|tasks| tasks.failures.iter().any(|failure| failure.is_like(cause)))
     }
 
     /// Whether tasks had failed lately.
     pub(crate) fn was_in_trouble(&self) -> bool {
-        self.known.as_ref().is_some_and(|known| !known.failures.is_empty())
+        self.tasks.as_ref().is_some_and(|tasks| !tasks.failures.is_empty())
     }
 
     /// Whether the scheduler's reason for this task is no news, and not the image's fault. Where no look was taken before
     /// the update, any reason that is not about the image counts as none.
     pub(crate) fn excuses(&self, task: &Task) -> bool {
         let Some(reason) = unplaced(task).filter(|reason| !is_about_platforms(reason)) else { return false };
-        self.known
+        self.tasks
             .as_ref()
-            .is_none_or(|known| kinds_of_reason(reason).into_iter().any(|kind| known.reasons.contains(&kind)))
+            .is_none_or(|tasks| kinds_of_reason(reason).into_iter().any(|kind| tasks.reasons.contains(&kind)))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::course::Course;
 use super::history::History;
 use super::rank::Rank;
+use super::task_lifecycle::TaskLifecycle;
 use super::unfinished::Unfinished;
 use crate::config::{LabelMistakes, ServicePolicy};
 use crate::image::{ImageRef, ImageRefError};
-use crate::swarm::{Facts, Mode, Order, ServiceStatus};
+use crate::swarm::{Facts, Mode, ServiceStatus, UpdateOrder};
 
 /// A service that matches the filters, as far as the next stages need it. The specification is read again
 /// when its turn comes, which may be an hour later.
@@ -23,7 +23,7 @@ pub struct Candidate {
     /// How many tasks it has.
     pub mode: Mode,
     /// What becomes of its tasks by themselves.
-    pub course: Course,
+    pub lifecycle: TaskLifecycle,
     /// Its version, as it was listed.
     pub version: u64,
     /// Excluded by name or by the filters of excluded services.
@@ -32,7 +32,7 @@ pub struct Candidate {
     pub is_itself: bool,
     /// What it was before.
     pub history: History,
-    /// How early its turn comes within its image's rollout.
+    /// Its place in the rollout of its image.
     pub rank: Rank,
     /// Its settings.
     pub policy: Result<ServicePolicy, LabelMistakes>,
@@ -41,7 +41,7 @@ pub struct Candidate {
     /// What an earlier run, a user or another program has not brought to an end.
     pub unfinished: Option<Arc<Unfinished>>,
     /// The order that its specification has.
-    pub order: Option<Order>,
+    pub order: Option<UpdateOrder>,
     /// Whether its old and its new task may run into each other.
     pub may_collide: bool,
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::absences::Absences;
+use super::down_nodes::DownNodes;
 use crate::swarm::{Facts, Nodes, Task, TaskState, is_about_platforms};
 use crate::words;
 
@@ -188,17 +188,17 @@ impl Cause {
     }
 
     /// The same failure, or what is true instead when its task was on a node that was down meanwhile.
-    pub(crate) fn with(self, absences: &Absences) -> Self {
+    pub(crate) fn with(self, down_nodes: &DownNodes) -> Self {
         let lost = match &self {
             Self::TaskFailed { node, exit_code: Some(AFTER_POWER_FAILURE), .. } => {
-                absences.may_have_been_down(node).then_some(node)
+                down_nodes.may_have_been_down(node).then_some(node)
             }
             // What an engine that is restarted makes of its tasks: it tells them to end, and is back before it is missed.
             Self::TaskFailed { node, exit_code: Some(KILLED | TERMINATED), .. }
             | Self::Ended { node }
-            | Self::OutOfMemory { node, .. } => absences.may_have_been_restarted(node).then_some(node),
+            | Self::OutOfMemory { node, .. } => down_nodes.may_have_been_restarted(node).then_some(node),
             Self::TaskFailed { node, .. } | Self::Unhealthy { node } => {
-                absences.was_down(node).then_some(node)
+                down_nodes.was_down(node).then_some(node)
             }
             _ => None,
         };

@@ -1,8 +1,8 @@
 //! Which services may get a new image, and whether a registry is asked for them. Pure.
 
 use super::candidate::Candidate;
-use super::course::Course;
 use super::decision::Reason;
+use super::task_lifecycle::TaskLifecycle;
 use super::update::Start;
 use crate::config::{LookupMethod, ServicePolicy};
 use crate::swarm::Mode;
@@ -10,17 +10,17 @@ use crate::swarm::Mode;
 /// What an update of this service would start, or why it must not be updated.
 pub(crate) fn start(candidate: &Candidate, policy: &ServicePolicy) -> Result<Start, Reason> {
     let is_replicated = matches!(candidate.mode, Mode::Replicated(_));
-    match candidate.course {
+    match candidate.lifecycle {
         _ if candidate.mode == Mode::Job && !policy.update_jobs => Err(Reason::Job),
-        Course::UnderWay | Course::WithoutNode if policy.cronjob => Err(Reason::CronjobRuns),
-        Course::RunsOn | Course::UnderWay => Ok(Start::Replaced),
-        Course::WithoutNode => Ok(Start::WithoutNode),
-        Course::Ended if policy.cronjob && is_replicated => {
+        TaskLifecycle::UnderWay | TaskLifecycle::WithoutNode if policy.cronjob => Err(Reason::CronjobRuns),
+        TaskLifecycle::RunsOn | TaskLifecycle::UnderWay => Ok(Start::Replaced),
+        TaskLifecycle::WithoutNode => Ok(Start::WithoutNode),
+        TaskLifecycle::Ended if policy.cronjob && is_replicated => {
             Ok(Start::LeftToCronjob { version: candidate.version })
         }
-        Course::Ended if candidate.mode == Mode::Replicated(0) => Ok(Start::Replaced),
-        Course::Ended if policy.update_jobs => Ok(Start::Again),
-        Course::Ended => Err(Reason::Ended),
+        TaskLifecycle::Ended if candidate.mode == Mode::Replicated(0) => Ok(Start::Replaced),
+        TaskLifecycle::Ended if policy.update_jobs => Ok(Start::Again),
+        TaskLifecycle::Ended => Err(Reason::Ended),
     }
 }
 

@@ -33,12 +33,12 @@ pub struct NotBegun {
     /// The image that it was to get.
     pub to: ImageRef,
     /// Why not.
-    pub why: Held,
+    pub why: NotBegunReason,
 }
 
-/// Why an update was not begun.
+/// The reason why an update was not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum NotBegunReason {
     /// The rollout of its image was stopped.
     RolloutStopped,
     /// Nothing would be seen of it, and nothing else has shown that its image works.
@@ -57,7 +57,7 @@ pub enum Held {
     UnderWay,
 }
 
-impl Held {
+impl NotBegunReason {
     /// Whether the service is left with an older image than it should have.
     pub fn is_left_behind(self) -> bool {
         !matches!(self, Self::Withdrawn | Self::UnderWay)

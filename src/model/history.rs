@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::absences::Absences;
 use super::cause::Cause;
+use super::down_nodes::DownNodes;
 use super::order::overlaps;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::image_name;
@@ -56,7 +56,7 @@ impl History {
             {
                 // Which nodes were down meanwhile is not known any more: in doubt it was not the image.
                 let cause = Cause::of_task(task, &Facts::default(), &Nodes::default())
-                    .map(|cause| cause.with(&Absences::since_later()));
+                    .map(|cause| cause.with(&DownNodes::since_later()));
                 let is_blamed = cause.is_some_and(|cause| cause.blames_image())
                     && !(may_collide && overlaps(task, tasks));
                 // What was no fault of the image's, and what went well afterwards, was no reason to go back.

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use crate::config::UpdateOrder;
+use crate::config::OrderPolicy;
 use crate::swarm::claims::{Claims, Mount, Resources};
 use crate::swarm::placement::fits;
 use crate::swarm::spec::OrderChange;
-use crate::swarm::{Facts, Mode, Node, Nodes, Order, Task};
+use crate::swarm::{Facts, Mode, Node, Nodes, Task, UpdateOrder};
 use crate::words::piece;
 
 /// Why two tasks of a place may not, or cannot, run side by side.
@@ -74,20 +74,20 @@ pub struct Ground<'a> {
     pub tasks: &'a TasksByNode,
 }
 
-/// What was asked for.
+/// The order that a variable, a label or an option asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum OrderWish {
     /// Start first where that is surely right, else as the service says.
     Auto,
     /// As the service says.
     Keep,
     /// This order.
-    Fixed(Order),
+    Fixed(UpdateOrder),
 }
 
-/// What is known of a service when its order is chosen.
+/// The facts that decide on the order of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub struct OrderFacts {
     /// What stands against two tasks side by side.
     pub obstacle: Option<Obstacle>,
     /// Whether there is room for one task more.
@@ -100,29 +100,29 @@ pub struct Sight {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The order; `None`: that of a service which says nothing.
-    pub order: Option<Order>,
+    pub order: Option<UpdateOrder>,
     /// Why the service's own start-first does not count this time.
     pub overruled: Option<Obstacle>,
 }
 
-impl From<UpdateOrder> for Wish {
-    fn from(order: UpdateOrder) -> Self {
+impl From<OrderPolicy> for OrderWish {
+    fn from(order: OrderPolicy) -> Self {
         match order {
-            UpdateOrder::Auto => Self::Auto,
-            UpdateOrder::Keep => Self::Keep,
-            UpdateOrder::StartFirst => Self::Fixed(Order::StartFirst),
-            UpdateOrder::StopFirst => Self::Fixed(Order::StopFirst),
+            OrderPolicy::Auto => Self::Auto,
+            OrderPolicy::Keep => Self::Keep,
+            OrderPolicy::StartFirst => Self::Fixed(UpdateOrder::StartFirst),
+            OrderPolicy::StopFirst => Self::Fixed(UpdateOrder::StopFirst),
         }
     }
 }
 
-impl Wish {
+impl OrderWish {
     /// Whether the new task may be started first, if nothing stands against it.
-    pub fn asks_for_start_first(self, own: Option<Order>) -> bool {
+    pub fn asks_for_start_first(self, own: Option<UpdateOrder>) -> bool {
         match self {
-            Self::Auto => own != Some(Order::StopFirst),
-            Self::Keep => own == Some(Order::StartFirst),
-            Self::Fixed(order) => order == Order::StartFirst,
+            Self::Auto => own != Some(UpdateOrder::StopFirst),
+            Self::Keep => own == Some(UpdateOrder::StartFirst),
+            Self::Fixed(order) => order == UpdateOrder::StartFirst,
         }
     }
 }
@@ -131,24 +131,28 @@ impl Wish {
 ///
 /// # Errors
 /// What makes it impossible to start first, where nothing else may be done.
-pub fn choose(wish: Wish, own: Option<Order>, sight: &Sight) -> Result<Choice, Obstacle> {
-    let impossible = sight.impossible();
+pub fn choose(
+    wish: OrderWish,
+    own: Option<UpdateOrder>,
+    order_facts: &OrderFacts,
+) -> Result<Choice, Obstacle> {
+    let impossible = order_facts.impossible();
     let choice = |order, overruled| Ok(Choice { order, overruled });
     match (wish, own, impossible) {
-        (Wish::Fixed(Order::StartFirst), _, Some(obstacle))
-        | (Wish::Keep, Some(Order::StartFirst), Some(obstacle)) => Err(obstacle),
-        (Wish::Fixed(order), ..) => choice(Some(order), None),
-        (Wish::Auto, Some(Order::StartFirst), Some(obstacle)) => {
-            choice(Some(Order::StopFirst), Some(obstacle))
+        (OrderWish::Fixed(UpdateOrder::StartFirst), _, Some(obstacle))
+        | (OrderWish::Keep, Some(UpdateOrder::StartFirst), Some(obstacle)) => Err(obstacle),
+        (OrderWish::Fixed(order), ..) => choice(Some(order), None),
+        (OrderWish::Auto, Some(UpdateOrder::StartFirst), Some(obstacle)) => {
+            choice(Some(UpdateOrder::StopFirst), Some(obstacle))
         }
-        (Wish::Auto, None, None) if sight.obstacle.is_none() && sight.room == Room::Sure => {
-            choice(Some(Order::StartFirst), None)
+        (OrderWish::Auto, None, None) if order_facts.obstacle.is_none() && order_facts.room == Room::Sure => {
+            choice(Some(UpdateOrder::StartFirst), None)
         }
-        (Wish::Auto | Wish::Keep, own, _) => choice(own, None),
+        (OrderWish::Auto | OrderWish::Keep, own, _) => choice(own, None),
     }
 }
 
-impl Sight {
+impl OrderFacts {
     /// What surely makes it impossible to start first, or has done so.
     fn impossible(&self) -> Option<Obstacle> {
         match (&self.room, &self.collision) {
@@ -160,7 +164,7 @@ impl Sight {
 }
 
 /// The change that leads from an order to another.
-pub fn change(present: Option<Order>, wanted: Option<Order>) -> Option<OrderChange> {
+pub fn change(present: Option<UpdateOrder>, wanted: Option<UpdateOrder>) -> Option<OrderChange> {
     match (present, wanted) {
         (present, wanted) if present == wanted => None,
         (_, Some(order)) => Some(OrderChange::To(order)),
@@ -185,7 +189,7 @@ pub fn obstacle(facts: &Facts, host: &HostNetwork) -> Option<Obstacle> {
 /// something.
 pub fn may_collide(facts: &Facts) -> bool {
     let order = facts.update.and_then(|update| update.order);
-    order == Some(Order::StartFirst) && obstacle(facts, &HostNetwork::Known(None)).is_some()
+    order == Some(UpdateOrder::StartFirst) && obstacle(facts, &HostNetwork::Known(None)).is_some()
 }
 
 /// Whether a device of the node is mounted. A device that is mounted read-only can be written to all the same.

@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::image::ImageRef;
 use crate::model::attention::OtherHand;
-use crate::model::course::Course;
-use crate::model::mark::Mark;
 use crate::model::order;
+use crate::model::task_lifecycle::TaskLifecycle;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::model::update::{Dispatch, Update};
 use crate::options::Ids;
 use crate::swarm::spec::{Edits, OrderChange};
@@ -43,7 +43,7 @@ pub(crate) fn is_made_by_us(
     };
     // Which order was right for it then is not known now, and Gantry may have changed it.
     let order = order_between(&optioned, &service.spec);
-    let Dispatch::Send(edits) = sent.dispatch(&before, Course::RunsOn, order) else {
+    let Dispatch::Send(edits) = sent.dispatch(&before, TaskLifecycle::RunsOn, order) else {
         return false;
     };
     // The platforms were those of the new image then, and nothing remembers them now.
@@ -66,8 +66,8 @@ pub(crate) fn has_new_digest_since(service: &Service, now: Timestamp) -> bool {
 
 /// Whether its last change gave it other tasks.
 pub(crate) fn has_other_tasks(service: &Service) -> bool {
-    let mark = |spec: &Spec| Mark::of(spec.facts());
-    service.previous.as_ref().is_some_and(|previous| mark(previous) != mark(&service.spec))
+    let spec_id = |spec: &Spec| TaskSpecId::of(spec.facts());
+    service.previous.as_ref().is_some_and(|previous| spec_id(previous) != spec_id(&service.spec))
 }
 
 pub(crate) fn image_of(spec: &Spec) -> Option<ImageRef> {

@@ -23,7 +23,7 @@ pub enum Outcome {
     Updated,
     /// Updated, but for what Swarm does not do, or what the service's owner allows for; in words.
     UpdatedBut(String),
-    /// There was nothing to do any more when its turn came.
+    /// There was nothing to do any more when the update was to be sent.
     Unchanged(String),
     /// It failed, and what was there before runs again.
     RolledBack {

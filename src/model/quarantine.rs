@@ -11,13 +11,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::image::{Digest, ImageRef};
-use crate::ledger::book::{Book, Change, Present};
-use crate::ledger::entry::{Entry, Subject, Verdict, image_name};
-use crate::model::answer::Inspected;
+use crate::ledger::book::{Book, LedgerChange, Present};
+use crate::ledger::entry::{DigestVerdict, Entry, Subject, image_name};
 use crate::model::candidate::Candidate;
 use crate::model::decision::{Decision, Planned, Reason};
 use crate::model::held_back::{HeldBack, Why};
 use crate::model::history::{History, RolledBack};
+use crate::model::inspected::Inspected;
 use crate::model::update::Update;
 
 /// What a cycle knows of broken images.
@@ -49,14 +49,14 @@ impl Quarantine {
             news: None,
         };
         match own {
-            Some(entry) if entry.verdict == Verdict::Released => return None,
+            Some(entry) if entry.verdict == DigestVerdict::Released => return None,
             Some(entry) if entry.holds_back(digest, self.now, self.duration) => {
-                let is_by_hand = entry.verdict == Verdict::LeftByHand;
+                let is_by_hand = entry.verdict == DigestVerdict::LeftByHand;
                 let why = if is_by_hand { Why::LeftByHand } else { Why::BrokeService };
                 return Some(held(why, entry, &candidate.name));
             }
             // It has run out, and what the service shows is the same story: so it is remembered on.
-            Some(entry) if entry.verdict != Verdict::Excused => return None,
+            Some(entry) if entry.verdict != DigestVerdict::Excused => return None,
             _ => {}
         }
         if let Some(entry) = of_image.filter(|entry| entry.holds_back(digest, self.now, self.duration)) {
@@ -85,7 +85,7 @@ impl Quarantine {
         let expired = book.entries().filter(|entry| entry.has_expired(self.now, self.duration)).cloned();
         let forgotten: Vec<Entry> = outdated.chain(expired).collect();
         for entry in forgotten {
-            book.apply(&Change::Forget(entry));
+            book.apply(&LedgerChange::Forget(entry));
         }
         for planned in &mut planned {
             let Decision::Update(update) = &planned.decision else { continue };
@@ -167,7 +167,7 @@ impl Quarantine {
         id: &str,
         image: String,
         digest: &Digest,
-        verdict: Verdict,
+        verdict: DigestVerdict,
         cause: &str,
     ) -> Entry {
         Entry {
@@ -186,14 +186,14 @@ impl Quarantine {
     }
 
     /// An entry about an image and the digest that it is pinned to.
-    pub fn entry_of_image(&self, image: &ImageRef, verdict: Verdict, cause: &str) -> Option<Entry> {
+    pub fn entry_of_image(&self, image: &ImageRef, verdict: DigestVerdict, cause: &str) -> Option<Entry> {
         let (name, digest) = (image_name(image)?, image.digest()?);
         let entry = self.entry("", "", name.clone(), digest, verdict, cause);
         Some(Entry { subject: Subject::Image(name), ..entry })
     }
 
     /// What is remembered when these updates begin: which digests are offered.
-    pub fn offers<'a>(&self, updates: impl Iterator<Item = &'a Update>) -> Vec<Change> {
+    pub fn offers<'a>(&self, updates: impl Iterator<Item = &'a Update>) -> Vec<LedgerChange> {
         let mut images: BTreeMap<String, (&ImageRef, BTreeSet<String>)> = BTreeMap::new();
         // What is under way was offered when it was begun, and may be older than what is known by now.
         for update in updates.filter(|update| update.begun.is_none()) {
@@ -203,7 +203,7 @@ impl Quarantine {
             }
         }
         let entries = images.into_values().filter_map(|(image, had)| {
-            let entry = self.entry_of_image(image, Verdict::Offered, "")?;
+            let entry = self.entry_of_image(image, DigestVerdict::Offered, "")?;
             Some(Entry { had: had.into_iter().collect(), ..entry })
         });
         // The time of an offer that is remembered already is not worth a write.
@@ -211,9 +211,9 @@ impl Quarantine {
             let Subject::Image(name) = &entry.subject else { return true };
             self.book
                 .image(name)
-                .is_none_or(|old| old.digest != entry.digest || old.verdict == Verdict::Released)
+                .is_none_or(|old| old.digest != entry.digest || old.verdict == DigestVerdict::Released)
         };
-        entries.filter(is_new).map(Change::Put).collect()
+        entries.filter(is_new).map(LedgerChange::Put).collect()
     }
 
     /// Whether an image's digest is one that its services were offered, lately.
@@ -223,8 +223,8 @@ impl Quarantine {
     }
 
     /// The entries that have had their time.
-    pub fn outdated(&self, present: &Present) -> Vec<Change> {
-        self.book.outdated(present).into_iter().map(Change::Forget).collect()
+    pub fn outdated(&self, present: &Present) -> Vec<LedgerChange> {
+        self.book.outdated(present).into_iter().map(LedgerChange::Forget).collect()
     }
 
     /// Ids of services that are remembered and were not looked at: they may be gone.
@@ -261,18 +261,18 @@ fn finds_no_room(book: &Book, update: &Update) -> Option<String> {
 
 /// What only services showed so far, to be remembered before they show it no longer: a change of a label is
 /// enough for that.
-pub fn news(planned: &[Planned]) -> impl Iterator<Item = Change> {
+pub fn news(planned: &[Planned]) -> impl Iterator<Item = LedgerChange> {
     planned.iter().filter_map(|planned| match &planned.decision {
-        Decision::LeftAlone(Reason::HeldBack(held)) => Some(Change::Put(*held.news.clone()?)),
-        Decision::NeedsAttention { news, .. } => Some(Change::Put(*news.clone()?)),
+        Decision::LeftAlone(Reason::HeldBack(held)) => Some(LedgerChange::Put(*held.news.clone()?)),
+        Decision::NeedsAttention { news, .. } => Some(LedgerChange::Put(*news.clone()?)),
         _ => None,
     })
 }
 
-fn verdict_of(why: Why) -> Verdict {
+fn verdict_of(why: Why) -> DigestVerdict {
     match why {
-        Why::LeftByHand => Verdict::LeftByHand,
-        Why::BrokeService | Why::RolloutStopped => Verdict::Quarantined,
+        Why::LeftByHand => DigestVerdict::LeftByHand,
+        Why::BrokeService | Why::RolloutStopped => DigestVerdict::Quarantined,
     }
 }
 

@@ -5,10 +5,10 @@
 //! one that merely runs; several replicas go on working when one of them does not. What does not run as it is
 //! would blame the new image for its own trouble.
 
-use super::course::Course;
+use super::task_lifecycle::TaskLifecycle;
 use crate::swarm::{Facts, Mode, ServiceStatus};
 
-/// How early a service's turn comes within its image's rollout, the earliest first.
+/// The place of a service in the rollout of its image; the first to be updated is the least.
 ///
 /// Only the specification and the number of tasks that run are looked at. A health check that comes with the image is not
 /// known before the image is pulled, which nothing here does.
@@ -33,12 +33,12 @@ pub enum Rank {
     WithoutNode,
 }
 
-/// What an update shows of its image, the most first.
+/// What an update can show of its image, the most first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shows {
+pub enum Evidence {
     /// Tasks that run, or do not.
     Tasks,
-    /// Tasks that may not run for the same reason as before.
+    /// Tasks that may not run for the same reason as before the update.
     AilingTasks,
     /// Nothing.
     Nothing,
@@ -47,23 +47,30 @@ pub enum Shows {
 }
 
 impl Rank {
-    /// The rank of a service with this specification, whose tasks take this course. `is_canary`: its label asks for it.
-    pub fn of(facts: &Facts, course: Course, tasks: Option<ServiceStatus>, is_canary: bool) -> Self {
+    /// The rank of a service with this specification and task lifecycle. `is_canary`: the label of the service asks for it.
+    pub fn of(
+        facts: &Facts,
+        lifecycle: TaskLifecycle,
+        tasks: Option<ServiceStatus>,
+        is_canary: bool,
+    ) -> Self {
         let has_several = match facts.mode {
             Mode::Job | Mode::Replicated(0) => return Self::NothingToWatch,
             Mode::Global => true,
             Mode::Replicated(replicas) => replicas > 1,
         };
-        match course {
-            Course::Ended => return Self::NothingToWatch,
-            Course::WithoutNode => return Self::WithoutNode,
-            Course::RunsOn | Course::UnderWay => {}
+        match lifecycle {
+            TaskLifecycle::Ended => return Self::NothingToWatch,
+            TaskLifecycle::WithoutNode => return Self::WithoutNode,
+            TaskLifecycle::RunsOn | TaskLifecycle::UnderWay => {}
         }
         match tasks {
             // A global service for which no node is eligible.
             Some(ServiceStatus { desired: 0, .. }) if facts.mode == Mode::Global => return Self::WithoutNode,
             // Where tasks may have come to their end, there is nothing ailing about it.
-            Some(tasks) if course == Course::RunsOn && tasks.running < tasks.desired => return Self::Ailing,
+            Some(tasks) if lifecycle == TaskLifecycle::RunsOn && tasks.running < tasks.desired => {
+                return Self::Ailing;
+            }
             _ => {}
         }
         match (is_canary, facts.has_health_check, has_several) {
@@ -75,18 +82,18 @@ impl Rank {
         }
     }
 
-    /// What an update of such a service shows of its image.
-    pub fn shows(self) -> Shows {
+    /// What an update of a service of this rank can show of its image.
+    pub fn evidence(self) -> Evidence {
         match self {
-            Self::Ailing => Shows::AilingTasks,
-            Self::NothingToWatch => Shows::Nothing,
-            Self::WithoutNode => Shows::NothingYet,
-            _ => Shows::Tasks,
+            Self::Ailing => Evidence::AilingTasks,
+            Self::NothingToWatch => Evidence::Nothing,
+            Self::WithoutNode => Evidence::NothingYet,
+            _ => Evidence::Tasks,
         }
     }
 }
 
-impl Shows {
+impl Evidence {
     /// Whether there will be tasks that show how the image does.
     pub fn has_tasks(self) -> bool {
         matches!(self, Self::Tasks | Self::AilingTasks)
@@ -98,29 +105,34 @@ mod tests {
     use super::*;
 
     fn rank(mode: Mode, has_health_check: bool, is_canary: bool) -> Rank {
-        Rank::of(&Facts { mode, has_health_check, ..Facts::default() }, Course::RunsOn, None, is_canary)
+        Rank::of(
+            &Facts { mode, has_health_check, ..Facts::default() },
+            TaskLifecycle::RunsOn,
+            None,
+            is_canary,
+        )
     }
 
     #[test]
     fn the_label_comes_first_then_health_checks_then_several_replicas_then_what_does_not_run() {
-        let of_tasks = |course, running, desired, mode| {
+        let of_tasks = |lifecycle, running, desired, mode| {
             let tasks = Some(ServiceStatus { running, desired });
-            Rank::of(&Facts { mode, has_health_check: true, ..Facts::default() }, course, tasks, true)
+            Rank::of(&Facts { mode, has_health_check: true, ..Facts::default() }, lifecycle, tasks, true)
         };
         let mut ranks = [
             ("job", rank(Mode::Job, true, true)),
-            ("unplaced", of_tasks(Course::WithoutNode, 0, 1, Mode::Replicated(1))),
-            ("nowhere", of_tasks(Course::RunsOn, 0, 0, Mode::Global)),
-            ("ended", of_tasks(Course::Ended, 0, 1, Mode::Replicated(1))),
-            ("ailing", of_tasks(Course::RunsOn, 1, 2, Mode::Replicated(2))),
-            ("ending", of_tasks(Course::UnderWay, 1, 2, Mode::Replicated(2))),
+            ("unplaced", of_tasks(TaskLifecycle::WithoutNode, 0, 1, Mode::Replicated(1))),
+            ("nowhere", of_tasks(TaskLifecycle::RunsOn, 0, 0, Mode::Global)),
+            ("ended", of_tasks(TaskLifecycle::Ended, 0, 1, Mode::Replicated(1))),
+            ("ailing", of_tasks(TaskLifecycle::RunsOn, 1, 2, Mode::Replicated(2))),
+            ("ending", of_tasks(TaskLifecycle::UnderWay, 1, 2, Mode::Replicated(2))),
             ("one", rank(Mode::Replicated(1), false, false)),
             ("one checked", rank(Mode::Replicated(1), true, false)),
             ("three", rank(Mode::Replicated(3), false, false)),
             ("none", rank(Mode::Replicated(0), true, true)),
             ("global", rank(Mode::Global, false, false)),
             ("three checked", rank(Mode::Replicated(3), true, false)),
-            ("canary", of_tasks(Course::RunsOn, 1, 1, Mode::Replicated(1))),
+            ("canary", of_tasks(TaskLifecycle::RunsOn, 1, 1, Mode::Replicated(1))),
         ];
         ranks.sort_by_key(|(_, rank)| *rank);
         let names = ranks.map(|(name, _)| name);

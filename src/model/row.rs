@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::attention::Attention;
 use super::cause::Cause;
 use super::decision::{Decision, Details, Planned, Reason};
-use super::finished::{Finished, Held, NotBegun};
+use super::finished::{Finished, NotBegun, NotBegunReason};
 use super::outcome::Outcome;
 use super::update::Update;
 
@@ -27,7 +27,7 @@ pub struct Row {
 /// How a service stands in a run.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// Its update waits for its turn.
+    /// Its update waits for others.
     Waits,
     /// It has what the registry has.
     UpToDate,
@@ -109,7 +109,7 @@ impl Row {
             }
             Decision::Later(update, hand) => {
                 let Update { from, to, .. } = *update;
-                State::Held(Box::new(NotBegun { from, to, why: Held::OtherHand(hand) }))
+                State::Held(Box::new(NotBegun { from, to, why: NotBegunReason::OtherHand(hand) }))
             }
             Decision::UpToDate => State::UpToDate,
             Decision::NeedsAttention { what, .. } => State::NeedsAttention(what),
@@ -120,7 +120,7 @@ impl Row {
     }
 
     /// The row of an update that does not begin.
-    pub fn held(update: Update, why: Held) -> Self {
+    pub fn held(update: Update, why: NotBegunReason) -> Self {
         let Update { service, from, to, .. } = update;
         Self::not_begun(service, NotBegun { from, to, why })
     }
@@ -137,7 +137,7 @@ impl Row {
     }
 
     /// Why its update did not begin.
-    pub fn why_held(&self) -> Option<Held> {
+    pub fn why_held(&self) -> Option<NotBegunReason> {
         if let State::Held(held) = &self.state { Some(held.why) } else { None }
     }
 
@@ -153,7 +153,7 @@ impl From<Finished> for Row {
         let (service, image) = (finished.service.clone(), finished.to.tagged());
         let state = if let Outcome::Postponed(hand) = finished.outcome {
             let Finished { from, to, .. } = finished;
-            State::Held(Box::new(NotBegun { from, to, why: Held::OtherHand(hand) }))
+            State::Held(Box::new(NotBegun { from, to, why: NotBegunReason::OtherHand(hand) }))
         } else {
             State::Ended(Box::new(finished))
         };
@@ -193,7 +193,7 @@ impl Row {
     }
 
     /// A service of `app:1` whose update did not begin.
-    pub(crate) fn sample_held(service: &str, why: Held) -> Self {
+    pub(crate) fn sample_held(service: &str, why: NotBegunReason) -> Self {
         let image = || "app:1".parse().unwrap();
         Self::sample(service, State::Held(Box::new(NotBegun { from: image(), to: image(), why })))
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::absences::Absences;
 use crate::model::before::RECENT;
 use crate::model::cause::Cause;
-use crate::model::mark::Mark;
+use crate::model::down_nodes::DownNodes;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::model::timing::proof_time;
 use crate::swarm::{Mode, Nodes, RestartCondition, Service, Task, TaskState};
 
@@ -23,9 +23,9 @@ const WELL: Duration = Duration::from_secs(1800);
 pub struct TaskHistory {
     /// The image and forced-update counter of a task that failed before the last change. A rollback by the swarm deletes
     /// the specification that had them.
-    pub failed: Option<Mark>,
+    pub failed: Option<TaskSpecId>,
     /// The same of the latest task that the last change replaces, failed or not.
-    pub replaced: Option<Mark>,
+    pub replaced: Option<TaskSpecId>,
     /// Whether in each place a task of the present specification has run so long that the update must have ended.
     pub has_held: bool,
     /// Whether in each place a task of the present specification runs, and has run through the monitor period.
@@ -42,20 +42,21 @@ impl TaskHistory {
     pub fn of(service: &Service, tasks: &[Task], now: Timestamp) -> Self {
         let facts = service.spec.facts();
         let own: Vec<&Task> = tasks.iter().collect();
-        let present = Mark::of(facts);
+        let present = TaskSpecId::of(facts);
         let others: Vec<&Task> = own.iter().copied().filter(|task| !present.is_on(task)).collect();
         let ended = others.iter().filter(|task| task.has_ended());
         let failed = ended.max_by_key(|task| (task.has_failed(), task.created_at));
         let replaced = others.iter().max_by_key(|task| task.created_at);
-        let mark = |task: &&Task| Mark { image: task.image.clone(), force_update: task.force_update };
+        let spec_id =
+            |task: &&Task| TaskSpecId { image: task.image.clone(), force_update: task.force_update };
         let proof = proof_time(facts);
         let has_lived = |task: &Task| task.state >= TaskState::Running && lived(task, now) >= Some(proof);
         let has_recovered = in_each_place(service, &own, |task| {
             task.is_wanted() && task.state == TaskState::Running && has_lived(task)
         });
         Self {
-            failed: failed.map(mark),
-            replaced: replaced.map(mark),
+            failed: failed.map(spec_id),
+            replaced: replaced.map(spec_id),
             has_held: in_each_place(service, &own, has_lived),
             runs: in_each_place(service, &own, |task| {
                 task.is_wanted()
@@ -74,7 +75,7 @@ impl TaskHistory {
 /// Whether in each place of the service a task of its present specification is so.
 fn in_each_place(service: &Service, tasks: &[&Task], is_so: impl Fn(&Task) -> bool) -> bool {
     let facts = service.spec.facts();
-    let present = Mark::of(facts);
+    let present = TaskSpecId::of(facts);
     let mut places: BTreeMap<(u64, &str), bool> = BTreeMap::new();
     for task in tasks.iter().filter(|task| present.is_on(task)) {
         let node = if facts.mode == Mode::Global { task.node_id.as_str() } else { "" };
@@ -98,10 +99,9 @@ fn is_of_this_change(service: &Service, task: &Task, others: &[&Task]) -> bool {
     let Some(status) = service.update.as_ref().filter(|status| !status.state.is_rollback()) else {
         return true;
     };
-    let has_other_tasks = service
-        .previous
-        .as_ref()
-        .map_or(!others.is_empty(), |previous| Mark::of(previous.facts()) != Mark::of(service.spec.facts()));
+    let has_other_tasks = service.previous.as_ref().map_or(!others.is_empty(), |previous| {
+        TaskSpecId::of(previous.facts()) != TaskSpecId::of(service.spec.facts())
+    });
     has_other_tasks || status.started.is_none_or(|started| task.created_at >= Some(started))
 }
 
@@ -114,7 +114,7 @@ fn began(service: &Service, replaced: Option<&Task>) -> Option<Timestamp> {
 /// Why the latest task of the present specification failed, as [`TaskHistory::failure`] says it.
 fn failure(service: &Service, tasks: &[&Task], has_recovered: bool, now: Timestamp) -> Option<String> {
     let facts = service.spec.facts();
-    let present = Mark::of(facts);
+    let present = TaskSpecId::of(facts);
     if facts.mode == Mode::Job || facts.restart_condition == RestartCondition::None {
         return None;
     }
@@ -124,10 +124,11 @@ fn failure(service: &Service, tasks: &[&Task], has_recovered: bool, now: Timesta
             return false;
         }
         let cause = Cause::of_task(task, facts, &Nodes::default()).filter(|_| task.has_ended());
-        cause.is_some_and(|cause| cause.with(&Absences::since_later()).blames_image())
+        cause.is_some_and(|cause| cause.with(&DownNodes::since_later()).blames_image())
     };
-    let replaced = service.previous.as_ref().map(|previous| Mark::of(previous.facts()));
-    let is_replaced = |task: &Task| replaced.as_ref().map_or(!present.is_on(task), |mark| mark.is_on(task));
+    let replaced = service.previous.as_ref().map(|previous| TaskSpecId::of(previous.facts()));
+    let is_replaced =
+        |task: &Task| replaced.as_ref().map_or(!present.is_on(task), |spec_id| spec_id.is_on(task));
     let began = service.update.as_ref().and_then(|status| status.started);
     // A task that failed long before the update says nothing of how the service was.
     let is_of_then = |task: &Task| {

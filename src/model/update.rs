@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::course::Course;
-use super::mark::Mark;
 use super::outcome::By;
 use super::rank::Rank;
+use super::task_lifecycle::TaskLifecycle;
+use super::task_spec_id::TaskSpecId;
 use crate::config::{Selection, ServicePolicy};
 use crate::image::ImageRef;
 use crate::registry::{Credentials, Platform};
@@ -33,7 +33,7 @@ pub struct Update {
     pub credentials: Option<Arc<Credentials>>,
     /// What it starts.
     pub start: Start,
-    /// How early its turn comes within its image's rollout.
+    /// Its place in the rollout of its image.
     pub rank: Rank,
     /// How it is done.
     pub policy: ServicePolicy,
@@ -62,7 +62,7 @@ pub enum Start {
     },
 }
 
-/// What is sent to a service, now that its turn has come and it was read again.
+/// What is sent to a service, decided on the service as it was read right before.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Dispatch {
     /// These changes, to what the options make of its specification.
@@ -83,8 +83,13 @@ impl Update {
         matches!(self.start, Start::Replaced | Start::WithoutNode)
     }
 
-    /// Decides again on what is there now. `course` is what becomes of its tasks, and `order` how its order changes.
-    pub fn dispatch(&self, service: &Service, course: Course, order: Option<OrderChange>) -> Dispatch {
+    /// Decides again on what is there now. `lifecycle` is what becomes of its tasks, and `order` how its order changes.
+    pub fn dispatch(
+        &self,
+        service: &Service,
+        lifecycle: TaskLifecycle,
+        order: Option<OrderChange>,
+    ) -> Dispatch {
         let facts = service.spec.facts();
         if !self.selection.still_selects(&facts.labels) {
             return Dispatch::NotOurs;
@@ -96,7 +101,7 @@ impl Update {
         if present != self.from.to_string() && present != self.written_from() {
             return Dispatch::ChangedTo(present);
         }
-        if let Some(why) = self.not_now(service, course) {
+        if let Some(why) = self.not_now(service, lifecycle) {
             return Dispatch::NotNow(why);
         }
         Dispatch::Send(Edits {
@@ -112,17 +117,19 @@ impl Update {
     }
 
     /// Why this would now start or stop what it was not planned to.
-    fn not_now(&self, service: &Service, course: Course) -> Option<&'static str> {
-        match (self.start, course) {
+    fn not_now(&self, service: &Service, lifecycle: TaskLifecycle) -> Option<&'static str> {
+        match (self.start, lifecycle) {
             (Start::LeftToCronjob { version }, _) if service.version != version => {
                 Some("it was started or changed meanwhile")
             }
-            (Start::Replaced | Start::WithoutNode, Course::Ended)
+            (Start::Replaced | Start::WithoutNode, TaskLifecycle::Ended)
                 if service.spec.facts().mode != Mode::Replicated(0) =>
             {
                 Some("its tasks have ended meanwhile, and an update would run them again")
             }
-            (Start::Again, Course::UnderWay | Course::WithoutNode) => Some("it was started meanwhile"),
+            (Start::Again, TaskLifecycle::UnderWay | TaskLifecycle::WithoutNode) => {
+                Some("it was started meanwhile")
+            }
             _ => None,
         }
     }
@@ -136,7 +143,7 @@ impl Update {
     }
 }
 
-/// What was begun earlier and is watched to its end now.
+/// What a previous run began, and this run watches to its end.
 #[derive(Clone, Debug)]
 pub enum Begun {
     /// An update that the service was sent.
@@ -151,9 +158,9 @@ pub enum Begun {
         /// Whose.
         by: By,
         /// What it goes back from.
-        failed: Mark,
+        failed: TaskSpecId,
         /// What it goes back to.
-        restored: Mark,
+        restored: TaskSpecId,
         /// The swarm's words on it.
         message: String,
     },

@@ -70,7 +70,7 @@ mod tests {
     use crate::image::ImageRef;
     use crate::model::cause::Cause;
     use crate::model::decision::Reason;
-    use crate::model::finished::{Finished, Held};
+    use crate::model::finished::{Finished, NotBegunReason};
     use crate::model::outcome::{By, Outcome};
 
     fn image() -> ImageRef {
@@ -104,8 +104,8 @@ mod tests {
             0 => (vec![decided(State::UpToDate)], "up to date"),
             1 => (vec![decided(State::LeftAlone(Reason::Job))], "left alone"),
             2 => (vec![decided(State::Error("no registry".to_owned()))], "error"),
-            3 => (vec![decided(State::Waits), held(Held::RolloutStopped)], "held back"),
-            4 => (vec![decided(State::Waits), held(Held::Unproven)], "unproved"),
+            3 => (vec![decided(State::Waits), held(NotBegunReason::RolloutStopped)], "held back"),
+            4 => (vec![decided(State::Waits), held(NotBegunReason::Unproven)], "unproved"),
             5 => (vec![decided(State::Waits), began(), ended(service, Outcome::Updated)], "updated"),
             6 => (vec![decided(State::Waits), began(), ended(service, Outcome::Removed)], "removed"),
             7 => {

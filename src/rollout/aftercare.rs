@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::machine::{Seen, Terms};
+use super::machine::{SentUpdate, ServiceView};
 use super::send::Sent;
-use crate::model::absences::Absences;
 use crate::model::cause::Cause;
-use crate::model::mark::Mark;
+use crate::model::down_nodes::DownNodes;
 use crate::model::outcome::Outcome;
 use crate::model::rank::Rank;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::model::update::Update;
 use crate::swarm::{Facts, Mode, Nodes, RestartCondition, Task};
 
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Updated {
     pub(super) update: Update,
     pub(super) sent: Sent,
-    pub(super) terms: Terms,
+    pub(super) sent_update: SentUpdate,
     /// Tasks that had come to an end before the update was called good.
     known: BTreeSet<String>,
     /// How tasks of the update had failed by then: their share was allowed.
@@ -44,9 +44,9 @@ pub(super) struct Updated {
     doubted: Option<(Instant, Duration)>,
 }
 
-/// What has become of a service that was called updated.
+/// A change to a service after it was called updated.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum LateChange {
     /// A task of its new image has failed.
     Failed(Cause),
     /// The swarm has rolled it back.
@@ -55,11 +55,11 @@ pub(super) enum News {
     TakenBack,
 }
 
-/// The services that were called updated, by their turn.
+/// The services that were called updated, by the number of the update.
 #[derive(Debug, Default)]
 pub(super) struct Aftercare {
     updated: BTreeMap<usize, Updated>,
-    absences: Absences,
+    down_nodes: DownNodes,
     /// For each image, the longest time from an update to its late failure.
     late: BTreeMap<String, Duration>,
     /// When the latest look at all of them began.
@@ -70,53 +70,58 @@ pub(super) struct Aftercare {
 
 impl Updated {
     /// Keeps what it takes to watch a service on, and to take its update back. `None`: its tasks would prove nothing.
-    pub(super) fn of(update: &Update, sent: &Sent, terms: &Terms, seen: &Seen<'_>) -> Option<Self> {
+    pub(super) fn of(
+        update: &Update,
+        sent: &Sent,
+        sent_update: &SentUpdate,
+        seen: &ServiceView<'_>,
+    ) -> Option<Self> {
         let facts = sent.spec.facts();
         let may_stay_ended = facts.restart_condition == RestartCondition::None || facts.mode == Mode::Job;
-        if update.rank == Rank::Ailing || terms.before.was_in_trouble() || may_stay_ended {
+        if update.rank == Rank::Ailing || sent_update.before.was_in_trouble() || may_stay_ended {
             return None;
         }
         let ended = || seen.tasks.iter().filter(|task| task.has_ended());
-        let own = ended().filter(|task| terms.sent.is_on(task));
+        let own = ended().filter(|task| sent_update.sent.is_on(task));
         Some(Self {
             update: update.clone(),
             sent: sent.clone(),
-            terms: terms.clone(),
+            sent_update: sent_update.clone(),
             known: ended().map(|task| task.id.clone()).collect(),
             allowed: own.filter_map(|task| blamed(task, facts, seen.nodes)).collect(),
-            since: terms.sent_at,
+            since: sent_update.sent_at,
             doubted: None,
         })
     }
 
-    fn news(&mut self, seen: &Seen<'_>, absences: &Absences, began: Instant) -> Option<News> {
+    fn news(&mut self, seen: &ServiceView<'_>, down_nodes: &DownNodes, began: Instant) -> Option<LateChange> {
         let facts = seen.service?.spec.facts();
         if seen.service.is_some_and(|service| service.rollback_by_swarm().is_some()) {
-            return self.terms.is_replaced(facts).then_some(News::RolledBack);
+            return self.sent_update.is_replaced(facts).then_some(LateChange::RolledBack);
         }
-        if !self.terms.is_sent(facts) {
-            return is_taken_back(&self.update, facts).then_some(News::TakenBack);
+        if !self.sent_update.is_sent(facts) {
+            return is_taken_back(&self.update, facts).then_some(LateChange::TakenBack);
         }
-        let mark = Mark::of(facts);
-        let own = seen.tasks.iter().filter(|task| mark.is_on(task) && !self.known.contains(&task.id));
+        let spec_id = TaskSpecId::of(facts);
+        let own = seen.tasks.iter().filter(|task| spec_id.is_on(task) && !self.known.contains(&task.id));
         let causes = own.filter_map(|task| blamed(task, facts, seen.nodes));
         let is_allowed = |cause: &Cause| self.allowed.iter().any(|known| known.is_like(cause));
-        let mut causes = causes.filter(|cause| !is_allowed(cause)).map(|cause| cause.with(absences));
+        let mut causes = causes.filter(|cause| !is_allowed(cause)).map(|cause| cause.with(down_nodes));
         let cause = causes.find(Cause::blames_image)?;
         let (since, _) = *self.doubted.get_or_insert((began, cause.doubt()));
-        (began.duration_since(since) >= cause.doubt()).then_some(News::Failed(cause))
+        (began.duration_since(since) >= cause.doubt()).then_some(LateChange::Failed(cause))
     }
 
-    fn is_still_there(&self, seen: &Seen<'_>) -> bool {
-        seen.service.is_some_and(|service| self.terms.is_sent(service.spec.facts()))
+    fn is_still_there(&self, seen: &ServiceView<'_>) -> bool {
+        seen.service.is_some_and(|service| self.sent_update.is_sent(service.spec.facts()))
     }
 }
 
 impl Aftercare {
     /// Takes note that an update to this image has come to its end, and keeps its service where it was called updated.
-    pub(super) fn ended(&mut self, turn: usize, image: String, updated: Option<Updated>, now: Instant) {
+    pub(super) fn ended(&mut self, number: usize, image: String, updated: Option<Updated>, now: Instant) {
         self.changed.insert(image, now);
-        self.updated.extend(updated.map(|updated| (turn, Updated { since: now, ..updated })));
+        self.updated.extend(updated.map(|updated| (number, Updated { since: now, ..updated })));
     }
 
     /// Forgets an image whose rollout is over, with the services that were watched for it.
@@ -141,65 +146,65 @@ impl Aftercare {
         &mut self,
         began: Instant,
         nodes: &Nodes,
-        seen: impl Fn(&str) -> Seen<'a>,
-    ) -> Vec<(usize, Updated, News)> {
+        seen: impl Fn(&str) -> ServiceView<'a>,
+    ) -> Vec<(usize, Updated, LateChange)> {
         self.looked = Some(began);
-        self.absences.look(nodes);
-        let mut news: BTreeMap<usize, News> = BTreeMap::new();
-        self.updated.retain(|turn, updated| {
+        self.down_nodes.look(nodes);
+        let mut news: BTreeMap<usize, LateChange> = BTreeMap::new();
+        self.updated.retain(|number, updated| {
             // A look that began before it was kept may not show it.
             if updated.since > began {
                 return true;
             }
             let seen = seen(&updated.update.id);
-            match updated.news(&seen, &self.absences, began) {
-                Some(found) => _ = news.insert(*turn, found),
+            match updated.news(&seen, &self.down_nodes, began) {
+                Some(found) => _ = news.insert(*number, found),
                 None => return updated.is_still_there(&seen),
             }
             true
         });
         let mut all = Vec::new();
-        for (turn, found) in news {
-            let Some(updated) = self.updated.remove(&turn) else { continue };
-            if matches!(found, News::Failed(_) | News::RolledBack) {
-                let took = began.duration_since(updated.terms.sent_at);
+        for (number, found) in news {
+            let Some(updated) = self.updated.remove(&number) else { continue };
+            if matches!(found, LateChange::Failed(_) | LateChange::RolledBack) {
+                let took = began.duration_since(updated.sent_update.sent_at);
                 let late = self.late.entry(updated.update.to.to_string()).or_default();
                 *late = took.max(*late);
             }
-            all.push((turn, updated, found));
+            all.push((number, updated, found));
         }
         all
     }
 
     /// Whether nothing has looked at some of these services since the latest update to their image came to its end.
-    pub(super) fn lacks_last_look(&self, turns: &[usize]) -> bool {
+    pub(super) fn lacks_last_look(&self, numbers: &[usize]) -> bool {
         let changed = |updated: &Updated| self.changed.get(&updated.update.to.to_string()).copied();
-        self.of(turns).any(|updated| self.looked <= changed(updated))
+        self.of(numbers).any(|updated| self.looked <= changed(updated))
     }
 
     /// Whether all that can be seen of these services has been seen.
-    pub(super) fn is_settled(&self, turns: &[usize], now: Instant) -> bool {
+    pub(super) fn is_settled(&self, numbers: &[usize], now: Instant) -> bool {
         let is_young = |updated: &Updated| {
             let late = self.late.get(&updated.update.to.to_string());
             // The look after that decides.
             let is_doubted = |(since, doubt): (Instant, Duration)| now.duration_since(since) < doubt + MARGIN;
             updated.doubted.is_some_and(is_doubted)
                 || late.is_some_and(|late| {
-                    now.duration_since(updated.terms.sent_at) < (*late + MARGIN).min(LONGEST)
+                    now.duration_since(updated.sent_update.sent_at) < (*late + MARGIN).min(LONGEST)
                 })
         };
-        if self.of(turns).any(is_young) {
+        if self.of(numbers).any(is_young) {
             return false;
         }
         let is_patient = |updated: &Updated| {
             let changed = self.changed.get(&updated.update.to.to_string());
             changed.is_some_and(|changed| now.duration_since(*changed) < PATIENCE)
         };
-        !self.lacks_last_look(turns) || !self.of(turns).any(is_patient)
+        !self.lacks_last_look(numbers) || !self.of(numbers).any(is_patient)
     }
 
-    fn of<'a>(&'a self, turns: &'a [usize]) -> impl Iterator<Item = &'a Updated> {
-        turns.iter().filter_map(|turn| self.updated.get(turn))
+    fn of<'a>(&'a self, numbers: &'a [usize]) -> impl Iterator<Item = &'a Updated> {
+        numbers.iter().filter_map(|number| self.updated.get(number))
     }
 }
 
@@ -220,7 +225,7 @@ pub(super) fn is_taken_back(update: &Update, facts: &Facts) -> bool {
 }
 
 /// The outcome of an update that another party has ended: taking the service back is a word on the image.
-pub(super) fn of_another_party(outcome: Outcome, update: &Update, seen: &Seen<'_>) -> Outcome {
+pub(super) fn of_another_party(outcome: Outcome, update: &Update, seen: &ServiceView<'_>) -> Outcome {
     match outcome {
         Outcome::Superseded(how)
             if update.begun.is_none()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::back_off::BackOff;
-use crate::context::{Context, Events, Standing};
+use crate::context::{Context, EngineRole, Events};
 use crate::model::update::Update;
 use crate::swarm::SwarmError;
 
@@ -18,7 +18,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Attempts {
     /// The service.
     service: String,
-    standing: Standing,
+    engine_role: EngineRole,
     events: Events,
     /// How long the engine may be away; `None`, as soon as something was sent: as long as it wants.
     patience: Option<Duration>,
@@ -35,7 +35,7 @@ impl Attempts {
     pub(super) fn new<S, R>(context: &Context<S, R>, update: &Update, patience: Option<Duration>) -> Self {
         Self {
             service: update.service.clone(),
-            standing: context.standing.clone(),
+            engine_role: context.engine_role.clone(),
             events: context.events.clone(),
             patience,
             conflicts: 0,
@@ -49,7 +49,7 @@ impl Attempts {
     /// The engine could be read.
     pub(super) fn answered(&mut self) {
         self.away_since = None;
-        self.standing.is_manager();
+        self.engine_role.note_manager();
         if self.unwilling_since.is_none() {
             self.back_off.answered();
         }
@@ -78,7 +78,7 @@ impl Attempts {
         if !error.may_pass() {
             return Err(error);
         }
-        self.standing.heard(&error);
+        self.engine_role.note_error(&error);
         self.unwilling_since = None;
         if self.away_since.is_none() {
             self.events.trouble("the engine cannot be read; trying again", &self.service, &error);
@@ -100,7 +100,7 @@ impl Attempts {
                 Ok(())
             }
             error if error.may_pass() => {
-                self.standing.heard(&error);
+                self.engine_role.note_error(&error);
                 let now = Instant::now();
                 if self.unwilling_since.is_none() {
                     self.events.trouble(

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::machine::{Machine, Terms, Whole};
+use super::machine::{Machine, SentUpdate, Whole};
 use super::ordering;
 use super::send::{self, Sent};
 use super::watch::LookOut;
 use crate::context::Context;
 use crate::model::before::Before;
 use crate::model::event::UnderWay;
-use crate::model::mark::Mark;
 use crate::model::outcome::Outcome;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::model::update::{Begun, Update};
 use crate::swarm::Swarm;
 
@@ -20,7 +20,7 @@ use crate::swarm::Swarm;
 #[derive(Debug)]
 pub(super) struct Beginning {
     pub(super) machine: Machine,
-    pub(super) terms: Terms,
+    pub(super) sent_update: SentUpdate,
     /// What can be taken back; nothing of a rollback.
     pub(super) sent: Option<Sent>,
 }
@@ -33,9 +33,9 @@ pub(super) async fn begin<S: Swarm, R>(
 ) -> Result<Beginning, Outcome> {
     let (sent, is_found) = match update.begun.as_deref() {
         Some(Begun::Rollback { by, failed, restored, message }) => {
-            let terms = terms(update, failed.clone(), restored.clone());
-            let machine = Machine::rolling_back(terms.clone(), *by, message.clone());
-            return Ok(Beginning { machine, terms, sent: None });
+            let sent_update = sent_update(update, failed.clone(), restored.clone());
+            let machine = Machine::rolling_back(sent_update.clone(), *by, message.clone());
+            return Ok(Beginning { machine, sent_update, sent: None });
         }
         Some(Begun::Update { replaced, spec }) => {
             let (replaced, spec) = (replaced.clone(), spec.clone());
@@ -43,7 +43,7 @@ pub(super) async fn begin<S: Swarm, R>(
         }
         None => (send::send(context, look_out, update).await?, false),
     };
-    let terms = Terms {
+    let sent_update = SentUpdate {
         whole: Some(Whole { replaced: sent.replaced.clone(), sent: sent.spec.clone() }),
         before: sent.before.clone(),
         side_by_side: ordering::side_by_side(
@@ -51,15 +51,16 @@ pub(super) async fn begin<S: Swarm, R>(
             (sent.replaced.facts(), sent.spec.facts()),
             context.ledger.book().orders.of(&update.id),
         ),
-        ..terms(update, Mark::of(sent.spec.facts()), Mark::of(sent.replaced.facts()))
+        ..sent_update(update, TaskSpecId::of(sent.spec.facts()), TaskSpecId::of(sent.replaced.facts()))
     };
-    let machine = if is_found { Machine::found(terms.clone()) } else { Machine::new(terms.clone()) };
-    Ok(Beginning { machine, terms, sent: Some(sent) })
+    let machine =
+        if is_found { Machine::found(sent_update.clone()) } else { Machine::new(sent_update.clone()) };
+    Ok(Beginning { machine, sent_update, sent: Some(sent) })
 }
 
 /// The time limit counts from now on also for what was begun earlier: when that was, only the engine's clock knows.
-fn terms(update: &Update, sent: Mark, replaced: Mark) -> Terms {
-    Terms {
+fn sent_update(update: &Update, sent: TaskSpecId, replaced: TaskSpecId) -> SentUpdate {
+    SentUpdate {
         sent,
         replaced,
         sent_at: Instant::now(),

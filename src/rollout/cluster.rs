@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::guard::{Guard, News, Shut, Sight, busiest};
+use super::guard::{ClusterSight, Guard, GuardNews, Shut, busiest};
 use crate::config::Config;
 use crate::context::{Context, PATIENCE};
 use crate::model::event::Event;
@@ -100,7 +100,7 @@ impl Cluster {
         lock(&self.guard).given_up(Instant::now()).cloned()
     }
 
-    /// Whether updates wait for their turn. Without any, the guard is shown nothing.
+    /// Whether updates wait to begin. Without any, the guard is shown nothing.
     pub(super) fn ask(&self, has_waiting: bool) {
         self.is_asked_for.store(has_waiting, Ordering::Relaxed);
     }
@@ -202,19 +202,19 @@ impl Cluster {
         }
         let sight = match seen {
             Ok(Ok(Read { took, nodes, .. })) => {
-                context.standing.is_manager();
+                context.engine_role.note_manager();
                 let busiest = self.counts_tasks.then(|| {
                     let placed = tasks.iter().map(|task| (task.service_id.clone(), task.image.clone()));
                     *lock(&self.placed) = placed.collect();
                     busiest(tasks, nodes)
                 });
-                Sight::Answer { nodes: Nodes::clone(nodes), took: *took, busiest }
+                ClusterSight::Answer { nodes: Nodes::clone(nodes), took: *took, busiest }
             }
             Ok(Err(error)) => {
-                context.standing.heard(error);
-                Sight::Silence { words: crate::model::cause::words(&error.to_string()) }
+                context.engine_role.note_error(error);
+                ClusterSight::Silence { words: crate::model::cause::words(&error.to_string()) }
             }
-            Err(_) => Sight::Silence { words: format!("for {} s", SILENCE.as_secs()) },
+            Err(_) => ClusterSight::Silence { words: format!("for {} s", SILENCE.as_secs()) },
         };
         let news = lock(&self.guard).look(&sight, Instant::now());
         for news in news {
@@ -229,10 +229,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What happens with every other update is routine.
-fn event(news: News) -> Event {
+fn event(news: GuardNews) -> Event {
     match news {
-        News::Paused { why, is_routine } => Event::Paused { why: why.to_string(), is_routine },
-        News::Resumed { was, after, is_routine } => {
+        GuardNews::Paused { why, is_routine } => Event::Paused { why: why.to_string(), is_routine },
+        GuardNews::Resumed { was, after, is_routine } => {
             Event::Resumed { was: was.to_string(), after, is_routine }
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::before::Before;
 use crate::model::cause::{Cause, scheduler_words, words};
-use crate::model::mark::present_tasks;
+use crate::model::task_spec_id::present_tasks;
 use crate::swarm::{Mode, Nodes, Service, Task, TaskState};
 
 /// How far a service is from what its specification says.
@@ -24,7 +24,7 @@ pub enum Convergence {
         but: Vec<Exception>,
     },
     /// Not yet.
-    Waiting(Waiting),
+    Waiting(Unconverged),
     /// There is nothing that could run: a job, no replicas, no node that fits.
     Nothing(&'static str),
 }
@@ -78,7 +78,7 @@ impl Exception {
 
 /// What a service that has not converged is waiting for.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Waiting {
+pub struct Unconverged {
     /// Tasks of the present specification that run.
     pub running: u64,
     /// Tasks that should.
@@ -119,7 +119,7 @@ fn replicated(
     if count >= replicas && !is_stale {
         return Convergence::Converged { tasks: ids(), but: Vec::new() };
     }
-    let waiting = Waiting {
+    let waiting = Unconverged {
         is_excused: is_excused(service, tasks, before),
         ..waiting(service, tasks, nodes, count, replicas)
     };
@@ -183,7 +183,7 @@ fn global(service: &Service, tasks: &[Task], nodes: &Nodes, before: &Before) -> 
     if count == desired && !is_stale {
         return Convergence::Converged { tasks: ids(), but };
     }
-    let waiting = Waiting {
+    let waiting = Unconverged {
         is_excused: is_excused(service, tasks, before),
         ..waiting(service, tasks, nodes, count, desired)
     };
@@ -231,11 +231,11 @@ pub(super) fn running<'a>(
     })
 }
 
-fn waiting(service: &Service, tasks: &[Task], nodes: &Nodes, running: u64, desired: u64) -> Waiting {
+fn waiting(service: &Service, tasks: &[Task], nodes: &Nodes, running: u64, desired: u64) -> Unconverged {
     let slowest = present_tasks(service, tasks)
         .filter(|task| task.is_wanted() && task.state < TaskState::Running)
         .min_by_key(|task| task.state);
-    Waiting {
+    Unconverged {
         running,
         desired,
         activity: slowest

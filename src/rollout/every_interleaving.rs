@@ -17,9 +17,9 @@
 //!   names it for a reason: the digest has failed, or a user has changed a service of that image.
 //!
 //! Real code: `Queue` with `Pace`, the services that `Rollouts` has in hand, `Waiting` and `holding`, `Book`, `Quarantine`,
-//! `Earlier`, `Unfinished`, `History`, the plan with the resume decision, `dispatch`, `other_hand`, and `has_arrived`.
+//! `ImageHistory`, `Unfinished`, `History`, the plan with the resume decision, `dispatch`, `other_hand`, and `has_arrived`.
 //!
-//! Written once more, in the same order: the loops of `session`, `look`, `turn` and `keep`. The session's loop has one request
+//! Written once more, in the same order: the loops of `session`, `look`, `acquire` and `keep`. The session's loop has one request
 //! at most, and follows each step at once here.
 //!
 //! Left out: the update machine (an update is under way, then updated, or failed and rolled back), late failures, the guard,

@@ -9,10 +9,10 @@ use super::aftercare::{self, Updated};
 use super::begin::{self, Beginning};
 use super::go_on::{self, Resume};
 use super::last_words::{self, LastWords};
-use super::machine::{Machine, Step, Terms};
+use super::machine::{Machine, SentUpdate, Step};
 use super::ordering;
-use super::progress::Progress;
 use super::send::{self, Sent, TakenBack};
+use super::wait_notices::WaitNotices;
 use super::watch::{LookOut, Snapshot};
 use crate::context::Context;
 use crate::model::cause::Cause;
@@ -65,16 +65,16 @@ pub(super) async fn follow<S: Swarm, R>(
     beginning: Beginning,
     words: &mut LastWords,
 ) -> (Outcome, Option<Updated>) {
-    let Beginning { machine, terms, sent } = beginning;
+    let Beginning { machine, sent_update, sent } = beginning;
     let mut place = look_out.place(&update.id);
     let mut follower = Follower {
         context,
         update,
         machine,
-        since: terms.sent_at,
-        last_look: terms.sent_at,
-        progress: Progress::new(terms.sent_at),
-        terms,
+        since: sent_update.sent_at,
+        last_look: sent_update.sent_at,
+        notices: WaitNotices::new(sent_update.sent_at),
+        sent_update,
         sent,
     };
     loop {
@@ -90,13 +90,13 @@ struct Follower<'a, S, R> {
     context: &'a Context<S, R>,
     update: &'a Update,
     machine: Machine,
-    terms: Terms,
+    sent_update: SentUpdate,
     /// What can be taken back; nothing of a rollback that an earlier run began.
     sent: Option<Sent>,
     /// When Gantry last wrote to the service. A snapshot that was begun before says nothing.
     since: Instant,
     last_look: Instant,
-    progress: Progress,
+    notices: WaitNotices,
 }
 
 impl<S: Swarm, R> Follower<'_, S, R> {
@@ -118,8 +118,9 @@ impl<S: Swarm, R> Follower<'_, S, R> {
             // A service that was stopped first is down until the rollback is sent: that does not wait for any words.
             Step::RollBack => {
                 let (context, id) = (self.context, &self.update.id);
-                let (mark, ends) = (self.terms.sent.clone(), self.machine.ends().clone());
-                let last_words = last_words::last_words(context, (&mark, &ends), snapshot, id);
+                let (spec_id, ignored_tasks) =
+                    (self.sent_update.sent.clone(), self.machine.ignored_tasks().clone());
+                let last_words = last_words::last_words(context, (&spec_id, &ignored_tasks), snapshot, id);
                 let (over, last_words) = tokio::join!(self.roll_back(), last_words);
                 *words = last_words;
                 self.take_log(snapshot, words);
@@ -127,8 +128,8 @@ impl<S: Swarm, R> Follower<'_, S, R> {
             }
             step => {
                 if is_news {
-                    let Self { context, terms, update, machine, .. } = self;
-                    let marked = (&terms.sent, machine.ends());
+                    let Self { context, sent_update, update, machine, .. } = self;
+                    let marked = (&sent_update.sent, machine.ignored_tasks());
                     *words = last_words::last_words(context, marked, snapshot, &update.id).await;
                     self.take_log(snapshot, words);
                 }
@@ -152,7 +153,7 @@ impl<S: Swarm, R> Follower<'_, S, R> {
             Step::Wait | Step::RollBack => return self.wait(snapshot).await,
             Step::Finish(outcome) => return Some(self.finish(outcome)),
             Step::RenewAccount => {
-                let was_sent = send::renew_account(context, update, &self.terms).await;
+                let was_sent = send::renew_account(context, update, &self.sent_update).await;
                 self.has_written();
                 self.machine.account_renewed(was_sent, self.since);
             }
@@ -169,16 +170,17 @@ impl<S: Swarm, R> Follower<'_, S, R> {
     }
 
     async fn resume(&mut self, how: Resume) {
-        go_on::resume(self.context, self.update, &self.terms, how).await;
+        go_on::resume(self.context, self.update, &self.sent_update, how).await;
         self.has_written();
         self.machine.resumed();
     }
 
     /// Says what is waited for, where that is news.
     async fn wait(&mut self, snapshot: &Snapshot) -> Option<Outcome> {
-        let reason = self.progress.news(self.machine.waiting()?, Instant::now())?;
-        let mark = if self.machine.is_rolling_back() { &self.terms.replaced } else { &self.terms.sent };
-        let words = last_words::of_unready(self.context, mark, snapshot, &self.update.id).await;
+        let reason = self.notices.news(self.machine.waiting()?, Instant::now())?;
+        let spec_id =
+            if self.machine.is_rolling_back() { &self.sent_update.replaced } else { &self.sent_update.sent };
+        let words = last_words::of_unready(self.context, spec_id, snapshot, &self.update.id).await;
         let reason =
             words.map_or(reason.clone(), |words| format!("{reason}; its health check says: {words}"));
         let (service, is_rolling_back) = (self.update.service.clone(), self.machine.is_rolling_back());
@@ -211,7 +213,7 @@ impl<S: Swarm, R> Follower<'_, S, R> {
             self.context.events.emit(&Event::UpdateFailed { service, cause });
         }
         let taken_back = match &self.sent {
-            Some(sent) => send::take_back(self.context, self.update, sent, &self.terms).await,
+            Some(sent) => send::take_back(self.context, self.update, sent, &self.sent_update).await,
             // No rollback is rolled back, so the machine does not ask for it.
             None => TakenBack::NotSent(Cause::Internal { message: "nothing to take back".to_owned() }),
         };
@@ -235,7 +237,7 @@ impl<S: Swarm, R> Follower<'_, S, R> {
         let outcome = aftercare::of_another_party(outcome, self.update, &seen);
         let is_updated = matches!(outcome, Outcome::Updated | Outcome::UpdatedBut(_));
         let sent = self.sent.as_ref().filter(|_| is_updated);
-        let updated = sent.and_then(|sent| Updated::of(self.update, sent, &self.terms, &seen));
+        let updated = sent.and_then(|sent| Updated::of(self.update, sent, &self.sent_update, &seen));
         (outcome, updated)
     }
 

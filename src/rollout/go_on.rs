@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::attempts::Attempts;
-use super::machine::Terms;
+use super::machine::SentUpdate;
 use crate::context::Context;
 use crate::model::update::Update;
 use crate::swarm::spec::GO_ON_LABEL;
-use crate::swarm::{Change, Swarm};
+use crate::swarm::{ServiceChange, Swarm};
 
 /// How the swarm is made to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ const GO_ON_WAIT: Duration = Duration::from_millis(500);
 pub(super) async fn resume<S: Swarm, R>(
     context: &Context<S, R>,
     update: &Update,
-    terms: &Terms,
+    sent_update: &SentUpdate,
     how: Resume,
 ) {
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
@@ -43,12 +43,12 @@ pub(super) async fn resume<S: Swarm, R>(
         let read = attempts.read(context, || context.swarm.service(&update.id)).await;
         let Ok(Some(service)) = read else { return };
         let facts = service.spec.facts();
-        let is_ours = terms.is_sent(facts) || terms.is_replaced(facts);
+        let is_ours = sent_update.is_sent(facts) || sent_update.is_replaced(facts);
         let Ok(spec) = service.spec.with_label(GO_ON_LABEL, *label) else { return };
         if !is_ours {
             return;
         }
-        let change = Change::To(&spec);
+        let change = ServiceChange::To(&spec);
         match context.swarm.update_service(&update.id, service.version, change, auth.as_ref()).await {
             Ok(_) => {
                 labels.pop();

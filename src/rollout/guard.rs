@@ -34,9 +34,9 @@ const SLOW_FLOOR: Duration = Duration::from_secs(1);
 /// answer shuts nothing.
 const SAMPLES: usize = 3;
 
-/// What one look at the cluster showed.
+/// The result of one look at the cluster.
 #[derive(Clone, Debug)]
-pub enum Sight {
+pub enum ClusterSight {
     /// It answered.
     Answer {
         /// All nodes.
@@ -100,14 +100,14 @@ pub enum Shut {
     },
 }
 
-/// What there is to say after a look.
+/// A change that a look has brought: updates pause, or begin again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum GuardNews {
     /// No update begins any more, or there is one more reason for that.
     Paused {
         /// Why.
         why: Shut,
-        /// Whether that is the ordinary course of things, and has been told before in this rollout.
+        /// Whether pauses for this reason are usual, and this rollout has told of one before.
         is_routine: bool,
     },
     /// Updates begin again.
@@ -164,13 +164,13 @@ impl Guard {
     }
 
     /// Takes a look. What is returned is to be told.
-    pub fn look(&mut self, sight: &Sight, now: Instant) -> Vec<News> {
+    pub fn look(&mut self, sight: &ClusterSight, now: Instant) -> Vec<GuardNews> {
         let reasons = self.reasons(sight);
         if reasons.is_empty() {
             let resumed = self.shut.take().and_then(|pause| {
                 let was = pause.told.into_iter().next()?;
                 let after = now.duration_since(pause.since);
-                Some(News::Resumed { was, after, is_routine: pause.is_routine })
+                Some(GuardNews::Resumed { was, after, is_routine: pause.is_routine })
             });
             return resumed.into_iter().collect();
         }
@@ -186,7 +186,7 @@ impl Guard {
             self.was_busy |= is_busy;
             pause.is_routine &= is_routine;
             pause.told.push(why.clone());
-            news.push(News::Paused { why, is_routine });
+            news.push(GuardNews::Paused { why, is_routine });
         }
         news
     }
@@ -204,10 +204,10 @@ impl Guard {
     }
 
     /// The reasons not to begin anything, the gravest first.
-    fn reasons(&mut self, sight: &Sight) -> Vec<Shut> {
+    fn reasons(&mut self, sight: &ClusterSight) -> Vec<Shut> {
         let (nodes, took, busiest) = match sight {
-            Sight::Answer { nodes, took, busiest } => (nodes, *took, busiest),
-            Sight::Silence { words } => return vec![Shut::Silence { words: words.clone() }],
+            ClusterSight::Answer { nodes, took, busiest } => (nodes, *took, busiest),
+            ClusterSight::Silence { words } => return vec![Shut::Silence { words: words.clone() }],
         };
         let present = nodes.iter().filter(|node| !node.is_down);
         self.known.extend(present.map(|node| (node.id.clone(), node.name.clone())));

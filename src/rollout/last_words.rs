@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::machine;
-use super::machine::Ends;
+use super::machine::IgnoredTasks;
 use super::watch::Snapshot;
 use crate::context::Context;
-use crate::model::mark::Mark;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::swarm::{Swarm, Task};
 use crate::words;
 
@@ -38,12 +38,13 @@ pub(super) struct LastWords {
 /// yet. Not having them is no failure.
 pub(super) async fn last_words<S: Swarm, R>(
     context: &Context<S, R>,
-    (mark, ends): (&Mark, &Ends),
+    (spec_id, ignored_tasks): (&TaskSpecId, &IgnoredTasks),
     snapshot: &Snapshot,
     id: &str,
 ) -> LastWords {
     let seen = snapshot.of(id);
-    let Some(task) = machine::failed_task(mark, ends, &seen).or_else(|| machine::unready_task(mark, &seen))
+    let Some(task) =
+        machine::failed_task(spec_id, ignored_tasks, &seen).or_else(|| machine::unready_task(spec_id, &seen))
     else {
         return LastWords::default();
     };
@@ -60,12 +61,12 @@ pub(super) async fn last_words<S: Swarm, R>(
 /// The last output of the health check of a task with this mark that is not ready yet, if it can be known here.
 pub(super) async fn of_unready<S: Swarm, R>(
     context: &Context<S, R>,
-    mark: &Mark,
+    spec_id: &TaskSpecId,
     snapshot: &Snapshot,
     id: &str,
 ) -> Option<String> {
     let seen = snapshot.of(id);
-    health(context, machine::unready_task(mark, &seen)?).await
+    health(context, machine::unready_task(spec_id, &seen)?).await
 }
 
 /// The last output of a task's health check, if it can be known here.

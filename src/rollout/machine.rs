@@ -26,17 +26,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::ends::Ends;
+pub use self::ignored_tasks::IgnoredTasks;
 pub(super) use self::reason::{failed_task, unready_task};
+use self::sent_update::Restoring;
+pub use self::sent_update::{SentUpdate, ServiceView, SideBySide, Whole};
 use self::side_by_side::is_taken;
-use self::terms::Restoring;
-pub use self::terms::{Seen, SideBySide, Terms, Whole};
 use self::verdict::{Verdict, rolling_back, updating};
 use self::view::View;
 use self::watch::Watch;
-use super::convergence::Waiting;
-use crate::model::absences::Absences;
+use super::convergence::Unconverged;
 use crate::model::cause::Cause;
+use crate::model::down_nodes::DownNodes;
 use crate::model::order::overlaps;
 use crate::model::outcome::{By, Outcome};
 use crate::swarm::Spec;
@@ -67,10 +67,10 @@ pub enum Step {
 /// The state of one update.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    terms: Terms,
-    state: State,
-    absences: Absences,
-    ends: Ends,
+    sent_update: SentUpdate,
+    phase: Phase,
+    down_nodes: DownNodes,
+    ignored_tasks: IgnoredTasks,
     /// What the engine made of the specification that was sent: it leaves out what is empty, and fills in defaults.
     kept: Option<Spec>,
     /// What a task of the update was seen to fail with, before anything else was changed.
@@ -85,8 +85,9 @@ pub struct Machine {
     doubted: Option<Instant>,
 }
 
+/// What the update is doing.
 #[derive(Clone, Debug)]
-enum State {
+enum Phase {
     Updating(Watch),
     /// Found while it was being rolled back, with the swarm's words on it.
     FoundRollingBack {
@@ -100,14 +101,14 @@ enum State {
 
 impl Machine {
     /// Starts to watch an update that was just sent.
-    pub fn new(terms: Terms) -> Self {
-        let (state, absences) = (State::Updating(Watch::default()), Absences::default());
-        let ends = Ends::without(terms.before.ended());
+    pub fn new(sent_update: SentUpdate) -> Self {
+        let (phase, down_nodes) = (Phase::Updating(Watch::default()), DownNodes::default());
+        let ignored_tasks = IgnoredTasks::of(sent_update.before.ended());
         Self {
-            terms,
-            state,
-            absences,
-            ends,
+            sent_update,
+            phase,
+            down_nodes,
+            ignored_tasks,
             kept: None,
             failed: None,
             resumed: 0,
@@ -118,26 +119,26 @@ impl Machine {
     }
 
     /// Starts to watch an update that an earlier run sent.
-    pub fn found(terms: Terms) -> Self {
-        Self { absences: Absences::since_later(), ..Self::new(terms) }
+    pub fn found(sent_update: SentUpdate) -> Self {
+        Self { down_nodes: DownNodes::since_later(), ..Self::new(sent_update) }
     }
 
     /// Starts to watch a rollback that is under way already, or was paused.
-    pub fn rolling_back(terms: Terms, by: By, message: String) -> Self {
-        Self { state: State::FoundRollingBack { by, message }, ..Self::found(terms) }
+    pub fn rolling_back(sent_update: SentUpdate, by: By, message: String) -> Self {
+        Self { phase: Phase::FoundRollingBack { by, message }, ..Self::found(sent_update) }
     }
 
     /// What the update is waiting for, in words, and the swarm's reason if there is one.
-    pub fn waiting(&self) -> Option<&Waiting> {
-        match &self.state {
-            State::Updating(watch) | State::RollingBack(_, watch) => Some(&watch.waiting),
-            State::FoundRollingBack { .. } | State::Failed(_) => None,
+    pub fn waiting(&self) -> Option<&Unconverged> {
+        match &self.phase {
+            Phase::Updating(watch) | Phase::RollingBack(_, watch) => Some(&watch.waiting),
+            Phase::FoundRollingBack { .. } | Phase::Failed(_) => None,
         }
     }
 
     /// Whether the service is being restored rather than updated.
     pub fn is_rolling_back(&self) -> bool {
-        matches!(self.state, State::RollingBack(..))
+        matches!(self.phase, Phase::RollingBack(..))
     }
 
     /// What is left out of a rollback that has ended, in words.
@@ -145,26 +146,26 @@ impl Machine {
         self.remark.as_deref()
     }
 
-    /// Which ends of tasks count.
-    pub fn ends(&self) -> &Ends {
-        &self.ends
+    /// The tasks whose end does not count.
+    pub fn ignored_tasks(&self) -> &IgnoredTasks {
+        &self.ignored_tasks
     }
 
     /// Takes note that the rollback asked for by [`Step::RollBack`] was sent.
     /// `by` is the swarm when it turns out to have been faster.
     pub fn rollback_sent(&mut self, by: By, now: Instant) {
-        if let State::Failed(cause) = &self.state {
-            let restoring = Restoring::new(by, cause.clone(), now, &self.terms);
-            self.state = State::RollingBack(restoring, Watch::default());
+        if let Phase::Failed(cause) = &self.phase {
+            let restoring = Restoring::new(by, cause.clone(), now, &self.sent_update);
+            self.phase = Phase::RollingBack(restoring, Watch::default());
         }
     }
 
     /// Takes note that the swarm was told to go on. What became of tasks before does not count any more.
     pub fn resumed(&mut self) {
         self.resumed += 1;
-        self.absences = Absences::default();
-        self.ends.spend_next_look();
-        if let State::Updating(watch) | State::RollingBack(_, watch) = &mut self.state {
+        self.down_nodes = DownNodes::default();
+        self.ignored_tasks.ignore_next_look();
+        if let Phase::Updating(watch) | Phase::RollingBack(_, watch) = &mut self.phase {
             *watch = Watch::default();
         }
     }
@@ -172,54 +173,54 @@ impl Machine {
     /// Takes note that a service which is back at what it had was given another account to pull with, or why not. What
     /// became of its tasks before does not count then.
     pub fn account_renewed(&mut self, was_sent: bool, now: Instant) {
-        if let State::RollingBack(restoring, watch) = &mut self.state {
+        if let Phase::RollingBack(restoring, watch) = &mut self.phase {
             restoring.may_renew = false;
             if was_sent {
                 (restoring.since, *watch) = (now, Watch::default());
-                self.ends.spend_next_look();
+                self.ignored_tasks.ignore_next_look();
             }
         }
     }
 
     /// Why the update failed, once it has.
     pub fn cause(&self) -> Option<&Cause> {
-        match &self.state {
-            State::Updating(_) | State::FoundRollingBack { .. } => None,
-            State::Failed(cause) => Some(cause),
-            State::RollingBack(restoring, _) => Some(&restoring.cause),
+        match &self.phase {
+            Phase::Updating(_) | Phase::FoundRollingBack { .. } => None,
+            Phase::Failed(cause) => Some(cause),
+            Phase::RollingBack(restoring, _) => Some(&restoring.cause),
         }
     }
 
     /// Takes a look. Total: whatever is seen, there is something to do.
-    pub fn step(&mut self, seen: &Seen<'_>, now: Instant) -> Step {
+    pub fn step(&mut self, seen: &ServiceView<'_>, now: Instant) -> Step {
         let Some(service) = seen.service else {
             return Step::Finish(self.overtaken(Outcome::Removed));
         };
         let facts = service.spec.facts();
         self.desired = service.status.map_or(0, |status| status.desired);
-        self.absences.look(seen.nodes);
-        self.ends.look(service, seen);
+        self.down_nodes.look(seen.nodes);
+        self.ignored_tasks.look(service, seen);
         if self.kept.is_none() {
-            self.kept = self.terms.whole.as_ref().and_then(|whole| whole.kept_by(service));
+            self.kept = self.sent_update.whole.as_ref().and_then(|whole| whole.kept_by(service));
         }
-        let Self { terms, absences, ends, kept, .. } = &*self;
+        let Self { sent_update, down_nodes, ignored_tasks, kept, .. } = &*self;
         let kept = kept.as_ref();
-        let view = View { terms, absences, ends, kept, service, facts, seen, now };
+        let view = View { sent_update, down_nodes, ignored_tasks, kept, service, facts, seen, now };
         let (mut failed, mut remark) = (None, None);
-        let mut state = self.state.clone();
-        if let State::FoundRollingBack { by, message } = &state {
-            let cause = view.cause_by(&terms.sent, message);
-            state = State::RollingBack(Restoring::new(*by, cause, now, terms), Watch::default());
+        let mut phase = self.phase.clone();
+        if let Phase::FoundRollingBack { by, message } = &phase {
+            let cause = view.cause_by(&sent_update.sent, message);
+            phase = Phase::RollingBack(Restoring::new(*by, cause, now, sent_update), Watch::default());
         }
-        let verdict = match &mut state {
-            State::Updating(watch) => {
+        let verdict = match &mut phase {
+            Phase::Updating(watch) => {
                 let verdict = updating(&view, watch);
-                failed = view.task_cause(&terms.sent).filter(Cause::blames_image);
+                failed = view.task_cause(&sent_update.sent).filter(Cause::blames_image);
                 verdict
             }
-            State::FoundRollingBack { .. } => Verdict::Wait,
-            State::Failed(_) => return Step::RollBack,
-            State::RollingBack(restoring, watch) => {
+            Phase::FoundRollingBack { .. } => Verdict::Wait,
+            Phase::Failed(_) => return Step::RollBack,
+            Phase::RollingBack(restoring, watch) => {
                 restoring.spec.get_or_insert_with(|| service.spec.clone());
                 let verdict = rolling_back(&view, restoring, watch);
                 remark = watch.remark();
@@ -232,11 +233,11 @@ impl Machine {
                 // What Swarm rolls back has failed, whatever its tasks come to.
                 let is_going_back = service.update.as_ref().is_some_and(|status| status.state.is_rollback());
                 let is_sure = is_going_back || now.duration_since(since) >= cause.doubt();
-                let terms = &self.terms;
-                match terms.timeout.filter(|limit| now.duration_since(terms.sent_at) >= *limit) {
+                let sent_update = &self.sent_update;
+                match sent_update.timeout.filter(|limit| now.duration_since(sent_update.sent_at) >= *limit) {
                     _ if is_sure => Verdict::Failed(cause),
                     // No time is left to find out whether the image is to blame.
-                    Some(after) if matches!(state, State::Updating(_)) => {
+                    Some(after) if matches!(phase, Phase::Updating(_)) => {
                         let waiting = cause.to_string();
                         Verdict::Failed(Cause::TimedOut { after, waiting, blames_image: false })
                     }
@@ -248,31 +249,32 @@ impl Machine {
                 verdict
             }
         };
-        let is_ours = self.terms.is_sent(facts) && !matches!(verdict, Verdict::Over(Outcome::Superseded(_)));
-        (self.state, self.remark) = (state, remark);
+        let is_ours =
+            self.sent_update.is_sent(facts) && !matches!(verdict, Verdict::Over(Outcome::Superseded(_)));
+        (self.phase, self.remark) = (phase, remark);
         if is_ours {
             self.failed = failed;
-            self.spend_old(seen);
+            self.ignore_old(seen);
         }
         self.follow(verdict, now)
     }
 
     /// What the old image's tasks come to before a rollback says nothing of the rollback.
-    fn spend_old(&mut self, seen: &Seen<'_>) {
-        let replaced = &self.terms.replaced;
-        self.ends.spend(seen.tasks.iter().filter(|task| replaced.is_on(task) && task.has_ended()));
+    fn ignore_old(&mut self, seen: &ServiceView<'_>) {
+        let replaced = &self.sent_update.replaced;
+        self.ignored_tasks.ignore(seen.tasks.iter().filter(|task| replaced.is_on(task) && task.has_ended()));
     }
 
     /// Extends all deadlines by a period in which the engine could not be read. What happened then is not known.
     pub fn forgive(&mut self, blind: Duration) {
-        self.terms.sent_at += blind;
-        match &mut self.state {
-            State::Updating(watch) => watch.forgive(blind),
-            State::RollingBack(restoring, watch) => {
+        self.sent_update.sent_at += blind;
+        match &mut self.phase {
+            Phase::Updating(watch) => watch.forgive(blind),
+            Phase::RollingBack(restoring, watch) => {
                 restoring.since += blind;
                 watch.forgive(blind);
             }
-            State::FoundRollingBack { .. } | State::Failed(_) => {}
+            Phase::FoundRollingBack { .. } | Phase::Failed(_) => {}
         }
     }
 
@@ -295,12 +297,12 @@ impl Machine {
         match verdict {
             Verdict::Over(outcome) => Step::Finish(self.overtaken(outcome)),
             Verdict::RolledBackBySwarm(cause) => {
-                let restoring = Restoring::new(By::Swarm, cause, now, &self.terms);
-                self.state = State::RollingBack(restoring, Watch::default());
+                let restoring = Restoring::new(By::Swarm, cause, now, &self.sent_update);
+                self.phase = Phase::RollingBack(restoring, Watch::default());
                 Step::Wait
             }
-            Verdict::Failed(cause) if self.terms.may_roll_back => {
-                self.state = State::Failed(cause);
+            Verdict::Failed(cause) if self.sent_update.may_roll_back => {
+                self.phase = Phase::Failed(cause);
                 Step::RollBack
             }
             Verdict::Failed(cause) => Step::Finish(Outcome::Failed { cause }),
@@ -321,16 +323,17 @@ impl Machine {
 
 impl Machine {
     /// Takes the log of the failed task into account. Whether that has changed why the update failed.
-    pub fn take_log(&mut self, seen: &Seen<'_>, log: &[String]) -> bool {
-        let Self { terms, state, ends, .. } = self;
-        let (State::Failed(cause) | State::RollingBack(Restoring { cause, .. }, _)) = state else {
+    pub fn take_log(&mut self, seen: &ServiceView<'_>, log: &[String]) -> bool {
+        let Self { sent_update, phase, ignored_tasks, .. } = self;
+        let (Phase::Failed(cause) | Phase::RollingBack(Restoring { cause, .. }, _)) = phase else {
             return false;
         };
         let may_collide = |it: &&SideBySide| it.obstacle.is_some() || it.is_our_choice;
-        let Some(side_by_side) = terms.side_by_side.as_ref().filter(may_collide) else {
+        let Some(side_by_side) = sent_update.side_by_side.as_ref().filter(may_collide) else {
             return false;
         };
-        let had_company = failed_task(&terms.sent, ends, seen).is_some_and(|task| overlaps(task, seen.tasks));
+        let had_company = failed_task(&sent_update.sent, ignored_tasks, seen)
+            .is_some_and(|task| overlaps(task, seen.tasks));
         let is_told = log.iter().any(|line| is_taken(line));
         if !is_told || !had_company || !cause.blames_image() {
             return false;
@@ -340,12 +343,12 @@ impl Machine {
     }
 }
 
-mod ends;
+mod ignored_tasks;
 mod late;
 mod patience;
 mod reason;
+mod sent_update;
 mod side_by_side;
-mod terms;
 mod verdict;
 mod view;
 mod watch;

@@ -1,4 +1,4 @@
-//! Chooses the order of an update when its turn comes: asks the engine for what the choice needs, and tells of it.
+//! Chooses the order of an update right before it is sent: asks the engine for what the choice needs, and tells of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,21 +7,21 @@ use tokio::time::{Instant, sleep};
 
 use super::cluster::Cluster;
 use super::machine::SideBySide;
-use crate::config::UpdateOrder;
+use crate::config::OrderPolicy;
 use crate::context::{Context, Events};
-use crate::ledger::book::Change;
-use crate::ledger::entry::Verdict;
+use crate::ledger::book::LedgerChange;
+use crate::ledger::entry::DigestVerdict;
 use crate::ledger::orders::OrderNote;
 use crate::model::cause::{BLAMES_ORDER, Cause};
 use crate::model::event::Help;
 use crate::model::order::{
-    self, Choice, Ground, HostNetwork, Room, Sight, TasksByNode, Wish, by_node, is_about_room,
+    self, Choice, Ground, HostNetwork, OrderFacts, OrderWish, Room, TasksByNode, by_node, is_about_room,
 };
 use crate::model::outcome::Outcome;
 use crate::model::update::Update;
 use crate::options::Name;
 use crate::swarm::spec::OrderChange;
-use crate::swarm::{Facts, Mode, Nodes, Order, Service, Swarm, SwarmError};
+use crate::swarm::{Facts, Mode, Nodes, Service, Swarm, SwarmError, UpdateOrder};
 
 /// How old the list of all tasks may be. It serves all updates that begin meanwhile.
 const MAX_AGE: Duration = Duration::from_secs(2);
@@ -34,12 +34,13 @@ const MAX_WAIT: Duration = Duration::from_secs(120);
 pub(super) struct Surroundings {
     cluster: Arc<Cluster>,
     host: Mutex<HostNetwork>,
-    latest: tokio::sync::Mutex<Option<(Instant, Arc<Seen>)>>,
+    latest: tokio::sync::Mutex<Option<(Instant, Arc<ClusterTasks>)>>,
     is_told: std::sync::atomic::AtomicBool,
 }
 
+/// Nodes and tasks of the whole cluster at one moment.
 #[derive(Debug)]
-struct Seen {
+struct ClusterTasks {
     nodes: Arc<Nodes>,
     tasks: TasksByNode,
     /// Those tasks when the updates that are under way have ended.
@@ -91,8 +92,8 @@ impl Surroundings {
         }
     }
 
-    /// Nodes and tasks as they were a moment ago.
-    async fn see<S: Swarm, R>(&self, context: &Context<S, R>) -> Option<Arc<Seen>> {
+    /// Nodes and tasks of the whole cluster, at most [`MAX_AGE`] old.
+    async fn see<S: Swarm, R>(&self, context: &Context<S, R>) -> Option<Arc<ClusterTasks>> {
         let mut latest = self.latest.lock().await;
         if let Some((taken, seen)) = &*latest
             && taken.elapsed() < MAX_AGE
@@ -104,7 +105,7 @@ impl Surroundings {
             self.cluster.spend(1);
             let tasks = context.swarm.tasks(&[]).await?;
             let after_updates = by_node(order::after_updates(&tasks));
-            Ok::<_, SwarmError>(Seen { nodes, tasks: by_node(tasks), after_updates })
+            Ok::<_, SwarmError>(ClusterTasks { nodes, tasks: by_node(tasks), after_updates })
         };
         match asked.await {
             Ok(seen) => {
@@ -141,24 +142,24 @@ impl Surroundings {
     }
 
     /// What is known of a service with this specification.
-    async fn sight<S: Swarm, R>(
+    async fn order_facts<S: Swarm, R>(
         &self,
         context: &Context<S, R>,
         update: &Update,
         facts: &Facts,
-        (own, has_collided): (Option<Order>, bool),
-    ) -> Sight {
+        (own, has_collided): (Option<UpdateOrder>, bool),
+    ) -> OrderFacts {
         let has_networks = !facts.claims.networks.is_empty();
         let host = if has_networks { self.find_host(context).await } else { self.host() };
         let obstacle = order::obstacle(facts, &host);
         // Without start-first to lose, an obstacle is enough to know.
-        let may_matter = obstacle.is_none() || own == Some(Order::StartFirst);
+        let may_matter = obstacle.is_none() || own == Some(UpdateOrder::StartFirst);
         let room = if may_matter { self.room(context, update, facts).await } else { Room::Sure };
         let remembered = obstacle.as_ref().filter(|_| has_collided);
         let remembered = remembered
             .map(|what| format!("its old and its new task have run into each other before, as {what}"));
         let collision = update.collision.clone().or(remembered).or_else(|| failed_before(context, update));
-        Sight { obstacle, room, collision }
+        OrderFacts { obstacle, room, collision }
     }
 }
 
@@ -175,13 +176,13 @@ pub(super) async fn choose<S: Swarm, R>(
     if optioned.mode == Mode::Job || !update.replaces_tasks() {
         return Ok(Ordered { change: None, note: None, warning: None });
     }
-    let wish = optional.map_or(Wish::from(update.policy.order), Wish::Fixed);
-    let sight = if wish.asks_for_start_first(own) {
-        surroundings.sight(context, update, optioned, (own.or(optional), note.has_collided)).await
+    let wish = optional.map_or(OrderWish::from(update.policy.order), OrderWish::Fixed);
+    let order_facts = if wish.asks_for_start_first(own) {
+        surroundings.order_facts(context, update, optioned, (own.or(optional), note.has_collided)).await
     } else {
-        Sight { obstacle: None, room: Room::Sure, collision: None }
+        OrderFacts { obstacle: None, room: Room::Sure, collision: None }
     };
-    let Choice { order, overruled } = order::choose(wish, own, &sight).map_err(|obstacle| {
+    let Choice { order, overruled } = order::choose(wish, own, &order_facts).map_err(|obstacle| {
         let cause = Cause::Order { message: obstacle.to_string() };
         Outcome::Failed { cause }
     })?;
@@ -203,7 +204,7 @@ impl Ordered {
     /// Remembers what is about to be written.
     pub(super) fn remember<S, R>(&self, context: &Context<S, R>, update: &Update) {
         if let Some(note) = self.note {
-            context.ledger.note(Change::Order(update.id.clone(), note));
+            context.ledger.note(LedgerChange::Order(update.id.clone(), note));
         }
     }
 
@@ -220,7 +221,7 @@ impl Ordered {
 fn failed_before<S, R>(context: &Context<S, R>, update: &Update) -> Option<String> {
     let book = context.ledger.book();
     let entry = book.service(&update.service, &update.id)?;
-    let is_this = entry.verdict == Verdict::Excused && Some(&entry.digest) == update.to.digest();
+    let is_this = entry.verdict == DigestVerdict::Excused && Some(&entry.digest) == update.to.digest();
     // Room comes and goes, and is counted anew.
     let is_lasting = entry.cause.starts_with(BLAMES_ORDER) && !is_about_room(&entry.cause);
     (is_this && is_lasting).then(|| entry.cause.clone())
@@ -232,7 +233,7 @@ pub(super) fn side_by_side(
     (replaced, sent): (&Facts, &Facts),
     note: OrderNote,
 ) -> Option<SideBySide> {
-    (order_of(sent) == Some(Order::StartFirst)).then(|| SideBySide {
+    (order_of(sent) == Some(UpdateOrder::StartFirst)).then(|| SideBySide {
         obstacle: order::obstacle(sent, &surroundings.host()),
         is_our_choice: note.of_present(order_of(replaced)).own(order_of(replaced)).is_none(),
     })
@@ -243,7 +244,7 @@ pub(super) fn side_by_side(
 pub(super) fn again(update: &Update, outcome: &Outcome) -> Option<Update> {
     let Outcome::RolledBack { cause: cause @ Cause::Collision { .. }, .. } = outcome else { return None };
     let is_ours_to_choose =
-        update.policy.order == UpdateOrder::Auto && !update.policy.update_options.has("update-order");
+        update.policy.order == OrderPolicy::Auto && !update.policy.update_options.has("update-order");
     (is_ours_to_choose && update.collision.is_none()).then(|| Update {
         begun: None,
         collision: Some(cause.to_string()),
@@ -256,16 +257,16 @@ pub(super) fn remember_collision<S, R>(context: &Context<S, R>, update: &Update)
     let known = context.ledger.book().orders.of(&update.id);
     if !known.has_collided {
         let note = OrderNote { has_collided: true, ..known };
-        context.ledger.note(Change::Order(update.id.clone(), note));
+        context.ledger.note(LedgerChange::Order(update.id.clone(), note));
     }
 }
 
 /// The order of a specification.
-pub(super) fn order_of(facts: &Facts) -> Option<Order> {
+pub(super) fn order_of(facts: &Facts) -> Option<UpdateOrder> {
     facts.update.and_then(|update| update.order)
 }
 
 /// The order that an option gives.
-fn optioned_order(update: &Update, optioned: &Facts) -> Option<Order> {
+fn optioned_order(update: &Update, optioned: &Facts) -> Option<UpdateOrder> {
     update.policy.update_options.has("update-order").then(|| order_of(optioned)).flatten()
 }

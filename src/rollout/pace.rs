@@ -8,7 +8,7 @@
 //!     |  each success: one wider, up to the number of workers, which doubles the width with each round
 //!     |  each failure: half of it, at least one
 //!     v
-//!   all services had their turn                       -> done
+//!   all services have begun and ended                 -> done
 //!   failed >= minimum and failed / finished >= ratio  -> stopped: nothing more begins,
 //!                                                        what is under way is judged to its end
 //! ```
@@ -26,7 +26,7 @@
 //! What earlier cycles have shown of an image counts like what this one does, but does not widen it: where
 //! it was stopped or killed in the middle, it begins with a canary again.
 //!
-//! A service without a task to watch proves nothing. It has its turn after the others, once one of them has proved the
+//! A service without a task to watch proves nothing. It is updated after the others, once one of them has proved the
 //! image, takes its place in the width, and widens it when it was sent, because otherwise an image that only such
 //! services have would crawl. It is not counted as exposed. One whose tasks no node takes, which will start unwatched when
 //! a node does, gets no image that is not proved.
@@ -43,7 +43,7 @@ use crate::config::Config;
 use crate::model::cause::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::progress::Counts;
-use crate::model::rank::Shows;
+use crate::model::rank::Evidence;
 
 /// The bounds of every rollout.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,10 +125,10 @@ pub struct Pace {
     limits: Limits,
     images: BTreeMap<usize, Image>,
     /// The image of each update, and what it shows of it.
-    places: BTreeMap<usize, (usize, Shows)>,
+    places: BTreeMap<usize, (usize, Evidence)>,
     next_image: usize,
     in_flight: usize,
-    turns: u64,
+    begins: u64,
 }
 
 /// One image's rollout.
@@ -136,7 +136,7 @@ pub struct Pace {
 struct Image {
     name: String,
     /// Updates that have not begun, with what they show.
-    pending: VecDeque<(usize, Shows)>,
+    pending: VecDeque<(usize, Evidence)>,
     total: usize,
     /// Services of it that have, or had, tasks to watch.
     watchable: usize,
@@ -155,7 +155,7 @@ struct Image {
     is_stopped: bool,
     /// The update that was taken back, if one was.
     taken_back: Option<usize>,
-    last_turn: u64,
+    last_begin: u64,
 }
 
 /// A rollout that was stopped.
@@ -182,19 +182,19 @@ impl Pace {
             places: BTreeMap::new(),
             next_image: 0,
             in_flight: 0,
-            turns: 0,
+            begins: 0,
         }
     }
 
     /// Adds updates: for each a new number, the image that its service is sent, and what it shows of that. Within an image,
-    /// they have their turns in this order, those that show less after those that show more. Returns, for each image that is
+    /// they begin in this order, those that show less after those that show more. Returns, for each image that is
     /// new, one of its updates.
-    pub fn add(&mut self, updates: impl IntoIterator<Item = (usize, String, Shows)>) -> Vec<usize> {
+    pub fn add(&mut self, updates: impl IntoIterator<Item = (usize, String, Evidence)>) -> Vec<usize> {
         let mut known: BTreeMap<String, usize> =
             self.images.iter().map(|(index, image)| (image.name.clone(), *index)).collect();
         let mut new = Vec::new();
         let mut grown = BTreeSet::new();
-        for (number, name, shows) in updates {
+        for (number, name, evidence) in updates {
             let index = *known.entry(name.clone()).or_insert_with(|| {
                 let width = self.limits.initial.min(self.limits.workers);
                 self.images.insert(self.next_image, Image { name, width, ..Image::default() });
@@ -203,16 +203,16 @@ impl Pace {
                 self.next_image - 1
             });
             if let Some(image) = self.images.get_mut(&index) {
-                image.pending.push_back((number, shows));
+                image.pending.push_back((number, evidence));
                 image.total += 1;
-                image.watchable += usize::from(shows.has_tasks());
+                image.watchable += usize::from(evidence.has_tasks());
             }
-            self.places.insert(number, (index, shows));
+            self.places.insert(number, (index, evidence));
             grown.insert(index);
         }
         for index in grown {
             if let Some(image) = self.images.get_mut(&index) {
-                image.pending.make_contiguous().sort_by_key(|(_, shows)| *shows);
+                image.pending.make_contiguous().sort_by_key(|(_, evidence)| *evidence);
             }
         }
         new
@@ -220,11 +220,11 @@ impl Pace {
 
     /// Takes back an update that waits.
     pub fn withdraw(&mut self, number: usize) {
-        let Some((index, shows)) = self.places.remove(&number) else { return };
+        let Some((index, evidence)) = self.places.remove(&number) else { return };
         if let Some(image) = self.images.get_mut(&index) {
             image.pending.retain(|(pending, _)| *pending != number);
             image.total -= 1;
-            image.watchable -= usize::from(shows.has_tasks());
+            image.watchable -= usize::from(evidence.has_tasks());
         }
         if self.places.values().all(|(other, _)| *other != index) {
             self.images.remove(&index);
@@ -262,7 +262,7 @@ impl Pace {
         }
         let limits = self.limits;
         let with_room = self.images.values_mut().filter(|image| image.has_room(&limits));
-        let image = with_room.min_by_key(|image| (image.in_flight, image.last_turn))?;
+        let image = with_room.min_by_key(|image| (image.in_flight, image.last_begin))?;
         let (number, _) = image.pending.pop_front()?;
         self.take_off(number);
         Some(number)
@@ -293,9 +293,9 @@ impl Pace {
     }
 
     /// The image of an update that was added and is not forgotten, and what it shows of it.
-    fn place(&mut self, number: usize) -> (&mut Image, Shows) {
-        let (index, shows) = self.places[&number];
-        (self.images.entry(index).or_default(), shows)
+    fn place(&mut self, number: usize) -> (&mut Image, Evidence) {
+        let (index, evidence) = self.places[&number];
+        (self.images.entry(index).or_default(), evidence)
     }
 
     fn image_of(&self, number: usize) -> Option<&Image> {
@@ -303,29 +303,30 @@ impl Pace {
     }
 
     fn take_off(&mut self, number: usize) {
-        self.turns += 1;
+        self.begins += 1;
         self.in_flight += 1;
-        let turn = self.turns;
-        let (image, shows) = self.place(number);
-        image.last_turn = turn;
+        let begin = self.begins;
+        let (image, evidence) = self.place(number);
+        image.last_begin = begin;
         image.begun += 1;
         image.in_flight += 1;
-        image.exposed += usize::from(shows.has_tasks());
+        image.exposed += usize::from(evidence.has_tasks());
     }
 
     /// Takes note of how an update ended. Returns the stop of its rollout, if that is the consequence.
     pub fn end(&mut self, number: usize, effect: Effect) -> Option<Stop> {
         self.in_flight -= 1;
         let limits = self.limits;
-        let (image, shows) = self.place(number);
+        let (image, evidence) = self.place(number);
         image.in_flight -= 1;
-        image.exposed -= usize::from(shows.has_tasks());
+        image.exposed -= usize::from(evidence.has_tasks());
         image.found.remove(&number);
         if effect == Effect::TakenBack {
             image.taken_back.get_or_insert(number);
         }
-        let is_own_trouble =
-            shows == Shows::AilingTasks && image.is_proved() && matches!(effect, Effect::Failure { .. });
+        let is_own_trouble = evidence == Evidence::AilingTasks
+            && image.is_proved()
+            && matches!(effect, Effect::Failure { .. });
         image.follow(if is_own_trouble { Effect::Setback } else { effect }, &limits)
     }
 
@@ -378,14 +379,14 @@ impl Pace {
 
 impl Image {
     fn has_room(&self, limits: &Limits) -> bool {
-        let Some((_, shows)) = self.pending.front() else { return false };
-        let is_unproven = shows.has_tasks() && !self.is_proved();
+        let Some((_, evidence)) = self.pending.front() else { return false };
+        let is_unproven = evidence.has_tasks() && !self.is_proved();
         let exposed = self.exposed + self.failed;
         !self.is_stopped
             && self.taken_back.is_none()
             && !is_too_much(self.failed, self.succeeded, limits)
             && self.in_flight < self.width
-            && self.may_show(*shows)
+            && self.may_prove(*evidence)
             && (!is_unproven || exposed < limits.min_failures.max(limits.initial))
     }
 
@@ -394,11 +395,11 @@ impl Image {
     }
 
     /// Whether a service that shows this may get the image by now.
-    fn may_show(&self, shows: Shows) -> bool {
-        match shows {
-            Shows::Tasks | Shows::AilingTasks => true,
-            Shows::Nothing => self.is_proved() || self.watchable == 0,
-            Shows::NothingYet => self.is_proved(),
+    fn may_prove(&self, evidence: Evidence) -> bool {
+        match evidence {
+            Evidence::Tasks | Evidence::AilingTasks => true,
+            Evidence::Nothing => self.is_proved() || self.watchable == 0,
+            Evidence::NothingYet => self.is_proved(),
         }
     }
 

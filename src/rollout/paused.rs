@@ -1,7 +1,7 @@
 //! Updates that wait for a paused node. Pure.
 
-use crate::model::mark::present_tasks;
 use crate::model::order::{is_of_node, may_take};
+use crate::model::task_spec_id::present_tasks;
 use crate::swarm::{Mode, Node, Nodes, Service, Task, TaskState};
 
 /// A task of a replicated service that runs on a paused node. Swarm would stop it for an update, and start none there until

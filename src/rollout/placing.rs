@@ -2,8 +2,8 @@
 
 use super::cluster::Cluster;
 use crate::context::Context;
-use crate::model::course::Course;
 use crate::model::rank::Rank;
+use crate::model::task_lifecycle::TaskLifecycle;
 use crate::model::update::{Start, Update};
 use crate::swarm::tasks::tasks_of_any;
 use crate::swarm::{Swarm, Task};
@@ -28,9 +28,9 @@ pub(super) async fn find_unplaced<S: Swarm, R>(
             return;
         }
     };
-    for update in updates.iter_mut().filter(|update| is_asked(update) && update.rank.shows().has_tasks()) {
+    for update in updates.iter_mut().filter(|update| is_asked(update) && update.rank.evidence().has_tasks()) {
         let own: Vec<&Task> = tasks.iter().filter(|task| task.service_id == update.id).collect();
-        if Course::lacks_node(&own) {
+        if TaskLifecycle::lacks_node(&own) {
             (update.start, update.rank) = (Start::WithoutNode, Rank::WithoutNode);
         }
     }

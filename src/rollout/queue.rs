@@ -1,4 +1,4 @@
-//! The updates of all runs that are under way, each with its turn: those that wait, and how the others ended. Pure but for
+//! The updates of all runs that are under way, each with a number: those that wait, and how the others ended. Pure but for
 //! the events.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::pace::{Effect, Limits, Pace, Stop};
 use crate::context::Events;
 use crate::image::{Digest, ImageRef};
-use crate::model::earlier::Earlier;
 use crate::model::event::Event;
-use crate::model::finished::{Finished, Held, StoppedRollout, Superseded};
+use crate::model::finished::{Finished, NotBegunReason, StoppedRollout, Superseded};
+use crate::model::image_history::ImageHistory;
 use crate::model::outcome::Outcome;
 use crate::model::progress::Progress;
 use crate::model::row::Row;
@@ -26,9 +26,9 @@ const MAX_CAUSES: usize = 3;
 pub(super) struct Queue {
     pace: Pace,
     runs: BTreeMap<u64, Share>,
-    /// Those whose image's rollout is not over.
-    turns: BTreeMap<usize, Turn>,
-    next_turn: usize,
+    /// The updates whose image's rollout is not over, by number.
+    updates: BTreeMap<usize, QueuedUpdate>,
+    next_number: usize,
     /// What there is to tell of each rollout, by image.
     rolling: BTreeMap<String, Rolling>,
 }
@@ -46,7 +46,7 @@ struct Rolling {
 #[derive(Clone, Debug)]
 struct Share {
     events: Events,
-    earlier: Earlier,
+    image_history: ImageHistory,
     /// How many of its updates are in rollouts that are not over.
     open: usize,
     rolled_out: RolledOut,
@@ -54,9 +54,9 @@ struct Share {
     told: usize,
 }
 
-/// An update.
+/// An update from its entry into the queue to the end of its image's rollout.
 #[derive(Clone, Debug)]
-struct Turn {
+struct QueuedUpdate {
     run: u64,
     /// The service's id.
     id: String,
@@ -72,58 +72,65 @@ impl Queue {
         Self {
             pace: Pace::new(limits),
             runs: BTreeMap::new(),
-            turns: BTreeMap::new(),
-            next_turn: 0,
+            updates: BTreeMap::new(),
+            next_number: 0,
             rolling: BTreeMap::new(),
         }
     }
 
-    /// Adds the updates of a run, the best canaries first. Says so where what is known from earlier stops an image's
-    /// rollout.
-    pub(super) fn join(&mut self, run: u64, events: Events, mut updates: Vec<Update>, earlier: Earlier) {
+    /// Adds the updates of a run, the best canaries first. Says so where the history of an image stops its rollout.
+    pub(super) fn join(
+        &mut self,
+        run: u64,
+        events: Events,
+        mut updates: Vec<Update>,
+        image_history: ImageHistory,
+    ) {
         updates.sort_by(|a, b| (a.rank, &a.service).cmp(&(b.rank, &b.service)));
-        let first = self.next_turn;
-        self.next_turn += updates.len();
+        let first = self.next_number;
+        self.next_number += updates.len();
         let places = updates.iter().zip(first..);
-        let new =
-            self.pace.add(places.map(|(update, turn)| (turn, update.to.to_string(), update.rank.shows())));
-        for (_, turn) in updates.iter().zip(first..).filter(|(update, _)| update.begun.is_some()) {
-            self.pace.found_begun(turn);
+        let new = self
+            .pace
+            .add(places.map(|(update, number)| (number, update.to.to_string(), update.rank.evidence())));
+        for (_, number) in updates.iter().zip(first..).filter(|(update, _)| update.begun.is_some()) {
+            self.pace.found_begun(number);
         }
-        for turn in new {
-            let to = &updates[turn - first].to;
-            if let Some(shown) = earlier.of_image(to)
-                && let Some(stop) = self.pace.found_earlier(turn, shown.failures(), shown.succeeded)
+        for number in new {
+            let to = &updates[number - first].to;
+            if let Some(record) = image_history.of_image(to)
+                && let Some(stop) = self.pace.found_earlier(number, record.failures(), record.succeeded)
             {
                 tell_of_stop(&events, to, &stop);
             }
         }
         let open = updates.len();
         let mut images: BTreeMap<String, usize> = BTreeMap::new();
-        for (update, turn) in updates.into_iter().zip(first..) {
+        for (update, number) in updates.into_iter().zip(first..) {
             let (id, to, image) = (update.id.clone(), update.to.clone(), update.to.to_string());
             let (from, canary) = (update.from.clone(), Vec::new());
             let new = Rolling { from, canary, step: 0, superseded_by: None };
             self.rolling.entry(image.clone()).or_insert(new).superseded_by = None;
-            self.turns.insert(turn, Turn { run, id, to, waiting: Some(update), finished: None });
-            images.entry(image).or_insert(turn);
+            self.updates.insert(number, QueuedUpdate { run, id, to, waiting: Some(update), finished: None });
+            images.entry(image).or_insert(number);
         }
-        self.runs.insert(run, Share { events, earlier, open, rolled_out: RolledOut::default(), told: 0 });
-        for turn in images.into_values() {
-            self.tell_of_progress(turn);
+        self.runs
+            .insert(run, Share { events, image_history, open, rolled_out: RolledOut::default(), told: 0 });
+        for number in images.into_values() {
+            self.tell_of_progress(number);
         }
     }
 
     /// Tells how far the rollout of this update's image is.
     fn tell_of_progress(&mut self, number: usize) {
-        let Some(turn) = self.turns.get(&number) else { return };
-        let Some(share) = self.runs.get(&turn.run) else { return };
-        let Some(rolling) = self.rolling.get_mut(&turn.to.to_string()) else { return };
+        let Some(queued) = self.updates.get(&number) else { return };
+        let Some(share) = self.runs.get(&queued.run) else { return };
+        let Some(rolling) = self.rolling.get_mut(&queued.to.to_string()) else { return };
         let Some(counts) = self.pace.counts(number) else { return };
         rolling.step += 1;
         let Rolling { from, canary, step, .. } = rolling.clone();
         share.events.emit(&Event::RolloutMoved(Progress {
-            image: turn.to.clone(),
+            image: queued.to.clone(),
             from,
             canary,
             counts,
@@ -131,20 +138,20 @@ impl Queue {
         }));
     }
 
-    /// The updates that an earlier process has begun, each with its run and the number of its turn. They do not wait: they
+    /// The updates that an earlier process has begun, each with its run and its number. They do not wait: they
     /// are under way, and a failed update must go back. They count in their image's rollout like all others.
     pub(super) fn under_way(&mut self) -> Vec<(u64, usize, Update)> {
-        let begun = self.turns.iter_mut().filter_map(|(number, turn)| {
-            Some((turn.run, *number, turn.waiting.take_if(|update| update.begun.is_some())?))
+        let begun = self.updates.iter_mut().filter_map(|(number, queued)| {
+            Some((queued.run, *number, queued.waiting.take_if(|update| update.begun.is_some())?))
         });
         begun.collect()
     }
 
-    /// The update that is to begin now, with its run and the number of its turn.
+    /// The update that is to begin now, with its run and its number.
     pub(super) fn begin(&mut self) -> Option<(u64, usize, Update)> {
         let number = self.pace.begin()?;
-        let turn = self.turns.get_mut(&number)?;
-        let (run, update) = (turn.run, turn.waiting.take()?);
+        let queued = self.updates.get_mut(&number)?;
+        let (run, update) = (queued.run, queued.waiting.take()?);
         let is_canary = self.pace.counts(number).is_some_and(|counts| counts.succeeded == 0);
         if let Some(rolling) = self.rolling.get_mut(&update.to.to_string())
             && is_canary
@@ -159,10 +166,10 @@ impl Queue {
     /// Takes out the updates that wait and that a later look has found to be needed no more, or not to this image. `wanted`
     /// has the services that were looked at, by id, each with the image that it is to get.
     pub(super) fn take_out(&mut self, wanted: &BTreeMap<String, Option<ImageRef>>) {
-        let waiting = self.turns.iter().filter(|(_, turn)| turn.waiting.is_some());
-        let outdated = waiting.filter_map(|(number, turn)| {
-            let newer = wanted.get(&turn.id)?;
-            (newer.as_ref() != Some(&turn.to)).then(|| (*number, newer.clone()))
+        let waiting = self.updates.iter().filter(|(_, queued)| queued.waiting.is_some());
+        let outdated = waiting.filter_map(|(number, queued)| {
+            let newer = wanted.get(&queued.id)?;
+            (newer.as_ref() != Some(&queued.to)).then(|| (*number, newer.clone()))
         });
         let outdated: Vec<(usize, Option<ImageRef>)> = outdated.collect();
         for (number, newer) in outdated {
@@ -188,16 +195,16 @@ impl Queue {
         let mut new: BTreeMap<String, Update> =
             updates.into_iter().map(|update| (update.id.clone(), update)).collect();
         let mut known = Vec::new();
-        for (number, turn) in self.turns.iter_mut().filter(|(_, turn)| turn.waiting.is_some()) {
-            if new.get(&turn.id).is_some_and(|update| update.to == turn.to)
-                && let Some(update) = new.remove(&turn.id)
+        for (number, queued) in self.updates.iter_mut().filter(|(_, queued)| queued.waiting.is_some()) {
+            if new.get(&queued.id).is_some_and(|update| update.to == queued.to)
+                && let Some(update) = new.remove(&queued.id)
             {
                 // A user or another Gantry has sent the update meanwhile.
                 if update.begun.is_some() {
                     self.pace.found_begun(*number);
                 }
-                known.push(Row::held(update.clone(), Held::UnderWay));
-                turn.waiting = Some(update);
+                known.push(Row::held(update.clone(), NotBegunReason::UnderWay));
+                queued.waiting = Some(update);
             }
         }
         (new.into_values().collect(), known)
@@ -206,29 +213,33 @@ impl Queue {
     /// Takes out an update that waits.
     fn withdraw(&mut self, number: usize, newer: Option<&ImageRef>) {
         let (touched, total) = self.pace.reached(number);
-        let Some(mut turn) = self.turns.remove(&number) else { return };
+        let Some(mut queued) = self.updates.remove(&number) else { return };
         self.pace.withdraw(number);
-        let image = turn.to.to_string();
-        let Some(share) = self.runs.get_mut(&turn.run) else { return };
-        if let Some(newer) = newer.filter(|newer| newer.tagged() == turn.to.tagged())
+        let image = queued.to.to_string();
+        let Some(share) = self.runs.get_mut(&queued.run) else { return };
+        if let Some(newer) = newer.filter(|newer| newer.tagged() == queued.to.tagged())
             && let Some(by) = newer.digest()
             && let Some(rolling) = self.rolling.get_mut(&image)
             && rolling.superseded_by.as_ref() != Some(by)
         {
-            let (image, by) = (turn.to.clone(), by.clone());
+            let (image, by) = (queued.to.clone(), by.clone());
             rolling.superseded_by = Some(by.clone());
             let superseded = Superseded { image, by, touched, total };
             share.events.emit(&Event::RolloutSuperseded(superseded.clone()));
             share.rolled_out.superseded.push(superseded);
         }
-        share.rolled_out.rows.extend(turn.waiting.take().map(|update| Row::held(update, Held::Withdrawn)));
+        share
+            .rolled_out
+            .rows
+            .extend(queued.waiting.take().map(|update| Row::held(update, NotBegunReason::Withdrawn)));
         share.open -= 1;
-        if let Some(other) = self.turns.iter().find(|(_, other)| other.to == turn.to).map(|(other, _)| *other)
+        if let Some(other) =
+            self.updates.iter().find(|(_, other)| other.to == queued.to).map(|(other, _)| *other)
         {
             self.tell_of_progress(other);
         } else {
             self.rolling.remove(&image);
-            share.events.emit(&Event::RolloutEnded { image: turn.to });
+            share.events.emit(&Event::RolloutEnded { image: queued.to });
         }
     }
 
@@ -236,8 +247,8 @@ impl Queue {
     pub(super) fn end(&mut self, number: usize, finished: Finished) {
         let effect = Effect::of(&finished.outcome);
         let name = finished.service.clone();
-        let Some(turn) = self.turns.get_mut(&number) else { return };
-        turn.finished = Some(finished);
+        let Some(queued) = self.updates.get_mut(&number) else { return };
+        queued.finished = Some(finished);
         let stop = self.pace.end(number, effect);
         self.tell_of_progress(number);
         self.tell(number, &name, effect, stop.as_ref());
@@ -252,15 +263,15 @@ impl Queue {
 
     /// Replaces how an update ended that was called good.
     pub(super) fn end_again(&mut self, number: usize, finished: Finished) {
-        if let Some(turn) = self.turns.get_mut(&number) {
-            turn.finished = Some(finished);
+        if let Some(queued) = self.updates.get_mut(&number) {
+            queued.finished = Some(finished);
         }
     }
 
     /// A service that was called updated has been taken back by a person or another program.
     pub(super) fn taken_back(&mut self, number: usize) {
-        let Some(turn) = self.turns.get_mut(&number) else { return };
-        if let (Some(known), Some(share)) = (&mut turn.finished, self.runs.get(&turn.run)) {
+        let Some(queued) = self.updates.get_mut(&number) else { return };
+        if let (Some(known), Some(share)) = (&mut queued.finished, self.runs.get(&queued.run)) {
             let how = "a person or another program took it back to the image that it had before";
             known.outcome = Outcome::TakenBack(how.to_owned());
             share.events.emit(&Event::UpdateEnded(known.clone()));
@@ -268,38 +279,38 @@ impl Queue {
     }
 
     fn tell(&self, number: usize, service: &str, effect: Effect, stop: Option<&Stop>) {
-        let Some(turn) = self.turns.get(&number) else { return };
-        let Some(share) = self.runs.get(&turn.run) else { return };
+        let Some(queued) = self.updates.get(&number) else { return };
+        let Some(share) = self.runs.get(&queued.run) else { return };
         if let Some(stop) = stop {
-            tell_of_stop(&share.events, &turn.to, stop);
+            tell_of_stop(&share.events, &queued.to, stop);
         } else if effect == Effect::TakenBack && self.pace.held_for(number) == Some(number) {
-            let (image, service) = (turn.to.clone(), service.to_owned());
+            let (image, service) = (queued.to.clone(), service.to_owned());
             share.events.emit(&Event::RolloutHeld { image, service });
         }
     }
 
     /// The run of an update.
     pub(super) fn run_of(&self, number: usize) -> Option<u64> {
-        self.turns.get(&number).map(|turn| turn.run)
+        self.updates.get(&number).map(|queued| queued.run)
     }
 
     /// The services of so many updates that come next, as far as that is known.
     pub(super) fn next_services(&self, count: usize) -> Vec<String> {
         let waiting = self
-            .turns
+            .updates
             .iter()
-            .filter(|(number, turn)| turn.waiting.is_some() && !self.pace.is_stopped(**number));
-        waiting.map(|(_, turn)| turn.id.clone()).take(count).collect()
+            .filter(|(number, queued)| queued.waiting.is_some() && !self.pace.is_stopped(**number));
+        waiting.map(|(_, queued)| queued.id.clone()).take(count).collect()
     }
 
     /// Whether there are updates that have not begun.
     pub(super) fn has_waiting(&self) -> bool {
-        self.turns.values().any(|turn| turn.waiting.is_some())
+        self.updates.values().any(|queued| queued.waiting.is_some())
     }
 
     /// The images that services which wait have and are to get.
     pub(super) fn needed(&self) -> impl Iterator<Item = &ImageRef> {
-        let waiting = self.turns.values().filter_map(|turn| turn.waiting.as_ref());
+        let waiting = self.updates.values().filter_map(|queued| queued.waiting.as_ref());
         waiting.flat_map(|update| [&update.from, &update.to])
     }
 
@@ -312,7 +323,7 @@ impl Queue {
     pub(super) fn at_rest(&self) -> Vec<(String, Vec<usize>)> {
         let at_rest = self.pace.at_rest().into_iter();
         let named = at_rest.filter_map(|numbers| {
-            let image = self.turns.get(numbers.first()?)?.to.to_string();
+            let image = self.updates.get(numbers.first()?)?.to.to_string();
             Some((image, numbers))
         });
         named.collect()
@@ -327,33 +338,33 @@ impl Queue {
     }
 
     /// Ends all rollouts: nothing is under way, and nothing more begins. Returns those that were stopped.
-    pub(super) fn close_all(&mut self, otherwise: Held) -> Vec<StoppedRollout> {
+    pub(super) fn close_all(&mut self, otherwise: NotBegunReason) -> Vec<StoppedRollout> {
         let mut by_image: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (number, turn) in &self.turns {
-            by_image.entry(turn.to.to_string()).or_default().push(*number);
+        for (number, queued) in &self.updates {
+            by_image.entry(queued.to.to_string()).or_default().push(*number);
         }
         by_image.values().filter_map(|numbers| self.close(numbers, otherwise)).collect()
     }
 
     /// Ends one rollout, of these updates; `otherwise` is why those did not begin if it was not stopped. Returns its stop.
-    pub(super) fn close(&mut self, numbers: &[usize], otherwise: Held) -> Option<StoppedRollout> {
+    pub(super) fn close(&mut self, numbers: &[usize], otherwise: NotBegunReason) -> Option<StoppedRollout> {
         let first = *numbers.first()?;
         let stopped = self.pace.stop(first).and_then(|stop| self.stopped(numbers, stop));
         let why = match self.pace.held_for(first) {
-            _ if stopped.is_some() => Held::RolloutStopped,
-            Some(_) => Held::TakenBack,
+            _ if stopped.is_some() => NotBegunReason::RolloutStopped,
+            Some(_) => NotBegunReason::TakenBack,
             None => otherwise,
         };
         let mut told: BTreeSet<u64> = BTreeSet::new();
         for number in numbers {
-            let Some(turn) = self.turns.remove(number) else { continue };
-            let Some(share) = self.runs.get_mut(&turn.run) else { continue };
+            let Some(queued) = self.updates.remove(number) else { continue };
+            let Some(share) = self.runs.get_mut(&queued.run) else { continue };
             share.open -= 1;
-            share.rolled_out.rows.extend(turn.waiting.map(|update| Row::held(update, why)));
-            share.rolled_out.rows.extend(turn.finished.map(Row::from));
-            let is_first = told.insert(turn.run);
-            if is_first && self.rolling.remove(&turn.to.to_string()).is_some() {
-                share.events.emit(&Event::RolloutEnded { image: turn.to });
+            share.rolled_out.rows.extend(queued.waiting.map(|update| Row::held(update, why)));
+            share.rolled_out.rows.extend(queued.finished.map(Row::from));
+            let is_first = told.insert(queued.run);
+            if is_first && self.rolling.remove(&queued.to.to_string()).is_some() {
+                share.events.emit(&Event::RolloutEnded { image: queued.to });
             }
             if let Some(stopped) = stopped.as_ref().filter(|_| is_first) {
                 share.rolled_out.stopped.push(stopped.clone());
@@ -367,14 +378,14 @@ impl Queue {
     fn stopped(&self, numbers: &[usize], stop: Stop) -> Option<StoppedRollout> {
         let Stop { image, touched, failed, total, blames_image } = stop;
         let image: ImageRef = image.parse().ok()?;
-        let turns = || numbers.iter().filter_map(|number| self.turns.get(number));
-        let finished = turns().filter_map(|turn| turn.finished.as_ref());
-        let runs: BTreeSet<u64> = turns().map(|turn| turn.run).collect();
-        let earlier = runs.iter().filter_map(|run| self.runs.get(run)?.earlier.of_image(&image));
-        let earlier = earlier.flat_map(|shown| shown.causes.clone());
+        let updates = || numbers.iter().filter_map(|number| self.updates.get(number));
+        let finished = updates().filter_map(|queued| queued.finished.as_ref());
+        let runs: BTreeSet<u64> = updates().map(|queued| queued.run).collect();
+        let records = runs.iter().filter_map(|run| self.runs.get(run)?.image_history.of_image(&image));
+        let causes_before = records.flat_map(|record| record.causes.clone());
         let causes = finished.filter_map(|finished| finished.outcome.cause()).map(ToString::to_string);
         let mut told: Vec<String> = Vec::new();
-        for cause in causes.chain(earlier).filter(|cause| !cause.is_empty()) {
+        for cause in causes.chain(causes_before).filter(|cause| !cause.is_empty()) {
             if told.len() < MAX_CAUSES && !told.contains(&cause) {
                 told.push(cause);
             }
@@ -383,7 +394,7 @@ impl Queue {
     }
 }
 
-/// Where all had their turn there is nothing to hold back, and nothing to tell.
+/// Tells of a stopped rollout. Where all its services were updated there is nothing to hold back, and nothing to tell.
 fn tell_of_stop(events: &Events, image: &ImageRef, stop: &Stop) {
     let Stop { touched, failed, total, .. } = *stop;
     if touched < total {

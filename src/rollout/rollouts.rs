@@ -13,17 +13,17 @@ use tokio::time::{Instant, timeout_at};
 use super::rolled_out::RolledOut;
 use crate::context::Context;
 use crate::image::{Digest, ImageRef};
-use crate::model::answer::{Answer, Inspected};
 use crate::model::decision::{Decision, Planned};
-use crate::model::earlier::Earlier;
-use crate::model::finished::{Held, NotBegun};
+use crate::model::finished::{NotBegun, NotBegunReason};
+use crate::model::image_history::ImageHistory;
+use crate::model::inspected::{Inspected, ResolvedTag};
 use crate::model::row::Row;
 use crate::model::update::Update;
 
 /// The rollouts of all runs that are under way.
 pub struct Rollouts<S, R> {
-    state: Mutex<State<S, R>>,
-    /// There are orders, or updates may begin again.
+    state: Mutex<RolloutsState<S, R>>,
+    /// There are requests, or updates may begin again.
     news: Notify,
     /// Nothing is under way any more.
     idle: Notify,
@@ -31,8 +31,8 @@ pub struct Rollouts<S, R> {
     wake: Notify,
 }
 
-struct State<S, R> {
-    orders: Vec<Order<S, R>>,
+struct RolloutsState<S, R> {
+    requests: Vec<RunRequest<S, R>>,
     /// The services whose updates have begun and not ended, by id, each with the image that it gets.
     under_way: BTreeMap<String, ImageRef>,
     /// Those whose updates have ended since the latest look began: what that look has listed of them is old.
@@ -43,8 +43,8 @@ struct State<S, R> {
     pauses: usize,
 }
 
-/// What a run wants.
-pub(super) enum Order<S, R> {
+/// A request of a run to the rollouts.
+pub(super) enum RunRequest<S, R> {
     /// To take out what waits and is outdated, by what the services are to get: ids with images.
     TakeOut(BTreeMap<String, Option<ImageRef>>),
     /// To roll out these updates.
@@ -59,14 +59,14 @@ pub(super) struct Join<S, R> {
     pub(super) updates: Vec<Update>,
     /// Those whose service an earlier run has changed since the look began, or is at work on.
     pub(super) moved: Vec<Update>,
-    pub(super) earlier: Earlier,
+    pub(super) image_history: ImageHistory,
     pub(super) reply: oneshot::Sender<RolledOut>,
 }
 
 impl<S, R> Default for Rollouts<S, R> {
     fn default() -> Self {
-        let state = State {
-            orders: Vec::new(),
+        let state = RolloutsState {
+            requests: Vec::new(),
             under_way: BTreeMap::new(),
             ended: BTreeSet::new(),
             newest: BTreeMap::new(),
@@ -83,7 +83,7 @@ impl<S, R> fmt::Debug for Rollouts<S, R> {
 }
 
 impl<S, R> Rollouts<S, R> {
-    fn state(&self) -> MutexGuard<'_, State<S, R>> {
+    fn state(&self) -> MutexGuard<'_, RolloutsState<S, R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,13 +107,15 @@ impl<S, R> Rollouts<S, R> {
                 rest.push(inspected);
                 continue;
             }
-            if let Some(Ok(Answer { digest, .. })) = answer {
+            if let Some(Ok(ResolvedTag { digest, .. })) = answer {
                 state.newest.insert(candidate.id.clone(), digest.clone());
             }
             if let Some(from) = candidate.image().cloned() {
                 let to = to.unwrap_or_else(|| from.clone());
-                apart
-                    .push(Row::not_begun(candidate.name.clone(), NotBegun { from, to, why: Held::UnderWay }));
+                apart.push(Row::not_begun(
+                    candidate.name.clone(),
+                    NotBegun { from, to, why: NotBegunReason::UnderWay },
+                ));
             }
         }
         (rest, apart)
@@ -132,12 +134,11 @@ impl<S, R> Rollouts<S, R> {
             };
             Some((candidate.id.clone(), wanted))
         });
-        let order = Order::TakeOut(wanted.collect());
-        self.order(order);
+        self.request(RunRequest::TakeOut(wanted.collect()));
     }
 
     /// Hands in the updates of a run, to be rolled out beside those of the others, each at its image's
-    /// [`pace`](super::pace). What services show of the images from [earlier](crate::model::earlier) runs counts.
+    /// [`pace`](super::pace). What services show of the images from [earlier](crate::model::image_history) runs counts.
     ///
     /// The answer comes when all of them have ended, or as soon as Gantry is stopped; none where there are no updates. Updates
     /// of stopped rollouts do not begin, nor updates that the [`guard`](super::guard) held up for too long.
@@ -145,14 +146,20 @@ impl<S, R> Rollouts<S, R> {
         &self,
         context: &Arc<Context<S, R>>,
         updates: Vec<Update>,
-        earlier: Earlier,
+        image_history: ImageHistory,
     ) -> Option<oneshot::Receiver<RolledOut>> {
         if updates.is_empty() {
             return None;
         }
         let (moved, updates) = self.part(updates);
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Join(Join { context: context.clone(), updates, moved, earlier, reply }));
+        self.request(RunRequest::Join(Join {
+            context: context.clone(),
+            updates,
+            moved,
+            image_history,
+            reply,
+        }));
         Some(answer)
     }
 
@@ -167,20 +174,20 @@ impl<S, R> Rollouts<S, R> {
     /// polled.
     pub(crate) async fn needed(&self) -> BTreeSet<ImageRef> {
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Needed(reply));
+        self.request(RunRequest::Needed(reply));
         // Where nothing is under way, nothing more is needed.
         answer.await.unwrap_or_default()
     }
 
-    fn order(&self, order: Order<S, R>) {
-        self.state().orders.push(order);
+    fn request(&self, request: RunRequest<S, R>) {
+        self.state().requests.push(request);
         self.news.notify_one();
     }
 
     /// Lets no update begin until the returned value is dropped, and waits, no longer than `limit`, for those under way.
-    pub(crate) async fn pause(&self, limit: Duration) -> Pause<'_, S, R> {
+    pub(crate) async fn pause(&self, limit: Duration) -> PauseHandle<'_, S, R> {
         self.state().pauses += 1;
-        let pause = Pause(self);
+        let pause = PauseHandle(self);
         let deadline = Instant::now() + limit;
         while !self.state().under_way.is_empty() && timeout_at(deadline, self.idle.notified()).await.is_ok() {
         }
@@ -192,24 +199,24 @@ impl<S, R> Rollouts<S, R> {
         self.wake.notified().await;
     }
 
-    /// Puts orders before those that have come meanwhile.
-    pub(super) fn put_back(&self, orders: Vec<Order<S, R>>) {
-        self.state().orders.splice(0..0, orders);
+    /// Puts requests before those that have come meanwhile.
+    pub(super) fn put_back(&self, requests: Vec<RunRequest<S, R>>) {
+        self.state().requests.splice(0..0, requests);
     }
 
-    pub(super) fn take_orders(&self) -> Vec<Order<S, R>> {
-        std::mem::take(&mut self.state().orders)
+    pub(super) fn take_requests(&self) -> Vec<RunRequest<S, R>> {
+        std::mem::take(&mut self.state().requests)
     }
 
-    pub(super) fn has_orders(&self) -> bool {
-        !self.state().orders.is_empty()
+    pub(super) fn has_requests(&self) -> bool {
+        !self.state().requests.is_empty()
     }
 
     pub(super) fn is_paused(&self) -> bool {
         self.state().pauses > 0
     }
 
-    /// Returns when there may be orders.
+    /// Returns when there may be requests.
     pub(super) async fn news(&self) {
         self.news.notified().await;
     }
@@ -236,10 +243,10 @@ impl<S, R> Rollouts<S, R> {
     }
 }
 
-/// While it lives, no update begins.
-pub(crate) struct Pause<'a, S, R>(&'a Rollouts<S, R>);
+/// A pause: no update begins until this is dropped.
+pub(crate) struct PauseHandle<'a, S, R>(&'a Rollouts<S, R>);
 
-impl<S, R> Drop for Pause<'_, S, R> {
+impl<S, R> Drop for PauseHandle<'_, S, R> {
     fn drop(&mut self) {
         self.0.state().pauses -= 1;
         self.0.news.notify_one();
@@ -248,7 +255,7 @@ impl<S, R> Drop for Pause<'_, S, R> {
 
 #[cfg(test)]
 impl Rollouts<(), ()> {
-    /// The same services under way and ended, without orders.
+    /// The same services under way and ended, without requests.
     pub(super) fn copy(&self) -> Self {
         let copy = Self::default();
         {

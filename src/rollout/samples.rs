@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::machine::Terms;
+use super::machine::SentUpdate;
 use crate::model::before::Before;
-use crate::model::mark::Mark;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::swarm::claims::Resources;
 use crate::swarm::{Node, Nodes, Service, Task, TaskState};
 
@@ -105,9 +105,13 @@ pub(crate) fn ran(count: u64) -> Before {
 }
 
 /// An update of two tasks that both ran, without a time limit.
-pub(crate) fn terms(sent: Mark, replaced: Mark, sent_at: tokio::time::Instant) -> Terms {
+pub(crate) fn sent_update(
+    sent: TaskSpecId,
+    replaced: TaskSpecId,
+    sent_at: tokio::time::Instant,
+) -> SentUpdate {
     let (before, may_roll_back) = (ran(2), true);
-    Terms {
+    SentUpdate {
         sent,
         replaced,
         sent_at,

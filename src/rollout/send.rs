@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::attempts::{Attempts, PATIENCE};
 use super::cluster::Cluster;
-use super::machine::{Seen, Terms};
+use super::machine::{SentUpdate, ServiceView};
 use super::ordering::{self, Ordered, Surroundings};
 use super::paused;
 use super::watch::LookOut;
@@ -16,16 +16,16 @@ use crate::ledger::Permission;
 use crate::model::attention::OtherHand;
 use crate::model::before::Before;
 use crate::model::cause::{Cause, words};
-use crate::model::course::{Course, comes_to_an_end};
 use crate::model::event::Help;
-use crate::model::mark::Mark;
 use crate::model::ours::other_hand;
 use crate::model::outcome::{ALREADY_THERE, By, NO_NODE, Outcome, TAKEN_OUT};
+use crate::model::task_lifecycle::{TaskLifecycle, comes_to_an_end};
+use crate::model::task_spec_id::TaskSpecId;
 use crate::model::update::{Dispatch, Start, Update};
 use crate::options::{Ids, Options};
 use crate::swarm::spec::Edits;
 use crate::swarm::tasks::tasks_of_any;
-use crate::swarm::{Change, Service, Spec, SpecError, Swarm, SwarmError};
+use crate::swarm::{Service, ServiceChange, Spec, SpecError, Swarm, SwarmError};
 
 /// How soon it is looked again whether we are sure of the lease.
 pub(super) const SURE_AGAIN: Duration = Duration::from_secs(1);
@@ -61,10 +61,10 @@ pub(super) async fn send<S: Swarm, R>(
     look_out: &Arc<LookOut>,
     update: &Update,
 ) -> Result<Sent, Outcome> {
-    let (sent, course) = deliver(context, look_out, update).await?;
+    let (sent, lifecycle) = deliver(context, look_out, update).await?;
     let why = match update.start {
         // By now it may have one.
-        Start::WithoutNode if course == Course::WithoutNode => NO_NODE,
+        Start::WithoutNode if lifecycle == TaskLifecycle::WithoutNode => NO_NODE,
         Start::Replaced | Start::WithoutNode => return Ok(sent),
         Start::Again => "its tasks had ended, and run once more",
         Start::LeftToCronjob { .. } => "it has no replicas until swarm-cronjob starts it",
@@ -77,7 +77,7 @@ async fn deliver<S: Swarm, R>(
     context: &Context<S, R>,
     look_out: &Arc<LookOut>,
     update: &Update,
-) -> Result<(Sent, Course), Outcome> {
+) -> Result<(Sent, TaskLifecycle), Outcome> {
     if let Some(why) = context.quarantine().finds_no_room(update) {
         return Err(Outcome::Unchanged(format!("not offered: {why}; `gantry release` makes room")));
     }
@@ -85,7 +85,7 @@ async fn deliver<S: Swarm, R>(
     let mut attempts = Attempts::new(context, update, Some(PATIENCE));
     let ids = ids(context, &update.policy.update_options, &mut attempts).await.map_err(|e| refused(&e))?;
     // What was last sent without an answer, and to which version: it may have arrived, and may still do so.
-    let mut unanswered: Option<(Sent, Course, u64)> = None;
+    let mut unanswered: Option<(Sent, TaskLifecycle, u64)> = None;
     let (mut place, mut age) = (look_out.place(&update.id), FRESH);
     loop {
         context.beat();
@@ -99,16 +99,16 @@ async fn deliver<S: Swarm, R>(
         };
         let seen = snapshot.of(&update.id);
         let Some(service) = seen.service else { return Err(Outcome::Removed) };
-        if let Some((sent, course, _)) =
+        if let Some((sent, lifecycle, _)) =
             unanswered.take_if(|(sent, _, version)| has_arrived(sent, *version, service))
         {
-            return Ok((sent, course));
+            return Ok((sent, lifecycle));
         }
-        let Decided { spec, course, before, ordered } =
+        let DecidedUpdate { spec, lifecycle, before, ordered } =
             match decide(context, &look_out.surroundings, update, (service, seen), &ids).await {
                 Ok(decided) => decided,
-                Err(Obstacle::Outcome(outcome)) => return Err(*outcome),
-                Err(Obstacle::Engine(error)) => {
+                Err(SendObstacle::Outcome(outcome)) => return Err(*outcome),
+                Err(SendObstacle::Engine(error)) => {
                     attempts.read_again(error).await.map_err(|error| refused(&error))?;
                     continue;
                 }
@@ -125,8 +125,10 @@ async fn deliver<S: Swarm, R>(
             }
         }
         ordered.remember(context, update);
-        let answer =
-            context.swarm.update_service(&update.id, service.version, Change::To(&spec), auth.as_ref()).await;
+        let answer = context
+            .swarm
+            .update_service(&update.id, service.version, ServiceChange::To(&spec), auth.as_ref())
+            .await;
         let sent = Sent { replaced: service.copied_spec(), spec, before };
         match answer {
             Ok(warnings) => {
@@ -135,12 +137,12 @@ async fn deliver<S: Swarm, R>(
                     let told = format!("the engine warns: {}", words(&warning));
                     context.events.helped(&update.service, Help::Told(told));
                 }
-                return Ok((sent, course));
+                return Ok((sent, lifecycle));
             }
             Err(SwarmError::NotFound(_)) => return Err(Outcome::Removed),
             Err(error) => {
                 if error.is_transient() {
-                    unanswered = Some((sent, course, service.version));
+                    unanswered = Some((sent, lifecycle, service.version));
                 }
                 attempts.write_again(error).await.map_err(|error| refused(&error))?;
             }
@@ -148,29 +150,29 @@ async fn deliver<S: Swarm, R>(
     }
 }
 
-/// An update as it would be sent now.
-struct Decided {
+/// The specification that would be sent now, with what the choice was made on.
+struct DecidedUpdate {
     spec: Spec,
-    course: Course,
+    lifecycle: TaskLifecycle,
     before: Before,
     ordered: Ordered,
 }
 
 /// Why an update is not sent.
-enum Obstacle {
+enum SendObstacle {
     /// It is over.
     Outcome(Box<Outcome>),
     /// The engine did not answer.
     Engine(SwarmError),
 }
 
-impl From<Outcome> for Obstacle {
+impl From<Outcome> for SendObstacle {
     fn from(outcome: Outcome) -> Self {
         Self::Outcome(Box::new(outcome))
     }
 }
 
-impl From<SwarmError> for Obstacle {
+impl From<SwarmError> for SendObstacle {
     fn from(error: SwarmError) -> Self {
         match error {
             SwarmError::NotFound(_) => Outcome::Removed.into(),
@@ -184,12 +186,12 @@ async fn decide<S: Swarm, R>(
     context: &Context<S, R>,
     surroundings: &Surroundings,
     update: &Update,
-    (service, seen): (&Service, Seen<'_>),
+    (service, seen): (&Service, ServiceView<'_>),
     ids: &Ids,
-) -> Result<Decided, Obstacle> {
-    let (course, before) = look_before(context, update, service, seen).await?;
+) -> Result<DecidedUpdate, SendObstacle> {
+    let (lifecycle, before) = look_before(context, update, service, seen).await?;
     let optioned = service.spec.with_options(&update.policy.update_options, ids);
-    let mut edits = edits(update.dispatch(service, course, None)).map_err(Obstacle::Outcome)?;
+    let mut edits = edits(update.dispatch(service, lifecycle, None)).map_err(SendObstacle::Outcome)?;
     // The rollback after a collision is Gantry's own.
     let is_own = |hand: &OtherHand| update.collision.is_some() && *hand == OtherHand::RollingBack;
     if let Some(hand) = other_hand(update, service, ids).filter(|hand| !is_own(hand)) {
@@ -201,7 +203,7 @@ async fn decide<S: Swarm, R>(
     let spec = optioned
         .and_then(|spec| spec.edited(&edits))
         .map_err(|error| Outcome::Failed { cause: unfit(&error) })?;
-    Ok(Decided { spec, course, before, ordered })
+    Ok(DecidedUpdate { spec, lifecycle, before, ordered })
 }
 
 /// Why this update would not be sent now, decided as a rollout decides. `None`: it would be.
@@ -220,11 +222,11 @@ pub(crate) async fn why_not_sent<S: Swarm, R>(
     let tasks = tasks_of_any(&*context.swarm, std::slice::from_ref(&update.id)).await?;
     let cluster = Arc::new(Cluster::new(&context.config));
     let nodes = cluster.nodes(context, Duration::ZERO, None).await?;
-    let seen = Seen { service: Some(&service), tasks: &tasks, nodes: &nodes };
+    let seen = ServiceView { service: Some(&service), tasks: &tasks, nodes: &nodes };
     match decide(context, &Surroundings::new(cluster), update, (&service, seen), &ids).await {
         Ok(_) => Ok(None),
-        Err(Obstacle::Outcome(outcome)) => Ok(Some(*outcome)),
-        Err(Obstacle::Engine(error)) => Err(error),
+        Err(SendObstacle::Outcome(outcome)) => Ok(Some(*outcome)),
+        Err(SendObstacle::Engine(error)) => Err(error),
     }
 }
 
@@ -243,11 +245,11 @@ fn edits(dispatch: Dispatch) -> Result<Edits, Box<Outcome>> {
 
 /// Whether an update without an answer has arrived: the service has it, or had it and was taken back from it since.
 pub(super) fn has_arrived(sent: &Sent, sent_to: u64, service: &Service) -> bool {
-    let mark = |spec: &Spec| Mark::of(spec.facts());
-    let is_sent = |spec: &Spec| mark(spec) == mark(&sent.spec);
+    let spec_id = |spec: &Spec| TaskSpecId::of(spec.facts());
+    let is_sent = |spec: &Spec| spec_id(spec) == spec_id(&sent.spec);
     let was_sent = service.previous.as_ref().is_some_and(is_sent)
         // The swarm forgets what it has rolled back from. Any other change would have ended its word on an earlier one.
-        || (service.rollback_by_swarm().is_some() && mark(&service.spec) == mark(&sent.replaced));
+        || (service.rollback_by_swarm().is_some() && spec_id(&service.spec) == spec_id(&sent.replaced));
     is_sent(&service.spec) || (service.version > sent_to && was_sent)
 }
 
@@ -256,8 +258,8 @@ async fn look_before<S: Swarm, R>(
     context: &Context<S, R>,
     update: &Update,
     service: &Service,
-    Seen { tasks, nodes, .. }: Seen<'_>,
-) -> Result<(Course, Before), Obstacle> {
+    ServiceView { tasks, nodes, .. }: ServiceView<'_>,
+) -> Result<(TaskLifecycle, Before), SendObstacle> {
     let facts = service.spec.facts();
     if update.start == Start::Replaced
         && let Some(task) = paused::on_paused_node(service, tasks, nodes)
@@ -271,7 +273,7 @@ async fn look_before<S: Swarm, R>(
     }
     let before = Before::of(service, tasks, context.ledger.now());
     let decides = comes_to_an_end(facts) || update.start == Start::WithoutNode;
-    Ok((if decides { Course::of(facts, tasks) } else { Course::RunsOn }, before))
+    Ok((if decides { TaskLifecycle::of(facts, tasks) } else { TaskLifecycle::RunsOn }, before))
 }
 
 /// Looks up what options name.
@@ -298,7 +300,7 @@ pub(super) async fn take_back<S: Swarm, R>(
     context: &Context<S, R>,
     update: &Update,
     sent: &Sent,
-    terms: &Terms,
+    sent_update: &SentUpdate,
 ) -> TakenBack {
     let mut attempts = Attempts::new(context, update, None);
     let auth = update.credentials.as_ref().map(|credentials| credentials.registry_auth());
@@ -317,14 +319,14 @@ pub(super) async fn take_back<S: Swarm, R>(
             Err(error) => return TakenBack::NotSent(not_sent(&error)),
         };
         let facts = service.spec.facts();
-        if terms.is_replaced(facts) {
+        if sent_update.is_replaced(facts) {
             return TakenBack::Sent(match service.rollback_by_swarm() {
                 _ if is_unanswered => By::Gantry,
                 Some(_) => By::Swarm,
                 None => By::Other,
             });
         }
-        if !terms.is_sent(facts) {
+        if !sent_update.is_sent(facts) {
             let image = facts.image.as_deref().unwrap_or("no image");
             return TakenBack::Over(Outcome::Superseded(format!(
                 "a user or another program changed it to {image}"
@@ -341,7 +343,7 @@ pub(super) async fn take_back<S: Swarm, R>(
             Ok(spec) => spec,
             Err(error) => return TakenBack::NotSent(unfit(&error)),
         };
-        let change = if is_swap { Change::Back(&service.spec) } else { Change::To(&spec) };
+        let change = if is_swap { ServiceChange::Back(&service.spec) } else { ServiceChange::To(&spec) };
         match context.swarm.update_service(&update.id, service.version, change, auth.as_ref()).await {
             Ok(_) => return TakenBack::Sent(By::Gantry),
             Err(SwarmError::NotFound(_)) => return TakenBack::Over(Outcome::Removed),
@@ -364,7 +366,7 @@ pub(super) async fn take_back<S: Swarm, R>(
 pub(super) async fn renew_account<S: Swarm, R>(
     context: &Context<S, R>,
     update: &Update,
-    terms: &Terms,
+    sent_update: &SentUpdate,
 ) -> bool {
     let Some(credentials) = &update.credentials else { return false };
     let auth = credentials.registry_auth();
@@ -373,10 +375,10 @@ pub(super) async fn renew_account<S: Swarm, R>(
     loop {
         let read = attempts.read(context, || context.swarm.service(&update.id)).await;
         let Ok(Some(service)) = read else { return false };
-        if !terms.is_replaced(service.spec.facts()) {
+        if !sent_update.is_replaced(service.spec.facts()) {
             return false;
         }
-        let change = Change::To(&service.spec);
+        let change = ServiceChange::To(&service.spec);
         match context.swarm.update_service(&update.id, service.version, change, Some(&auth)).await {
             Ok(_) => {
                 context.events.helped(&update.service, Help::RenewedAccount);

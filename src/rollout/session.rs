@@ -6,19 +6,19 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::aftercare::{Aftercare, News, Updated};
+use super::aftercare::{Aftercare, LateChange, Updated};
 use super::pace::{Effect, Limits};
 use super::placing;
 use super::queue::Queue;
 use super::rolled_out::RolledOut;
-use super::rollouts::{Join, Order, Rollouts};
+use super::rollouts::{Join, Rollouts, RunRequest};
 use super::send::SURE_AGAIN;
 use super::watch::{self, LookOut, Snapshot};
 use super::workers::Workers;
 use crate::context::Context;
 use crate::ledger::Permission;
 use crate::model::event::Event;
-use crate::model::finished::{Finished, Held};
+use crate::model::finished::{Finished, NotBegunReason};
 use crate::model::row::Row;
 use crate::model::update::Update;
 use crate::registry::Registry;
@@ -32,16 +32,16 @@ struct Session<'a, S, R> {
     queue: Queue,
     workers: Workers<S, R>,
     aftercare: Aftercare,
-    /// Who waits for the end of which run.
-    runs: BTreeMap<u64, Waiting<S, R>>,
+    /// The runs whose updates have not all ended, by number.
+    runs: BTreeMap<u64, OpenRun<S, R>>,
     next_run: u64,
 }
 
-/// A run that waits for the end of its updates.
-struct Waiting<S, R> {
+/// A run whose updates have not all ended.
+struct OpenRun<S, R> {
     context: Arc<Context<S, R>>,
     reply: oneshot::Sender<RolledOut>,
-    /// What an earlier run has in hand.
+    /// The updates that a previous run has in hand.
     known: RolledOut,
 }
 
@@ -49,17 +49,17 @@ impl<S: Swarm, R: Registry> Rollouts<S, R> {
     /// Carries out what runs hand in, for as long as it is polled. Dropped, it leaves what is under way to the swarm.
     pub async fn drive(&self) {
         loop {
-            let orders = self.take_orders();
-            let first = orders.iter().find_map(|order| match order {
-                Order::Join(join) => Some(join.context.clone()),
+            let requests = self.take_requests();
+            let first = requests.iter().find_map(|request| match request {
+                RunRequest::Join(join) => Some(join.context.clone()),
                 // Nothing waits that could be taken out, or needs an image.
-                Order::TakeOut(_) | Order::Needed(_) => None,
+                RunRequest::TakeOut(_) | RunRequest::Needed(_) => None,
             });
             if let Some(context) = first {
-                self.put_back(orders);
+                self.put_back(requests);
                 run(self, &context).await;
             } else {
-                drop(orders);
+                drop(requests);
                 self.news().await;
             }
         }
@@ -84,7 +84,7 @@ async fn run<S: Swarm, R: Registry>(rollouts: &Rollouts<S, R>, context: &Arc<Con
     let mut snapshots = look_out.snapshots();
     let mut keeping = std::pin::pin!(look_out.keep(context));
     loop {
-        session.take_orders().await;
+        session.take_requests().await;
         session.begin();
         let is_idle = session.workers.tasks.is_empty();
         let is_stopped = context.stop.is_cancelled();
@@ -98,20 +98,20 @@ async fn run<S: Swarm, R: Registry>(rollouts: &Rollouts<S, R>, context: &Arc<Con
         cluster.ask(has_waiting);
         look_out.expect(session.queue.next_services(2 * session.workers.begun.len()));
         if is_idle && is_stopped {
-            session.close_all(Held::Interrupted);
+            session.close_all(NotBegunReason::Interrupted);
         } else if is_idle && permission == Permission::Refused {
-            session.close_all(Held::Postponed);
+            session.close_all(NotBegunReason::Postponed);
         } else if is_idle
             && is_held
             && let Some(shut) = cluster.given_up()
         {
             session.runs.values_mut().for_each(|run| run.known.shut = Some(shut.clone()));
-            session.close_all(Held::Postponed);
+            session.close_all(NotBegunReason::Postponed);
         }
         let lacks_last_look = session.settle();
         session.answer();
         if session.queue.is_empty() && is_idle {
-            if session.rollouts.has_orders() {
+            if session.rollouts.has_requests() {
                 continue;
             }
             return;
@@ -135,16 +135,16 @@ async fn run<S: Swarm, R: Registry>(rollouts: &Rollouts<S, R>, context: &Arc<Con
 
 impl<S: Swarm, R: Registry> Session<'_, S, R> {
     /// Does what runs want.
-    async fn take_orders(&mut self) {
+    async fn take_requests(&mut self) {
         // All of them, those included that come meanwhile: nothing begins that is outdated by an order.
-        while let orders = self.rollouts.take_orders()
-            && !orders.is_empty()
+        while let requests = self.rollouts.take_requests()
+            && !requests.is_empty()
         {
-            for order in orders {
-                match order {
-                    Order::TakeOut(wanted) => self.queue.take_out(&wanted),
-                    Order::Join(join) => self.join(join).await,
-                    Order::Needed(reply) => {
+            for request in requests {
+                match request {
+                    RunRequest::TakeOut(wanted) => self.queue.take_out(&wanted),
+                    RunRequest::Join(join) => self.join(join).await,
+                    RunRequest::Needed(reply) => {
                         let images = self.queue.needed().chain(self.workers.needed()).cloned().collect();
                         // A run that does not wait any more has ended with its process.
                         let _ = reply.send(images);
@@ -155,9 +155,9 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
     }
 
     async fn join(&mut self, join: Join<S, R>) {
-        let Join { context, updates, moved, earlier, reply } = join;
+        let Join { context, updates, moved, image_history, reply } = join;
         let (mut new, waiting) = self.queue.refresh(updates);
-        let moved = moved.into_iter().map(|update| Row::held(update, Held::UnderWay));
+        let moved = moved.into_iter().map(|update| Row::held(update, NotBegunReason::UnderWay));
         let known = RolledOut { rows: moved.chain(waiting).collect(), ..RolledOut::default() };
         if !known.rows.is_empty() {
             context.events.emit(&Event::NotBegun(known.rows.clone()));
@@ -165,10 +165,10 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
         placing::find_unplaced(&context, &self.look_out.cluster, &mut new).await;
         let run = self.next_run;
         self.next_run += 1;
-        self.queue.join(run, context.events.clone(), new, earlier);
-        self.runs.insert(run, Waiting { context, reply, known });
-        for (run, turn, update) in self.queue.under_way() {
-            self.start(run, turn, update);
+        self.queue.join(run, context.events.clone(), new, image_history);
+        self.runs.insert(run, OpenRun { context, reply, known });
+        for (run, number, update) in self.queue.under_way() {
+            self.start(run, number, update);
         }
     }
 
@@ -178,20 +178,20 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
             && !self.rollouts.is_paused()
             && self.context.ledger.permission() == Permission::Granted
             && self.look_out.cluster.may_begin(self.workers.sent())
-            && let Some((run, turn, update)) = self.queue.begin()
+            && let Some((run, number, update)) = self.queue.begin()
         {
-            self.start(run, turn, update);
+            self.start(run, number, update);
         }
     }
 
-    fn start(&mut self, run: u64, turn: usize, update: Update) {
-        let Some(waiting) = self.runs.get(&run) else { return };
+    fn start(&mut self, run: u64, number: usize, update: Update) {
+        let Some(open) = self.runs.get(&run) else { return };
         self.rollouts.begins(&update.id, &update.to);
         self.aftercare.forget_service(&update.id);
-        self.workers.begin(&waiting.context, turn, update);
+        self.workers.begin(&open.context, number, update);
     }
 
-    fn close_all(&mut self, otherwise: Held) {
+    fn close_all(&mut self, otherwise: NotBegunReason) {
         for stopped in self.queue.close_all(otherwise) {
             self.context.remember_stopped(&stopped);
         }
@@ -201,21 +201,21 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
     fn settle(&mut self) -> bool {
         let now = Instant::now();
         let mut lacks_last_look = false;
-        let busy: BTreeSet<usize> = self.workers.begun.values().map(|begun| begun.turn).collect();
-        for (image, turns) in self.queue.at_rest() {
+        let busy: BTreeSet<usize> = self.workers.begun.values().map(|begun| begun.number).collect();
+        for (image, numbers) in self.queue.at_rest() {
             // A service that was called updated is being rolled back.
-            if turns.iter().any(|turn| busy.contains(turn)) {
+            if numbers.iter().any(|number| busy.contains(number)) {
                 continue;
             }
-            if self.aftercare.is_settled(&turns, now) {
+            if self.aftercare.is_settled(&numbers, now) {
                 // Nothing is under way that could change it.
-                if let Some(stopped) = self.queue.close(&turns, Held::Unproven) {
+                if let Some(stopped) = self.queue.close(&numbers, NotBegunReason::Unproven) {
                     // Before the next look: the run may go on for long with other images.
                     self.context.remember_stopped(&stopped);
                 }
                 self.aftercare.forget(&image);
             } else {
-                lacks_last_look |= self.aftercare.lacks_last_look(&turns);
+                lacks_last_look |= self.aftercare.lacks_last_look(&numbers);
             }
         }
         lacks_last_look
@@ -224,7 +224,7 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
     /// Tells the runs that are over what became of their updates.
     fn answer(&mut self) {
         for (run, rolled_out) in self.queue.take_ended() {
-            if let Some(Waiting { reply, mut known, .. }) = self.runs.remove(&run) {
+            if let Some(OpenRun { reply, mut known, .. }) = self.runs.remove(&run) {
                 known.rows.extend(rolled_out.rows);
                 known.stopped = rolled_out.stopped;
                 known.superseded = rolled_out.superseded;
@@ -241,44 +241,44 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
             Err(error) => (error.id(), Err(error)),
         };
         let Some(begun) = self.workers.begun.remove(&id) else { return };
-        let (turn, is_late) = (begun.turn, begun.is_late);
+        let (number, is_late) = (begun.number, begun.is_late);
         let (service, to) = begun.place();
         self.rollouts.ended(service);
         let image = to.to_string();
         let (finished, success) = ended.unwrap_or_else(|error| (begun.failed(&error), None));
-        self.aftercare.ended(turn, image, success, Instant::now());
+        self.aftercare.ended(number, image, success, Instant::now());
         if is_late {
-            self.queue.end_again(turn, finished);
+            self.queue.end_again(number, finished);
         } else {
-            self.queue.end(turn, finished);
+            self.queue.end(number, finished);
         }
     }
 
     /// Looks at the services that were called updated: what fails late counts, and is rolled back.
     fn look_after(&mut self, snapshot: &Snapshot) {
-        for (turn, updated, news) in
+        for (number, updated, news) in
             self.aftercare.look(snapshot.began(), snapshot.nodes(), |id| snapshot.of(id))
         {
             let update = &updated.update;
-            let Some(run) = self.queue.run_of(turn).and_then(|run| self.runs.get(&run)) else { continue };
+            let Some(run) = self.queue.run_of(number).and_then(|run| self.runs.get(&run)) else { continue };
             let cause = match news {
-                News::Failed(cause) => {
-                    self.queue.turn_bad(turn, update, Effect::of_cause(&cause));
+                LateChange::Failed(cause) => {
+                    self.queue.turn_bad(number, update, Effect::of_cause(&cause));
                     run.context.remember_failure(update, &cause);
                     Some(cause)
                 }
-                News::RolledBack => {
-                    self.queue.turn_bad(turn, update, Effect::Failure { blames_image: false });
+                LateChange::RolledBack => {
+                    self.queue.turn_bad(number, update, Effect::Failure { blames_image: false });
                     None
                 }
-                News::TakenBack => {
-                    self.queue.taken_back(turn);
-                    self.queue.turn_bad(turn, update, Effect::TakenBack);
+                LateChange::TakenBack => {
+                    self.queue.taken_back(number);
+                    self.queue.turn_bad(number, update, Effect::TakenBack);
                     continue;
                 }
             };
             self.rollouts.begins(&update.id, &update.to);
-            self.workers.take_back(&run.context, turn, updated, cause);
+            self.workers.take_back(&run.context, number, updated, cause);
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cluster::Cluster;
-use super::machine::Seen;
+use super::machine::ServiceView;
 use super::ordering::Surroundings;
 use crate::back_off::BackOff;
 use crate::context::Context;
@@ -34,7 +34,7 @@ const GATHER: Duration = Duration::from_millis(20);
 const BURST: Duration = Duration::from_millis(1_500);
 
 /// How often services are looked at that were called updated, where they are many. Each look costs the engine their list.
-const KEPT: Duration = Duration::from_secs(5);
+const UPDATED_INTERVAL: Duration = Duration::from_secs(5);
 
 /// So many of them are part of every look.
 const FEW: usize = 100;
@@ -69,8 +69,8 @@ impl Snapshot {
     }
 
     /// What it shows of one service.
-    pub(super) fn of(&self, id: &str) -> Seen<'_> {
-        Seen {
+    pub(super) fn of(&self, id: &str) -> ServiceView<'_> {
+        ServiceView {
             service: self.services.get(id),
             tasks: self.tasks.get(id).map_or(&[], Vec::as_slice),
             nodes: &self.nodes,
@@ -78,37 +78,37 @@ impl Snapshot {
     }
 }
 
-/// What a look has come to.
-type Answer = Result<Arc<Snapshot>, SwarmError>;
+/// The snapshot that a look took, or why it took none.
+type LookResult = Result<Arc<Snapshot>, SwarmError>;
 
 /// The shared look-out.
 #[derive(Debug)]
 pub(super) struct LookOut {
-    wanted: Mutex<Wanted>,
+    look_request: Mutex<LookRequest>,
     has_work: Notify,
-    latest: watch::Sender<Option<Answer>>,
+    latest: watch::Sender<Option<LookResult>>,
     pub(super) cluster: Arc<Cluster>,
     /// What updates know of the cluster when they choose their order.
     pub(super) surroundings: Surroundings,
 }
 
-/// What looks are to show.
+/// The services that the next look is to show, and when it is due.
 #[derive(Debug, Default)]
-struct Wanted {
+struct LookRequest {
     /// Watched services, each with the number of its watchers.
     watched: BTreeMap<String, usize>,
-    kept: Kept,
+    updated: UpdatedServices,
     /// Services whose updates come next.
     next: Vec<String>,
     /// When a look is due that an event, or an update that is about to be sent, asks for.
     asked_for: Option<Instant>,
 }
 
-/// The services that were called updated.
+/// The services that were called updated and are still looked at.
 #[derive(Debug, Default)]
-struct Kept {
+struct UpdatedServices {
     ids: BTreeSet<String>,
-    /// When they were last looked at.
+    /// When the services were last looked at.
     looked: Option<Instant>,
     /// Whether only a look at them is waited for.
     is_urgent: bool,
@@ -119,7 +119,7 @@ struct Kept {
 pub(super) struct Place {
     look_out: Arc<LookOut>,
     id: String,
-    latest: watch::Receiver<Option<Answer>>,
+    latest: watch::Receiver<Option<LookResult>>,
 }
 
 impl LookOut {
@@ -127,7 +127,7 @@ impl LookOut {
     pub(super) fn new<S, R>(context: &Context<S, R>) -> Arc<Self> {
         let cluster = Arc::new(Cluster::new(&context.config));
         Arc::new(Self {
-            wanted: Mutex::default(),
+            look_request: Mutex::default(),
             has_work: Notify::new(),
             latest: watch::Sender::new(None),
             surroundings: Surroundings::new(cluster.clone()),
@@ -137,31 +137,31 @@ impl LookOut {
 
     /// Starts to watch a service.
     pub(super) fn place(self: &Arc<Self>, id: &str) -> Place {
-        *self.wanted().watched.entry(id.to_owned()).or_default() += 1;
+        *self.look_request().watched.entry(id.to_owned()).or_default() += 1;
         self.has_work.notify_one();
         Place { look_out: self.clone(), id: id.to_owned(), latest: self.latest.subscribe() }
     }
 
     /// Says which services were called updated, and whether only a look at them is waited for.
     pub(super) fn keep_an_eye_on(&self, ids: BTreeSet<String>, is_urgent: bool) {
-        let mut wanted = self.wanted();
-        (wanted.kept.ids, wanted.kept.is_urgent) = (ids, is_urgent);
-        drop(wanted);
+        let mut look_request = self.look_request();
+        (look_request.updated.ids, look_request.updated.is_urgent) = (ids, is_urgent);
+        drop(look_request);
         self.has_work.notify_one();
     }
 
     /// Says which services come next: where a look shows them as well, their updates need not wait for another one.
     pub(super) fn expect(&self, ids: Vec<String>) {
-        self.wanted().next = ids;
+        self.look_request().next = ids;
     }
 
     /// What every look to come has come to.
-    pub(super) fn snapshots(&self) -> watch::Receiver<Option<Answer>> {
+    pub(super) fn snapshots(&self) -> watch::Receiver<Option<LookResult>> {
         self.latest.subscribe()
     }
 
-    fn wanted(&self) -> MutexGuard<'_, Wanted> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn look_request(&self) -> MutexGuard<'_, LookRequest> {
+        self.look_request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks for as long as it is polled: for the workers while something is watched, and for the guard while updates wait.
@@ -179,12 +179,12 @@ impl LookOut {
                 self.has_work.notified().await;
                 continue;
             };
-            let is_watching = !self.wanted().watched.is_empty();
+            let is_watching = !self.look_request().watched.is_empty();
             tokio::select! {
                 () = sleep_until(due) => {}
                 () = self.has_work.notified() => continue,
                 _ = changes.next(), if is_watching => {
-                    self.wanted().ask_for(last + FLOOR);
+                    self.look_request().ask_for(last + FLOOR);
                     continue;
                 }
             }
@@ -192,7 +192,7 @@ impl LookOut {
             match self.look(context, last).await {
                 Ok(snapshot) => {
                     back_off.answered();
-                    context.standing.is_manager();
+                    context.engine_role.note_manager();
                     is_demotion_told = false;
                     context.beat();
                     self.latest.send_replace(Some(Ok(Arc::new(snapshot))));
@@ -207,7 +207,7 @@ impl LookOut {
                         let what = "the engine does not answer; the updates are watched on when it does";
                         context.events.trouble(what, "", &error);
                     }
-                    context.standing.heard(&error);
+                    context.engine_role.note_error(&error);
                     context.beat();
                     self.latest.send_replace(Some(Err(error)));
                     sleep(back_off.wait()).await;
@@ -219,17 +219,17 @@ impl LookOut {
     /// When the next look is due. Looks wait for the time that requests use up, though no longer than the longest time
     /// between two.
     fn due(&self, last: Instant) -> Option<Instant> {
-        let wanted = self.wanted();
+        let look_request = self.look_request();
         let rhythm = if self.cluster.counts_tasks() {
             // So long may an update wait that could begin.
             Some(last + FLOOR)
-        } else if wanted.watched.is_empty() {
+        } else if look_request.watched.is_empty() {
             // Nothing is under way: what was called updated can wait, unless it is all that is waited for.
-            wanted.kept.next_look(last)
+            look_request.updated.next_look(last)
         } else {
             Some(last + CEILING)
         };
-        let due = rhythm.into_iter().chain(wanted.asked_for).min()?;
+        let due = rhythm.into_iter().chain(look_request.asked_for).min()?;
         let free = self.cluster.spent().checked_sub(BURST).unwrap_or(due);
         Some(due.max(free.min(last + CEILING)))
     }
@@ -239,7 +239,7 @@ impl LookOut {
         context: &Context<S, R>,
         began: Instant,
     ) -> Result<Snapshot, SwarmError> {
-        let (ids, is_whole) = self.wanted().begin(began);
+        let (ids, is_whole) = self.look_request().begin(began);
         let counts = self.cluster.counts_tasks();
         self.cluster.spend(2);
         let services = context.swarm.services(Listing::Ids(&ids)).await?;
@@ -252,7 +252,7 @@ impl LookOut {
         };
         let nodes = self.cluster.nodes(context, NODES_AGE, counts.then_some(&tasks[..])).await?;
         if is_whole {
-            self.wanted().kept.looked = Some(began);
+            self.look_request().updated.looked = Some(began);
         }
         Ok(Snapshot {
             began,
@@ -264,7 +264,7 @@ impl LookOut {
     }
 }
 
-impl Wanted {
+impl LookRequest {
     /// Asks for a look at this time, if none is due before.
     fn ask_for(&mut self, due: Instant) {
         self.asked_for = Some(self.asked_for.map_or(due, |earlier| earlier.min(due)));
@@ -273,30 +273,30 @@ impl Wanted {
     /// The services that a look is to show which begins now, and whether those are part of them that were called updated.
     fn begin(&mut self, now: Instant) -> (Vec<String>, bool) {
         self.asked_for = None;
-        let is_whole = self.kept.is_due(now);
+        let is_whole = self.updated.is_due(now);
         let mut ids: BTreeSet<&String> = self.watched.keys().collect();
-        ids.extend(self.kept.ids.iter().filter(|_| is_whole));
+        ids.extend(self.updated.ids.iter().filter(|_| is_whole));
         let next = self.next.iter().take(FEW.saturating_sub(ids.len()));
         ids.extend(next.filter(|_| !self.watched.is_empty()));
         (ids.into_iter().cloned().collect(), is_whole)
     }
 }
 
-impl Kept {
+impl UpdatedServices {
     fn is_due(&self, now: Instant) -> bool {
-        let is_due = || self.looked.is_none_or(|looked| now.duration_since(looked) >= KEPT);
+        let is_due = || self.looked.is_none_or(|looked| now.duration_since(looked) >= UPDATED_INTERVAL);
         !self.ids.is_empty() && (self.is_urgent || self.ids.len() <= FEW || is_due())
     }
 
     /// When the next look at them is due, after the last look at anything.
     fn next_look(&self, last: Instant) -> Option<Instant> {
-        let wait = if self.is_urgent { FLOOR } else { KEPT };
+        let wait = if self.is_urgent { FLOOR } else { UPDATED_INTERVAL };
         (!self.ids.is_empty()).then_some(last + wait)
     }
 }
 
 /// What the next look comes to.
-async fn next(snapshots: &mut watch::Receiver<Option<Answer>>) -> Answer {
+async fn next(snapshots: &mut watch::Receiver<Option<LookResult>>) -> LookResult {
     loop {
         if snapshots.changed().await.is_err() {
             // The look-out is gone only together with the rollout.
@@ -309,7 +309,7 @@ async fn next(snapshots: &mut watch::Receiver<Option<Answer>>) -> Answer {
 }
 
 /// The next snapshot that shows the services that were called updated.
-pub(super) async fn next_whole(snapshots: &mut watch::Receiver<Option<Answer>>) -> Arc<Snapshot> {
+pub(super) async fn next_whole(snapshots: &mut watch::Receiver<Option<LookResult>>) -> Arc<Snapshot> {
     loop {
         if let Ok(snapshot) = next(snapshots).await
             && snapshot.is_whole
@@ -345,7 +345,7 @@ impl Place {
 
     /// A snapshot of the service for its update, no older than this. Without one, a look begins soon, and all updates that
     /// begin meanwhile share it.
-    pub(super) async fn soon(&mut self, age: Duration) -> Answer {
+    pub(super) async fn soon(&mut self, age: Duration) -> LookResult {
         let since = Instant::now();
         if let Some(Ok(latest)) = &*self.look_out.latest.borrow()
             && since.duration_since(latest.began) < age
@@ -353,7 +353,7 @@ impl Place {
         {
             return Ok(latest.clone());
         }
-        self.look_out.wanted().ask_for(since + GATHER);
+        self.look_out.look_request().ask_for(since + GATHER);
         self.look_out.has_work.notify_one();
         loop {
             match next(&mut self.latest).await {
@@ -366,7 +366,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let watched = &mut self.look_out.wanted().watched;
+        let watched = &mut self.look_out.look_request().watched;
         if let Some(watchers) = watched.get_mut(&self.id) {
             *watchers -= 1;
             if *watchers == 0 {

@@ -12,7 +12,7 @@ use super::aftercare::Updated;
 use super::begin::{self, Beginning};
 use super::follow::{follow, update_one};
 use super::last_words::LastWords;
-use super::machine::{Machine, Terms};
+use super::machine::{Machine, SentUpdate};
 use super::watch::LookOut;
 use crate::context::{Context, Events};
 use crate::image::ImageRef;
@@ -25,10 +25,10 @@ use crate::model::update::Update;
 use crate::registry::Registry;
 use crate::swarm::Swarm;
 
-/// An update that has begun.
-pub(super) struct Begun<S, R> {
+/// An update that a worker carries out.
+pub(super) struct BegunUpdate<S, R> {
     context: Arc<Context<S, R>>,
-    pub(super) turn: usize,
+    pub(super) number: usize,
     id: String,
     service: String,
     from: ImageRef,
@@ -37,11 +37,11 @@ pub(super) struct Begun<S, R> {
     pub(super) is_late: bool,
 }
 
-impl<S, R> Begun<S, R> {
-    fn of(context: &Arc<Context<S, R>>, turn: usize, update: &Update) -> Self {
+impl<S, R> BegunUpdate<S, R> {
+    fn of(context: &Arc<Context<S, R>>, number: usize, update: &Update) -> Self {
         let Update { id, service, from, to, .. } = update;
         let (context, id, service) = (context.clone(), id.clone(), service.clone());
-        Self { context, turn, id, service, from: from.clone(), to: to.clone(), is_late: false }
+        Self { context, number, id, service, from: from.clone(), to: to.clone(), is_late: false }
     }
 
     /// The service's id, and the image that it gets.
@@ -70,7 +70,7 @@ impl<S, R> Begun<S, R> {
 pub(super) struct Workers<S, R> {
     look_out: Arc<LookOut>,
     pub(super) tasks: JoinSet<(Finished, Option<Updated>)>,
-    pub(super) begun: HashMap<tokio::task::Id, Begun<S, R>>,
+    pub(super) begun: HashMap<tokio::task::Id, BegunUpdate<S, R>>,
 }
 
 impl<S: Swarm, R: Registry> Workers<S, R> {
@@ -79,8 +79,8 @@ impl<S: Swarm, R: Registry> Workers<S, R> {
     }
 
     /// Begins an update of the run that has this context.
-    pub(super) fn begin(&mut self, context: &Arc<Context<S, R>>, turn: usize, update: Update) {
-        let begun = Begun::of(context, turn, &update);
+    pub(super) fn begin(&mut self, context: &Arc<Context<S, R>>, number: usize, update: Update) {
+        let begun = BegunUpdate::of(context, number, &update);
         let worker = carry_out(context.clone(), self.look_out.clone(), update);
         let worker = self.tasks.spawn(worker.instrument(context.span.clone()));
         self.begun.insert(worker.id(), begun);
@@ -90,11 +90,11 @@ impl<S: Swarm, R: Registry> Workers<S, R> {
     pub(super) fn take_back(
         &mut self,
         context: &Arc<Context<S, R>>,
-        turn: usize,
+        number: usize,
         updated: Updated,
         cause: Option<Cause>,
     ) {
-        let begun = Begun { is_late: true, ..Begun::of(context, turn, &updated.update) };
+        let begun = BegunUpdate { is_late: true, ..BegunUpdate::of(context, number, &updated.update) };
         let worker = carry_back(context.clone(), self.look_out.clone(), updated, cause);
         let worker = self.tasks.spawn(worker.instrument(context.span.clone()));
         self.begun.insert(worker.id(), begun);
@@ -106,7 +106,7 @@ impl<S: Swarm, R: Registry> Workers<S, R> {
     }
 
     pub(super) fn sent(&self) -> impl Iterator<Item = (&str, String)> {
-        self.begun.values().map(Begun::sent)
+        self.begun.values().map(BegunUpdate::sent)
     }
 }
 
@@ -149,22 +149,22 @@ async fn carry_back<S: Swarm, R: Registry>(
     cause: Option<Cause>,
 ) -> (Finished, Option<Updated>) {
     let begun = Instant::now();
-    let Updated { update, sent, terms, .. } = updated;
-    let terms = Terms { sent_at: begun, ..terms };
+    let Updated { update, sent, sent_update, .. } = updated;
+    let sent_update = SentUpdate { sent_at: begun, ..sent_update };
     let mut words = LastWords::default();
     let machine = match cause {
         Some(cause) => {
             let cause = Cause::Late { cause: Box::new(cause) };
             let (service, cause) = (update.service.clone(), cause);
             context.events.emit(&Event::UpdateFailedLate { service, cause: cause.clone() });
-            if !terms.may_roll_back {
+            if !sent_update.may_roll_back {
                 return (finish(&context.events, update, Outcome::Failed { cause }, words, begun), None);
             }
-            Machine::failed(terms.clone(), cause)
+            Machine::failed(sent_update.clone(), cause)
         }
-        None => Machine::new(terms.clone()),
+        None => Machine::new(sent_update.clone()),
     };
-    let beginning = Beginning { machine, terms, sent: Some(sent) };
+    let beginning = Beginning { machine, sent_update, sent: Some(sent) };
     let work = follow(&context, &look_out, &update, beginning, &mut words);
     let (outcome, _) = tokio::select! {
         end = work => end,

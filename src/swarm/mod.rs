@@ -29,7 +29,7 @@ pub use claims::Claims;
 pub use config_object::ConfigObject;
 pub use node::{Container, LocalImage, ManagerStatus, Node, Nodes, Traits};
 pub use service::{Service, ServiceStatus, UpdateState, UpdateStatus};
-pub use spec::{Facts, FailureAction, Mode, Order, RestartCondition, Spec, SpecError, UpdateConfig};
+pub use spec::{Facts, FailureAction, Mode, RestartCondition, Spec, SpecError, UpdateConfig, UpdateOrder};
 pub use task::{Task, TaskState, is_about_platforms};
 
 /// What the engine says of itself (`GET /info`).
@@ -74,9 +74,9 @@ pub enum Listing<'a> {
     Ids(&'a [String]),
 }
 
-/// What a service is changed to.
+/// A change of a service: to a new specification, or back to the previous one.
 #[derive(Clone, Debug)]
-pub enum Change<'a> {
+pub enum ServiceChange<'a> {
     /// This specification.
     To(&'a Spec),
     /// Its previous specification (`rollback=previous`), under the service's own rollback configuration.
@@ -113,7 +113,7 @@ pub trait Swarm: Send + Sync + 'static {
         &self,
         id: &str,
         version: u64,
-        change: Change<'_>,
+        change: ServiceChange<'_>,
         auth: Option<&Secret>,
     ) -> impl Future<Output = Result<Vec<String>, SwarmError>> + Send;
 

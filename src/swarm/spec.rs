@@ -96,14 +96,14 @@ pub enum RestartCondition {
 
 /// What the swarm does with the old task of a slot while it starts the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum UpdateOrder {
     /// The new one must run before the old one goes.
     StartFirst,
     /// The old one goes before the new one starts.
     StopFirst,
 }
 
-impl Order {
+impl UpdateOrder {
     /// The engine's word for it.
     pub fn name(self) -> &'static str {
         match self {
@@ -117,7 +117,7 @@ impl Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderChange {
     /// To this one.
-    To(Order),
+    To(UpdateOrder),
     /// To none, as it is before an order is written into a service that says nothing of its updates.
     ToDefault,
 }
@@ -138,7 +138,7 @@ pub enum FailureAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpdateConfig {
     /// The order, where one is set.
-    pub order: Option<Order>,
+    pub order: Option<UpdateOrder>,
     /// What happens when it fails.
     pub failure_action: FailureAction,
     /// How long the swarm watches a task after it started to run.
@@ -299,7 +299,7 @@ fn default_update() -> Value {
     json!({ "Parallelism": 1, "FailureAction": "pause", "Monitor": 5_000_000_000_u64, "MaxFailureRatio": 0 })
 }
 
-fn set_order(spec: &mut Value, order: Order) {
+fn set_order(spec: &mut Value, order: UpdateOrder) {
     let config = &mut spec["UpdateConfig"];
     if !config.is_object() {
         *config = default_update();
@@ -313,7 +313,7 @@ fn unset_order(spec: &mut Value) {
     let Some(config) = spec.get_mut("UpdateConfig").and_then(Value::as_object_mut) else { return };
     config.remove("Order");
     if *config != default_update().as_object().cloned().unwrap_or_default() {
-        config.insert("Order".to_owned(), json!(Order::StopFirst.name()));
+        config.insert("Order".to_owned(), json!(UpdateOrder::StopFirst.name()));
     } else if let Some(spec) = spec.as_object_mut() {
         spec.remove("UpdateConfig");
     }
@@ -452,8 +452,8 @@ impl From<SpecJson> for Facts {
             mode,
             update: json.update_config.map(|config| UpdateConfig {
                 order: match config.order.as_str() {
-                    "start-first" => Some(Order::StartFirst),
-                    "stop-first" => Some(Order::StopFirst),
+                    "start-first" => Some(UpdateOrder::StartFirst),
+                    "stop-first" => Some(UpdateOrder::StopFirst),
                     _ => None,
                 },
                 failure_action: match config.failure_action.as_str() {

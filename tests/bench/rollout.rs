@@ -15,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use gantry::config::{EngineAddress, Filter};
 use gantry::swarm::engine::Engine;
 use gantry::swarm::spec::Edits;
-use gantry::swarm::{Change, Listing, Service, Swarm, UpdateState};
+use gantry::swarm::{Listing, Service, ServiceChange, Swarm, UpdateState};
 use tokio::runtime::Runtime;
 
 use crate::server::count_connections;
@@ -193,7 +193,7 @@ async fn floor(engine: &Engine, image: &str, services: usize) -> Duration {
 async fn post(engine: &Engine, service: Service, image: &str) -> String {
     let edits = Edits { image: Some(image.to_owned()), ..Edits::default() };
     let spec = service.spec.edited(&edits).unwrap();
-    engine.update_service(&service.id, service.version, Change::To(&spec), None).await.unwrap();
+    engine.update_service(&service.id, service.version, ServiceChange::To(&spec), None).await.unwrap();
     service.id
 }
 

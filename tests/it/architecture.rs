@@ -1,5 +1,6 @@
 //! The rules of the code map (`src/lib.rs`) that a machine can check.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -225,4 +226,75 @@ fn only_the_engine_talks_to_docker() {
         let code = code(text);
         assert!(!code.contains("bollard::") || name.starts_with("swarm/engine/"), "{name} uses bollard");
     }
+}
+
+/// The modules that only tests have, by their path below `src` without an extension.
+fn test_modules(files: &[(String, String)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, text) in files {
+        let path = name.trim_end_matches(".rs");
+        let parent = path.strip_suffix("/mod").unwrap_or(path);
+        let parent = if ["lib", "main"].contains(&parent) { "" } else { parent };
+        let mut lines = text.lines().map(str::trim);
+        while let Some(line) = lines.next() {
+            if line == "#[cfg(test)]"
+                && let Some(item) = lines.by_ref().find(|line| !line.starts_with("#["))
+                && let Some(module) = item.strip_suffix(';').and_then(|item| item.split("mod ").nth(1))
+            {
+                found.push(format!("{parent}/{module}").trim_start_matches('/').to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The type that a line defines. Types of `impl` blocks are not looked at: their names are those of a trait.
+fn defined_type(line: &str) -> Option<&str> {
+    let line = Some(line).filter(|line| !line.starts_with(' '))?;
+    let visible = line.strip_prefix("pub").unwrap_or(line);
+    let visible = match visible.strip_prefix('(') {
+        Some(scope) => scope.split_once(')')?.1,
+        None => visible,
+    };
+    let (kind, rest) = visible.trim_start().split_once(' ')?;
+    let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+    ["struct", "enum", "trait", "type"].contains(&kind).then_some(name)
+}
+
+#[test]
+fn a_definition_of_a_type_is_found_in_its_line() {
+    for (line, name) in [
+        ("struct Plain;", Some("Plain")),
+        ("pub enum Public<'a> {", Some("Public")),
+        ("pub(in crate::rollout) trait Scoped: Send {", Some("Scoped")),
+        ("pub(super) type Alias = u64;", Some("Alias")),
+        ("    type Err = String;", None),
+        ("impl Plain {", None),
+        ("structure!(Plain);", None),
+    ] {
+        assert_eq!(defined_type(line), name, "{line}");
+    }
+}
+
+#[test]
+fn each_type_has_a_name_of_its_own() {
+    let files = files();
+    let test_modules = test_modules(&files);
+    let is_of_tests = |name: &str| {
+        let path = name.trim_end_matches(".rs");
+        test_modules.iter().any(|module| {
+            path.strip_prefix(module.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    assert!(is_of_tests("model/order/tests.rs") && is_of_tests("rollout/every_interleaving/world.rs"));
+    let mut types: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (name, text) in files.iter().filter(|(name, _)| !is_of_tests(name)) {
+        // The engine's JSON is read in several places, each with the part that it needs under the API's name.
+        let code = code(text);
+        let defined = code.lines().filter_map(defined_type).filter(|defined| !defined.ends_with("Json"));
+        defined.for_each(|defined| types.entry(defined.to_owned()).or_default().push(name));
+    }
+    assert!(types.len() > 250, "only {} types were found", types.len());
+    let shared: Vec<_> = types.iter().filter(|(_, places)| places.len() > 1).collect();
+    assert!(shared.is_empty(), "several types share a name: {shared:#?}");
 }

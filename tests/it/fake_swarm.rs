@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use gantry::registry::{Lookup, Registry, RegistryError};
 use gantry::swarm::spec::Edits;
-use gantry::swarm::{Change, Listing, Spec, Swarm, SwarmError, TaskState, UpdateState};
+use gantry::swarm::{Listing, ServiceChange, Spec, Swarm, SwarmError, TaskState, UpdateState};
 use tokio::time::sleep;
 
 use crate::fake::{Call, FakeRegistry, FakeSwarm, Fault, digest, millis, pinned, secs};
@@ -21,7 +21,7 @@ fn to_image(spec: &Spec, image: &str) -> Spec {
 async fn update(swarm: &FakeSwarm, name: &str, image: &str) -> Result<(), SwarmError> {
     let service = swarm.see(name).unwrap();
     let spec = to_image(&service.spec, image);
-    swarm.update_service(&service.id, service.version, Change::To(&spec), None).await.map(|_| ())
+    swarm.update_service(&service.id, service.version, ServiceChange::To(&spec), None).await.map(|_| ())
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +141,7 @@ async fn somebody_else_can_be_faster() {
 
 async fn update_of_gone(swarm: &FakeSwarm) -> Result<Vec<String>, SwarmError> {
     let spec = swarm.new_service("web").spec();
-    swarm.update_service("web", 1, Change::To(&spec), None).await
+    swarm.update_service("web", 1, ServiceChange::To(&spec), None).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use gantry::heartbeat::Heartbeat;
 use gantry::secret::Secret;
 use gantry::swarm::engine::Engine;
 use gantry::swarm::spec::Edits;
-use gantry::swarm::{Change, Listing, Role, Service, Spec, Swarm, SwarmError};
+use gantry::swarm::{Listing, Role, Service, ServiceChange, Spec, Swarm, SwarmError};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -178,9 +178,9 @@ async fn a_specification_is_posted_to_the_last_byte_with_the_credentials_as_they
 
     let service = wire.engine.service(&id).await.unwrap().unwrap();
     assert_eq!(service.spec.json(), odd);
-    wire.engine.update_service(&id, service.version, Change::To(&service.spec), None).await.unwrap();
+    wire.engine.update_service(&id, service.version, ServiceChange::To(&service.spec), None).await.unwrap();
     let version = wire.swarm.see("web").unwrap().version;
-    wire.engine.update_service(&id, version, Change::Back(&service.spec), Some(&auth)).await.unwrap();
+    wire.engine.update_service(&id, version, ServiceChange::Back(&service.spec), Some(&auth)).await.unwrap();
     assert_eq!(wire.posted(), [odd, odd]);
 
     let seen = wire.front.seen();
@@ -239,7 +239,7 @@ async fn an_update_of_an_older_version_is_a_conflict() {
     wire.swarm.now(|world| world.set_label("web", "somebody", "else"));
     let image = Some(pinned(WEB, "new"));
     let spec = service.spec.edited(&Edits { image, ..Edits::default() }).unwrap();
-    let answer = wire.engine.update_service(&id, service.version, Change::To(&spec), None).await;
+    let answer = wire.engine.update_service(&id, service.version, ServiceChange::To(&spec), None).await;
     assert_eq!(answer, Err(SwarmError::Conflict));
     assert_eq!(wire.swarm.image_of("web"), pinned(WEB, "old"));
 }
@@ -254,16 +254,17 @@ async fn the_engines_words_come_through() {
         wire.engine.services(Listing::Filters(&bad)).await.unwrap_err(),
         SwarmError::Refused("invalid filter 'colour'".to_owned())
     );
-    let answer = wire.engine.update_service(&id, service.version, Change::Back(&service.spec), None).await;
+    let answer =
+        wire.engine.update_service(&id, service.version, ServiceChange::Back(&service.spec), None).await;
     let Err(SwarmError::Refused(words)) = answer else { panic!("{answer:?}") };
     assert!(words.ends_with("does not have a previous spec"), "{words}");
 
     let renamed = Spec::from_json(&service.spec.json().replace("\"web\"", "\"wob\"")).unwrap();
-    let answer = wire.engine.update_service(&id, service.version, Change::To(&renamed), None).await;
+    let answer = wire.engine.update_service(&id, service.version, ServiceChange::To(&renamed), None).await;
     let Err(SwarmError::Refused(words)) = answer else { panic!("{answer:?}") };
     assert!(words.ends_with("renaming services is not supported"), "{words}");
 
-    let answer = wire.engine.update_service("gone", 1, Change::To(&service.spec), None).await;
+    let answer = wire.engine.update_service("gone", 1, ServiceChange::To(&service.spec), None).await;
     assert_eq!(answer, Err(SwarmError::NotFound("service gone not found".to_owned())));
     let answer = wire.engine.tasks(&["gone".to_owned()]).await;
     assert_eq!(answer, Err(SwarmError::NotFound("service gone not found".to_owned())));
@@ -333,11 +334,11 @@ async fn an_update_whose_answer_cannot_be_read_was_made() {
     let service = wire.engine.service(&id).await.unwrap().unwrap();
     for text in ["", "<html>", r#"{"Warnings":null}"#] {
         wire.front.answer("/services/", Instead::Answer(200, text.to_owned()));
-        let answer = wire.engine.update_service(&id, 1, Change::To(&service.spec), None).await;
+        let answer = wire.engine.update_service(&id, 1, ServiceChange::To(&service.spec), None).await;
         assert_eq!(answer, Ok(Vec::new()), "{text}");
     }
     wire.front.answer("/services/", Instead::Answer(200, r#"{"Warnings":["a","b"]}"#.to_owned()));
-    let answer = wire.engine.update_service(&id, 1, Change::To(&service.spec), None).await;
+    let answer = wire.engine.update_service(&id, 1, ServiceChange::To(&service.spec), None).await;
     assert_eq!(answer.unwrap(), ["a", "b"]);
 }
 

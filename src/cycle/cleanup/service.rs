@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 
 use crate::context::Context;
-use crate::cycle::turn;
-use crate::ledger::turn::Turn;
+use crate::cycle::lease;
+use crate::ledger::acquire::LeaseOutcome;
 use crate::model::event::Event;
 use crate::options::Ids;
 use crate::secret::Secret;
@@ -296,11 +296,11 @@ pub(super) async fn sweep<S: Swarm, R>(context: &Context<S, R>) {
 
 /// Holds the lease, or waits for it for a while. `newest` is the latest version of any service that was seen.
 pub(super) async fn hold<S: Swarm, R>(context: &Context<S, R>, newest: u64) -> Result<()> {
-    match turn::lease(context, newest, LEASE_PATIENCE).await {
-        Turn::Ours | Turn::OursAfterWait => Ok(()),
-        Turn::NotOurs { holder } => bail!("another Gantry is at work ({holder})"),
-        Turn::Stopped => bail!("Gantry was stopped"),
-        Turn::Failed { cause } => Err(cause).context("cannot write the ledger"),
+    match lease::take_for_cleaning(context, newest, LEASE_PATIENCE).await {
+        LeaseOutcome::Ours | LeaseOutcome::OursAfterWait => Ok(()),
+        LeaseOutcome::NotOurs { holder } => bail!("another Gantry is at work ({holder})"),
+        LeaseOutcome::Stopped => bail!("Gantry was stopped"),
+        LeaseOutcome::Failed { cause } => Err(cause).context("cannot write the ledger"),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cycle::remover::{Order, Traces};
+use crate::cycle::remover::{RemovalOrder, Traces};
 use crate::image::ImageRef;
 use crate::swarm::{Service, Task};
 
@@ -49,16 +49,16 @@ pub(super) fn last_tasks(image: &ImageRef, owners: &BTreeSet<&str>, tasks: &[Tas
 }
 
 /// The order to remove what these tasks ran. `needed` are the images that services name now.
-pub(super) fn order(image: &ImageRef, tasks: BTreeSet<String>, needed: &BTreeSet<String>) -> Order {
+pub(super) fn order(image: &ImageRef, tasks: BTreeSet<String>, needed: &BTreeSet<String>) -> RemovalOrder {
     let is_same =
         |other: &ImageRef| (other.registry(), other.repository()) == (image.registry(), image.repository());
     let needed = needed.iter().filter_map(|written| written.parse::<ImageRef>().ok()).filter(is_same);
     let needed: BTreeSet<_> = needed.filter_map(|other| other.digest().cloned()).collect();
-    Order { image: image.clone(), traces: Some(Traces { tasks, needed }) }
+    RemovalOrder { image: image.clone(), traces: Some(Traces { tasks, needed }) }
 }
 
 /// These orders in words, as many as there is room for.
-pub(super) fn words(orders: &[Order]) -> Vec<String> {
+pub(super) fn words(orders: &[RemovalOrder]) -> Vec<String> {
     let mut bytes = 0;
     let fits = |words: &String| {
         bytes += words.len();
@@ -121,6 +121,6 @@ mod tests {
         let orders = [order(&image, tasks(2), &needed), order(&image, tasks(4000), &needed)];
         let words = words(&orders);
         assert_eq!(words.len(), 1);
-        assert_eq!(words[0].parse::<Order>().unwrap(), orders[0]);
+        assert_eq!(words[0].parse::<RemovalOrder>().unwrap(), orders[0]);
     }
 }

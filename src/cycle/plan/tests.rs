@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::{Config, LookupMethod, ServicePolicy};
 use crate::ledger::book::Book;
-use crate::model::course::Course;
 use crate::model::eligible::needs_answer;
 use crate::model::history::History;
 use crate::model::rank::Rank;
+use crate::model::task_lifecycle::TaskLifecycle;
 use crate::model::update::Dispatch;
 use crate::registry::{Manifest, Platform};
 use crate::swarm::{Mode, Service};
@@ -52,7 +52,7 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
         name: "web".to_owned(),
         image: Some(image.parse()),
         mode: Mode::Replicated(1),
-        course: Course::RunsOn,
+        lifecycle: TaskLifecycle::RunsOn,
         version: 7,
         is_excluded: false,
         is_itself: false,
@@ -67,7 +67,7 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
 }
 
 /// The tag stands at this digest; behind it are these children, where they were asked for.
-fn answer(digit: char, children: Option<&[char]>) -> Answer {
+fn answer(digit: char, children: Option<&[char]>) -> ResolvedTag {
     let manifest = children.map(|children| {
         let platform = Platform { os: "linux".to_owned(), architecture: "arm64".to_owned() };
         Arc::new(Manifest {
@@ -75,10 +75,10 @@ fn answer(digit: char, children: Option<&[char]>) -> Answer {
             platforms: vec![platform],
         })
     });
-    Answer { digest: digest(digit), manifest, credentials: None, by_turns: false }
+    ResolvedTag { digest: digest(digit), manifest, credentials: None, by_turns: false }
 }
 
-fn decision(candidate: &Candidate, answer: Option<Result<Answer, String>>) -> Decision {
+fn decision(candidate: &Candidate, answer: Option<Result<ResolvedTag, String>>) -> Decision {
     let inspected = Inspected { candidate: candidate.clone(), answer, account: None };
     let mut planned = plan(&[inspected], &Arc::new(config(&[]).services), &no_quarantine());
     assert_eq!(planned.len(), 1, "exactly one decision for each service");
@@ -257,8 +257,12 @@ fn an_update_carries_the_platforms_of_the_new_image_where_they_are_known() {
     assert_eq!(platforms(Some(Ok(answer('b', Some(&[]))))), Some(vec![arm]));
     assert_eq!(platforms(Some(Ok(answer('b', None)))), None);
     // A list that is empty would keep the tasks off every node.
-    let empty =
-        Answer { digest: digest('b'), manifest: Some(Arc::default()), credentials: None, by_turns: false };
+    let empty = ResolvedTag {
+        digest: digest('b'),
+        manifest: Some(Arc::default()),
+        credentials: None,
+        by_turns: false,
+    };
     assert_eq!(platforms(Some(Ok(empty))), None);
 }
 
@@ -297,9 +301,9 @@ fn service(image: &str, edit: impl FnOnce(&mut Value)) -> Service {
     Service::from_json(&json!({ "ID": "id", "Version": { "Index": 7 }, "Spec": spec }).to_string()).unwrap()
 }
 
-/// The turn of an update without options.
+/// What is sent for an update without options.
 fn dispatch(update: &Update, service: &Service) -> Dispatch {
-    update.dispatch(service, Course::RunsOn, None)
+    update.dispatch(service, TaskLifecycle::RunsOn, None)
 }
 
 #[test]
@@ -343,8 +347,8 @@ fn tasks_that_have_ended_are_run_again_only_where_that_is_allowed_and_cron_jobs_
 {
     const CRON: (&str, &str) = ("swarm.cronjob.enable", "true");
     const JOBS: (&str, &str) = ("gantry.update.jobs", "true");
-    let planned = |course, mode, own: &[(&str, &str)]| {
-        let candidate = Candidate { mode, course, ..candidate_with(&pinned('a'), own, &[]) };
+    let planned = |lifecycle, mode, own: &[(&str, &str)]| {
+        let candidate = Candidate { mode, lifecycle, ..candidate_with(&pinned('a'), own, &[]) };
         match decision(&candidate, Some(Ok(answer('b', None)))) {
             Decision::Update(update) => Ok(update.start),
             Decision::LeftAlone(reason) => {
@@ -355,26 +359,26 @@ fn tasks_that_have_ended_are_run_again_only_where_that_is_allowed_and_cron_jobs_
         }
     };
     let (one, none, later) = (Mode::Replicated(1), Mode::Replicated(0), Start::LeftToCronjob { version: 7 });
-    for (course, mode, own, expected) in [
-        (Course::RunsOn, one, &[][..], Ok(Start::Replaced)),
-        (Course::RunsOn, one, &[CRON], Ok(Start::Replaced)),
-        (Course::UnderWay, one, &[], Ok(Start::Replaced)),
-        (Course::WithoutNode, one, &[], Ok(Start::WithoutNode)),
-        (Course::Ended, one, &[], Err(Reason::Ended)),
-        (Course::Ended, Mode::Global, &[], Err(Reason::Ended)),
-        (Course::Ended, one, &[JOBS], Ok(Start::Again)),
-        (Course::Ended, Mode::Global, &[JOBS], Ok(Start::Again)),
-        (Course::Ended, none, &[], Ok(Start::Replaced)),
-        (Course::Ended, one, &[CRON], Ok(later)),
-        (Course::Ended, none, &[CRON], Ok(later)),
-        (Course::Ended, one, &[CRON, JOBS], Ok(later)),
-        (Course::UnderWay, one, &[CRON], Err(Reason::CronjobRuns)),
-        (Course::WithoutNode, one, &[CRON, JOBS], Err(Reason::CronjobRuns)),
+    for (lifecycle, mode, own, expected) in [
+        (TaskLifecycle::RunsOn, one, &[][..], Ok(Start::Replaced)),
+        (TaskLifecycle::RunsOn, one, &[CRON], Ok(Start::Replaced)),
+        (TaskLifecycle::UnderWay, one, &[], Ok(Start::Replaced)),
+        (TaskLifecycle::WithoutNode, one, &[], Ok(Start::WithoutNode)),
+        (TaskLifecycle::Ended, one, &[], Err(Reason::Ended)),
+        (TaskLifecycle::Ended, Mode::Global, &[], Err(Reason::Ended)),
+        (TaskLifecycle::Ended, one, &[JOBS], Ok(Start::Again)),
+        (TaskLifecycle::Ended, Mode::Global, &[JOBS], Ok(Start::Again)),
+        (TaskLifecycle::Ended, none, &[], Ok(Start::Replaced)),
+        (TaskLifecycle::Ended, one, &[CRON], Ok(later)),
+        (TaskLifecycle::Ended, none, &[CRON], Ok(later)),
+        (TaskLifecycle::Ended, one, &[CRON, JOBS], Ok(later)),
+        (TaskLifecycle::UnderWay, one, &[CRON], Err(Reason::CronjobRuns)),
+        (TaskLifecycle::WithoutNode, one, &[CRON, JOBS], Err(Reason::CronjobRuns)),
         // No replicas can be taken from it.
-        (Course::Ended, Mode::Global, &[CRON], Err(Reason::Ended)),
-        (Course::Ended, Mode::Global, &[CRON, JOBS], Ok(Start::Again)),
+        (TaskLifecycle::Ended, Mode::Global, &[CRON], Err(Reason::Ended)),
+        (TaskLifecycle::Ended, Mode::Global, &[CRON, JOBS], Ok(Start::Again)),
     ] {
-        assert_eq!(planned(course, mode, own), expected, "{course:?} {mode:?} {own:?}");
+        assert_eq!(planned(lifecycle, mode, own), expected, "{lifecycle:?} {mode:?} {own:?}");
     }
 }
 
@@ -382,9 +386,9 @@ fn tasks_that_have_ended_are_run_again_only_where_that_is_allowed_and_cron_jobs_
 fn what_has_ended_or_was_started_since_it_was_planned_is_left_for_the_next_cycle() {
     let one = service(&pinned('a'), |_| {});
     let no_replicas = service(&pinned('a'), |spec| spec["Mode"] = json!({ "Replicated": { "Replicas": 0 } }));
-    let replicas = |start, service: &Service, course| {
+    let replicas = |start, service: &Service, lifecycle| {
         let update = Update { start, ..update() };
-        match update.dispatch(service, course, None) {
+        match update.dispatch(service, lifecycle, None) {
             Dispatch::Send(edits) => Ok(edits.replicas),
             Dispatch::NotNow(why) => Err(why),
             other => panic!("{other:?}"),
@@ -392,18 +396,18 @@ fn what_has_ended_or_was_started_since_it_was_planned_is_left_for_the_next_cycle
     };
     let (seen, older) = (Start::LeftToCronjob { version: 7 }, Start::LeftToCronjob { version: 6 });
     let ended = Err("its tasks have ended meanwhile, and an update would run them again");
-    for (start, service, course, expected) in [
-        (Start::Replaced, &one, Course::UnderWay, Ok(None)),
-        (Start::Replaced, &one, Course::Ended, ended),
-        (Start::WithoutNode, &one, Course::Ended, ended),
-        (Start::WithoutNode, &one, Course::RunsOn, Ok(None)),
-        (Start::Replaced, &no_replicas, Course::Ended, Ok(None)),
-        (Start::Again, &one, Course::Ended, Ok(None)),
-        (Start::Again, &one, Course::UnderWay, Err("it was started meanwhile")),
-        (seen, &one, Course::Ended, Ok(Some(0))),
-        (older, &one, Course::Ended, Err("it was started or changed meanwhile")),
+    for (start, service, lifecycle, expected) in [
+        (Start::Replaced, &one, TaskLifecycle::UnderWay, Ok(None)),
+        (Start::Replaced, &one, TaskLifecycle::Ended, ended),
+        (Start::WithoutNode, &one, TaskLifecycle::Ended, ended),
+        (Start::WithoutNode, &one, TaskLifecycle::RunsOn, Ok(None)),
+        (Start::Replaced, &no_replicas, TaskLifecycle::Ended, Ok(None)),
+        (Start::Again, &one, TaskLifecycle::Ended, Ok(None)),
+        (Start::Again, &one, TaskLifecycle::UnderWay, Err("it was started meanwhile")),
+        (seen, &one, TaskLifecycle::Ended, Ok(Some(0))),
+        (older, &one, TaskLifecycle::Ended, Err("it was started or changed meanwhile")),
     ] {
-        assert_eq!(replicas(start, service, course), expected, "{start:?} {course:?}");
+        assert_eq!(replicas(start, service, lifecycle), expected, "{start:?} {lifecycle:?}");
     }
 }
 

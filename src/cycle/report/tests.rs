@@ -20,7 +20,7 @@ fn finished(service: &str, outcome: Outcome) -> Row {
     finished.into()
 }
 
-fn held(why: Held) -> Row {
+fn held(why: NotBegunReason) -> Row {
     Row::sample_held("z", why)
 }
 
@@ -54,7 +54,7 @@ fn the_summary_counts_what_is_not_zero_and_the_lines_name_it_gravest_first() {
         attention("e", not_running()),
         attention("f", Attention::Kept { message: "update paused".to_owned() }),
         attention("g", not_running()),
-        held(Held::Interrupted),
+        held(NotBegunReason::Interrupted),
     ];
     let report = with([rows, up_to_date(2)].concat());
     insta::assert_snapshot!(
@@ -87,7 +87,8 @@ fn a_stopped_rollout_is_told_with_its_numbers_and_causes() {
         blames_image: true,
     };
     let rolled_back = |service| finished(service, Outcome::RolledBack { by: By::Gantry, cause: cause() });
-    let rows = [vec![rolled_back("a"), rolled_back("b")], vec![held(Held::RolloutStopped); 1198]].concat();
+    let rows =
+        [vec![rolled_back("a"), rolled_back("b")], vec![held(NotBegunReason::RolloutStopped); 1198]].concat();
     let report = Report { stopped: vec![stopped], ..with(rows) };
     insta::assert_snapshot!(report.summary(), @"1,200 services: 2 rolled back, 1,198 held back; the rollout of app:1 was stopped after 2 of 1,200");
     insta::assert_snapshot!(report.lines()[0].1, @"the rollout of app:1 was stopped after 2 of 1,200 (digest 012301230123): 2 failed: a task was unhealthy on node1; a task ended on node2 with exit code 0: it was unhealthy, or its program was done");
@@ -162,17 +163,22 @@ fn what_is_left_behind_makes_a_run_incomplete_and_is_said() {
     let started = |why: &str| Outcome::Started(why.to_owned());
     let unchanged = |why: &str| Outcome::Unchanged(why.to_owned());
     let ended = |outcome: Outcome| with(vec![finished("web", outcome)]);
-    let not_begun = |why: Held| with(vec![held(why)]);
+    let not_begun = |why: NotBegunReason| with(vec![held(why)]);
     let left_alone = |reason: Reason| with(vec![Row::sample("web", State::LeftAlone(reason))]);
-    let postponed = Report { postponed: Some("node3 is down".to_owned()), ..not_begun(Held::Postponed) };
+    let postponed =
+        Report { postponed: Some("node3 is down".to_owned()), ..not_begun(NotBegunReason::Postponed) };
     for (report, summary, line) in [
         (postponed, "1 service: 1 postponed: node3 is down", "postponed: z: node3 is down"),
         (
-            not_begun(Held::Unproven),
+            not_begun(NotBegunReason::Unproven),
             "1 service: 1 unproved",
             "unproved: z: no node takes their tasks, or they have none",
         ),
-        (not_begun(Held::Interrupted), "1 service: 1 not begun", "not begun: z: Gantry was stopped first"),
+        (
+            not_begun(NotBegunReason::Interrupted),
+            "1 service: 1 not begun",
+            "not begun: z: Gantry was stopped first",
+        ),
         (
             ended(started(NO_NODE)),
             "1 service: 1 started; 1 started without a node",
@@ -276,7 +282,7 @@ fn a_report_costs_in_proportion_to_its_services() {
                 Row::sample(&name, State::LeftAlone(Reason::Job)),
                 Row { is_left_behind: true, ..failed },
                 finished(&name, Outcome::Updated),
-                Row::sample_held(&name, Held::Postponed),
+                Row::sample_held(&name, NotBegunReason::Postponed),
             ]
         });
         with(rows.collect())

@@ -7,14 +7,14 @@ use crate::config::{Config, ServicePolicy};
 use crate::cycle::plan::plan;
 use crate::image::Digest;
 use crate::ledger::LeftBehind;
-use crate::ledger::book::{Book, Change};
-use crate::ledger::entry::{Entry, Subject, Verdict};
-use crate::model::answer::{Answer, Inspected};
+use crate::ledger::book::{Book, LedgerChange};
+use crate::ledger::entry::{DigestVerdict, Entry, Subject};
 use crate::model::candidate::image_of;
-use crate::model::course::Course;
 use crate::model::history::History;
+use crate::model::inspected::{Inspected, ResolvedTag};
 use crate::model::quarantine::Quarantine;
 use crate::model::rank::Rank;
+use crate::model::task_lifecycle::TaskLifecycle;
 use crate::options::{Ids, Name};
 use crate::swarm::ServiceStatus;
 
@@ -75,12 +75,12 @@ fn decision_with(
     variables: &[(&str, &str)],
     book: Book,
 ) -> String {
-    decision_of(service, Course::RunsOn, failed, newest, variables, book, None)
+    decision_of(service, TaskLifecycle::RunsOn, failed, newest, variables, book, None)
 }
 
 fn decision_of(
     service: &Service,
-    course: Course,
+    lifecycle: TaskLifecycle,
     failed: Option<char>,
     newest: char,
     variables: &[(&str, &str)],
@@ -93,7 +93,7 @@ fn decision_of(
     let left_behind = LeftBehind { since: left_behind_since, ..LeftBehind::default() };
     let now = jiff::Timestamp::UNIX_EPOCH;
     let unfinished = Unfinished::of(service, &left_behind, false, now).map(|mut unfinished| {
-        let failed = failed.map(|digit| Mark { image: pinned(digit), force_update: 0 });
+        let failed = failed.map(|digit| TaskSpecId { image: pinned(digit), force_update: 0 });
         unfinished.tasks = Some(TaskHistory { failed, ..TaskHistory::default() });
         unfinished.ids = Ids::from([(Name::Network("backend".to_owned()), "n1".to_owned())]);
         Arc::new(unfinished)
@@ -103,19 +103,19 @@ fn decision_of(
         name: facts.name.clone(),
         image: image_of(facts),
         mode: facts.mode,
-        course,
+        lifecycle,
         version: service.version,
         is_excluded: false,
         is_itself: false,
         history: History::of(service),
-        rank: Rank::of(facts, course, service.status, false),
+        rank: Rank::of(facts, lifecycle, service.status, false),
         policy: ServicePolicy::of(&config, &facts.labels),
         tasks: service.status,
         unfinished,
         order: None,
         may_collide: false,
     };
-    let answer = Answer { digest: digest(newest), manifest: None, credentials: None, by_turns: false };
+    let answer = ResolvedTag { digest: digest(newest), manifest: None, credentials: None, by_turns: false };
     let inspected = Inspected { candidate, answer: Some(Ok(answer)), account: None };
     let quarantine = Quarantine {
         is_on: true,
@@ -243,7 +243,7 @@ fn a_rollback_is_watched_whoever_began_it_and_never_updated_over() {
 }
 
 /// A ledger that remembers that the digest `b` broke the service, or was left by a person.
-fn book(verdict: Verdict) -> Book {
+fn book(verdict: DigestVerdict) -> Book {
     let entry = Entry {
         subject: Subject::Service("web".to_owned()),
         verdict,
@@ -260,14 +260,14 @@ fn book(verdict: Verdict) -> Book {
     // Its services were offered `c` before.
     let offered = |name| Entry {
         subject: Subject::Image("host:5000/app:1".to_owned()),
-        verdict: Verdict::Offered,
+        verdict: DigestVerdict::Offered,
         digest: digest(name),
         service_id: String::new(),
         ..entry.clone()
     };
     let mut book = Book::default();
     for entry in [offered('c'), offered('b'), entry.clone()] {
-        book.apply(&Change::Put(entry));
+        book.apply(&LedgerChange::Put(entry));
     }
     book
 }
@@ -275,30 +275,30 @@ fn book(verdict: Verdict) -> Book {
 #[test]
 fn what_the_ledger_knows_tells_our_rollbacks_from_those_of_people() {
     for (spec, previous, state, verdict, expected) in [
-        (plain('a'), ordered('b'), BACK, Verdict::Quarantined, "watch rollback of a to b by Gantry"),
-        (plain('a'), ordered('b'), BACK, Verdict::LeftByHand, "left alone: LeftByHand"),
+        (plain('a'), ordered('b'), BACK, DigestVerdict::Quarantined, "watch rollback of a to b by Gantry"),
+        (plain('a'), ordered('b'), BACK, DigestVerdict::LeftByHand, "left alone: LeftByHand"),
         // Options for rollbacks, or a user's change, came in between.
         (
             with_env(plain('a')),
             ordered('b'),
             UPDATING,
-            Verdict::Quarantined,
+            DigestVerdict::Quarantined,
             "watch rollback of a to b by Gantry",
         ),
-        (with_env(plain('a')), ordered('b'), PAUSED, Verdict::Quarantined, "named as rollback failed"),
-        (plain('a'), plain('b'), UPDATING, Verdict::LeftByHand, "left alone: LeftByHand"),
+        (with_env(plain('a')), ordered('b'), PAUSED, DigestVerdict::Quarantined, "named as rollback failed"),
+        (plain('a'), plain('b'), UPDATING, DigestVerdict::LeftByHand, "left alone: LeftByHand"),
         // What a person went back to does not run either: that is theirs, and is not hidden.
-        (plain('a'), plain('b'), PAUSED, Verdict::LeftByHand, "named as paused"),
+        (plain('a'), plain('b'), PAUSED, DigestVerdict::LeftByHand, "named as paused"),
         // It is in quarantine, and yet the service still has it: it is brought to its end.
-        (ordered('b'), plain('a'), UPDATING, Verdict::Quarantined, "watch update a to b"),
-        (ordered('b'), plain('a'), PAUSED, Verdict::Quarantined, "watch update a to b"),
+        (ordered('b'), plain('a'), UPDATING, DigestVerdict::Quarantined, "watch update a to b"),
+        (ordered('b'), plain('a'), PAUSED, DigestVerdict::Quarantined, "watch update a to b"),
         // What failed is older than what is in quarantine: nothing newer takes its place.
-        (ordered('c'), plain('a'), PAUSED, Verdict::Quarantined, "watch update a to c"),
-        (with_env(ordered('c')), plain('a'), PAUSED, Verdict::Quarantined, "named as paused"),
+        (ordered('c'), plain('a'), PAUSED, DigestVerdict::Quarantined, "watch update a to c"),
+        (with_env(ordered('c')), plain('a'), PAUSED, DigestVerdict::Quarantined, "named as paused"),
         // A person has chosen another one instead, of which we know nothing.
-        (ordered('d'), plain('a'), PAUSED, Verdict::Quarantined, "named as paused"),
-        (ordered('d'), plain('a'), UPDATING, Verdict::Quarantined, "left alone: BrokeService"),
-        (ordered('d'), plain('a'), UPDATING, Verdict::LeftByHand, "left alone: LeftByHand"),
+        (ordered('d'), plain('a'), PAUSED, DigestVerdict::Quarantined, "named as paused"),
+        (ordered('d'), plain('a'), UPDATING, DigestVerdict::Quarantined, "left alone: BrokeService"),
+        (ordered('d'), plain('a'), UPDATING, DigestVerdict::LeftByHand, "left alone: LeftByHand"),
     ] {
         let service = service(&spec, Some(previous.clone()), state);
         let told = decision_with(&service, None, 'b', &[], book(verdict));
@@ -322,12 +322,17 @@ fn our_update_with_options_is_known_by_them() {
 #[test]
 fn what_the_ledger_says_broke_a_service_and_still_does_is_brought_to_its_end() {
     for (running, variables, verdict, expected) in [
-        (0, &[][..], Verdict::Quarantined, "watch update a to b"),
+        (0, &[][..], DigestVerdict::Quarantined, "watch update a to b"),
         // It runs: a user has seen to it.
-        (2, &[], Verdict::Quarantined, "left alone: BrokeService"),
-        (0, &[("GANTRY_ROLLBACK_ON_FAILURE", "false")], Verdict::Quarantined, "left alone: BrokeService"),
+        (2, &[], DigestVerdict::Quarantined, "left alone: BrokeService"),
+        (
+            0,
+            &[("GANTRY_ROLLBACK_ON_FAILURE", "false")],
+            DigestVerdict::Quarantined,
+            "left alone: BrokeService",
+        ),
         // It may be long ago that this worked.
-        (0, &[], Verdict::Released, "named as not running"),
+        (0, &[], DigestVerdict::Released, "named as not running"),
     ] {
         let mut completed = service(&ordered('b'), Some(plain('a')), Some(("completed", "update completed")));
         completed.status = Some(ServiceStatus { running, desired: 2 });
@@ -356,7 +361,7 @@ fn what_a_dead_gantry_began_is_brought_to_its_end_though_the_swarm_calls_it_comp
         ),
     ] {
         let service = service(&spec, Some(previous.clone()), completed);
-        let told = decision_of(&service, Course::RunsOn, None, 'b', variables, Book::default(), since);
+        let told = decision_of(&service, TaskLifecycle::RunsOn, None, 'b', variables, Book::default(), since);
         assert_eq!(told, expected, "{spec} {previous} {since:?}");
     }
 }
@@ -364,17 +369,17 @@ fn what_a_dead_gantry_began_is_brought_to_its_end_though_the_swarm_calls_it_comp
 #[test]
 fn what_is_sent_without_being_watched_is_not_watched_later() {
     let jobs = [("GANTRY_UPDATE_JOBS", "true")];
-    for (course, state, expected) in [
-        (Course::RunsOn, UPDATING, "watch update a to b"),
-        (Course::UnderWay, UPDATING, "watch update a to b"),
+    for (lifecycle, state, expected) in [
+        (TaskLifecycle::RunsOn, UPDATING, "watch update a to b"),
+        (TaskLifecycle::UnderWay, UPDATING, "watch update a to b"),
         // No node takes its tasks: it may stand so for ever.
-        (Course::WithoutNode, UPDATING, "up to date"),
+        (TaskLifecycle::WithoutNode, UPDATING, "up to date"),
         // Its tasks ended as soon as they were run again, which the swarm takes for a failure.
-        (Course::Ended, PAUSED, "up to date"),
+        (TaskLifecycle::Ended, PAUSED, "up to date"),
     ] {
         let service = service(&ordered('b'), Some(plain('a')), state);
-        let told = decision_of(&service, course, None, 'b', &jobs, Book::default(), None);
-        assert_eq!(told, expected, "{course:?} {state:?}");
+        let told = decision_of(&service, lifecycle, None, 'b', &jobs, Book::default(), None);
+        assert_eq!(told, expected, "{lifecycle:?} {state:?}");
     }
 }
 
@@ -387,7 +392,7 @@ fn a_persons_change_that_finds_no_node_is_not_overrun() {
     ] {
         let previous = if expected.starts_with('a') { plain('a') } else { plain('d') };
         let service = service(&present, Some(previous), UPDATING);
-        let told = decision_of(&service, Course::WithoutNode, None, 'b', &[], Book::default(), None);
+        let told = decision_of(&service, TaskLifecycle::WithoutNode, None, 'b', &[], Book::default(), None);
         assert_eq!(told, expected, "{present}");
     }
 }
@@ -398,13 +403,13 @@ fn an_update_that_gantry_has_sent_twice_is_still_its_own() {
     labelled["Labels"] = json!({ "a person's": "label" });
     let offered = Entry {
         subject: Subject::Image("host:5000/app:1".to_owned()),
-        verdict: Verdict::Offered,
-        ..book(Verdict::Quarantined).entries().next().unwrap().clone()
+        verdict: DigestVerdict::Offered,
+        ..book(DigestVerdict::Quarantined).entries().next().unwrap().clone()
     };
     for (digit, expected) in [('b', "update b to c"), ('a', "named as paused")] {
         let offered = Entry { digest: digest(digit), ..offered.clone() };
         let mut book = Book::default();
-        book.apply(&Change::Put(offered));
+        book.apply(&LedgerChange::Put(offered));
         let service = service(&labelled, Some(ordered('b')), PAUSED);
         assert_eq!(decision_with(&service, None, 'c', &[], book), expected, "offered {digit}");
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Board, RunRecord, ServiceState, ShownRollout, ShownService};
 use crate::image::{Digest, ImageRef};
-use crate::ledger::entry::{Entry, Subject, Verdict};
+use crate::ledger::entry::{DigestVerdict, Entry, Subject};
 
 /// How many services that want attention are told of one by one.
 const MAX_ATTENTION: usize = 100;
@@ -266,7 +266,7 @@ fn quarantined(entry: &Entry, around: &Around) -> Option<Value> {
         Subject::Image(_) => None,
         Subject::Tag(_) => return None,
     };
-    let lasts = around.quarantine_lasts.filter(|_| entry.verdict == Verdict::Quarantined);
+    let lasts = around.quarantine_lasts.filter(|_| entry.verdict == DigestVerdict::Quarantined);
     let until = lasts
         .and_then(|lasts| SignedDuration::try_from(lasts).ok())
         .and_then(|lasts| entry.at.checked_add(lasts).ok());
@@ -275,7 +275,7 @@ fn quarantined(entry: &Entry, around: &Around) -> Option<Value> {
         "image": entry.image,
         "digest": entry.digest.as_str(),
         "cause": entry.cause,
-        "by_hand": entry.verdict == Verdict::LeftByHand,
+        "by_hand": entry.verdict == DigestVerdict::LeftByHand,
         "since": time(entry.at),
         "until": until.map(time),
     }))

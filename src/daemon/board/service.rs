@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::image::{Digest, ImageRef};
 use crate::model::decision::Reason;
-use crate::model::finished::{Finished, Held};
+use crate::model::finished::{Finished, NotBegunReason};
 use crate::model::held_back::Why;
 use crate::model::outcome::Outcome;
 use crate::model::row::{Row, State};
@@ -209,17 +209,21 @@ fn of_reason(reason: &Reason) -> ServiceState {
     }
 }
 
-fn why_held(held: Held) -> Option<String> {
+fn why_held(held: NotBegunReason) -> Option<String> {
     Some(match held {
         // The run that has it in hand, or the one that took it over, says more.
-        Held::Withdrawn | Held::UnderWay => return None,
-        Held::RolloutStopped => "the rollout of its image was stopped".to_owned(),
-        Held::Unproven => {
+        NotBegunReason::Withdrawn | NotBegunReason::UnderWay => return None,
+        NotBegunReason::RolloutStopped => "the rollout of its image was stopped".to_owned(),
+        NotBegunReason::Unproven => {
             "no node takes its tasks, and no other service has shown that the image works".to_owned()
         }
-        Held::Interrupted => "Gantry was stopped before its update began".to_owned(),
-        Held::Postponed => "another Gantry is rolling out, or the cluster is not fit for updates".to_owned(),
-        Held::OtherHand(hand) => hand.to_string(),
-        Held::TakenBack => "a user or another program rolled back another service of this image".to_owned(),
+        NotBegunReason::Interrupted => "Gantry was stopped before its update began".to_owned(),
+        NotBegunReason::Postponed => {
+            "another Gantry is rolling out, or the cluster is not fit for updates".to_owned()
+        }
+        NotBegunReason::OtherHand(hand) => hand.to_string(),
+        NotBegunReason::TakenBack => {
+            "a user or another program rolled back another service of this image".to_owned()
+        }
     })
 }

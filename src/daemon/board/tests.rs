@@ -6,7 +6,7 @@ use crate::daemon::board::render::Around;
 use crate::image::ImageRef;
 use crate::model::cause::Cause;
 use crate::model::decision::Reason;
-use crate::model::finished::{Finished, Held};
+use crate::model::finished::{Finished, NotBegunReason};
 use crate::model::outcome::{By, Outcome};
 use crate::model::progress::{Counts, Progress};
 use crate::model::row::State;
@@ -113,7 +113,7 @@ fn what_another_run_has_in_hand_stays_as_that_run_says() {
     let mut board = board();
     board.apply(1, &began("b"), at(3));
     board.begin(2, WokenBy::Interval, None, at(4));
-    let in_hand = Event::NotBegun(vec![Row::sample_held("b", Held::UnderWay)]);
+    let in_hand = Event::NotBegun(vec![Row::sample_held("b", NotBegunReason::UnderWay)]);
     board.apply(2, &in_hand, at(5));
     assert_eq!((board.services["b"].state, board.services["b"].run), (ServiceState::Updating, 1));
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::config::{Mistakes, NotificationCondition};
 use crate::cycle::Report;
 use crate::cycle::report::{image_names, plural};
-use crate::model::finished::{Finished, Held};
+use crate::model::finished::{Finished, NotBegunReason};
 use crate::model::outcome::Outcome;
 use crate::model::row::{Row, State, groups, names};
 use crate::words::beginning;
@@ -190,9 +190,9 @@ fn place(state: &State) -> Option<u8> {
         State::Error(_) => 3,
         State::NeedsAttention(_) => AFTER_STOPS,
         State::Held(held) => match held.why {
-            Held::Postponed => 5,
-            Held::Unproven => 6,
-            Held::Interrupted => 7,
+            NotBegunReason::Postponed => 5,
+            NotBegunReason::Unproven => 6,
+            NotBegunReason::Interrupted => 7,
             _ => return None,
         },
         _ => return None,
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn updates_that_were_not_begun_are_in_the_title() {
-        let whys = [Held::Postponed, Held::Postponed, Held::Unproven];
+        let whys = [NotBegunReason::Postponed, NotBegunReason::Postponed, NotBegunReason::Unproven];
         let postponed = Some("node3 is down".to_owned());
         let report = Report { postponed, ..with(whys.map(|why| Row::sample_held("web", why))) };
         assert_eq!(

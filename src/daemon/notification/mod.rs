@@ -51,12 +51,12 @@ const WORDS: usize = 200;
 #[derive(Debug, Default)]
 pub struct Notifier {
     /// The oldest first.
-    kept: VecDeque<Kept>,
+    kept: VecDeque<UndeliveredMessage>,
 }
 
 /// A message that could not be delivered.
 #[derive(Debug)]
-struct Kept {
+struct UndeliveredMessage {
     message: Message,
     /// When its cycle ended.
     end: String,
@@ -133,7 +133,11 @@ impl Notifier {
         not_sent(&format!("{fault}; it is sent with the next cycle's"));
         let end = Timestamp::now().to_zoned(config.log.time_zone.clone());
         let end = end.strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
-        self.kept.push_back(Kept { message, end, is_doubtful: matches!(fault, Fault::Unanswered) });
+        self.kept.push_back(UndeliveredMessage {
+            message,
+            end,
+            is_doubtful: matches!(fault, Fault::Unanswered),
+        });
         if self.kept.len() > MOST_KEPT
             && let Some(oldest) = self.kept.pop_front()
         {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::message::{Kind, LINES, Message, cut};
 use crate::cycle::report::grouped;
-use crate::model::finished::Held;
+use crate::model::finished::NotBegunReason;
 use crate::model::outcome::Outcome;
 use crate::model::row::{Row, State, groups};
 use crate::model::world::World;
@@ -53,7 +53,7 @@ fn place(row: &Row) -> Option<(u8, &'static str)> {
         State::Updating => Some((2, "under way")),
         State::Waits => Some((3, row.state.name())),
         // Another run updates these services.
-        State::Held(held) if matches!(held.why, Held::UnderWay | Held::Withdrawn) => None,
+        State::Held(held) if matches!(held.why, NotBegunReason::UnderWay | NotBegunReason::Withdrawn) => None,
         State::Held(held) => Some((HELD, held.why.name())),
         State::UpToDate | State::LeftAlone(_) | State::NeedsAttention(_) | State::Error(_) => None,
     }
@@ -150,10 +150,10 @@ mod tests {
         let held = |n: usize, why| Row::sample_held(&format!("web-{n:04}"), why);
         let mut world = world((0..6).map(|n| row(n, State::Waits)));
         world.apply(&Event::NotBegun(vec![
-            held(0, Held::UnderWay),
-            held(1, Held::Withdrawn),
-            held(2, Held::RolloutStopped),
-            held(3, Held::RolloutStopped),
+            held(0, NotBegunReason::UnderWay),
+            held(1, NotBegunReason::Withdrawn),
+            held(2, NotBegunReason::RolloutStopped),
+            held(3, NotBegunReason::RolloutStopped),
         ]));
         let shown = shown(&world, 60).unwrap();
         assert!(shown.contains("run 17: 0 of 4 updated, 2 waiting, 2 held back"), "{shown}");
@@ -164,7 +164,7 @@ mod tests {
         let states =
             [State::UpToDate, State::LeftAlone(Reason::Job), State::Error("no registry knows it".to_owned())];
         let mut quiet = world(states.into_iter().zip(0..).map(|(state, n)| row(n, state)));
-        quiet.apply(&Event::NotBegun(vec![Row::sample_held("web", Held::UnderWay)]));
+        quiet.apply(&Event::NotBegun(vec![Row::sample_held("web", NotBegunReason::UnderWay)]));
         assert_eq!(shown(&quiet, 3_600), None);
         assert_eq!(shown(&World::default(), 3_600), None);
     }

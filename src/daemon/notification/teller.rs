@@ -38,16 +38,16 @@ const MOST_WAITING: usize = 100;
 pub struct Teller {
     /// Its lock is held while a message is sent, so that messages go out one after the other.
     notifier: tokio::sync::Mutex<Notifier>,
-    state: Mutex<State>,
+    state: Mutex<TellerState>,
     /// Something is to be told at another time than before.
     news: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct TellerState {
     /// The runs that are under way, by number. One that is over stays while something of it waits.
     runs: BTreeMap<u64, Running>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<UntoldEvent>,
     /// How many urgent events came that found no room.
     more: usize,
     next_id: u64,
@@ -63,8 +63,8 @@ struct Running {
     is_over: bool,
 }
 
-/// An urgent event that is not told yet.
-struct Waiting {
+/// An urgent event that is not sent yet.
+struct UntoldEvent {
     id: u64,
     run: u64,
     due: Instant,
@@ -151,7 +151,7 @@ impl Teller {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TellerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -202,7 +202,7 @@ async fn send(config: &Config, message: &Message) -> Result<(), Fault> {
     Box::pin(deliver(url.reveal(), &config.proxies, message)).await
 }
 
-impl State {
+impl TellerState {
     fn begin(&mut self, run: u64, config: &Arc<Config>, now: Instant) {
         let due = config.notification.progress.map(|progress| now + progress);
         let (config, world) = (config.clone(), World::default());
@@ -224,7 +224,7 @@ impl State {
         }
         let id = self.next_id;
         self.next_id += 1;
-        self.waiting.push(Waiting { id, run, due: now + GATHER, what, is_late: false });
+        self.waiting.push(UntoldEvent { id, run, due: now + GATHER, what, is_late: false });
         true
     }
 
@@ -240,7 +240,7 @@ impl State {
         let config = self.runs.get(&first.run)?.config.clone();
         let with_run =
             self.waiting.iter().filter_map(|waiting| Some((waiting, self.runs.get(&waiting.run)?)));
-        let told: Vec<(&Waiting, &Running)> =
+        let told: Vec<(&UntoldEvent, &Running)> =
             with_run.filter(|(_, run)| run.config.notification == config.notification).collect();
         let (ids, is_late) =
             (told.iter().map(|(it, _)| it.id).collect(), told.iter().any(|(it, _)| it.is_late));
@@ -269,7 +269,7 @@ impl State {
     }
 
     /// Drops the urgent events that were told, and the runs that are over and have none.
-    fn forget(&mut self, is_told: impl Fn(&Waiting) -> bool) {
+    fn forget(&mut self, is_told: impl Fn(&UntoldEvent) -> bool) {
         self.waiting.retain(|waiting| !is_told(waiting));
         if self.waiting.is_empty() {
             self.more = 0;
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_and_counted() {
         let now = Instant::now();
-        let mut state = State::default();
+        let mut state = TellerState::default();
         state.begin(1, &config(&[]), now);
         let heard = (0..MOST_WAITING + 20).filter(|number| state.hear(1, &stopped(*number), now)).count();
         assert_eq!((heard, state.waiting.len(), state.more), (MOST_WAITING, MOST_WAITING, 20));
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn events_of_a_few_seconds_are_one_message() {
         let now = Instant::now();
-        let mut state = State::default();
+        let mut state = TellerState::default();
         state.begin(1, &config(&[]), now);
         state.begin(2, &config(&[]), now);
         assert!(state.hear(1, &stopped(1), now) && state.hear(2, &stopped(2), now + GATHER / 2));
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn runs_with_other_settings_have_a_message_of_their_own() {
         let now = Instant::now();
-        let mut state = State::default();
+        let mut state = TellerState::default();
         for (run, title) in [(1, "(a)"), (2, "(b)")] {
             state.begin(run, &config(&[("GANTRY_NOTIFICATION_TITLE", title)]), now);
             assert!(state.hear(run, &stopped(1), now));
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn a_run_that_is_over_is_kept_while_something_waits() {
         let now = Instant::now();
-        let mut state = State::default();
+        let mut state = TellerState::default();
         let config = config(&[("GANTRY_NOTIFICATION_PROGRESS", "60")]);
         state.begin(1, &config, now);
         state.begin(2, &config, now);

@@ -47,12 +47,12 @@ struct WatchedFolder {
 /// The kernel's watches on a path, all that is below it, and the folders on the way to it.
 #[derive(Debug)]
 pub(super) struct PathWatch {
-    events: Events,
+    events: FolderEvents,
     watched: BTreeMap<i32, WatchedFolder>,
 }
 
 #[derive(Debug)]
-enum Events {
+enum FolderEvents {
     /// Not yet known to the runtime.
     New(OwnedFd),
     Registered(AsyncFd<OwnedFd>),
@@ -82,7 +82,7 @@ impl PathWatch {
                 watched.entry(id).or_default().is_inside = true;
             }
         }
-        Ok(Self { events: Events::New(fd), watched })
+        Ok(Self { events: FolderEvents::New(fd), watched })
     }
 
     /// Makes it known to the runtime, in which this has to be called.
@@ -93,15 +93,17 @@ impl PathWatch {
                       `OwnedFd` does; the new constructor wants that promise as unsafe code"
         )]
         let events = match self.events {
-            Events::New(fd) => Events::Registered(AsyncFd::with_interest(fd, Interest::READABLE)?),
-            registered @ Events::Registered(_) => registered,
+            FolderEvents::New(fd) => {
+                FolderEvents::Registered(AsyncFd::with_interest(fd, Interest::READABLE)?)
+            }
+            registered @ FolderEvents::Registered(_) => registered,
         };
         Ok(Self { events, ..self })
     }
 
     /// Waits until the kernel tells something that matters, and takes all that it has to tell.
     pub(super) async fn told(&mut self) -> PathNews {
-        let Events::Registered(fd) = &self.events else { return PathNews::Perhaps };
+        let FolderEvents::Registered(fd) = &self.events else { return PathNews::Perhaps };
         loop {
             let Ok(mut ready) = fd.readable().await else { return PathNews::Perhaps };
             let told = self.read(fd.get_ref());
@@ -115,8 +117,8 @@ impl PathWatch {
     /// Takes all that the kernel has to tell at this moment.
     pub(super) fn take_now(&self) -> Option<PathNews> {
         match &self.events {
-            Events::Registered(fd) => self.read(fd.get_ref()),
-            Events::New(_) => None,
+            FolderEvents::Registered(fd) => self.read(fd.get_ref()),
+            FolderEvents::New(_) => None,
         }
     }
 

@@ -15,7 +15,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
-fn entry(subject: Subject, verdict: Verdict, name: u8) -> Entry {
+fn entry(subject: Subject, verdict: DigestVerdict, name: u8) -> Entry {
     Entry {
         service_id: match &subject {
             Subject::Service(name) => format!("id-{name}"),
@@ -34,21 +34,21 @@ fn entry(subject: Subject, verdict: Verdict, name: u8) -> Entry {
     }
 }
 
-fn service(name: &str, verdict: Verdict, digest: u8) -> Entry {
+fn service(name: &str, verdict: DigestVerdict, digest: u8) -> Entry {
     entry(Subject::Service(name.to_owned()), verdict, digest)
 }
 
-fn image(verdict: Verdict, digest: u8) -> Entry {
+fn image(verdict: DigestVerdict, digest: u8) -> Entry {
     entry(Subject::Image("app:1".to_owned()), verdict, digest)
 }
 
-fn labels(changes: &[Change]) -> Labels {
+fn labels(changes: &[LedgerChange]) -> Labels {
     change(&Labels::new(), changes)
 }
 
 #[test]
 fn a_service_that_was_made_anew_is_another_one() {
-    let book = Book::read(&labels(&[Change::Put(service("web", Verdict::Quarantined, 1))]));
+    let book = Book::read(&labels(&[LedgerChange::Put(service("web", DigestVerdict::Quarantined, 1))]));
     assert!(book.service("web", "id-web").is_some());
     assert!(book.service("web", "id-of-another").is_none());
 }
@@ -57,12 +57,12 @@ fn a_service_that_was_made_anew_is_another_one() {
 fn what_is_in_quarantine_runs_out_and_what_a_person_did_does_not() {
     let hour = Some(Duration::from_secs(3_600));
     for (verdict, duration, seconds, holds_back) in [
-        (Verdict::Quarantined, None, 999_999, true),
-        (Verdict::Quarantined, hour, 3_599, true),
-        (Verdict::Quarantined, hour, 3_600, false),
-        (Verdict::LeftByHand, hour, 999_999, true),
-        (Verdict::Released, None, 0, false),
-        (Verdict::Offered, None, 0, false),
+        (DigestVerdict::Quarantined, None, 999_999, true),
+        (DigestVerdict::Quarantined, hour, 3_599, true),
+        (DigestVerdict::Quarantined, hour, 3_600, false),
+        (DigestVerdict::LeftByHand, hour, 999_999, true),
+        (DigestVerdict::Released, None, 0, false),
+        (DigestVerdict::Offered, None, 0, false),
     ] {
         let entry = service("web", verdict, 1);
         assert_eq!(entry.holds_back(&digest(1), at(seconds), duration), holds_back, "{verdict:?} {seconds}");
@@ -72,31 +72,31 @@ fn what_is_in_quarantine_runs_out_and_what_a_person_did_does_not() {
 
 #[test]
 fn an_image_in_quarantine_stays_there_when_its_digest_is_offered_and_leaves_with_another_digest() {
-    let stopped = Change::Put(image(Verdict::Quarantined, 1));
-    let offered = |name| Change::Put(image(Verdict::Offered, name));
-    let verdicts = |changes: &[Change]| {
+    let stopped = LedgerChange::Put(image(DigestVerdict::Quarantined, 1));
+    let offered = |name| LedgerChange::Put(image(DigestVerdict::Offered, name));
+    let verdicts = |changes: &[LedgerChange]| {
         let book = Book::read(&labels(changes));
         let entry = book.image("app:1").unwrap();
         (entry.verdict, entry.digest.clone(), entry.has_gone_back())
     };
-    assert_eq!(verdicts(&[stopped.clone(), offered(1)]), (Verdict::Quarantined, digest(1), false));
-    assert_eq!(verdicts(&[stopped.clone(), offered(2)]), (Verdict::Offered, digest(2), false));
-    assert_eq!(verdicts(&[offered(1), offered(2), offered(1)]), (Verdict::Offered, digest(1), true));
-    let released = Change::Put(image(Verdict::Released, 1));
-    assert_eq!(verdicts(&[stopped, released, offered(1)]), (Verdict::Offered, digest(1), false));
+    assert_eq!(verdicts(&[stopped.clone(), offered(1)]), (DigestVerdict::Quarantined, digest(1), false));
+    assert_eq!(verdicts(&[stopped.clone(), offered(2)]), (DigestVerdict::Offered, digest(2), false));
+    assert_eq!(verdicts(&[offered(1), offered(2), offered(1)]), (DigestVerdict::Offered, digest(1), true));
+    let released = LedgerChange::Put(image(DigestVerdict::Released, 1));
+    assert_eq!(verdicts(&[stopped, released, offered(1)]), (DigestVerdict::Offered, digest(1), false));
 }
 
 #[test]
 fn entries_have_their_time() {
     let all = [
-        service("moved", Verdict::Quarantined, 1),
-        service("stays", Verdict::Quarantined, 2),
-        service("gone", Verdict::Quarantined, 2),
-        service("has-it", Verdict::Released, 2),
-        service("waits", Verdict::Released, 2),
-        image(Verdict::Offered, 1),
+        service("moved", DigestVerdict::Quarantined, 1),
+        service("stays", DigestVerdict::Quarantined, 2),
+        service("gone", DigestVerdict::Quarantined, 2),
+        service("has-it", DigestVerdict::Released, 2),
+        service("waits", DigestVerdict::Released, 2),
+        image(DigestVerdict::Offered, 1),
     ];
-    let book = Book::read(&labels(&all.clone().map(Change::Put)));
+    let book = Book::read(&labels(&all.clone().map(LedgerChange::Put)));
     let present = Present {
         tags: [("app:1".to_owned(), digest(2))].into(),
         services: [("id-has-it".to_owned(), Some(digest(2))), ("id-waits".to_owned(), Some(digest(1)))]
@@ -111,20 +111,20 @@ fn entries_have_their_time() {
 
 #[test]
 fn when_there_is_no_room_those_that_say_least_go_first_and_then_the_oldest() {
-    let mut changes: Vec<Change> = (0..200)
+    let mut changes: Vec<LedgerChange> = (0..200)
         .map(|number| {
-            let one = service(&format!("site-{number:03}"), Verdict::Quarantined, 1);
-            Change::Put(Entry { at: at(number), cause: "x".repeat(120), ..one })
+            let one = service(&format!("site-{number:03}"), DigestVerdict::Quarantined, 1);
+            LedgerChange::Put(Entry { at: at(number), cause: "x".repeat(120), ..one })
         })
         .collect();
-    changes.push(Change::Put(Entry { at: at(500), ..image(Verdict::Offered, 1) }));
-    let stopped = entry(Subject::Image("other:1".to_owned()), Verdict::Quarantined, 1);
-    changes.push(Change::Put(Entry { at: at(-500), ..stopped }));
+    changes.push(LedgerChange::Put(Entry { at: at(500), ..image(DigestVerdict::Offered, 1) }));
+    let stopped = entry(Subject::Image("other:1".to_owned()), DigestVerdict::Quarantined, 1);
+    changes.push(LedgerChange::Put(Entry { at: at(-500), ..stopped }));
     let all = labels(&changes);
     let surplus = Book::read(&all).surplus();
-    assert!(matches!(surplus[0].verdict, Verdict::Offered), "{:?}", surplus[0]);
+    assert!(matches!(surplus[0].verdict, DigestVerdict::Offered), "{:?}", surplus[0]);
     assert_eq!(surplus[1].service_id, "id-site-000");
-    let kept = change(&all, &surplus.into_iter().map(Change::Forget).collect::<Vec<_>>());
+    let kept = change(&all, &surplus.into_iter().map(LedgerChange::Forget).collect::<Vec<_>>());
     let bytes: usize = kept.iter().map(|(key, value)| key.len() + value.len()).sum();
     assert!(kept.len() <= MAX_ENTRIES && bytes <= MAX_BYTES, "{} {bytes}", kept.len());
     assert!(kept.contains_key("gantry.service.site-199") && kept.contains_key("gantry.image.other:1"));
@@ -142,15 +142,15 @@ fn a_damaged_entry_is_told_and_kept_as_it_is_until_there_is_a_new_one() {
     let book = Book::read(&before);
     assert_eq!(book.damaged, ["gantry.image.app:1", "gantry.service.web"]);
     assert_eq!(book.entries().count(), 0);
-    let other = change(&before, &[Change::Put(service("shop", Verdict::Quarantined, 1))]);
+    let other = change(&before, &[LedgerChange::Put(service("shop", DigestVerdict::Quarantined, 1))]);
     assert!(before.iter().all(|(key, value)| other[key] == *value), "{other:?}");
-    let new = change(&before, &[Change::Put(service("web", Verdict::Quarantined, 1))]);
+    let new = change(&before, &[LedgerChange::Put(service("web", DigestVerdict::Quarantined, 1))]);
     assert!(Book::read(&new).service("web", "id-web").is_some());
 }
 
 #[test]
 fn the_lease_is_two_labels_beside_the_entries() {
-    let entries = labels(&[Change::Put(service("web", Verdict::Quarantined, 1))]);
+    let entries = labels(&[LedgerChange::Put(service("web", DigestVerdict::Quarantined, 1))]);
     let party = Party { id: "ab12".to_owned(), who: "gantry".to_owned(), ..Party::default() };
     assert_eq!(lease(&entries), None);
     let mut taken = with_lease(entries.clone(), Some(&party));
@@ -166,10 +166,10 @@ fn the_lease_is_two_labels_beside_the_entries() {
 
 fn any_entry() -> impl Strategy<Value = Entry> {
     let verdict = prop_oneof![
-        Just(Verdict::Quarantined),
-        Just(Verdict::LeftByHand),
-        Just(Verdict::Released),
-        Just(Verdict::Offered)
+        Just(DigestVerdict::Quarantined),
+        Just(DigestVerdict::LeftByHand),
+        Just(DigestVerdict::Released),
+        Just(DigestVerdict::Offered)
     ];
     (prop::option::of(0..6_u8), verdict, 0..4_u8, 0..100_i64).prop_map(|(name, verdict, digest, seconds)| {
         let made = match name {
@@ -180,8 +180,8 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     })
 }
 
-fn any_change() -> impl Strategy<Value = Change> {
-    prop_oneof![any_entry().prop_map(Change::Put), any_entry().prop_map(Change::Forget)]
+fn any_change() -> impl Strategy<Value = LedgerChange> {
+    prop_oneof![any_entry().prop_map(LedgerChange::Put), any_entry().prop_map(LedgerChange::Forget)]
 }
 
 proptest! {
@@ -205,7 +205,7 @@ proptest! {
     ) {
         let theirs: Vec<Entry> =
             theirs.into_iter().filter(|entry| mine.iter().all(|own| own.subject != entry.subject)).collect();
-        let put = |entries: &[Entry]| entries.iter().cloned().map(Change::Put).collect::<Vec<_>>();
+        let put = |entries: &[Entry]| entries.iter().cloned().map(LedgerChange::Put).collect::<Vec<_>>();
         let one_way = change(&labels(&put(&mine)), &put(&theirs));
         prop_assert_eq!(change(&labels(&put(&theirs)), &put(&mine)), one_way);
     }

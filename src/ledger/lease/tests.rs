@@ -20,7 +20,7 @@ struct Process {
 
 #[derive(Clone, Debug)]
 enum State {
-    Wanting(Waiting),
+    Wanting(LeaseWait),
     /// Sure of its lease since then.
     Holder(u64),
     Dead,
@@ -37,7 +37,7 @@ enum Event {
 
 fn process(id: &str) -> Process {
     let me = Party { id: id.to_owned(), ..Party::default() };
-    Process { me, read: None, state: State::Wanting(Waiting::default()) }
+    Process { me, read: None, state: State::Wanting(LeaseWait::default()) }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -75,21 +75,21 @@ impl Process {
                         *sure = at;
                     }
                 }
-                Holding::Lost => self.state = State::Wanting(Waiting::default()),
+                Holding::Lost => self.state = State::Wanting(LeaseWait::default()),
             },
             State::Wanting(waiting) => match waiting.step(seen.lease.as_ref(), false, &self.me.id, engine) {
-                Step::Ours => self.state = State::Holder(at),
-                Step::Take => {
+                LeaseStep::Ours => self.state = State::Holder(at),
+                LeaseStep::Take => {
                     if put(store, held) {
                         self.state = State::Holder(at);
                     }
                 }
-                Step::Ask(claim) => {
+                LeaseStep::Ask(claim) => {
                     let mut lease = seen.lease.clone().unwrap();
                     lease.claim = Some(claim);
                     put(store, Some(lease));
                 }
-                Step::Wait => {}
+                LeaseStep::Wait => {}
             },
         }
     }
@@ -131,7 +131,7 @@ proptest! {
                     *one = process(&format!("{}{starts}", one.me.id));
                 }
                 Event::GiveBack if one.may_begin(now) => {
-                    one.state = State::Wanting(Waiting::default());
+                    one.state = State::Wanting(LeaseWait::default());
                     one.read = None;
                     if store.lease.as_ref().is_some_and(|lease| lease.holder == one.me) {
                         store = Store { version: store.version + 1, lease: None };
@@ -180,9 +180,9 @@ proptest! {
 fn a_holder_that_the_swarm_knows_to_be_dead_is_replaced_at_once_and_a_free_lease_is_taken() {
     let lease = Lease { holder: process("a").me, claim: None };
     let now = engine_time(0, 0);
-    assert_eq!(Waiting::default().step(Some(&lease), true, "b", now), Step::Take);
-    assert_eq!(Waiting::default().step(None, false, "b", now), Step::Take);
-    assert_eq!(Waiting::default().step(Some(&lease), false, "a", now), Step::Ours);
-    let question = Step::Ask(Claim { by: "b".to_owned(), number: 1 });
-    assert_eq!(Waiting::default().step(Some(&lease), false, "b", now), question);
+    assert_eq!(LeaseWait::default().step(Some(&lease), true, "b", now), LeaseStep::Take);
+    assert_eq!(LeaseWait::default().step(None, false, "b", now), LeaseStep::Take);
+    assert_eq!(LeaseWait::default().step(Some(&lease), false, "a", now), LeaseStep::Ours);
+    let question = LeaseStep::Ask(Claim { by: "b".to_owned(), number: 1 });
+    assert_eq!(LeaseWait::default().step(Some(&lease), false, "b", now), question);
 }

@@ -24,7 +24,7 @@ fn service(name: &str, previous: Option<char>, state: &str) -> Service {
     Service::from_json(&service.to_string()).unwrap()
 }
 
-fn entry(subject: Subject, verdict: Verdict) -> Entry {
+fn entry(subject: Subject, verdict: DigestVerdict) -> Entry {
     let service_id = match &subject {
         Subject::Service(name) => format!("id-{name}"),
         Subject::Image(_) | Subject::Tag(_) => String::new(),
@@ -46,17 +46,17 @@ fn entry(subject: Subject, verdict: Verdict) -> Entry {
 
 /// What a service shows that a person rolled back.
 fn shown() -> Vec<Entry> {
-    let entry = entry(Subject::Service("shop".to_owned()), Verdict::LeftByHand);
+    let entry = entry(Subject::Service("shop".to_owned()), DigestVerdict::LeftByHand);
     vec![Entry { cause: String::new(), ..entry }]
 }
 
 fn scene() -> (Book, Vec<Service>) {
     let entries = [
-        entry(Subject::Service("web".to_owned()), Verdict::Quarantined),
-        entry(Subject::Service("gone".to_owned()), Verdict::Quarantined),
-        entry(Subject::Image("r.test/app:1".to_owned()), Verdict::Quarantined),
+        entry(Subject::Service("web".to_owned()), DigestVerdict::Quarantined),
+        entry(Subject::Service("gone".to_owned()), DigestVerdict::Quarantined),
+        entry(Subject::Image("r.test/app:1".to_owned()), DigestVerdict::Quarantined),
     ];
-    let labels = change(&Labels::new(), &entries.map(Change::Put));
+    let labels = change(&Labels::new(), &entries.map(LedgerChange::Put));
     let services = vec![
         service("web", None, ""),
         service("shop", Some('b'), "rollback_completed"),
@@ -65,9 +65,9 @@ fn scene() -> (Book, Vec<Service>) {
     (Book::read(&labels), services)
 }
 
-fn released(name: &str) -> (Vec<String>, Vec<Change>) {
+fn released(name: &str) -> (Vec<String>, Vec<LedgerChange>) {
     let (book, services) = scene();
-    let target = if name == "--all" { Target::All } else { Target::Named(name.to_owned()) };
+    let target = if name == "--all" { ReleaseTarget::All } else { ReleaseTarget::Named(name.to_owned()) };
     let release = release(&target, &book, &services, &shown(), Timestamp::UNIX_EPOCH);
     (release.released.into_iter().map(|held| held.service).collect(), release.changes)
 }
@@ -105,15 +105,15 @@ fn a_service_an_image_or_all_are_released() {
 #[test]
 fn the_release_of_a_service_is_remembered_as_the_service_still_shows_what_it_left() {
     let (_, changes) = released("shop");
-    let [Change::Put(entry)] = changes.as_slice() else { panic!("{changes:?}") };
-    assert_eq!((entry.verdict, &entry.digest), (Verdict::Released, &digest('b')));
+    let [LedgerChange::Put(entry)] = changes.as_slice() else { panic!("{changes:?}") };
+    assert_eq!((entry.verdict, &entry.digest), (DigestVerdict::Released, &digest('b')));
     let (_, changes) = released("gone");
-    assert!(matches!(changes.as_slice(), [Change::Forget(_)]), "{changes:?}");
+    assert!(matches!(changes.as_slice(), [LedgerChange::Forget(_)]), "{changes:?}");
 }
 
 fn said(name: &str) -> String {
     let (book, services) = scene();
-    let target = if name == "--all" { Target::All } else { Target::Named(name.to_owned()) };
+    let target = if name == "--all" { ReleaseTarget::All } else { ReleaseTarget::Named(name.to_owned()) };
     release(&target, &book, &services, &shown(), Timestamp::UNIX_EPOCH).to_string()
 }
 
@@ -140,13 +140,13 @@ fn a_release_says_what_it_did_and_what_is_left() {
 #[test]
 fn no_foreign_word_steers_the_terminal_of_who_asks() {
     let hostile = "\u{1b}[2J\r\n\u{202e}";
-    let held = Held {
+    let held = QuarantinedImage {
         service: format!("web{hostile}"),
         image: format!("r.test/app:1{hostile}"),
         digest: "b".to_owned(),
         why: format!("quarantined: it says {hostile}"),
     };
-    let listed = Listed {
+    let listed = QuarantineList {
         held: vec![held.clone()],
         damaged: vec![hostile.to_owned()],
         missing: Some(hostile.to_owned()),
@@ -183,15 +183,15 @@ fn a_release_that_finds_nothing_says_why_and_what_may_have_been_meant() {
     nothing was released: there is no service and no image "Shop" in this swarm; did you mean shop?
     nothing was released: there is no service and no image "\u{1b}[31m" in this swarm
     "#);
-    let empty = |target: Target| {
+    let empty = |target: ReleaseTarget| {
         release(&target, &Book::default(), &services[..1], &[], Timestamp::UNIX_EPOCH).to_string()
     };
-    insta::assert_snapshot!(empty(Target::All), @"nothing was released: nothing is in quarantine");
-    insta::assert_snapshot!(empty(Target::Named("web".to_owned())), @r"
+    insta::assert_snapshot!(empty(ReleaseTarget::All), @"nothing was released: nothing is in quarantine");
+    insta::assert_snapshot!(empty(ReleaseTarget::Named("web".to_owned())), @r"
     nothing was released: web is not in quarantine
     nothing is in quarantine
     ");
-    insta::assert_snapshot!(empty(Target::Named("r.test/app:1".to_owned())), @r"
+    insta::assert_snapshot!(empty(ReleaseTarget::Named("r.test/app:1".to_owned())), @r"
     nothing was released: r.test/app:1 is not in quarantine
     nothing is in quarantine
     ");
@@ -202,7 +202,7 @@ fn the_list_names_what_it_cannot_read_and_a_ledger_that_is_not_there() {
     let (book, _) = scene();
     let held = held(&book, &shown(), Timestamp::UNIX_EPOCH, None);
     let damaged = vec!["gantry.service.ghost".to_owned()];
-    insta::assert_snapshot!(Listed { held, damaged, missing: None }, @r"
+    insta::assert_snapshot!(QuarantineList { held, damaged, missing: None }, @r"
     not offered again:
       all services: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
       gone: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
@@ -210,8 +210,8 @@ fn the_list_names_what_it_cannot_read_and_a_ledger_that_is_not_there() {
       web: r.test/app:1 at bbbbbbbbbbbb (quarantined: it crashed)
     not understood, and ignored: the label gantry.service.ghost
     ");
-    insta::assert_snapshot!(Listed::default(), @"nothing is in quarantine");
-    insta::assert_snapshot!(Listed { missing: Some("gantry".to_owned()), ..Listed::default() }, @r"
+    insta::assert_snapshot!(QuarantineList::default(), @"nothing is in quarantine");
+    insta::assert_snapshot!(QuarantineList { missing: Some("gantry".to_owned()), ..QuarantineList::default() }, @r"
     nothing is in quarantine
     (Gantry has not made its config gantry yet, or has another name for it: GANTRY_LEDGER_NAME)
     ");

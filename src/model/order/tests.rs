@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::swarm::{Spec, TaskState, Traits};
 
-const START: Option<Order> = Some(Order::StartFirst);
-const STOP: Option<Order> = Some(Order::StopFirst);
+const START: Option<UpdateOrder> = Some(UpdateOrder::StartFirst);
+const STOP: Option<UpdateOrder> = Some(UpdateOrder::StopFirst);
 
 /// A specification with these changes.
 fn facts(edit: impl FnOnce(&mut Value)) -> Facts {
@@ -279,39 +279,39 @@ fn what_others_have_reserved_is_no_room_and_what_has_ended_is() {
 
 #[test]
 fn the_order_follows_the_wish_the_service_and_what_is_known() {
-    let free = Sight { obstacle: None, room: Room::Sure, collision: None };
-    let volume = Sight { obstacle: Some(Obstacle::WritableMount("/d".to_owned())), ..free.clone() };
-    let narrow = Sight { room: Room::Unsure("memory".to_owned()), ..free.clone() };
-    let full = Sight { room: Room::None("memory".to_owned()), ..free.clone() };
-    let collided = Sight { collision: Some("boom".to_owned()), ..volume.clone() };
+    let free = OrderFacts { obstacle: None, room: Room::Sure, collision: None };
+    let volume = OrderFacts { obstacle: Some(Obstacle::WritableMount("/d".to_owned())), ..free.clone() };
+    let narrow = OrderFacts { room: Room::Unsure("memory".to_owned()), ..free.clone() };
+    let full = OrderFacts { room: Room::None("memory".to_owned()), ..free.clone() };
+    let collided = OrderFacts { collision: Some("boom".to_owned()), ..volume.clone() };
     let all = [&free, &volume, &narrow, &full, &collided];
-    let fixed = |order: Option<Order>| Wish::Fixed(order.unwrap());
+    let fixed = |order: Option<UpdateOrder>| OrderWish::Fixed(order.unwrap());
     let refused = Err(());
     for (wish, own, expected) in [
-        (Wish::Auto, None, [Ok(START), Ok(None), Ok(None), Ok(None), Ok(None)]),
-        (Wish::Auto, START, [Ok(START), Ok(START), Ok(START), Ok(STOP), Ok(STOP)]),
-        (Wish::Auto, STOP, [Ok(STOP); 5]),
-        (Wish::Keep, None, [Ok(None); 5]),
-        (Wish::Keep, START, [Ok(START), Ok(START), Ok(START), refused, refused]),
-        (Wish::Keep, STOP, [Ok(STOP); 5]),
+        (OrderWish::Auto, None, [Ok(START), Ok(None), Ok(None), Ok(None), Ok(None)]),
+        (OrderWish::Auto, START, [Ok(START), Ok(START), Ok(START), Ok(STOP), Ok(STOP)]),
+        (OrderWish::Auto, STOP, [Ok(STOP); 5]),
+        (OrderWish::Keep, None, [Ok(None); 5]),
+        (OrderWish::Keep, START, [Ok(START), Ok(START), Ok(START), refused, refused]),
+        (OrderWish::Keep, STOP, [Ok(STOP); 5]),
         (fixed(START), None, [Ok(START), Ok(START), Ok(START), refused, refused]),
         (fixed(START), STOP, [Ok(START), Ok(START), Ok(START), refused, refused]),
         (fixed(STOP), START, [Ok(STOP); 5]),
         (fixed(STOP), None, [Ok(STOP); 5]),
     ] {
-        for (sight, expected) in all.iter().zip(expected) {
-            let choice = choose(wish, own, sight);
+        for (order_facts, expected) in all.iter().zip(expected) {
+            let choice = choose(wish, own, order_facts);
             assert_eq!(
                 choice.clone().map(|it| it.order).map_err(|_| ()),
                 expected,
-                "{wish:?}, own {own:?}, {sight:?}"
+                "{wish:?}, own {own:?}, {order_facts:?}"
             );
             // What is overruled is said.
-            let is_overruled = wish == Wish::Auto && own == START && expected == Ok(STOP);
+            let is_overruled = wish == OrderWish::Auto && own == START && expected == Ok(STOP);
             assert_eq!(
                 choice.is_ok_and(|it| it.overruled.is_some()),
                 is_overruled,
-                "{wish:?} {own:?} {sight:?}"
+                "{wish:?} {own:?} {order_facts:?}"
             );
         }
     }
@@ -321,8 +321,8 @@ fn the_order_follows_the_wish_the_service_and_what_is_known() {
 fn a_change_leads_from_one_order_to_another() {
     assert_eq!(change(None, None), None);
     assert_eq!(change(START, START), None);
-    assert_eq!(change(START, STOP), Some(OrderChange::To(Order::StopFirst)));
-    assert_eq!(change(None, START), Some(OrderChange::To(Order::StartFirst)));
+    assert_eq!(change(START, STOP), Some(OrderChange::To(UpdateOrder::StopFirst)));
+    assert_eq!(change(None, START), Some(OrderChange::To(UpdateOrder::StartFirst)));
     assert_eq!(change(START, None), Some(OrderChange::ToDefault));
 }
 

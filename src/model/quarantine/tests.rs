@@ -3,8 +3,8 @@ use std::ffi::OsString;
 use super::*;
 use crate::config::{Config, ServicePolicy};
 use crate::ledger::book::{Labels, change};
-use crate::model::course::Course;
 use crate::model::rank::Rank;
+use crate::model::task_lifecycle::TaskLifecycle;
 use crate::swarm::{Mode, Task, TaskState};
 
 const APP: &str = "r.test/app:1";
@@ -25,7 +25,7 @@ fn web(history: History) -> Candidate {
         name: "web".to_owned(),
         image: Some(Ok(app('a'))),
         mode: Mode::Replicated(1),
-        course: Course::RunsOn,
+        lifecycle: TaskLifecycle::RunsOn,
         version: 7,
         is_excluded: false,
         is_itself: false,
@@ -39,7 +39,7 @@ fn web(history: History) -> Candidate {
     }
 }
 
-fn quarantine(entries: &[(&str, Verdict, char, &str)]) -> Quarantine {
+fn quarantine(entries: &[(&str, DigestVerdict, char, &str)]) -> Quarantine {
     let empty = Quarantine {
         is_on: true,
         book: Book::default(),
@@ -47,8 +47,8 @@ fn quarantine(entries: &[(&str, Verdict, char, &str)]) -> Quarantine {
         duration: None,
         node: "node1".to_owned(),
     };
-    let put = |(about, verdict, name, cause): &(&str, Verdict, char, &str)| {
-        Change::Put(match *about {
+    let put = |(about, verdict, name, cause): &(&str, DigestVerdict, char, &str)| {
+        LedgerChange::Put(match *about {
             "image" => empty.entry_of_image(&app(*name), *verdict, cause).unwrap(),
             service => {
                 let id = format!("id-{service}");
@@ -74,18 +74,24 @@ fn the_ledger_is_asked_first_for_the_service_and_then_for_its_image() {
     let none = History::default();
     for (entries, expected) in [
         (&[][..], None),
-        (&[("web", Verdict::Quarantined, 'b', "it crashed")], Some(Why::BrokeService)),
-        (&[("web", Verdict::Quarantined, 'c', "it crashed")], None),
-        (&[("shop", Verdict::Quarantined, 'b', "it crashed")], None),
-        (&[("web", Verdict::LeftByHand, 'b', "")], Some(Why::LeftByHand)),
-        (&[("image", Verdict::Quarantined, 'b', "2 of 12")], Some(Why::RolloutStopped)),
-        (&[("image", Verdict::Quarantined, 'c', "2 of 12")], None),
-        (&[("image", Verdict::Offered, 'b', "")], None),
-        (&[("image", Verdict::Quarantined, 'b', "2 of 12"), ("web", Verdict::Released, 'b', "")], None),
+        (&[("web", DigestVerdict::Quarantined, 'b', "it crashed")], Some(Why::BrokeService)),
+        (&[("web", DigestVerdict::Quarantined, 'c', "it crashed")], None),
+        (&[("shop", DigestVerdict::Quarantined, 'b', "it crashed")], None),
+        (&[("web", DigestVerdict::LeftByHand, 'b', "")], Some(Why::LeftByHand)),
+        (&[("image", DigestVerdict::Quarantined, 'b', "2 of 12")], Some(Why::RolloutStopped)),
+        (&[("image", DigestVerdict::Quarantined, 'c', "2 of 12")], None),
+        (&[("image", DigestVerdict::Offered, 'b', "")], None),
         (
             &[
-                ("image", Verdict::Quarantined, 'b', "2 of 12"),
-                ("web", Verdict::Excused, 'b', "a node went down"),
+                ("image", DigestVerdict::Quarantined, 'b', "2 of 12"),
+                ("web", DigestVerdict::Released, 'b', ""),
+            ],
+            None,
+        ),
+        (
+            &[
+                ("image", DigestVerdict::Quarantined, 'b', "2 of 12"),
+                ("web", DigestVerdict::Excused, 'b', "a node went down"),
             ],
             Some(Why::RolloutStopped),
         ),
@@ -97,7 +103,7 @@ fn the_ledger_is_asked_first_for_the_service_and_then_for_its_image() {
 
 #[test]
 fn what_has_run_out_is_offered_again_though_the_service_still_shows_it() {
-    let entries = [("web", Verdict::Quarantined, 'b', "it crashed")];
+    let entries = [("web", DigestVerdict::Quarantined, 'b', "it crashed")];
     let hour = Some(Duration::from_secs(3_600));
     let fresh = Quarantine { duration: hour, ..quarantine(&entries) };
     let later = fresh.now.checked_add(jiff::SignedDuration::from_hours(1)).unwrap();
@@ -119,12 +125,12 @@ fn a_rollback_on_request_from_what_the_tag_stands_at_is_a_persons_word() {
     let another = History { failed: failed('c'), ..left('b', asked) };
     assert_eq!(why(&nothing, &another), Some(Why::LeftByHand), "what failed is something else");
     assert_eq!(why(&nothing, &left('c', asked)), None, "the tag has moved on since");
-    let excused = quarantine(&[("web", Verdict::Excused, 'b', "a node went down")]);
+    let excused = quarantine(&[("web", DigestVerdict::Excused, 'b', "a node went down")]);
     assert_eq!(why(&excused, &left('b', asked)), None, "it was us, and not for the image's sake");
     let other = History { previous: "r.test/app:2".parse::<ImageRef>().ok(), ..left('b', asked) };
     assert_eq!(why(&nothing, &other), None, "it had another tag before");
     // The tag stood somewhere else when it was last offered: it has gone back to what the service had before.
-    assert_eq!(why(&quarantine(&[("image", Verdict::Offered, 'c', "")]), &left('b', asked)), None);
+    assert_eq!(why(&quarantine(&[("image", DigestVerdict::Offered, 'c', "")]), &left('b', asked)), None);
 }
 
 #[test]
@@ -167,16 +173,16 @@ fn what_went_wrong_before_it_went_well_is_no_reason_to_go_back() {
 fn an_older_digest_set_by_hand_is_told_from_a_tag_that_has_gone_back_by_what_was_offered_last() {
     let set = left('b', None);
     assert_eq!(why(&quarantine(&[]), &set), None, "nobody knows who made this change");
-    assert_eq!(why(&quarantine(&[("image", Verdict::Offered, 'b', "")]), &set), Some(Why::LeftByHand));
+    assert_eq!(why(&quarantine(&[("image", DigestVerdict::Offered, 'b', "")]), &set), Some(Why::LeftByHand));
     assert_eq!(
-        why(&quarantine(&[("image", Verdict::Offered, 'a', "")]), &set),
+        why(&quarantine(&[("image", DigestVerdict::Offered, 'a', "")]), &set),
         None,
         "the tag has gone back"
     );
     let went_back = [
-        ("image", Verdict::Offered, 'b', ""),
-        ("image", Verdict::Offered, 'a', ""),
-        ("image", Verdict::Offered, 'b', ""),
+        ("image", DigestVerdict::Offered, 'b', ""),
+        ("image", DigestVerdict::Offered, 'a', ""),
+        ("image", DigestVerdict::Offered, 'b', ""),
     ];
     assert_eq!(why(&quarantine(&went_back), &set), None, "not every service has followed the tag yet");
 }
@@ -192,7 +198,7 @@ fn what_swarm_rolled_back_from_is_known_from_the_task_that_failed() {
     let news = held.news.unwrap();
     assert_eq!(
         (news.verdict, news.digest, news.service_id.as_str()),
-        (Verdict::Quarantined, digest('b'), "id-web")
+        (DigestVerdict::Quarantined, digest('b'), "id-web")
     );
     let other = nothing.holds_back(&web(by_swarm), &app('a'), &digest('c'));
     assert_eq!(other, None, "the tag has moved on");
@@ -200,15 +206,15 @@ fn what_swarm_rolled_back_from_is_known_from_the_task_that_failed() {
 
 #[test]
 fn each_reason_says_what_releases_it() {
-    let held = |entries: &[(&str, Verdict, char, &str)], history: History| {
+    let held = |entries: &[(&str, DigestVerdict, char, &str)], history: History| {
         quarantine(entries).holds_back(&web(history), &app('a'), &digest('b')).unwrap().to_string()
     };
     insta::assert_snapshot!(
-        held(&[("web", Verdict::Quarantined, 'b', "a task was unhealthy on node2")], History::default()),
+        held(&[("web", DigestVerdict::Quarantined, 'b', "a task was unhealthy on node2")], History::default()),
         @"bbbbbbbbbbbb is in quarantine here (a task was unhealthy on node2); left alone until the tag moves on, or until `gantry release web`"
     );
     insta::assert_snapshot!(
-        held(&[("image", Verdict::Quarantined, 'b', "stopped after 2 of 1,200")], History::default()),
+        held(&[("image", DigestVerdict::Quarantined, 'b', "stopped after 2 of 1,200")], History::default()),
         @"bbbbbbbbbbbb is in quarantine for all services (stopped after 2 of 1,200); left alone until the tag moves on, or until `gantry release r.test/app:1`"
     );
     insta::assert_snapshot!(
@@ -220,11 +226,13 @@ fn each_reason_says_what_releases_it() {
 #[test]
 fn an_offer_is_written_once_for_each_image_and_digest() {
     let changes =
-        |quarantine: &Quarantine| quarantine.entry_of_image(&app('b'), Verdict::Offered, "").unwrap();
-    let known = quarantine(&[("image", Verdict::Offered, 'b', "")]);
+        |quarantine: &Quarantine| quarantine.entry_of_image(&app('b'), DigestVerdict::Offered, "").unwrap();
+    let known = quarantine(&[("image", DigestVerdict::Offered, 'b', "")]);
     assert_eq!(known.book.image(APP), Some(&changes(&known)));
-    let unseen =
-        quarantine(&[("web", Verdict::Quarantined, 'b', ""), ("shop", Verdict::Quarantined, 'b', "")]);
+    let unseen = quarantine(&[
+        ("web", DigestVerdict::Quarantined, 'b', ""),
+        ("shop", DigestVerdict::Quarantined, 'b', ""),
+    ]);
     let present = Present { services: [("id-web".to_owned(), None)].into(), ..Present::default() };
     assert_eq!(unseen.unseen(&present), ["id-shop"]);
 }

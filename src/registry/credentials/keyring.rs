@@ -80,7 +80,7 @@ pub struct Keyring {
     /// The errors of the files that cannot be read.
     unreadable: Vec<CredentialsError>,
     helpers: Helpers,
-    found: Mutex<HashMap<Wanted, Arc<OnceCell<SearchResult>>>>,
+    found: Mutex<HashMap<LoginQuery, Arc<OnceCell<SearchResult>>>>,
     /// The warnings that are in the log already.
     warned: Mutex<HashSet<String>>,
 }
@@ -96,10 +96,10 @@ pub struct Asker<'a> {
     pub login: Option<&'a str>,
 }
 
-/// The account that a service needs: its registry, the name that a label gives, and the logins that the service may not
+/// The search for the account that a service needs: its registry, the name that a label gives, and the logins that the service may not
 /// use. Services that need the same account share one search.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wanted {
+pub struct LoginQuery {
     host: String,
     name: Option<String>,
     refused: Refused,
@@ -137,10 +137,10 @@ impl Keyring {
     }
 
     /// The account that a service needs.
-    pub fn wanted(&self, Asker { service, image, login }: Asker<'_>) -> Wanted {
+    pub fn wanted(&self, Asker { service, image, login }: Asker<'_>) -> LoginQuery {
         let host = host_of_key(image.registry());
         let refused = self.logins.refused(&host, login, Some((service, image)));
-        Wanted { host, name: login.map(str::to_owned), refused }
+        LoginQuery { host, name: login.map(str::to_owned), refused }
     }
 
     /// The account for a registry (`docker.io`, `host:port`) and no service in particular: logins that are for some
@@ -151,7 +151,7 @@ impl Keyring {
     pub async fn find(&self, registry_host: &str, name: Option<&str>) -> SearchResult {
         let host = host_of_key(registry_host);
         let refused = self.logins.refused(&host, name, None);
-        self.search(&Wanted { host, name: name.map(str::to_owned), refused }).await
+        self.search(&LoginQuery { host, name: name.map(str::to_owned), refused }).await
     }
 
     /// Finds the account that a service needs: the login that its label `gantry.auth.config` names, if it has this label.
@@ -162,7 +162,7 @@ impl Keyring {
     ///
     /// # Errors
     /// A name that nothing has, or that this service may not use.
-    pub async fn search(&self, wanted: &Wanted) -> SearchResult {
+    pub async fn search(&self, wanted: &LoginQuery) -> SearchResult {
         let cell = {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(found.entry(wanted.clone()).or_default())
@@ -170,7 +170,7 @@ impl Keyring {
         cell.get_or_init(|| self.search_anew(wanted)).await.clone()
     }
 
-    async fn search_anew(&self, Wanted { host, name, refused }: &Wanted) -> SearchResult {
+    async fn search_anew(&self, LoginQuery { host, name, refused }: &LoginQuery) -> SearchResult {
         if let Some(name) = name {
             return self.search_by_name(host, name, refused).await;
         }

@@ -15,7 +15,7 @@ mod keyring;
 pub(super) mod logins;
 
 pub use error::CredentialsError;
-pub use keyring::{Asker, FoundAccount, Keyring, Sources, Wanted};
+pub use keyring::{Asker, FoundAccount, Keyring, LoginQuery, Sources};
 
 /// The name of Docker Hub in Docker's own files of accounts.
 pub const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";

@@ -11,8 +11,8 @@ use super::library::Listed;
 use super::memory::{Memory, Pending};
 use super::world::{SERVICES, World, put_place};
 use crate::ledger::Permission;
-use crate::ledger::lease::{Lease, Party, SURE, Waiting};
-use crate::model::earlier::Earlier;
+use crate::ledger::lease::{Lease, LeaseWait, Party, SURE};
+use crate::model::image_history::ImageHistory;
 use crate::model::update::Update;
 use crate::rollout::queue::Queue;
 use crate::rollout::queue::summary::put_update;
@@ -32,7 +32,7 @@ pub(super) struct Gantry {
     pub(super) ending: u8,
     /// Whether the lease is to be given back, or what is pending written.
     pub(super) gives_back: bool,
-    pub(super) standing: Standing,
+    pub(super) role: LeaseRole,
     pub(super) known: Known,
     /// Updates of earlier processes that may not be judged.
     pub(super) left_behind: Option<u64>,
@@ -54,7 +54,7 @@ impl Clone for Hands {
 
 /// What it is to the lease.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Standing {
+pub(super) enum LeaseRole {
     Bystander,
     /// It was sure of it at this time.
     Holder {
@@ -91,12 +91,12 @@ pub(super) enum Look {
 #[derive(Clone)]
 pub(super) struct Decided {
     pub(super) updates: Vec<Update>,
-    pub(super) earlier: Earlier,
+    pub(super) image_history: ImageHistory,
     /// To be remembered together with the lease.
     pub(super) changes: Pending,
     /// The latest version of the services that were listed.
     pub(super) since: u64,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: LeaseWait,
     /// Whether an earlier run had the lease already.
     pub(super) writes_as_holder: bool,
     /// Whether the ledger has to be read before the next step.
@@ -155,7 +155,7 @@ impl Gantry {
             runs: 0,
             ending: 0,
             gives_back: false,
-            standing: Standing::Bystander,
+            role: LeaseRole::Bystander,
             known: Known::default(),
             left_behind: None,
             pending: Pending::default(),
@@ -167,12 +167,12 @@ impl Gantry {
 
     /// Whether a new update may begin, as `Ledger::permission` says.
     pub(super) fn permission(&self, now: i64) -> Permission {
-        match &self.standing {
-            Standing::Holder { sure, .. } => {
+        match &self.role {
+            LeaseRole::Holder { sure, .. } => {
                 let since = Duration::from_secs(u64::try_from((now - sure) * SECONDS).unwrap_or_default());
                 if since < SURE { Permission::Granted } else { Permission::Unsure }
             }
-            Standing::Bystander | Standing::Lost => Permission::Refused,
+            LeaseRole::Bystander | LeaseRole::Lost => Permission::Refused,
         }
     }
 
@@ -238,10 +238,10 @@ impl Gantry {
 
     /// Adds what depends on the world. `rank` tells the two processes apart in leases.
     pub(super) fn put_beside(&self, key: &mut Key, world: &World, rank: &impl Fn(&str) -> u64) {
-        match &self.standing {
-            Standing::Bystander => key.put(0_u64),
-            Standing::Lost => key.put(1_u64),
-            Standing::Holder { me, sure } => {
+        match &self.role {
+            LeaseRole::Bystander => key.put(0_u64),
+            LeaseRole::Lost => key.put(1_u64),
+            LeaseRole::Holder { me, sure } => {
                 key.put(2 + (world.now - sure).min(1));
                 me.since.iter().for_each(|since| key.version(*since));
             }
@@ -289,10 +289,10 @@ impl Gantry {
 impl Session {
     fn put(&self, key: &mut Key) {
         self.queue.summary(key);
-        let (turns, _) = self.queue.numbers();
-        let rank = |turn: &usize| turns.binary_search(turn).unwrap_or(usize::MAX);
-        for (turn, worker) in &self.workers {
-            key.put(rank(turn));
+        let (numbers, _) = self.queue.numbers();
+        let rank = |number: &usize| numbers.binary_search(number).unwrap_or(usize::MAX);
+        for (number, worker) in &self.workers {
+            key.put(rank(number));
             put_update(key, &worker.update);
             match worker.stage {
                 Stage::ToSend(None) => key.put(0_u64),

@@ -13,15 +13,15 @@ use crate::config::{Config, Selection, ServicePolicy};
 use crate::image::ImageRef;
 use crate::ledger::LeftBehind;
 use crate::ledger::entry::image_name;
-use crate::model::answer::{Answer, Inspected};
 use crate::model::candidate::{Candidate, image_of};
-use crate::model::course::Course;
 use crate::model::decision::{Decision, Planned};
 use crate::model::history::History;
-use crate::model::mark::Mark;
+use crate::model::inspected::{Inspected, ResolvedTag};
 use crate::model::quarantine::Quarantine;
 use crate::model::rank::Rank;
 use crate::model::task_history::TaskHistory;
+use crate::model::task_lifecycle::TaskLifecycle;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::model::unfinished::Unfinished;
 use crate::swarm::Service;
 
@@ -169,7 +169,7 @@ impl Library {
         let quarantine = quarantine(memory);
         let candidate = self.candidate(index, listed, world);
         let digest = self.image((listed.place.image.0, tag)).digest().unwrap().clone();
-        let answer = Answer { digest, manifest: None, credentials: None, by_turns: false };
+        let answer = ResolvedTag { digest, manifest: None, credentials: None, by_turns: false };
         let mut inspected = Inspected { candidate, answer: Some(Ok(answer)), account: None };
         if quarantine.needs_tasks(&inspected)
             && let Some(left) = listed.place.previous.filter(|left| world.is_bad(index, *left))
@@ -200,12 +200,12 @@ impl Library {
             name: facts.name.clone(),
             image: image_of(facts),
             mode: facts.mode,
-            course: Course::RunsOn,
+            lifecycle: TaskLifecycle::RunsOn,
             version: service.version,
             is_excluded: false,
             is_itself: false,
             history: History::of(&service),
-            rank: Rank::of(facts, Course::RunsOn, service.status, false),
+            rank: Rank::of(facts, TaskLifecycle::RunsOn, service.status, false),
             policy: Ok(self.policy.clone()),
             tasks: service.status,
             unfinished,
@@ -217,7 +217,7 @@ impl Library {
 
 /// What the tasks of a service tell of its last change.
 fn tasks(index: usize, service: &Service, place: Place, world: &World) -> TaskHistory {
-    let replaced = service.previous.as_ref().map(|spec| Mark::of(spec.facts()));
+    let replaced = service.previous.as_ref().map(|spec| TaskSpecId::of(spec.facts()));
     let failed = place.previous.filter(|image| world.is_bad(index, *image));
     let has_ended = matches!(place.phase, Some(Phase::Completed | Phase::WentBack));
     let is_judged = world.has_judged(index, place.image);

@@ -1,19 +1,19 @@
-//! The steps of a look, of the lease and of the end of a run, in the order of `cycle::look` and `ledger::turn`.
+//! The steps of a look, of the lease and of the end of a run, in the order of `cycle::look` and `ledger::acquire`.
 
 use std::rc::Rc;
 
-use super::gantry::{Decided, Gantry, Look, Standing, clock};
+use super::gantry::{Decided, Gantry, LeaseRole, Look, clock};
 use super::library::{Listed, quarantine};
 use super::memory::Pending;
 use super::scene::{Answer, Fault, Scene, Verdict};
 use super::world::{SERVICES, World};
 use crate::ledger::LeftBehind;
-use crate::ledger::lease::{Holding, Lease, Party, Step, Waiting, holding};
+use crate::ledger::lease::{Holding, Lease, LeaseStep, LeaseWait, Party, holding};
 use crate::model::decision::Decision;
-use crate::model::earlier::Earlier;
+use crate::model::image_history::ImageHistory;
 use crate::model::quarantine as of_quarantine;
 use crate::model::update::Update;
-use crate::rollout::rollouts::Order;
+use crate::rollout::rollouts::RunRequest;
 
 impl Scene<'_> {
     /// A look begins: it reads the ledger and lists the services.
@@ -62,9 +62,9 @@ impl Scene<'_> {
         let planned: Vec<_> = left.map(|(_, planned)| planned).collect();
 
         self.me.hands.0.take_out(&inspected, &planned);
-        let orders = self.me.hands.0.take_orders();
+        let requests = self.me.hands.0.take_requests();
         let quarantine = quarantine(&memory);
-        let earlier = Earlier::of(&inspected, &planned, &quarantine);
+        let image_history = ImageHistory::of(&inspected, &planned, &quarantine);
         self.me.pending.note(of_quarantine::news(&planned));
         let updates = planned.into_iter().filter_map(|planned| match planned.decision {
             Decision::Update(update) => Some(*update),
@@ -77,20 +77,20 @@ impl Scene<'_> {
             let mut decided = Decided {
                 changes: Pending::default(),
                 since: listed.iter().map(|listed| listed.place.version).max().unwrap_or_default(),
-                waiting: Waiting::default(),
+                waiting: LeaseWait::default(),
                 writes_as_holder: false,
                 reads_first: false,
                 is_outdated: self.me.known.is_overtaken,
                 taking_over: None,
-                earlier,
+                image_history,
                 updates,
             };
             decided.changes.note(quarantine.outdated(&of_quarantine::present(&inspected)));
             decided.changes.note(quarantine.offers(decided.updates.iter()));
             self.me.look = Look::Decided(Rc::new(decided));
         }
-        for order in orders {
-            if let Order::TakeOut(wanted) = order
+        for request in requests {
+            if let RunRequest::TakeOut(wanted) = request
                 && self.model.fault != Some(Fault::SkipsTakeOut)
             {
                 self.take_out(&wanted);
@@ -104,7 +104,7 @@ impl Scene<'_> {
         let Look::Decided(decided) = std::mem::replace(&mut self.me.look, Look::None) else { return Ok(()) };
         let mut decided = Decided::clone(&decided);
         if !decided.writes_as_holder && !decided.reads_first {
-            decided.writes_as_holder = matches!(self.me.standing, Standing::Holder { .. });
+            decided.writes_as_holder = matches!(self.me.role, LeaseRole::Holder { .. });
         }
         let is_ours = if decided.writes_as_holder {
             let is_first = !std::mem::replace(&mut decided.reads_first, true);
@@ -122,7 +122,7 @@ impl Scene<'_> {
             self.me.look = Look::Again;
             return Ok(());
         }
-        self.hand_in(decided.updates, decided.earlier);
+        self.hand_in(decided.updates, decided.image_history);
         self.session_goes_on()
     }
 
@@ -134,7 +134,7 @@ impl Scene<'_> {
         let lease = self.me.known.lease.clone();
         let now = clock(self.world.now);
         match decided.waiting.step(lease.as_ref(), false, &self.me.id, now) {
-            Step::Ours => {
+            LeaseStep::Ours => {
                 let since = lease.and_then(|lease| lease.holder.since);
                 if let Some(inherited) = decided.taking_over.take() {
                     self.inherit(Some(inherited));
@@ -143,7 +143,7 @@ impl Scene<'_> {
                 self.hold(since);
                 true
             }
-            Step::Take => {
+            LeaseStep::Take => {
                 let mine = Some(decided.since.max(self.me.known.version));
                 let since = lease.as_ref().map_or(mine, |lease| lease.holder.since.min(mine));
                 decided.taking_over = lease.as_ref().and_then(|lease| lease.holder.since);
@@ -159,7 +159,7 @@ impl Scene<'_> {
                 self.hold(since);
                 true
             }
-            Step::Ask(claim) => {
+            LeaseStep::Ask(claim) => {
                 decided.is_outdated = true;
                 let memory = self.me.known.memory.clone();
                 let asked = lease.map(|lease| Lease { claim: Some(claim), ..lease });
@@ -168,7 +168,7 @@ impl Scene<'_> {
                 }
                 false
             }
-            Step::Wait => {
+            LeaseStep::Wait => {
                 decided.is_outdated = true;
                 false
             }
@@ -180,7 +180,7 @@ impl Scene<'_> {
     }
 
     fn hold(&mut self, since: Option<u64>) {
-        self.me.standing = Standing::Holder { me: self.party(since), sure: self.world.now };
+        self.me.role = LeaseRole::Holder { me: self.party(since), sure: self.world.now };
     }
 
     fn inherit(&mut self, since: Option<u64>) {
@@ -216,9 +216,9 @@ impl Scene<'_> {
         self.me.read(self.world);
         let mut lease = self.me.known.lease.clone();
         let mut holder = None;
-        if let Standing::Holder { me, .. } = self.me.standing.clone() {
+        if let LeaseRole::Holder { me, .. } = self.me.role.clone() {
             match holding(lease.as_ref(), &me.id) {
-                Holding::Lost => self.me.standing = Standing::Lost,
+                Holding::Lost => self.me.role = LeaseRole::Lost,
                 Holding::Undisputed if self.me.pending.is_empty() => {
                     self.hold(me.since);
                     return true;
@@ -255,10 +255,10 @@ impl Scene<'_> {
         if self.me.runs > 0 {
             return;
         }
-        match std::mem::replace(&mut self.me.standing, Standing::Bystander) {
-            Standing::Bystander => {}
+        match std::mem::replace(&mut self.me.role, LeaseRole::Bystander) {
+            LeaseRole::Bystander => {}
             // All its updates were judged.
-            Standing::Holder { .. } | Standing::Lost => self.me.left_behind = None,
+            LeaseRole::Holder { .. } | LeaseRole::Lost => self.me.left_behind = None,
         }
         let is_ours = self.me.known.lease.as_ref().is_some_and(|lease| lease.holder.id == self.me.id);
         self.me.gives_back = is_ours || !self.me.pending.is_empty();
@@ -329,8 +329,8 @@ impl Scene<'_> {
 impl Gantry {
     /// Whether there is something to do for `tend`.
     pub(super) fn has_to_tend(&self, world: &World) -> bool {
-        let is_unsure = match &self.standing {
-            Standing::Holder { me, sure } => {
+        let is_unsure = match &self.role {
+            LeaseRole::Holder { me, sure } => {
                 let lease = world.ledger.lease.as_ref();
                 *sure != world.now || holding(lease, &me.id) != Holding::Undisputed
             }

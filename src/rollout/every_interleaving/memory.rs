@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::key::hash;
-use crate::ledger::book::{Book, Change};
+use crate::ledger::book::{Book, LedgerChange};
 
 /// A book of the ledger.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Memory {
 /// Changes that are not written yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
-    changes: Rc<Vec<Change>>,
+    changes: Rc<Vec<LedgerChange>>,
     hash: u64,
 }
 
@@ -29,7 +29,7 @@ impl Memory {
     }
 
     /// The memory with these changes.
-    pub(super) fn with(&self, changes: &[Change]) -> Self {
+    pub(super) fn with(&self, changes: &[LedgerChange]) -> Self {
         if changes.is_empty() {
             return self.clone();
         }
@@ -43,7 +43,7 @@ impl Memory {
 }
 
 impl Pending {
-    pub(super) fn changes(&self) -> &[Change] {
+    pub(super) fn changes(&self) -> &[LedgerChange] {
         &self.changes
     }
 
@@ -55,7 +55,7 @@ impl Pending {
         self.hash
     }
 
-    pub(super) fn note(&mut self, changes: impl IntoIterator<Item = Change>) {
+    pub(super) fn note(&mut self, changes: impl IntoIterator<Item = LedgerChange>) {
         for change in changes {
             self.hash = hash(&format!("{}{change:?}", self.hash));
             Rc::make_mut(&mut self.changes).push(change);
@@ -63,7 +63,7 @@ impl Pending {
     }
 
     /// Takes all of them.
-    pub(super) fn take(&mut self) -> Rc<Vec<Change>> {
+    pub(super) fn take(&mut self) -> Rc<Vec<LedgerChange>> {
         std::mem::take(self).changes
     }
 }

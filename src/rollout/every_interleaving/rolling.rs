@@ -11,15 +11,15 @@ use super::world::Phase;
 use crate::context::Events;
 use crate::image::ImageRef;
 use crate::ledger::Permission;
-use crate::ledger::book::Change;
-use crate::ledger::entry::{Verdict as OfLedger, image_name};
+use crate::ledger::book::LedgerChange;
+use crate::ledger::entry::{DigestVerdict, image_name};
 use crate::model::before::Before;
 use crate::model::cause::Cause;
-use crate::model::course::Course;
-use crate::model::earlier::Earlier;
-use crate::model::finished::{Finished, Held, StoppedRollout};
+use crate::model::finished::{Finished, NotBegunReason, StoppedRollout};
+use crate::model::image_history::ImageHistory;
 use crate::model::ours::other_hand;
 use crate::model::outcome::{ALREADY_THERE, By, Outcome};
+use crate::model::task_lifecycle::TaskLifecycle;
 use crate::model::update::{Begun, Dispatch, Update};
 use crate::options::Ids;
 use crate::rollout::pace::{Effect, Limits};
@@ -47,7 +47,7 @@ impl Scene<'_> {
     }
 
     /// Hands in the updates of a run.
-    pub(super) fn hand_in(&mut self, updates: Vec<Update>, earlier: Earlier) {
+    pub(super) fn hand_in(&mut self, updates: Vec<Update>, image_history: ImageHistory) {
         let ids =
             |updates: &[Update]| updates.iter().map(|update| update.id.clone()).collect::<BTreeSet<_>>();
         let handed_in = ids(&updates);
@@ -71,7 +71,7 @@ impl Scene<'_> {
         known.extend(waiting.into_iter().map(|row| row.service));
         let run = session.next_run;
         session.next_run += 1;
-        session.queue.join(run, Events::unheard(), new, earlier);
+        session.queue.join(run, Events::unheard(), new, image_history);
         session.runs.insert(run, Run { handed_in, known });
     }
 
@@ -80,11 +80,11 @@ impl Scene<'_> {
         loop {
             let Some(session) = self.me.session() else { return Ok(()) };
             let before = session.queue.numbers();
-            for (_, turn, update) in session.queue.under_way() {
-                self.start(turn, update)?;
+            for (_, number, update) in session.queue.under_way() {
+                self.start(number, update)?;
             }
-            while let Some((turn, update)) = self.next() {
-                self.start(turn, update)?;
+            while let Some((number, update)) = self.next() {
+                self.start(number, update)?;
             }
             self.settle();
             self.answer()?;
@@ -103,12 +103,12 @@ impl Scene<'_> {
         let may_begin = self.me.permission(self.world.now) == Permission::Granted
             || self.model.fault == Some(Fault::BeginsWithoutLease);
         let session = self.me.session().filter(|_| may_begin)?;
-        let (_, turn, update) = session.queue.begin()?;
-        Some((turn, update))
+        let (_, number, update) = session.queue.begin()?;
+        Some((number, update))
     }
 
     /// An update begins. An error says which promise that breaks.
-    fn start(&mut self, turn: usize, update: Update) -> Verdict {
+    fn start(&mut self, number: usize, update: Update) -> Verdict {
         let (id, to) = (update.id.clone(), self.model.library.place_of(&update.to));
         if self.me.worker_of(&id).is_some() {
             return Err(format!("{id} is updated twice at a time by one Gantry"));
@@ -132,7 +132,7 @@ impl Scene<'_> {
         self.me.hands.0.begins(&update.id, &update.to);
         let Some(session) = self.me.session() else { return Ok(()) };
         session.updated.retain(|_, updated| updated.id != id);
-        session.workers.insert(turn, Worker { update: Rc::new(update), stage });
+        session.workers.insert(number, Worker { update: Rc::new(update), stage });
         let begun = session.workers.values().filter(|worker| worker.update.begun.is_none()).count();
         if begun > LIMITS.workers {
             Err("more updates are under way than allowed".to_owned())
@@ -156,19 +156,19 @@ impl Scene<'_> {
         let Some(session) = self.me.session() else { return };
         let mut stopped: Vec<StoppedRollout> = Vec::new();
         if session.workers.is_empty() && permission == Permission::Refused {
-            stopped.extend(session.queue.close_all(Held::Postponed));
+            stopped.extend(session.queue.close_all(NotBegunReason::Postponed));
         }
-        for (_, turns) in session.queue.at_rest() {
-            if turns.iter().any(|turn| session.workers.contains_key(turn)) {
+        for (_, numbers) in session.queue.at_rest() {
+            if numbers.iter().any(|number| session.workers.contains_key(number)) {
                 continue;
             }
-            stopped.extend(session.queue.close(&turns, Held::Unproven));
-            session.updated.retain(|turn, _| !turns.contains(turn));
+            stopped.extend(session.queue.close(&numbers, NotBegunReason::Unproven));
+            session.updated.retain(|number, _| !numbers.contains(number));
         }
         for stopped in stopped.iter().filter(|stopped| stopped.blames_image) {
             let quarantine = quarantine(&self.me.memory());
-            let entry = quarantine.entry_of_image(&stopped.image, OfLedger::Quarantined, "it failed");
-            self.me.pending.note(entry.map(Change::Put));
+            let entry = quarantine.entry_of_image(&stopped.image, DigestVerdict::Quarantined, "it failed");
+            self.me.pending.note(entry.map(LedgerChange::Put));
         }
     }
 
@@ -181,7 +181,7 @@ impl Scene<'_> {
             let run = session.runs.remove(&number).ok_or("a run is answered twice")?;
             let mut named = run.known;
             for row in rolled_out.rows {
-                let is_forgotten = forgets && row.why_held() == Some(Held::Withdrawn);
+                let is_forgotten = forgets && row.why_held() == Some(NotBegunReason::Withdrawn);
                 if !is_forgotten && !named.insert(row.service.clone()) {
                     return Err(format!("a report names {} twice", row.service));
                 }
@@ -196,19 +196,19 @@ impl Scene<'_> {
     }
 
     /// Does something with a worker.
-    fn with_worker(&mut self, turn: usize) -> Option<&mut Worker> {
-        self.me.session()?.workers.get_mut(&turn)
+    fn with_worker(&mut self, number: usize) -> Option<&mut Worker> {
+        self.me.session()?.workers.get_mut(&number)
     }
 
-    fn put_stage(&mut self, turn: usize, stage: Stage) {
-        if let Some(worker) = self.with_worker(turn) {
+    fn put_stage(&mut self, number: usize, stage: Stage) {
+        if let Some(worker) = self.with_worker(number) {
             worker.stage = stage;
         }
     }
 
     /// Sends an update, as `send::deliver`: read, decide again, write if the service has not changed.
-    pub(super) fn send(&mut self, turn: usize, answer: Answer) -> Verdict {
-        let Some(Worker { update, stage: Stage::ToSend(unanswered) }) = self.with_worker(turn).cloned()
+    pub(super) fn send(&mut self, number: usize, answer: Answer) -> Verdict {
+        let Some(Worker { update, stage: Stage::ToSend(unanswered) }) = self.with_worker(number).cloned()
         else {
             return Ok(());
         };
@@ -217,23 +217,23 @@ impl Scene<'_> {
         if let Some(version) = unanswered {
             let sent = self.sent(&update);
             if has_arrived(&sent, version, &service) {
-                self.put_stage(turn, Stage::Watched);
+                self.put_stage(number, Stage::Watched);
                 return Ok(());
             }
         }
-        match update.dispatch(&service, Course::RunsOn, None) {
+        match update.dispatch(&service, TaskLifecycle::RunsOn, None) {
             Dispatch::Send(_) => {}
-            Dispatch::AlreadyThere => return self.ends(turn, Outcome::Unchanged(ALREADY_THERE.to_owned())),
-            other => return self.ends(turn, Outcome::Superseded(format!("{other:?}"))),
+            Dispatch::AlreadyThere => return self.ends(number, Outcome::Unchanged(ALREADY_THERE.to_owned())),
+            other => return self.ends(number, Outcome::Superseded(format!("{other:?}"))),
         }
         if let Some(hand) = other_hand(&update, &service, &Ids::new()) {
-            return self.ends(turn, Outcome::Postponed(hand));
+            return self.ends(number, Outcome::Postponed(hand));
         }
         match self.me.permission(self.world.now) {
             _ if self.model.fault == Some(Fault::BeginsWithoutLease) => {}
             Permission::Granted => {}
             Permission::Unsure => return Ok(()),
-            Permission::Refused => return self.ends(turn, Outcome::Unchanged("not sent".to_owned())),
+            Permission::Refused => return self.ends(number, Outcome::Unchanged("not sent".to_owned())),
         }
         self.must_hold_lease(&update.id)?;
         if answer.arrives() {
@@ -245,7 +245,7 @@ impl Scene<'_> {
             self.world.change(index, to, Phase::Updating);
         }
         let stage = if answer.is_heard() { Stage::Watched } else { Stage::ToSend(Some(service.version)) };
-        self.put_stage(turn, stage);
+        self.put_stage(number, stage);
         Ok(())
     }
 
@@ -269,10 +269,10 @@ impl Scene<'_> {
     }
 
     /// The tasks of an update show what becomes of it.
-    pub(super) fn judge(&mut self, turn: usize, is_good: bool) -> Verdict {
-        let Some(Worker { update, .. }) = self.with_worker(turn).cloned() else { return Ok(()) };
+    pub(super) fn judge(&mut self, number: usize, is_good: bool) -> Verdict {
+        let Some(Worker { update, .. }) = self.with_worker(number).cloned() else { return Ok(()) };
         if !self.still_has(&update) {
-            return self.ends(turn, Outcome::Superseded("it was changed".to_owned()));
+            return self.ends(number, Outcome::Superseded("it was changed".to_owned()));
         }
         let index = index_of(&update.id);
         let bit = 1 << self.world.services[index].image.1;
@@ -281,7 +281,7 @@ impl Scene<'_> {
             if self.world.services[index].phase == Some(Phase::Updating) {
                 self.world.go_on(index, Phase::Completed);
             }
-            return self.ends(turn, Outcome::Updated);
+            return self.ends(number, Outcome::Updated);
         }
         if self.world.bad[index] & bit == 0 {
             self.world.budget.failures -= 1;
@@ -289,41 +289,41 @@ impl Scene<'_> {
         }
         let quarantine = quarantine(&self.me.memory());
         if let (Some(image), Some(digest)) = (image_name(&update.to), update.to.digest()) {
-            let verdict = OfLedger::Quarantined;
+            let verdict = DigestVerdict::Quarantined;
             let cause = broken().to_string();
             let entry = quarantine.entry(&update.service, &update.id, image, digest, verdict, &cause);
-            self.me.pending.note([Change::Put(entry)]);
+            self.me.pending.note([LedgerChange::Put(entry)]);
         }
-        self.put_stage(turn, Stage::ToTakeBack);
+        self.put_stage(number, Stage::ToTakeBack);
         Ok(())
     }
 
     /// Sends a rollback.
-    pub(super) fn take_back(&mut self, turn: usize, answer: Answer) -> Verdict {
-        let Some(Worker { update, .. }) = self.with_worker(turn).cloned() else { return Ok(()) };
+    pub(super) fn take_back(&mut self, number: usize, answer: Answer) -> Verdict {
+        let Some(Worker { update, .. }) = self.with_worker(number).cloned() else { return Ok(()) };
         let index = index_of(&update.id);
         let place = self.world.services[index];
         let is_going_back = place.phase == Some(Phase::GoingBack) || place.phase == Some(Phase::WentBack);
         if is_going_back && place.previous == Some(self.model.library.place_of(&update.to)) {
-            self.put_stage(turn, Stage::GoingBack);
+            self.put_stage(number, Stage::GoingBack);
             return Ok(());
         }
         let Some(previous) = place.previous.filter(|_| self.still_has(&update)) else {
             let how = "it was changed".to_owned();
-            return self.ends(turn, Outcome::Overtaken { cause: broken(), how });
+            return self.ends(number, Outcome::Overtaken { cause: broken(), how });
         };
         if answer.arrives() {
             self.world.change(index, previous, Phase::GoingBack);
         }
         if answer.is_heard() {
-            self.put_stage(turn, Stage::GoingBack);
+            self.put_stage(number, Stage::GoingBack);
         }
         Ok(())
     }
 
     /// The previous image runs again, or a user has changed the service.
-    pub(super) fn is_back(&mut self, turn: usize) -> Verdict {
-        let Some(Worker { update, .. }) = self.with_worker(turn).cloned() else { return Ok(()) };
+    pub(super) fn is_back(&mut self, number: usize) -> Verdict {
+        let Some(Worker { update, .. }) = self.with_worker(number).cloned() else { return Ok(()) };
         let index = index_of(&update.id);
         let place = self.world.services[index];
         let outcome = match place.phase {
@@ -335,17 +335,17 @@ impl Scene<'_> {
             }
             _ => Outcome::Overtaken { cause: broken(), how: "it was changed".to_owned() },
         };
-        self.ends(turn, outcome)
+        self.ends(number, outcome)
     }
 
     /// An update ends, as `Session::end`.
-    fn ends(&mut self, turn: usize, outcome: Outcome) -> Verdict {
+    fn ends(&mut self, number: usize, outcome: Outcome) -> Verdict {
         let Some(session) = self.me.session() else { return Ok(()) };
-        let Some(Worker { update, .. }) = session.workers.remove(&turn) else { return Ok(()) };
+        let Some(Worker { update, .. }) = session.workers.remove(&number) else { return Ok(()) };
         let (id, is_good) = (update.id.clone(), outcome.is_success());
-        session.queue.end(turn, finished(&update, outcome));
+        session.queue.end(number, finished(&update, outcome));
         if is_good {
-            session.updated.insert(turn, update);
+            session.updated.insert(number, update);
         }
         if self.model.fault != Some(Fault::ForgetsEnd) {
             self.me.hands.0.ended(&id);
@@ -354,11 +354,11 @@ impl Scene<'_> {
     }
 
     /// It is seen that a user has taken back an update that was called good.
-    pub(super) fn sees_taken_back(&mut self, turn: usize) -> Verdict {
+    pub(super) fn sees_taken_back(&mut self, number: usize) -> Verdict {
         let Some(session) = self.me.session() else { return Ok(()) };
-        if let Some(update) = session.updated.remove(&turn) {
-            session.queue.taken_back(turn);
-            session.queue.turn_bad(turn, &update, Effect::TakenBack);
+        if let Some(update) = session.updated.remove(&number) {
+            session.queue.taken_back(number);
+            session.queue.turn_bad(number, &update, Effect::TakenBack);
         }
         self.session_goes_on()
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::gantry::{Gantry, Look, Stage, Standing, put_lease};
+use super::gantry::{Gantry, LeaseRole, Look, Stage, put_lease};
 use super::key::Key;
 use super::library::NAMES;
 use super::rolling::index_of;
@@ -142,7 +142,7 @@ impl State {
             Look::None if gantry.runs >= MAX_RUNS || !self.may_look(at) => {}
             Look::None | Look::Again => actions.push(Action::LookBegins(at)),
             Look::Listed(_) => actions.push(Action::Decide(at)),
-            // A lease that is given back has the turn.
+            // A lease is given back first.
             Look::Decided(_) if gantry.gives_back => {}
             Look::Decided(_) => {
                 self.write(|answer| Action::Lease(at, answer), actions);
@@ -162,19 +162,19 @@ impl State {
             self.write(|answer| Action::GiveBack(at, answer), actions);
         }
         let Some(session) = &gantry.session else { return };
-        for (turn, worker) in &session.workers {
+        for (number, worker) in &session.workers {
             match worker.stage {
                 Stage::ToSend(_) if gantry.permission(self.world.now) == Permission::Unsure => {}
-                Stage::ToSend(_) => self.write(|answer| Action::Send(at, *turn, answer), actions),
-                Stage::Watched => actions.extend(self.of_watched(model, at, *turn, &worker.update)),
-                Stage::ToTakeBack => self.write(|answer| Action::TakeBack(at, *turn, answer), actions),
-                Stage::GoingBack => actions.push(Action::IsBack(at, *turn)),
+                Stage::ToSend(_) => self.write(|answer| Action::Send(at, *number, answer), actions),
+                Stage::Watched => actions.extend(self.of_watched(model, at, *number, &worker.update)),
+                Stage::ToTakeBack => self.write(|answer| Action::TakeBack(at, *number, answer), actions),
+                Stage::GoingBack => actions.push(Action::IsBack(at, *number)),
             }
         }
-        for (turn, update) in &session.updated {
+        for (number, update) in &session.updated {
             let place = self.world.services[index_of(&update.id)];
             if place.phase == Some(Phase::WentBack) {
-                actions.push(Action::SeesTakenBack(at, *turn));
+                actions.push(Action::SeesTakenBack(at, *number));
             }
         }
     }
@@ -187,14 +187,14 @@ impl State {
     fn is_idle_look(&self, at: usize) -> bool {
         let (gantry, other) = (&self.gantrys[at], &self.gantrys[1 - at]);
         let is_ours = gantry.session.is_some();
-        let is_taken = matches!(other.standing, Standing::Holder { .. });
+        let is_taken = matches!(other.role, LeaseRole::Holder { .. });
         let is_news = is_ours && gantry.seen.iter().zip(self.world.tags).any(|(seen, tag)| *seen < tag);
         matches!(gantry.look, Look::None) && (is_ours || is_taken) && !is_news
     }
 
-    fn of_watched(&self, model: &Model, at: usize, turn: usize, update: &Update) -> Vec<Action> {
+    fn of_watched(&self, model: &Model, at: usize, number: usize, update: &Update) -> Vec<Action> {
         let (index, image) = (index_of(&update.id), model.library.place_of(&update.to));
-        let (good, bad) = (Action::Judge(at, turn, true), Action::Judge(at, turn, false));
+        let (good, bad) = (Action::Judge(at, number, true), Action::Judge(at, number, false));
         if !self.world.still_has(index, image) || self.world.has_judged(index, image) {
             vec![good]
         } else if self.world.is_bad(index, image) {
@@ -228,7 +228,7 @@ impl State {
             let is_taken = lease.is_some_and(|lease| lease.holder.id != gantry.id);
             is_taken
                 && matches!(gantry.look, Look::Decided(_))
-                && !matches!(gantry.standing, Standing::Holder { .. })
+                && !matches!(gantry.role, LeaseRole::Holder { .. })
         };
         let is_alive = lease.is_some_and(|lease| self.gantrys.iter().any(|it| it.id == lease.holder.id));
         // While both are alive, time passes between two steps only when one of them is slow.
@@ -284,11 +284,11 @@ impl State {
                 scene.give_back(answer);
                 Ok(())
             }
-            Action::Send(_, turn, _) => scene.send(turn, answer),
-            Action::Judge(_, turn, is_good) => scene.judge(turn, is_good),
-            Action::TakeBack(_, turn, _) => scene.take_back(turn, answer),
-            Action::IsBack(_, turn) => scene.is_back(turn),
-            Action::SeesTakenBack(_, turn) => scene.sees_taken_back(turn),
+            Action::Send(_, number, _) => scene.send(number, answer),
+            Action::Judge(_, number, is_good) => scene.judge(number, is_good),
+            Action::TakeBack(_, number, _) => scene.take_back(number, answer),
+            Action::IsBack(_, number) => scene.is_back(number),
+            Action::SeesTakenBack(_, number) => scene.sees_taken_back(number),
             _ => scene.session_goes_on(),
         };
         self.keys[at] = key_of(&self.gantrys[at]);

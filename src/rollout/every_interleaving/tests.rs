@@ -12,7 +12,7 @@ use crate::context::Events;
 use crate::cycle::plan::plan;
 use crate::ledger::LeftBehind;
 use crate::model::decision::Decision;
-use crate::model::earlier::Earlier;
+use crate::model::image_history::ImageHistory;
 use crate::model::outcome::Outcome;
 use crate::model::update::{Begun, Update};
 use crate::rollout::queue::Queue;
@@ -134,7 +134,7 @@ fn a_waiting_update_that_is_found_begun_is_under_way() {
     });
     let updates: Vec<Update> = updates.collect();
     let mut queue = Queue::new(LIMITS);
-    queue.join(0, Events::unheard(), updates.clone(), Earlier::default());
+    queue.join(0, Events::unheard(), updates.clone(), ImageHistory::default());
     let (_, canary, first) = queue.begin().unwrap();
 
     let spec = library.service(1, world.services[1]).spec;

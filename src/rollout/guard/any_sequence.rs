@@ -60,13 +60,13 @@ impl Shown {
         there.map(node).collect()
     }
 
-    fn sight(&self, managers: usize) -> Sight {
+    fn sight(&self, managers: usize) -> ClusterSight {
         if self.is_silent {
-            return Sight::Silence { words: "refused".to_owned() };
+            return ClusterSight::Silence { words: "refused".to_owned() };
         }
         let busiest = Busiest { node: "node1".to_owned(), starting: self.starting };
         let took = Some(Duration::from_millis(self.millis));
-        Sight::Answer { nodes: self.nodes(managers), took, busiest: Some(busiest) }
+        ClusterSight::Answer { nodes: self.nodes(managers), took, busiest: Some(busiest) }
     }
 }
 
@@ -114,14 +114,14 @@ proptest! {
             // Every pause has a reason that is told, no reason is told twice, and its end is told once.
             for one in news {
                 match one {
-                    News::Paused { why, .. } => {
+                    GuardNews::Paused { why, .. } => {
                         prop_assert!(is_shut && !told.iter().any(|other| other.is_same_as(&why)));
                         if told.is_empty() {
                             since = now;
                         }
                         told.push(why);
                     }
-                    News::Resumed { was, after, .. } => {
+                    GuardNews::Resumed { was, after, .. } => {
                         prop_assert!(!is_shut && was_shut);
                         prop_assert_eq!((&was, after), (&told[0], now.duration_since(since)));
                         told.clear();

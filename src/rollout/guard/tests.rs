@@ -22,20 +22,22 @@ fn managers(count: usize, away: usize) -> Nodes {
     (1..=count).map(|number| node(number, true, Some((number == 1, number <= count - away)))).collect()
 }
 
-fn sight(nodes: &Nodes, millis: u64) -> Sight {
-    Sight::Answer { nodes: nodes.clone(), took: Some(Duration::from_millis(millis)), busiest: None }
+fn sight(nodes: &Nodes, millis: u64) -> ClusterSight {
+    ClusterSight::Answer { nodes: nodes.clone(), took: Some(Duration::from_millis(millis)), busiest: None }
 }
 
-fn busy(starting: usize) -> Sight {
+fn busy(starting: usize) -> ClusterSight {
     let busiest = Busiest { node: "node2".to_owned(), starting };
-    Sight::Answer { nodes: samples::nodes(), took: Some(Duration::ZERO), busiest: Some(busiest) }
+    ClusterSight::Answer { nodes: samples::nodes(), took: Some(Duration::ZERO), busiest: Some(busiest) }
 }
 
 /// What it says, in words.
-fn told(news: Vec<News>) -> Vec<String> {
+fn told(news: Vec<GuardNews>) -> Vec<String> {
     let words = |news| match news {
-        News::Paused { why, is_routine } => format!("paused{}: {why}", if is_routine { "*" } else { "" }),
-        News::Resumed { was, after, is_routine } => {
+        GuardNews::Paused { why, is_routine } => {
+            format!("paused{}: {why}", if is_routine { "*" } else { "" })
+        }
+        GuardNews::Resumed { was, after, is_routine } => {
             format!("resumed{} after {}: {was}", if is_routine { "*" } else { "" }, after.as_secs())
         }
     };
@@ -185,9 +187,9 @@ fn an_engine_that_was_fast_may_take_up_to_a_second() {
 fn an_engine_that_does_not_answer_shuts_it_and_the_first_answer_is_what_is_compared_with() {
     let now = Instant::now();
     let mut guard = Guard::new(None, PATIENCE);
-    let silence = Sight::Silence { words: "refused".to_owned() };
+    let silence = ClusterSight::Silence { words: "refused".to_owned() };
     assert_eq!(told(guard.look(&silence, now)), ["paused: the engine does not answer (refused)"]);
-    assert!(guard.look(&Sight::Silence { words: "cut".to_owned() }, now).is_empty());
+    assert!(guard.look(&ClusterSight::Silence { words: "cut".to_owned() }, now).is_empty());
     assert_eq!(guard.look(&sight(&samples::nodes_without(3, &["n1"]), 1), now).len(), 1);
     assert!(guard.may_begin(0));
 }

@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::rules::Watched;
+use super::rules::WatchedUpdate;
 use super::*;
-use crate::model::mark::Mark;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::rollout::samples::{NEW, OLD, global, nodes_without, ran, replicas, service_from, spec, task};
 use crate::swarm::{Service, Task, TaskState};
 
@@ -133,9 +133,9 @@ proptest! {
     ) {
         let mut now = Instant::now();
         let (replaced, force_update) = if is_same_image { (NEW, 1) } else { (OLD, 0) };
-        let terms = Terms {
-            sent: Mark { image: NEW.to_owned(), force_update },
-            replaced: Mark { image: replaced.to_owned(), force_update: 0 },
+        let sent_update = SentUpdate {
+            sent: TaskSpecId { image: NEW.to_owned(), force_update },
+            replaced: TaskSpecId { image: replaced.to_owned(), force_update: 0 },
             sent_at: now,
             timeout: timeout.map(Duration::from_secs),
             may_roll_back,
@@ -144,7 +144,7 @@ proptest! {
             has_account: false,
             side_by_side: None,
         };
-        let mut watched = Watched::new(terms, swarm_is_faster);
+        let mut watched = WatchedUpdate::new(sent_update, swarm_is_faster);
         for look in &looks {
             now += Duration::from_secs(look.after_seconds);
             let nodes = nodes_without(3, &look.nodes_away);

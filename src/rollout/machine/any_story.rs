@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
-use super::rules::Watched;
+use super::rules::WatchedUpdate;
 use super::*;
 use crate::model::before::Before;
-use crate::model::mark::Mark;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::rollout::samples::{
     NEW, OLD, crashed, nodes_without, replicas, service_from, shut_down, spec, task,
 };
@@ -275,13 +275,13 @@ fn tell(
     (may_roll_back, swarm_is_faster, is_short): (bool, bool, bool),
 ) -> Result<Option<Outcome>, TestCaseError> {
     let mut now = Instant::now();
-    let mark = |image: &str| Mark { image: image.to_owned(), force_update: 0 };
+    let spec_id = |image: &str| TaskSpecId { image: image.to_owned(), force_update: 0 };
     let mut world = World::new(slots, is_short);
     let old = service_from(&json!({ "Spec": spec(OLD, &replicas(slots)) }));
     let before = Before::of(&old, &world.tasks, jiff::Timestamp::UNIX_EPOCH);
-    let terms = Terms {
-        sent: mark(NEW),
-        replaced: mark(OLD),
+    let sent_update = SentUpdate {
+        sent: spec_id(NEW),
+        replaced: spec_id(OLD),
         sent_at: now,
         timeout: timeout.map(Duration::from_secs),
         may_roll_back,
@@ -290,7 +290,7 @@ fn tell(
         has_account: false,
         side_by_side: None,
     };
-    let mut watched = Watched::new(terms, swarm_is_faster);
+    let mut watched = WatchedUpdate::new(sent_update, swarm_is_faster);
     for (events, seconds) in chapters {
         for event in events {
             world.happens(*event);

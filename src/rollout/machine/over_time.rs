@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::mark::Mark;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::rollout::samples::*;
 use crate::swarm::{Nodes, Task, TaskState};
 
@@ -50,13 +50,14 @@ fn nil(look: Look) -> Look {
 
 impl Watching {
     fn begin() -> Self {
-        Self::on(Mark { image: OLD.into(), force_update: 0 }, Mark { image: NEW.into(), force_update: 0 })
+        let spec_id = |image: &str| TaskSpecId { image: image.into(), force_update: 0 };
+        Self::on(spec_id(OLD), spec_id(NEW))
     }
 
-    fn on(replaced: Mark, sent: Mark) -> Self {
+    fn on(replaced: TaskSpecId, sent: TaskSpecId) -> Self {
         let start = Instant::now();
-        let terms = terms(sent, replaced, start);
-        Self { machine: Machine::new(terms), start, mode: replicas(2), nodes: nodes() }
+        let sent_update = sent_update(sent, replaced, start);
+        Self { machine: Machine::new(sent_update), start, mode: replicas(2), nodes: nodes() }
     }
 
     fn mode(mut self, mode: Value) -> Self {
@@ -65,12 +66,12 @@ impl Watching {
     }
 
     fn timeout(mut self, seconds: u64) -> Self {
-        self.machine.terms.timeout = Some(Duration::from_secs(seconds));
+        self.machine.sent_update.timeout = Some(Duration::from_secs(seconds));
         self
     }
 
     fn without_rollback(mut self) -> Self {
-        self.machine.terms.may_roll_back = false;
+        self.machine.sent_update.may_roll_back = false;
         self
     }
 
@@ -89,7 +90,7 @@ impl Watching {
             json["UpdateStatus"] = json!({ "State": state, "Message": message });
         }
         let service = service_from(&json);
-        let seen = Seen { service: Some(&service), tasks, nodes: &self.nodes };
+        let seen = ServiceView { service: Some(&service), tasks, nodes: &self.nodes };
         self.machine.step(&seen, self.start + Duration::from_secs(second))
     }
 
@@ -452,7 +453,7 @@ fn somebody_who_forces_once_more_does_not_end_the_watch() {
 
 #[test]
 fn an_image_that_reads_the_same_is_told_apart_by_the_forced_update_counter() {
-    let mark = |force_update| Mark { image: NEW.to_owned(), force_update };
+    let spec_id = |force_update| TaskSpecId { image: NEW.to_owned(), force_update };
     let at = |force_update, look: Look| Look { force_update, ..look };
     let made = |force_update| -> Vec<Task> {
         two(NEW)
@@ -460,12 +461,12 @@ fn an_image_that_reads_the_same_is_told_apart_by_the_forced_update_counter() {
             .map(|task| Task { force_update, id: format!("{force_update} {}", task.id), ..task })
             .collect()
     };
-    let mut good = Watching::on(mark(3), mark(4));
+    let mut good = Watching::on(spec_id(3), spec_id(4));
     good.wait(1, &at(4, new("updating")), &made(3));
     good.wait(2, &at(4, new("updating")), &with(made(3), made(4)));
     assert_eq!(good.end(9, &at(4, new("completed")), &made(4)), Outcome::Updated);
 
-    let mut bad = Watching::on(mark(3), mark(4));
+    let mut bad = Watching::on(spec_id(3), spec_id(4));
     let crash = Task { force_update: 4, ..crash(NEW) };
     bad.fail(2, &at(4, new("paused")), std::slice::from_ref(&crash));
     let restored = Look { image: NEW, ..asked_back("rollback_started") };
@@ -473,7 +474,7 @@ fn an_image_that_reads_the_same_is_told_apart_by_the_forced_update_counter() {
     let restored = Look { status: Some(("rollback_completed", "")), ..restored };
     assert_rolled_back(&bad.end(9, &at(3, restored), &with(made(3), [crash])), By::Gantry);
 
-    let mut by_hand = Watching::on(mark(3), mark(4));
+    let mut by_hand = Watching::on(spec_id(3), spec_id(4));
     let back = Look { image: NEW, ..asked_back("rollback_started") };
     assert!(matches!(by_hand.end(2, &at(3, back), &made(3)), Outcome::Superseded(_)));
 }

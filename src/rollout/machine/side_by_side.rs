@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::terms::{Seen, SideBySide, Terms};
+use super::sent_update::{SentUpdate, ServiceView, SideBySide};
 use super::view::View;
 use super::watch::Watch;
 use crate::model::cause::Cause;
@@ -45,8 +45,8 @@ impl SideBySide {
 impl Cause {
     /// The same failure, or what is true instead when the old task was still there and may be the reason. Programs that find
     /// a port of the host taken say so in their log: their end alone is no sign of it.
-    pub(super) fn by_order(self, terms: &Terms, tried: &Task, seen: &Seen<'_>) -> Self {
-        let Some(side_by_side) = &terms.side_by_side else { return self };
+    pub(super) fn by_order(self, sent_update: &SentUpdate, tried: &Task, seen: &ServiceView<'_>) -> Self {
+        let Some(side_by_side) = &sent_update.side_by_side else { return self };
         let is_shared = !matches!(side_by_side.obstacle, None | Some(Obstacle::HostNetwork));
         let is_told = matches!(&self, Self::TaskFailed { error, .. } if is_taken(error));
         if (is_told || (is_shared && self.blames_image())) && overlaps(tried, seen.tasks) {
@@ -59,7 +59,7 @@ impl Cause {
 /// Whether the new tasks have waited long enough for the room that the old ones take.
 pub(super) fn lacks_room(view: &View<'_>, watch: &Watch) -> bool {
     let reason = watch.waiting.reason.as_ref();
-    view.terms.side_by_side.is_some()
+    view.sent_update.side_by_side.is_some()
         && matches!(reason, Some(Cause::NoSuitableNode { reason }) if is_about_room(reason))
         && watch.has_waited_for(NO_ROOM, view.now)
         && view.has_old_tasks()

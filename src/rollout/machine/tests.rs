@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::cause::Cause;
-use crate::model::mark::Mark;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::rollout::samples::ran;
 use crate::swarm::{Node, Nodes, Service, Task, TaskState};
 
@@ -90,9 +90,9 @@ fn nodes() -> Nodes {
 }
 
 fn machine(timeout: Option<u64>, may_roll_back: bool, now: Instant) -> Machine {
-    Machine::new(Terms {
-        sent: Mark { image: NEW.into(), force_update: 0 },
-        replaced: Mark { image: OLD.into(), force_update: 0 },
+    Machine::new(SentUpdate {
+        sent: TaskSpecId { image: NEW.into(), force_update: 0 },
+        replaced: TaskSpecId { image: OLD.into(), force_update: 0 },
         sent_at: now,
         timeout: timeout.map(Duration::from_secs),
         may_roll_back,
@@ -111,7 +111,7 @@ fn play(mut machine: Machine, start: Instant, views: &[(u64, View)]) -> Step {
         let now = start + Duration::from_secs(*second);
         let service = view.service();
         let nodes = nodes();
-        last = machine.step(&Seen { service: Some(&service), tasks: &view.tasks, nodes: &nodes }, now);
+        last = machine.step(&ServiceView { service: Some(&service), tasks: &view.tasks, nodes: &nodes }, now);
         match last {
             Step::RollBack => machine.rollback_sent(By::Gantry, now),
             Step::Finish(_) => return last,
@@ -249,8 +249,8 @@ fn a_paused_rollback_whose_old_tasks_come_back_is_rolled_back() {
     assert_finish(&step, |outcome| matches!(outcome, Outcome::RolledBack { by: By::Gantry, .. }));
     // By the swarm, and found by a later run.
     let found = || {
-        let terms = machine(None, true, start).terms;
-        Machine::rolling_back(terms, By::Swarm, String::new())
+        let sent_update = machine(None, true, start).sent_update;
+        Machine::rolling_back(sent_update, By::Swarm, String::new())
     };
     let step = play(found(), start, &views[1..]);
     assert_finish(&step, |outcome| matches!(outcome, Outcome::RolledBack { by: By::Swarm, .. }));
@@ -283,7 +283,7 @@ fn a_paused_rollback_goes_on_with_the_others_when_its_first_task_runs() {
 }
 
 fn look(machine: &mut Machine, now: Instant, view: &View) -> Step {
-    machine.step(&Seen { service: Some(&view.service()), tasks: &view.tasks, nodes: &nodes() }, now)
+    machine.step(&ServiceView { service: Some(&view.service()), tasks: &view.tasks, nodes: &nodes() }, now)
 }
 
 /// A machine whose rollback has failed, and whose service is given another account a minute after the start.
@@ -348,11 +348,11 @@ fn a_time_out_is_judged_on_what_is_seen_now_and_not_on_the_clock_alone() {
 #[test]
 fn a_service_that_is_gone_was_removed_in_every_state() {
     let start = Instant::now();
-    let gone = Seen { service: None, tasks: &[], nodes: &nodes() };
+    let gone = ServiceView { service: None, tasks: &[], nodes: &nodes() };
     assert_eq!(machine(None, true, start).step(&gone, start), Step::Finish(Outcome::Removed));
     let mut failed = machine(None, true, start);
     let paused = view(NEW, Some("paused"), crashed(NEW));
-    let seen = Seen { service: Some(&paused.service()), tasks: &paused.tasks, nodes: &nodes() };
+    let seen = ServiceView { service: Some(&paused.service()), tasks: &paused.tasks, nodes: &nodes() };
     assert_eq!(failed.step(&seen, start), Step::RollBack);
     failed.rollback_sent(By::Gantry, start);
     // What has failed stays failed.
@@ -396,16 +396,16 @@ fn what_the_engine_makes_of_a_specification_is_no_change_by_somebody_else() {
     });
     let spec = |json: &Value| Spec::from_json(&json.to_string()).unwrap();
     let start = Instant::now();
-    let mut terms = machine(None, true, start).terms;
-    terms.whole = Some(Whole { replaced: spec(&replaced), sent: spec(&sent) });
-    let mut machine = Machine::new(terms);
+    let mut sent_update = machine(None, true, start).sent_update;
+    sent_update.whole = Some(Whole { replaced: spec(&replaced), sent: spec(&sent) });
+    let mut machine = Machine::new(sent_update);
     let nodes = nodes();
     let tasks = running(OLD);
     let ours = shown("a", "", &replaced);
     let ours_now: Value = serde_json::from_str(ours.spec.json()).unwrap();
     let mut look = |service: &Service| {
         machine.step(
-            &Seen { service: Some(service), tasks: &tasks, nodes: &nodes },
+            &ServiceView { service: Some(service), tasks: &tasks, nodes: &nodes },
             start + Duration::from_secs(1),
         )
     };
@@ -425,7 +425,7 @@ fn room_is_not_given_up_while_tasks_are_on_their_way() {
     pending.error = "no suitable node (insufficient resources on 3 nodes)".to_owned();
     let starting = task("starting", NEW, 2, TaskState::Starting, TaskState::Running);
     let mut machine = machine(None, true, start);
-    machine.terms.side_by_side = Some(SideBySide { obstacle: None, is_our_choice: false });
+    machine.sent_update.side_by_side = Some(SideBySide { obstacle: None, is_our_choice: false });
     let waiting = both(running(OLD), vec![pending]);
     let moving = both(waiting.clone(), vec![starting]);
     let looks: Vec<_> = (0..40).map(|at| (at, view(NEW, Some("updating"), moving.clone()))).collect();
@@ -435,7 +435,7 @@ fn room_is_not_given_up_while_tasks_are_on_their_way() {
     let failed = looks.iter().find_map(|(at, view)| {
         let step = play(stuck.clone(), start, &[(*at, view.clone())]);
         let (now, service, nodes) = (start + Duration::from_secs(*at), view.service(), nodes());
-        stuck.step(&Seen { service: Some(&service), tasks: &view.tasks, nodes: &nodes }, now);
+        stuck.step(&ServiceView { service: Some(&service), tasks: &view.tasks, nodes: &nodes }, now);
         (step == Step::RollBack).then_some(*at)
     });
     assert!(failed.is_some_and(|at| at >= 20), "{failed:?}");
@@ -466,7 +466,7 @@ fn a_program_that_was_told_to_end_is_blamed_only_when_its_node_stays() {
         let node = nodes().iter().next().unwrap().clone();
         let nodes = [Node { version, is_ready, is_down: !is_ready, ..node }].into_iter().collect();
         let service = view.service();
-        let seen = Seen { service: Some(&service), tasks: &view.tasks, nodes: &nodes };
+        let seen = ServiceView { service: Some(&service), tasks: &view.tasks, nodes: &nodes };
         step = machine.step(&seen, start + Duration::from_secs(at));
     }
     assert!(matches!(step, Step::SendAgain(_)), "{step:?}");

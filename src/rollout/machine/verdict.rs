@@ -3,13 +3,13 @@
 use tokio::time::Instant;
 
 use super::patience::{recovery_time, stall_limit, stalled};
+use super::sent_update::Restoring;
 use super::side_by_side::{lacks_room, no_room};
-use super::terms::Restoring;
 use super::view::View;
 use super::watch::{Watch, Watched};
 use crate::model::cause::Cause;
-use crate::model::mark::Mark;
 use crate::model::outcome::Outcome;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::model::timing::settling_time;
 use crate::rollout::convergence::Exception;
 use crate::swarm::UpdateState;
@@ -30,13 +30,17 @@ pub(super) enum Verdict {
 
 /// What a look at an update means.
 pub(super) fn updating(view: &View<'_>, watch: &mut Watch) -> Verdict {
-    let View { terms, service, facts, .. } = *view;
+    let View { sent_update, service, facts, .. } = *view;
     if let Some(status) = service.rollback_by_swarm() {
-        let cause = view.cause_by(&terms.sent, &status.message);
+        let cause = view.cause_by(&sent_update.sent, &status.message);
         // When a user has changed a label in the middle of the update, it goes back to the same image.
-        return if terms.is_sent(facts) { Verdict::Failed(cause) } else { Verdict::RolledBackBySwarm(cause) };
+        return if sent_update.is_sent(facts) {
+            Verdict::Failed(cause)
+        } else {
+            Verdict::RolledBackBySwarm(cause)
+        };
     }
-    if !terms.is_sent(facts) {
+    if !sent_update.is_sent(facts) {
         let is_rollback = service.update.as_ref().is_some_and(|status| status.state.is_rollback());
         let how = if is_rollback {
             "a user or another program rolled it back".to_owned()
@@ -45,7 +49,7 @@ pub(super) fn updating(view: &View<'_>, watch: &mut Watch) -> Verdict {
         };
         return Verdict::Over(Outcome::Superseded(how));
     }
-    let sent = view.kept.or(terms.whole.as_ref().map(|whole| &whole.sent));
+    let sent = view.kept.or(sent_update.whole.as_ref().map(|whole| &whole.sent));
     if let Some(fields) = view.change_since(sent) {
         let how = format!("a user or another program changed {fields} during the update");
         return Verdict::Over(Outcome::Superseded(how));
@@ -54,7 +58,7 @@ pub(super) fn updating(view: &View<'_>, watch: &mut Watch) -> Verdict {
         return if view.is_paused_for_a_node(pause) {
             Verdict::SendAgain("Swarm paused the update because of a node".to_owned())
         } else {
-            Verdict::Failed(view.cause_by(&Mark::of(facts), &pause.message))
+            Verdict::Failed(view.cause_by(&TaskSpecId::of(facts), &pause.message))
         };
     }
     match watch.look(view) {
@@ -64,7 +68,7 @@ pub(super) fn updating(view: &View<'_>, watch: &mut Watch) -> Verdict {
         Watched::Unsteady => match within_ratio(view, watch) {
             Some(outcome) => Verdict::Over(outcome),
             None => Verdict::Failed(
-                view.task_cause(&Mark::of(facts)).unwrap_or_else(|| view.weighed(watch.not_running())),
+                view.task_cause(&TaskSpecId::of(facts)).unwrap_or_else(|| view.weighed(watch.not_running())),
             ),
         },
         Watched::Stuck(why) => match updating_late(view, watch) {
@@ -77,9 +81,9 @@ pub(super) fn updating(view: &View<'_>, watch: &mut Watch) -> Verdict {
 
 /// Whether an update that has not come to its end has had its time.
 fn updating_late(view: &View<'_>, watch: &Watch) -> Verdict {
-    let View { terms, facts, now, .. } = *view;
-    let elapsed = now.duration_since(terms.sent_at);
-    match terms.timeout {
+    let View { sent_update, facts, now, .. } = *view;
+    let elapsed = now.duration_since(sent_update.sent_at);
+    match sent_update.timeout {
         Some(timeout) if elapsed >= timeout => {
             if watch.has_held(facts, now) {
                 Verdict::Over(Outcome::Updated)
@@ -116,7 +120,7 @@ fn within_ratio(view: &View<'_>, watch: &Watch) -> Option<Outcome> {
     if !is_completed || ratio <= 0.0 || !is_enough || view.has_old_tasks() {
         return None;
     }
-    let cause = view.task_cause(&Mark::of(facts)).unwrap_or_else(|| watch.not_running());
+    let cause = view.task_cause(&TaskSpecId::of(facts)).unwrap_or_else(|| watch.not_running());
     Some(Outcome::UpdatedBut(format!(
         "{held} of {desired} tasks run, and --update-max-failure-ratio {ratio} allows that: {cause}"
     )))
@@ -124,14 +128,16 @@ fn within_ratio(view: &View<'_>, watch: &Watch) -> Option<Outcome> {
 
 /// What a look at a rollback means.
 pub(super) fn rolling_back(view: &View<'_>, restoring: &Restoring, watch: &mut Watch) -> Verdict {
-    let View { terms, service, facts, now, .. } = *view;
+    let View { sent_update, service, facts, now, .. } = *view;
     let Restoring { by, cause, .. } = restoring;
     let failed = |why: Cause| Verdict::Over(rollback_failed(cause, why));
     let overtaken = |how| Verdict::Over(Outcome::Overtaken { cause: cause.clone(), how });
-    if !terms.is_replaced(facts) {
+    if !sent_update.is_replaced(facts) {
         return match service.rollback_by_swarm() {
             // What was restored by an update of its own has failed as well, and the swarm has taken it back.
-            Some(status) if terms.is_sent(facts) => failed(view.cause_by(&terms.replaced, &status.message)),
+            Some(status) if sent_update.is_sent(facts) => {
+                failed(view.cause_by(&sent_update.replaced, &status.message))
+            }
             _ => overtaken(view.changed_to()),
         };
     }
@@ -140,7 +146,7 @@ pub(super) fn rolling_back(view: &View<'_>, restoring: &Restoring, watch: &mut W
     }
     let rolled_back = || Verdict::Over(Outcome::RolledBack { by: *by, cause: cause.clone() });
     let watched = watch.look(view);
-    let old_image = || view.pause_cause().or_else(|| view.task_cause(&Mark::of(facts)));
+    let old_image = || view.pause_cause().or_else(|| view.task_cause(&TaskSpecId::of(facts)));
     match &watched {
         Watched::Steady(_) | Watched::Nothing(_) => return rolled_back(),
         Watched::Stuck(_) | Watched::Unsteady | Watched::NotYet => {}
@@ -177,7 +183,7 @@ fn is_stopped(view: &View<'_>, watch: &Watch) -> bool {
 
 /// Whether as much runs as before the update, when not all ran.
 fn is_as_before(view: &View<'_>, watch: &Watch) -> bool {
-    let before = &view.terms.before;
+    let before = &view.sent_update.before;
     let ran = before.ran().filter(|ran| *ran > 0);
     before.was_in_trouble()
         && !view.has_old_tasks()
@@ -196,10 +202,10 @@ enum Late {
 
 /// Whether a rollback has had its time.
 fn rolling_back_late(view: &View<'_>, since: Instant, watch: &Watch) -> Late {
-    let View { terms, facts, now, .. } = *view;
+    let View { sent_update, facts, now, .. } = *view;
     let elapsed = now.duration_since(since);
     let waiting = watch.waiting.activity.clone();
-    match terms.timeout {
+    match sent_update.timeout {
         Some(timeout) if elapsed >= timeout && watch.has_held(facts, now) => Late::WellInTime,
         Some(timeout) if elapsed >= timeout && !watch.is_monitored(facts, elapsed, timeout) => {
             Late::Failed(Cause::TimedOut { after: timeout, waiting, blames_image: false })

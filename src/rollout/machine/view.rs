@@ -2,25 +2,25 @@
 
 use tokio::time::Instant;
 
-use super::ends::Ends;
-use super::terms::{Seen, Terms};
-use crate::model::absences::Absences;
+use super::ignored_tasks::IgnoredTasks;
+use super::sent_update::{SentUpdate, ServiceView};
 use crate::model::cause::Cause;
 use crate::model::change::change;
-use crate::model::mark::Mark;
+use crate::model::down_nodes::DownNodes;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::swarm::{Facts, Service, Spec, Task, TaskState, UpdateStatus};
 
 /// One look, and what is known from before.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    pub(super) terms: &'a Terms,
-    pub(super) absences: &'a Absences,
-    pub(super) ends: &'a Ends,
+    pub(super) sent_update: &'a SentUpdate,
+    pub(super) down_nodes: &'a DownNodes,
+    pub(super) ignored_tasks: &'a IgnoredTasks,
     /// What the engine made of the specification that was sent.
     pub(super) kept: Option<&'a Spec>,
     pub(super) service: &'a Service,
     pub(super) facts: &'a Facts,
-    pub(super) seen: &'a Seen<'a>,
+    pub(super) seen: &'a ServiceView<'a>,
     pub(super) now: Instant,
 }
 
@@ -33,27 +33,27 @@ impl<'a> View<'a> {
     /// Whether the service is paused because of a node, and not because of what runs: a task was taken from its node, or
     /// its node went away. Swarm stops an update for that as well.
     pub(super) fn is_paused_for_a_node(&self, pause: &UpdateStatus) -> bool {
-        let mark = Mark::of(self.facts);
-        if let Some(cause) = self.task_cause(&mark) {
+        let spec_id = TaskSpecId::of(self.facts);
+        if let Some(cause) = self.task_cause(&spec_id) {
             return cause.is_about_a_node();
         }
         let blamed = self.seen.tasks.iter().find(|task| pause.message.contains(&task.id));
-        blamed.is_some_and(|task| mark.is_on(task) && was_taken_away(task))
+        blamed.is_some_and(|task| spec_id.is_on(task) && was_taken_away(task))
     }
 
     /// Whether tasks of another specification are wanted still, on nodes that take tasks.
     pub(super) fn has_old_tasks(&self) -> bool {
-        let mark = Mark::of(self.facts);
-        let is_old = |task: &Task| task.is_wanted() && !mark.is_on(task);
+        let spec_id = TaskSpecId::of(self.facts);
+        let is_old = |task: &Task| task.is_wanted() && !spec_id.is_on(task);
         self.seen.tasks.iter().any(|task| is_old(task) && !self.seen.nodes.is_set_aside(&task.node_id))
     }
 
     /// Whether tasks have a node and do not run yet: when they do, the old ones make room.
     pub(super) fn has_tasks_on_their_way(&self) -> bool {
-        let mark = Mark::of(self.facts);
+        let spec_id = TaskSpecId::of(self.facts);
         let is_on_its_way = |task: &Task| {
             task.is_wanted()
-                && mark.is_on(task)
+                && spec_id.is_on(task)
                 && (TaskState::Assigned..TaskState::Running).contains(&task.state)
         };
         self.seen.tasks.iter().any(is_on_its_way)
@@ -67,9 +67,9 @@ impl<'a> View<'a> {
     /// Whose image the service has, in words.
     pub(super) fn changed_to(&self) -> String {
         let image = self.facts.image.as_deref().unwrap_or("no image");
-        let whose = if image == self.terms.sent.image {
+        let whose = if image == self.sent_update.sent.image {
             ", which Gantry had sent"
-        } else if image == self.terms.replaced.image {
+        } else if image == self.sent_update.replaced.image {
             ", which it had before the update"
         } else {
             ""
@@ -79,7 +79,7 @@ impl<'a> View<'a> {
 
     /// Why the swarm has paused, if it has.
     pub(super) fn pause_cause(&self) -> Option<Cause> {
-        self.pause().map(|status| self.cause_by(&Mark::of(self.facts), &status.message))
+        self.pause().map(|status| self.cause_by(&TaskSpecId::of(self.facts), &status.message))
     }
 }
 

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::patience::stall_limit;
 use super::view::View;
 use crate::model::cause::Cause;
-use crate::model::mark::present_tasks;
+use crate::model::task_spec_id::present_tasks;
 use crate::model::timing::settling_time;
-use crate::rollout::convergence::{Convergence, Exception, Waiting, judge, running};
+use crate::rollout::convergence::{Convergence, Exception, Unconverged, judge, running};
 use crate::swarm::{Facts, Task, TaskState, UpdateState};
 
 /// What is remembered from look to look while tasks are watched.
@@ -26,7 +26,7 @@ pub(super) struct Watch {
     /// Since when tasks have failed that the swarm starts again by itself, if at all.
     failing: Option<Instant>,
     /// What was last waited for.
-    pub(super) waiting: Waiting,
+    pub(super) waiting: Unconverged,
     /// Since when it has been the same, with tasks that do not all run.
     still: Option<Instant>,
     /// The largest number of tasks that ran at once, how far the slowest of the others was then, and since when.
@@ -69,11 +69,11 @@ impl Watch {
         let is_over = matches!(state, Some(UpdateState::Completed | UpdateState::RollbackCompleted));
         let is_under_way = matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted));
         self.idle = if is_under_way { None } else { Some(self.idle.unwrap_or(now)) };
-        let has_failed = view.pause().is_some() || view.ends.is_any(service, seen);
+        let has_failed = view.pause().is_some() || view.ignored_tasks.has_counted_end(service, seen);
         self.failing = self.idle.filter(|_| has_failed).map(|_| self.failing.unwrap_or(now));
         self.count(view);
 
-        match judge(service, seen.tasks, seen.nodes, &view.terms.before) {
+        match judge(service, seen.tasks, seen.nodes, &view.sent_update.before) {
             Convergence::Nothing(why) => Watched::Nothing(why),
             Convergence::Converged { tasks, but } => {
                 self.but.clone_from(&but);
@@ -88,7 +88,7 @@ impl Watch {
                 match self.idle {
                     Some(since)
                         if now.duration_since(since) >= settling_time(facts)
-                            && view.ends.is_any(service, seen) =>
+                            && view.ignored_tasks.has_counted_end(service, seen) =>
                     {
                         Watched::Unsteady
                     }
@@ -124,7 +124,7 @@ impl Watch {
             Some((same, since)) if *same == tasks => *since,
             _ => now,
         };
-        self.waiting = Waiting {
+        self.waiting = Unconverged {
             running: tasks.len() as u64,
             desired: tasks.len() as u64,
             activity: "all tasks run; monitored".to_owned(),
@@ -139,7 +139,7 @@ impl Watch {
             // updater never comes to an end when a node goes down that had just got a task.
             return self.has_held_for(facts.monitor() + settling_time(facts), now);
         }
-        self.has_held(facts, now) || (is_over && !view.ends.is_any(service, seen))
+        self.has_held(facts, now) || (is_over && !view.ignored_tasks.has_counted_end(service, seen))
     }
 
     /// Why the swarm's updater waits for ever, while tasks of another specification run on: it goes from slot to slot,

@@ -20,7 +20,7 @@ struct Rolled {
 #[derive(Clone, Copy, Debug)]
 struct Fate {
     image: usize,
-    shows: Shows,
+    evidence: Evidence,
     effect: Effect,
 }
 
@@ -42,20 +42,24 @@ fn effect() -> impl Strategy<Value = Effect> {
 }
 
 fn fates() -> impl Strategy<Value = Vec<Fate>> {
-    let shows = prop_oneof![
-        7 => Just(Shows::Tasks),
-        1 => Just(Shows::AilingTasks),
-        1 => Just(Shows::Nothing),
-        1 => Just(Shows::NothingYet),
+    let evidence = prop_oneof![
+        7 => Just(Evidence::Tasks),
+        1 => Just(Evidence::AilingTasks),
+        1 => Just(Evidence::Nothing),
+        1 => Just(Evidence::NothingYet),
     ];
     vec(
-        (0..5_usize, shows, effect()).prop_map(|(image, shows, effect)| Fate { image, shows, effect }),
+        (0..5_usize, evidence, effect()).prop_map(|(image, evidence, effect)| Fate {
+            image,
+            evidence,
+            effect,
+        }),
         0..200,
     )
 }
 
 fn pace(limits: Limits, fates: &[Fate]) -> Pace {
-    tests::paced(limits, fates.iter().map(|fate| (fate.image.to_string(), fate.shows)))
+    tests::paced(limits, fates.iter().map(|fate| (fate.image.to_string(), fate.evidence)))
 }
 
 /// Rolls out, ending what is under way in the order that `picks` say, and checks what must hold all along.
@@ -103,7 +107,7 @@ fn roll_out_in_rounds(limits: Limits, fates: &[Fate]) -> Rolled {
 }
 
 fn all_of(image: usize, services: usize, effect: Effect) -> impl Iterator<Item = Fate> {
-    std::iter::repeat_n(Fate { image, shows: Shows::Tasks, effect }, services)
+    std::iter::repeat_n(Fate { image, evidence: Evidence::Tasks, effect }, services)
 }
 
 fn ceil_log2(number: usize) -> usize {
@@ -117,9 +121,9 @@ proptest! {
     fn nothing_starves(limits in limits(), fates in fates(), picks in vec(any::<Index>(), 1..50)) {
         let rolled = roll_out(limits, &fates, &picks);
         for number in 0..fates.len() {
-            let (image, shows) = rolled.pace.places[&number];
-            let is_unproved = !shows.has_tasks() && rolled.pace.images[&image].succeeded == 0;
-            let is_only_of_such = shows == Shows::Nothing && rolled.pace.images[&image].watchable == 0;
+            let (image, evidence) = rolled.pace.places[&number];
+            let is_unproved = !evidence.has_tasks() && rolled.pace.images[&image].succeeded == 0;
+            let is_only_of_such = evidence == Evidence::Nothing && rolled.pace.images[&image].watchable == 0;
             prop_assert!(
                 rolled.begun.contains(&number)
                     || rolled.pace.is_stopped(number)
@@ -164,7 +168,7 @@ proptest! {
             let touched: Vec<_> = rolled.begun.iter().filter(of_image).collect();
             let failed = touched.iter().filter(|n| matches!(fates[***n].effect, Effect::Failure { .. }));
             let (ailing, others): (Vec<usize>, Vec<usize>) =
-                failed.map(|n| **n).partition(|n| fates[*n].shows == Shows::AilingTasks);
+                failed.map(|n| **n).partition(|n| fates[*n].evidence == Evidence::AilingTasks);
             prop_assert_eq!(stop.touched, touched.len());
             prop_assert!((others.len()..=others.len() + ailing.len()).contains(&stop.failed));
             prop_assert!(stop.failed >= limits.min_failures);
@@ -201,12 +205,12 @@ proptest! {
         let fates: Vec<Fate> = is_broken
             .iter()
             .map(|broken| {
-                let (shows, effect) = if *broken { (Shows::Tasks, BAD) } else { (Shows::Nothing, neutral) };
-                Fate { image: 0, shows, effect }
+                let (evidence, effect) = if *broken { (Evidence::Tasks, BAD) } else { (Evidence::Nothing, neutral) };
+                Fate { image: 0, evidence, effect }
             })
             .collect();
         let rolled = roll_out(limits, &fates, &picks);
-        let broken = rolled.begun.iter().filter(|number| fates[**number].shows.has_tasks()).count();
+        let broken = rolled.begun.iter().filter(|number| fates[**number].evidence.has_tasks()).count();
         prop_assert!(broken <= limits.min_failures.max(limits.initial), "{broken}");
     }
 
@@ -221,7 +225,7 @@ proptest! {
         // One of `per_failure + 1` fails, the last of each; the rounds end in their order.
         let fates: Vec<Fate> = (0..services)
             .map(|number| if number % (per_failure + 1) == per_failure { BAD } else { Effect::Success })
-            .map(|effect| Fate { image: 0, shows: Shows::Tasks, effect })
+            .map(|effect| Fate { image: 0, evidence: Evidence::Tasks, effect })
             .collect();
         prop_assert_eq!(roll_out_in_rounds(limits, &fates).begun.len(), services);
     }

@@ -4,11 +4,11 @@ use super::Pace;
 use crate::rollout::every_interleaving::Key;
 
 impl Pace {
-    /// Adds all that decides what begins next, but for the names of the images, which the updates tell. `turns` are the numbers of all updates, in order. The numbers that only
+    /// Adds all that decides what begins next, but for the names of the images, which the updates tell. `numbers` are the numbers of all updates, in order. The numbers that only
     /// reports tell, `begun` and `total`, are left out.
-    pub(in crate::rollout) fn summary(&self, turns: &[usize], key: &mut Key) {
-        let rank = |number: &usize| turns.binary_search(number).ok();
-        let mut latest: Vec<u64> = self.images.values().map(|image| image.last_turn).collect();
+    pub(in crate::rollout) fn summary(&self, numbers: &[usize], key: &mut Key) {
+        let rank = |number: &usize| numbers.binary_search(number).ok();
+        let mut latest: Vec<u64> = self.images.values().map(|image| image.last_begin).collect();
         latest.sort_unstable();
         key.put(self.in_flight);
         for (index, image) in &self.images {
@@ -19,7 +19,7 @@ impl Pace {
             key.put_all(image.taken_back.iter().filter_map(rank));
             key.put_all([image.watchable, image.width, image.in_flight, image.exposed]);
             key.put_all([image.succeeded, image.failed, image.blamed, usize::from(image.is_stopped)]);
-            key.put_all(latest.binary_search(&image.last_turn).ok());
+            key.put_all(latest.binary_search(&image.last_begin).ok());
         }
         key.end();
     }

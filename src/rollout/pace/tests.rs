@@ -6,18 +6,18 @@ use crate::model::outcome::By;
 const LIMITS: Limits = Limits { workers: 50, initial: 1, min_failures: 2, max_failure_ratio: 0.1 };
 const BAD: Effect = Effect::Failure { blames_image: true };
 
-fn image(name: &str, services: usize) -> impl Iterator<Item = (String, Shows)> {
-    of(name, services, Shows::Tasks)
+fn image(name: &str, services: usize) -> impl Iterator<Item = (String, Evidence)> {
+    of(name, services, Evidence::Tasks)
 }
 
-fn of(name: &str, services: usize, shows: Shows) -> impl Iterator<Item = (String, Shows)> {
-    std::iter::repeat_n((name.to_owned(), shows), services)
+fn of(name: &str, services: usize, evidence: Evidence) -> impl Iterator<Item = (String, Evidence)> {
+    std::iter::repeat_n((name.to_owned(), evidence), services)
 }
 
 /// Rollouts of these updates, numbered from 0.
-pub(super) fn paced(limits: Limits, updates: impl IntoIterator<Item = (String, Shows)>) -> Pace {
+pub(super) fn paced(limits: Limits, updates: impl IntoIterator<Item = (String, Evidence)>) -> Pace {
     let mut pace = Pace::new(limits);
-    pace.add(updates.into_iter().enumerate().map(|(number, (name, shows))| (number, name, shows)));
+    pace.add(updates.into_iter().enumerate().map(|(number, (name, evidence))| (number, name, evidence)));
     pace
 }
 
@@ -142,7 +142,7 @@ fn workers_go_to_the_image_that_has_the_fewest() {
 #[test]
 fn services_that_show_nothing_wait_until_the_image_is_proved() {
     let updates =
-        || of("app", 1, Shows::NothingYet).chain(of("app", 3, Shows::Nothing)).chain(image("app", 1));
+        || of("app", 1, Evidence::NothingYet).chain(of("app", 3, Evidence::Nothing)).chain(image("app", 1));
     let mut pace = paced(LIMITS, updates());
     assert_eq!(begin(&mut pace), [4], "it shows most");
     pace.end(4, Effect::Success);
@@ -164,13 +164,13 @@ fn services_that_show_nothing_wait_until_the_image_is_proved() {
 
 #[test]
 fn services_that_no_node_takes_get_no_image_that_nothing_else_shows() {
-    let mut pace = paced(LIMITS, of("app", 400, Shows::NothingYet));
+    let mut pace = paced(LIMITS, of("app", 400, Evidence::NothingYet));
     assert!(begin(&mut pace).is_empty());
 }
 
 #[test]
 fn services_that_did_not_run_before_do_not_stop_an_image_that_others_prove() {
-    let updates = image("app", 10).chain(of("app", 4, Shows::AilingTasks));
+    let updates = image("app", 10).chain(of("app", 4, Evidence::AilingTasks));
     let mut pace = paced(LIMITS, updates);
     let mut stops = 0;
     loop {
@@ -185,7 +185,7 @@ fn services_that_did_not_run_before_do_not_stop_an_image_that_others_prove() {
     }
     assert_eq!((stops, stopped(&pace).count()), (0, 0));
 
-    let mut pace = paced(LIMITS, of("app", 4, Shows::AilingTasks));
+    let mut pace = paced(LIMITS, of("app", 4, Evidence::AilingTasks));
     for number in 0..2 {
         assert_eq!(begin(&mut pace), [number], "where nothing else shows how it does, they do");
         assert_eq!(pace.end(number, BAD).is_some(), number == 1);
@@ -208,7 +208,7 @@ fn what_was_begun_before_is_waited_for_before_a_rollout_is_stopped_for_earlier_f
 
 #[test]
 fn an_image_that_only_services_without_tasks_have_does_not_crawl() {
-    let mut pace = paced(LIMITS, of("app", 300, Shows::Nothing));
+    let mut pace = paced(LIMITS, of("app", 300, Evidence::Nothing));
     let mut rounds = 0;
     loop {
         let round = begin(&mut pace);

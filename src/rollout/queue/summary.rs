@@ -20,16 +20,16 @@ pub(in crate::rollout) fn put_update(key: &mut Key, update: &Update) {
 impl Queue {
     /// Adds all that decides what the queue does next. Words for reports are left out, the services in reports are not.
     pub(in crate::rollout) fn summary(&self, key: &mut Key) {
-        let turns: Vec<usize> = self.turns.keys().copied().collect();
+        let updates: Vec<usize> = self.updates.keys().copied().collect();
         let runs: Vec<u64> = self.runs.keys().copied().collect();
-        self.pace.summary(&turns, key);
-        for turn in self.turns.values() {
-            key.put_all(runs.binary_search(&turn.run).ok());
-            key.text(&turn.id);
-            key.image(&turn.to);
-            turn.waiting.iter().for_each(|update| put_update(key, update));
+        self.pace.summary(&updates, key);
+        for queued in self.updates.values() {
+            key.put_all(runs.binary_search(&queued.run).ok());
+            key.text(&queued.id);
+            key.image(&queued.to);
+            queued.waiting.iter().for_each(|update| put_update(key, update));
             key.end();
-            turn.finished.iter().for_each(|finished| key.text(finished.outcome.name()));
+            queued.finished.iter().for_each(|finished| key.text(finished.outcome.name()));
             key.end();
         }
         for share in self.runs.values() {
@@ -42,6 +42,6 @@ impl Queue {
 
     /// The updates that have not ended, and the runs, by number.
     pub(in crate::rollout) fn numbers(&self) -> (Vec<usize>, Vec<u64>) {
-        (self.turns.keys().copied().collect(), self.runs.keys().copied().collect())
+        (self.updates.keys().copied().collect(), self.runs.keys().copied().collect())
     }
 }

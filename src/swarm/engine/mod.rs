@@ -14,8 +14,8 @@ use super::config_object::ConfigJson;
 use super::node::NodeJson;
 use super::task::TaskJson;
 use super::{
-    Change, ConfigObject, Container, EngineView, Listing, LocalImage, Node, Role, Service, Spec, Swarm,
-    SwarmError, Task,
+    ConfigObject, Container, EngineView, Listing, LocalImage, Node, Role, Service, ServiceChange, Spec,
+    Swarm, SwarmError, Task,
 };
 use crate::config::{EngineAddress, Filter};
 use crate::heartbeat::Heartbeat;
@@ -140,12 +140,12 @@ impl Swarm for Engine {
         &self,
         id: &str,
         version: u64,
-        change: Change<'_>,
+        change: ServiceChange<'_>,
         auth: Option<&Secret>,
     ) -> Result<Vec<String>, SwarmError> {
         let (spec, extra) = match change {
-            Change::To(spec) => (spec, ""),
-            Change::Back(present) => (present, "&rollback=previous"),
+            ServiceChange::To(spec) => (spec, ""),
+            ServiceChange::Back(present) => (present, "&rollback=previous"),
         };
         let path = format!("/services/{}/update?version={version}{extra}", encode(id));
         let answer = self.transport.call(Request::post(path, spec.json()).with_auth(auth)).await?;

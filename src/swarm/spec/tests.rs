@@ -38,7 +38,7 @@ fn the_facts_are_read_from_a_rich_specification() {
     assert_eq!(facts.mode, Mode::Replicated(4));
     assert_eq!(facts.monitor(), Duration::from_secs(7));
     assert_eq!(facts.rollback_monitor, Some(Duration::from_secs(3)));
-    assert_eq!(facts.update.unwrap().order, Some(Order::StopFirst));
+    assert_eq!(facts.update.unwrap().order, Some(UpdateOrder::StopFirst));
     assert_eq!(facts.update.unwrap().failure_action, FailureAction::Rollback);
     assert!(facts.has_platforms);
     assert_eq!((facts.claims.max_per_node, facts.memory_limit), (2, 64 << 20));
@@ -111,7 +111,7 @@ fn variants_of_one_platform_are_listed_once() {
 
 #[test]
 fn an_order_brings_all_of_the_update_configuration_where_there_was_none() {
-    let edits = Edits { order: Some(OrderChange::To(Order::StartFirst)), ..Edits::default() };
+    let edits = Edits { order: Some(OrderChange::To(UpdateOrder::StartFirst)), ..Edits::default() };
     for json in ["{}", r#"{"UpdateConfig":null}"#] {
         assert_eq!(
             edited(json, &edits)["UpdateConfig"],
@@ -127,7 +127,7 @@ fn an_order_brings_all_of_the_update_configuration_where_there_was_none() {
 #[test]
 fn an_order_is_taken_out_with_the_configuration_that_came_with_it() {
     let to = |order| Edits { order: Some(order), ..Edits::default() };
-    let (start, default) = (to(OrderChange::To(Order::StartFirst)), to(OrderChange::ToDefault));
+    let (start, default) = (to(OrderChange::To(UpdateOrder::StartFirst)), to(OrderChange::ToDefault));
     for json in ["{}", r#"{"Name":"web","RollbackConfig":{"Monitor":3}}"#] {
         let with_order = edited(json, &start).to_string();
         assert_eq!(edited(&with_order, &default), serde_json::from_str::<Value>(json).unwrap(), "{json}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gantry::secret::Secret;
 use gantry::swarm::spec::Edits;
-use gantry::swarm::{Change, Listing, Service, Spec, Swarm, SwarmError, Task, TaskState, UpdateState};
+use gantry::swarm::{Listing, Service, ServiceChange, Spec, Swarm, SwarmError, Task, TaskState, UpdateState};
 use tokio::time::{Instant, sleep};
 
 use crate::fake::{FakeSwarm, ServiceBuilder};
@@ -197,7 +197,7 @@ impl<'a, S: Stage> Subject<'a, S> {
         loop {
             let service = self.see().await;
             let (spec, is_rollback) = change(&service);
-            let change = if is_rollback { Change::Back(&spec) } else { Change::To(&spec) };
+            let change = if is_rollback { ServiceChange::Back(&spec) } else { ServiceChange::To(&spec) };
             match self.stage.swarm().update_service(&self.id, service.version, change, account).await {
                 Err(SwarmError::Conflict) => {}
                 answer => return answer.map(|_| ()),

@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use gantry::config::Filter;
 use gantry::swarm::spec::Edits;
-use gantry::swarm::{Change, Listing, Role, Service, Spec, Swarm, SwarmError, TaskState};
+use gantry::swarm::{Listing, Role, Service, ServiceChange, Spec, Swarm, SwarmError, TaskState};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -29,7 +29,7 @@ async fn an_update_of_an_older_version_is_a_conflict<S: Stage>(stage: &S) {
     web.post(|spec| edited(spec, |json| json["Labels"]["a"] = json!("b"))).await;
     let image = Some(stage.image(Kind::Good(2)));
     let spec = before.spec.edited(&Edits { image, ..Edits::default() }).unwrap();
-    let answer = stage.swarm().update_service(&web.id, before.version, Change::To(&spec), None).await;
+    let answer = stage.swarm().update_service(&web.id, before.version, ServiceChange::To(&spec), None).await;
     assert_eq!(answer, Err(SwarmError::Conflict));
     let service = web.see().await;
     assert!(service.version > before.version);
@@ -44,7 +44,7 @@ async fn writes_of_the_orchestrator_raise_the_version_too<S: Stage>(stage: &S) {
     let service = web.see().await;
     let image = Some(stage.image(Kind::Good(2)));
     let spec = service.spec.edited(&Edits { image, ..Edits::default() }).unwrap();
-    stage.swarm().update_service(&web.id, service.version, Change::To(&spec), None).await.unwrap();
+    stage.swarm().update_service(&web.id, service.version, ServiceChange::To(&spec), None).await.unwrap();
     let mut versions = vec![service.version, web.see().await.version];
     web.history(gantry::swarm::UpdateState::Updating).await;
     versions.push(web.see().await.version);
@@ -140,7 +140,7 @@ async fn a_specification_that_makes_no_sense_is_refused_in_words<S: Stage>(stage
     let service = web.see().await;
     let answer = async |edit: &dyn Fn(&mut serde_json::Value)| {
         let spec = edited(&service.spec, edit);
-        match stage.swarm().update_service(&web.id, service.version, Change::To(&spec), None).await {
+        match stage.swarm().update_service(&web.id, service.version, ServiceChange::To(&spec), None).await {
             Err(SwarmError::Refused(words)) => words,
             other => panic!("{other:?}"),
         }

@@ -190,7 +190,7 @@ async fn tasks_of_a_removed_service_cannot_be_listed<S: Stage>(stage: &S) {
     let expected = SwarmError::NotFound(format!("service {} not found", web.id));
     assert_eq!(swarm.tasks(std::slice::from_ref(&web.id)).await.unwrap_err(), expected);
     assert!(swarm.service(&web.id).await.unwrap().is_none());
-    let change = gantry::swarm::Change::To(&service.spec);
+    let change = gantry::swarm::ServiceChange::To(&service.spec);
     assert_eq!(swarm.update_service(&web.id, service.version, change, None).await.unwrap_err(), expected);
 }
 

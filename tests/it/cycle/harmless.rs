@@ -1,7 +1,7 @@
 //! What is no fault of the image, and what could not run before: nothing is rolled back, held back or waited for in vain.
 
 use gantry::cycle::by_hand;
-use gantry::ledger::release::Target;
+use gantry::ledger::release::ReleaseTarget;
 use gantry::model::cause::Cause;
 use gantry::model::outcome::{By, Outcome};
 
@@ -170,7 +170,7 @@ async fn a_second_attempt_is_not_judged_by_the_dead_tasks_of_the_first() {
     by_hand::release(
         &scene.config(),
         &std::sync::Arc::new(scene.swarm.clone()),
-        &Target::Named("web".to_owned()),
+        &ReleaseTarget::Named("web".to_owned()),
     )
     .await
     .unwrap();

@@ -316,7 +316,7 @@ async fn what_a_node_could_not_pull_while_nobody_looked_is_nobodys_fault() {
     let labels = scene.swarm.config("gantry").map(|ledger| ledger.labels).unwrap_or_default();
     let quarantined: Vec<_> = Book::read(&labels)
         .entries()
-        .filter(|entry| entry.verdict == gantry::ledger::entry::Verdict::Quarantined)
+        .filter(|entry| entry.verdict == gantry::ledger::entry::DigestVerdict::Quarantined)
         .cloned()
         .collect();
     assert!(quarantined.is_empty(), "{quarantined:?}: {report:?}");

@@ -33,7 +33,7 @@ use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
 
 use gantry::config::Config;
-use gantry::context::{Context, Events, Itself, Said, Standing};
+use gantry::context::{Context, EngineRole, Events, Itself, Said};
 use gantry::cycle;
 use gantry::cycle::Report;
 use gantry::daemon::log;
@@ -127,7 +127,7 @@ impl Scene {
             itself: self.itself.clone(),
             leftovers: self.leftovers.clone(),
             stop: self.stop.clone(),
-            standing: Standing::new(self.stop.clone(), heartbeat.clone(), events.clone()),
+            engine_role: EngineRole::new(self.stop.clone(), heartbeat.clone(), events.clone()),
             events,
             heartbeat,
             said: Said::default(),

@@ -2,7 +2,7 @@
 
 use gantry::model::cause::Cause;
 use gantry::model::outcome::{By, Outcome};
-use gantry::swarm::Order;
+use gantry::swarm::UpdateOrder;
 use serde_json::{Value, json};
 
 use super::{APP, Scene, outcome};
@@ -32,14 +32,15 @@ fn reserving(service: ServiceBuilder, gigabytes: u64) -> ServiceBuilder {
 
 /// The order that a service's specification has.
 fn order(scene: &Scene, name: &str) -> Option<&'static str> {
-    scene.swarm.spec(name).facts().update.and_then(|update| update.order).map(Order::name)
+    scene.swarm.spec(name).facts().update.and_then(|update| update.order).map(UpdateOrder::name)
 }
 
 /// The orders that a service was sent, without rollbacks.
 fn sent(scene: &Scene, name: &str) -> Vec<Option<&'static str>> {
     let log = scene.swarm.update_log().into_iter();
     let log = log.filter(|asked| asked.service == name && !asked.is_rollback && asked.answer.is_ok());
-    log.map(|asked| asked.spec.facts().update.and_then(|update| update.order).map(Order::name)).collect()
+    log.map(|asked| asked.spec.facts().update.and_then(|update| update.order).map(UpdateOrder::name))
+        .collect()
 }
 
 /// What the ledger says of a service, and of orders.

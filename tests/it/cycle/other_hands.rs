@@ -5,7 +5,7 @@ use std::time::Duration;
 use gantry::cycle::Report;
 use gantry::model::attention::{Attention, OtherHand};
 use gantry::model::decision::Reason;
-use gantry::model::finished::Held;
+use gantry::model::finished::NotBegunReason;
 use gantry::model::outcome::{By, Outcome};
 use gantry::model::row::{Row, State};
 use gantry::swarm::{SwarmError, UpdateState};
@@ -34,7 +34,7 @@ fn attention<'a>(report: &'a Report, service: &str) -> Option<&'a Attention> {
     if let State::NeedsAttention(what) = state(report, service) { Some(what) } else { None }
 }
 
-fn why_not(report: &Report, service: &str) -> Option<Held> {
+fn why_not(report: &Report, service: &str) -> Option<NotBegunReason> {
     report.held().find(|row| row.service == service)?.why_held()
 }
 
@@ -109,7 +109,11 @@ async fn a_persons_update_under_way_ends_before_gantry_begins() {
         scene.registry.release("registry.test/app:2", "good");
         let sent = scene.swarm.update_log().len();
         let report = scene.cycle().await;
-        assert_eq!(why_not(&report, "web"), Some(Held::OtherHand(OtherHand::Updating)), "{what}: {report:?}");
+        assert_eq!(
+            why_not(&report, "web"),
+            Some(NotBegunReason::OtherHand(OtherHand::Updating)),
+            "{what}: {report:?}"
+        );
         assert_eq!(report.summary(), "1 service: 1 postponed");
         assert_eq!(scene.swarm.update_log().len(), sent, "{what}");
         scene.swarm.until("the end", |swarm| swarm.state_of("web") == Some(UpdateState::Completed)).await;
@@ -132,7 +136,10 @@ async fn an_update_that_a_person_begins_before_its_turn_is_not_overrun() {
         }
         let report = scene.cycle().await;
         assert_eq!(outcome(&report, "a-first"), &Outcome::Updated);
-        assert!(matches!(why_not(&report, "b-second"), Some(Held::OtherHand(_))), "{what}: {report:?}");
+        assert!(
+            matches!(why_not(&report, "b-second"), Some(NotBegunReason::OtherHand(_))),
+            "{what}: {report:?}"
+        );
         assert_eq!(scene.swarm.image_of("b-second"), pinned(APP, "old"), "{what}");
     }
 }
@@ -326,7 +333,7 @@ async fn a_canary_that_a_person_takes_back_holds_its_rollout() {
         let report = scene.cycle().await;
         assert!(matches!(outcome(&report, "a-canary"), Outcome::TakenBack(_)), "{way}: {report:?}");
         for name in ["b", "c", "d"] {
-            assert_eq!(why_not(&report, name), Some(Held::TakenBack), "{way}: {report:?}");
+            assert_eq!(why_not(&report, name), Some(NotBegunReason::TakenBack), "{way}: {report:?}");
             assert_eq!(scene.swarm.image_of(name), pinned(APP, "old"), "{way}");
         }
         assert_eq!(report.summary(), "4 services: 1 superseded, 3 held back", "{way}");
@@ -365,7 +372,7 @@ async fn a_service_taken_back_after_its_update_holds_the_rollout() {
     scene.registry.release(APP, "new");
     scene.swarm.later(secs(12), |world| world.roll_back("web-0"));
     let report = scene.cycle().await;
-    let held = report.held().filter(|row| row.why_held() == Some(Held::TakenBack)).count();
+    let held = report.held().filter(|row| row.why_held() == Some(NotBegunReason::TakenBack)).count();
     assert!(held >= 4, "{report:?}");
     assert!(matches!(outcome(&report, "web-0"), Outcome::TakenBack(_)), "{report:?}");
 }

@@ -1,6 +1,6 @@
 //! How an image spreads from service to service, and how far a bad one gets.
 
-use gantry::model::finished::Held;
+use gantry::model::finished::NotBegunReason;
 use gantry::model::outcome::Outcome;
 use gantry::model::progress::Counts;
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ async fn a_broken_image_touches_two_services_of_1200_and_the_report_says_so() {
     assert!(stopped.blames_image && stopped.image.to_string() == bad, "{stopped:?}");
     assert!(stopped.causes[0].contains("a task failed on node"), "{stopped:?}");
     assert_eq!(report.held().count(), 1198);
-    assert!(report.held().all(|row| row.why_held() == Some(Held::RolloutStopped)));
+    assert!(report.held().all(|row| row.why_held() == Some(NotBegunReason::RolloutStopped)));
     assert_eq!(scene.swarm.running_images("site-0000"), [pinned(APP, "old")]);
     assert_eq!(scene.swarm.image_of("site-0002"), pinned(APP, "old"));
 }
@@ -114,7 +114,7 @@ async fn an_image_that_broke_enough_services_in_earlier_cycles_is_offered_to_no_
     assert!(report.stopped[0].causes[0].contains("a task failed on node"), "{report:?}");
     assert!(report.has_failed());
     // A person's word for one of them is not stopped by what the others went through.
-    let target = gantry::ledger::release::Target::Named("site-4".to_owned());
+    let target = gantry::ledger::release::ReleaseTarget::Named("site-4".to_owned());
     gantry::cycle::by_hand::release(&scene.config(), &std::sync::Arc::new(scene.swarm.clone()), &target)
         .await
         .unwrap();
@@ -292,7 +292,10 @@ async fn services_that_no_node_takes_are_updated_when_one_does_and_somebody_look
             let report = scene.cycle().await;
             assert_eq!(sent(&scene, &bad), [""; 0], "{report:?}");
             assert_eq!(report.summary(), "10 services: 10 unproved");
-            assert!(report.held().all(|row| row.why_held() == Some(Held::Unproven)) && !report.has_failed());
+            assert!(
+                report.held().all(|row| row.why_held() == Some(NotBegunReason::Unproven))
+                    && !report.has_failed()
+            );
         }
         scene.swarm.node_is_ready("node3", true);
         tokio::time::sleep(secs(30)).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gantry::cycle::by_hand;
-use gantry::ledger::release::{Listed, Release, Target};
+use gantry::ledger::release::{QuarantineList, Release, ReleaseTarget};
 use gantry::model::outcome::Outcome;
 use gantry::swarm::UpdateState;
 use serde_json::json;
@@ -13,11 +13,11 @@ use super::{APP, Scene, count, outcome};
 use crate::fake::{FakeSwarm, digest, millis, pinned, secs};
 
 async fn release(scene: &Scene, name: &str) -> Release {
-    let target = if name == "--all" { Target::All } else { Target::Named(name.to_owned()) };
+    let target = if name == "--all" { ReleaseTarget::All } else { ReleaseTarget::Named(name.to_owned()) };
     by_hand::release(&scene.config(), &Arc::new(scene.swarm.clone()), &target).await.unwrap()
 }
 
-async fn listed(scene: &Scene) -> Listed {
+async fn listed(scene: &Scene) -> QuarantineList {
     by_hand::listed(&scene.config(), &Arc::new(scene.swarm.clone())).await.unwrap()
 }
 
@@ -32,7 +32,7 @@ async fn broken(action: &str) -> Scene {
 }
 
 /// The services that are listed.
-fn names(listed: &Listed) -> Vec<&str> {
+fn names(listed: &QuarantineList) -> Vec<&str> {
     listed.held.iter().map(|held| held.service.as_str()).collect()
 }
 

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use gantry::cycle::by_hand;
 use gantry::cycle::{self, Report};
 use gantry::ledger::book::{self, Book};
-use gantry::ledger::entry::Verdict;
-use gantry::ledger::release::Target;
+use gantry::ledger::entry::DigestVerdict;
+use gantry::ledger::release::ReleaseTarget;
 use gantry::model::decision::Reason;
 use gantry::model::held_back::Why;
 use gantry::model::outcome::Outcome;
@@ -370,7 +370,7 @@ async fn a_release_by_hand_in_the_middle_of_a_rollout_and_what_that_rollout_lear
     let release = by_hand::release(
         &scene.config(),
         &std::sync::Arc::new(scene.swarm.clone()),
-        &Target::Named("web".to_owned()),
+        &ReleaseTarget::Named("web".to_owned()),
     )
     .await
     .unwrap();
@@ -381,7 +381,10 @@ async fn a_release_by_hand_in_the_middle_of_a_rollout_and_what_that_rollout_lear
         let book = Book::read(&labels);
         book.service(name, &scene.swarm.see(name).unwrap().id).map(|entry| entry.verdict)
     };
-    assert_eq!((verdict("web"), verdict("third")), (Some(Verdict::Released), Some(Verdict::Quarantined)));
+    assert_eq!(
+        (verdict("web"), verdict("third")),
+        (Some(DigestVerdict::Released), Some(DigestVerdict::Quarantined))
+    );
     assert_eq!(book::lease(&labels), None);
 }
 

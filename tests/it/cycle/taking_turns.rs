@@ -366,14 +366,14 @@ async fn a_lease_that_could_not_be_given_back_is_looked_at_again_before_it_is_be
 #[tokio::test(start_paused = true)]
 async fn what_the_process_itself_has_written_is_no_other_gantrys_work() {
     use gantry::ledger::Ledger;
-    use gantry::ledger::book::Change;
-    use gantry::ledger::entry::{Entry, Subject, Verdict};
-    use gantry::ledger::turn::{Turn, Wish};
+    use gantry::ledger::acquire::{LeaseOutcome, LeaseRequest};
+    use gantry::ledger::book::LedgerChange;
+    use gantry::ledger::entry::{DigestVerdict, Entry, Subject};
     use gantry::swarm::Swarm;
 
     let entry = |name: &str| Entry {
         subject: Subject::Image(name.to_owned()),
-        verdict: Verdict::Offered,
+        verdict: DigestVerdict::Offered,
         image: name.to_owned(),
         digest: crate::fake::digest(name),
         service_id: String::new(),
@@ -385,9 +385,11 @@ async fn what_the_process_itself_has_written_is_no_other_gantrys_work() {
         cause: String::new(),
     };
     // Between what the process notes and its wish for the lease: nothing, its own write, another's write.
-    for (wait, is_other, expected) in
-        [(0, false, Turn::Ours), (5, false, Turn::Ours), (5, true, Turn::OursAfterWait)]
-    {
+    for (wait, is_other, expected) in [
+        (0, false, LeaseOutcome::Ours),
+        (5, false, LeaseOutcome::Ours),
+        (5, true, LeaseOutcome::OursAfterWait),
+    ] {
         let scene = Scene::new();
         let swarm = &scene.swarm;
         // A write takes longer than what lies between the two.
@@ -397,15 +399,15 @@ async fn what_the_process_itself_has_written_is_no_other_gantrys_work() {
         for ledger in [&ledger, &other] {
             ledger.read(swarm, &engine).await.unwrap();
         }
-        other.note(Change::Put(entry("r.test/first:1")));
+        other.note(LedgerChange::Put(entry("r.test/first:1")));
         other.give_back(swarm, &gantry::ledger::LeftBehind::default()).await;
         ledger.read(swarm, &engine).await.unwrap();
-        ledger.note(Change::Put(entry("r.test/app:1")));
-        let wish = Wish {
+        ledger.note(LedgerChange::Put(entry("r.test/app:1")));
+        let request = LeaseRequest {
             who: "me".to_owned(),
             task: None,
             since: 0,
-            changes: vec![Change::Put(entry("r.test/offered:1"))],
+            changes: vec![LedgerChange::Put(entry("r.test/offered:1"))],
             patience: secs(60),
             stop: CancellationToken::new(),
         };
@@ -413,11 +415,11 @@ async fn what_the_process_itself_has_written_is_no_other_gantrys_work() {
             sleep(millis(500)).await;
             if is_other {
                 other.read(swarm, &engine).await.unwrap();
-                other.note(Change::Put(entry("r.test/other:1")));
+                other.note(LedgerChange::Put(entry("r.test/other:1")));
                 other.give_back(swarm, &gantry::ledger::LeftBehind::default()).await;
             }
             sleep(secs(wait)).await;
-            ledger.take(swarm, &wish, || ()).await
+            ledger.take(swarm, &request, || ()).await
         };
         let turn = tokio::select! {
             turn = taken => turn,

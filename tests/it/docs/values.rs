@@ -4,7 +4,7 @@ use gantry::config::VARIABLES;
 use gantry::cycle::Report;
 use gantry::model::attention::{Attention, OtherHand};
 use gantry::model::cause::Cause;
-use gantry::model::finished::{Held, NotBegun};
+use gantry::model::finished::{NotBegun, NotBegunReason};
 use gantry::model::row::{Row, State};
 use gantry::registry::RegistryError;
 use gantry::swarm::SwarmError;
@@ -49,7 +49,7 @@ fn errors_and_reasons_read_as_troubleshooting_says() {
 #[test]
 fn the_report_names_what_another_hand_holds_back() {
     let image: gantry::image::ImageRef = "registry.test/app:1".parse().unwrap();
-    let not_begun = NotBegun { from: image.clone(), to: image, why: Held::TakenBack };
+    let not_begun = NotBegun { from: image.clone(), to: image, why: NotBegunReason::TakenBack };
     let row = Row::new("web".to_owned(), String::new(), State::Held(Box::new(not_begun)));
     let report = Report { rows: vec![row], ..Report::default() };
     let lines: Vec<String> = report.lines().into_iter().map(|(_, line)| line).collect();

@@ -8,8 +8,8 @@ use futures_util::{Stream, stream};
 use gantry::options::Name;
 use gantry::secret::Secret;
 use gantry::swarm::{
-    Change, ConfigObject, Container, EngineView, Listing, LocalImage, Node, Role, Service, Spec, Swarm,
-    SwarmError, Task, TaskState,
+    ConfigObject, Container, EngineView, Listing, LocalImage, Node, Role, Service, ServiceChange, Spec,
+    Swarm, SwarmError, Task, TaskState,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -266,12 +266,12 @@ impl Swarm for FakeSwarm {
         &self,
         id: &str,
         version: u64,
-        change: Change<'_>,
+        change: ServiceChange<'_>,
         auth: Option<&Secret>,
     ) -> Result<Vec<String>, SwarmError> {
         let goal = match change {
-            Change::To(spec) => Goal::To(spec.clone()),
-            Change::Back(spec) => Goal::Back(spec.clone()),
+            ServiceChange::To(spec) => Goal::To(spec.clone()),
+            ServiceChange::Back(spec) => Goal::Back(spec.clone()),
         };
         let auth = auth.map(|auth| auth.reveal().to_owned());
         self.request(Call::Update, Some(id), |world| world.update(id, version, &goal, auth)).await

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gantry::context::{Context, Events, Said, Standing};
+use gantry::context::{Context, EngineRole, Events, Said};
 use gantry::cycle;
 use gantry::cycle::Report;
 use gantry::daemon::log;
@@ -16,7 +16,7 @@ use gantry::heartbeat::Heartbeat;
 use gantry::ledger::Ledger;
 use gantry::ledger::book::{self, Book};
 use gantry::ledger::codec;
-use gantry::ledger::entry::Verdict;
+use gantry::ledger::entry::DigestVerdict;
 use gantry::model::cause::Cause;
 use gantry::model::outcome::Outcome;
 use gantry::model::row::{Row, State};
@@ -100,7 +100,7 @@ async fn course<S: Swarm, R: Registry>(
         itself: None,
         leftovers: std::collections::BTreeSet::new(),
         stop: scene.stop.clone(),
-        standing: Standing::new(scene.stop.clone(), heartbeat.clone(), Events::new(log::write)),
+        engine_role: EngineRole::new(scene.stop.clone(), heartbeat.clone(), Events::new(log::write)),
         events: Events::new(log::write),
         heartbeat,
         said: Said::default(),
@@ -197,7 +197,7 @@ fn complaints(scene: &Scene, images: &Images, course: &Course) -> Vec<String> {
     let book = Book::read(&labels);
     let quarantined: BTreeSet<String> = book
         .entries()
-        .filter(|entry| entry.verdict == Verdict::Quarantined)
+        .filter(|entry| entry.verdict == DigestVerdict::Quarantined)
         .map(|entry| codec::key(&entry.subject))
         .collect();
     let broken = images.broken[0].split('@').next().unwrap_or_default();

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use gantry::cycle::{self, Report};
 use gantry::ledger::book::{self, Book};
-use gantry::ledger::entry::Verdict;
+use gantry::ledger::entry::DigestVerdict;
 use gantry::model::outcome::Outcome;
 use tokio::time::{Instant, sleep};
 
@@ -155,7 +155,7 @@ fn the_ledger_is_bounded_and_blames_only_what_is_broken(soak: &Soak, when: &str)
     let count = object.labels.len();
     assert!(count <= MAX_LABELS && bytes <= MAX_BYTES, "{when}: {count} labels, {bytes} bytes");
     for entry in Book::read(&object.labels).entries() {
-        let is_blamed = entry.verdict == Verdict::Quarantined;
+        let is_blamed = entry.verdict == DigestVerdict::Quarantined;
         let image = format!("{}@{}", entry.image, entry.digest);
         assert!(!is_blamed || soak.is_broken(&image), "{when}: blamed without a reason: {entry:?}");
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gantry::context::Context;
 use gantry::cycle::Report;
-use gantry::model::finished::Held;
+use gantry::model::finished::NotBegunReason;
 use gantry::model::outcome::Outcome;
 use gantry::registry::RegistryError;
 use gantry::swarm::{SwarmError, TaskState, UpdateState};
@@ -292,8 +292,8 @@ impl Soak {
         }
         for row in report.held() {
             self.count(match row.why_held() {
-                Some(Held::RolloutStopped) => "held back",
-                Some(Held::Unproven) => "unproved",
+                Some(NotBegunReason::RolloutStopped) => "held back",
+                Some(NotBegunReason::Unproven) => "unproved",
                 _ => "postponed",
             });
         }

@@ -1,4 +1,4 @@
-//! What a service's tasks are up to before it is updated. Pure.
+//! Whether the tasks of a service run on, end, or have no node. Pure.
 //!
 //! An update of a service whose tasks have ended runs them again, whatever its restart condition says: the swarm
 //! fills its slots anew, and calls the update paused when the new tasks end as soon as the old ones did (tried
@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use crate::swarm::{Facts, Mode, RestartCondition, Service, Task, TaskState, is_about_platforms};
 
-/// What becomes of a service's tasks by themselves.
+/// What happens to the tasks of a service without any update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Course {
+pub enum TaskLifecycle {
     /// They are to run on, or it is a job, of which the swarm takes care.
     #[default]
     RunsOn,
@@ -23,9 +23,9 @@ pub enum Course {
     Ended,
 }
 
-impl Course {
-    /// The course of a service, as far as a listing tells; `None`: it takes its tasks to tell. The listing counts the task
-    /// of a node that is lost as one that runs (a contract rule).
+impl TaskLifecycle {
+    /// The task lifecycle of a service from a list of services; `None`: its tasks must be read. The list counts a task on a
+    /// lost node as running (a contract rule).
     pub fn listed(service: &Service) -> Option<Self> {
         let (ends, status) = (comes_to_an_end(service.spec.facts()), service.status.unwrap_or_default());
         match status.running {
@@ -40,7 +40,7 @@ impl Course {
         tasks.iter().filter(|task| is_under_way(task)).all(|task| is_refused(task))
     }
 
-    /// The course of a service with these tasks.
+    /// The task lifecycle of a service with these tasks.
     pub fn of(facts: &Facts, tasks: &[Task]) -> Self {
         let under_way = || tasks.iter().filter(|task| is_under_way(task));
         if facts.mode != Mode::Job && under_way().next().is_some() && under_way().all(is_refused) {
@@ -126,10 +126,10 @@ mod tests {
 
     #[test]
     fn a_service_has_ended_when_nothing_of_it_is_under_way_or_is_started_again() {
-        use Course::{Ended, RunsOn, UnderWay, WithoutNode};
         use RestartCondition::{Any, None, OnFailure};
+        use TaskLifecycle::{Ended, RunsOn, UnderWay, WithoutNode};
         let two = Mode::Replicated(2);
-        for (condition, mode, written, course) in [
+        for (condition, mode, written, lifecycle) in [
             (Any, two, &["1 complete", "2 complete"][..], RunsOn),
             (None, Mode::Job, &["1 complete"], RunsOn),
             (None, two, &["1 complete", "2 complete"], Ended),
@@ -171,8 +171,8 @@ mod tests {
             (None, Mode::Replicated(0), &["1 shutdown"], Ended),
             (None, Mode::Replicated(0), &["1 running"], UnderWay),
         ] {
-            let found = Course::of(&facts(condition, mode), &tasks(written));
-            assert_eq!(found, course, "{condition:?} {mode:?} {written:?}");
+            let found = TaskLifecycle::of(&facts(condition, mode), &tasks(written));
+            assert_eq!(found, lifecycle, "{condition:?} {mode:?} {written:?}");
         }
     }
 }

@@ -1,45 +1,45 @@
-//! What services show of the images that are to be rolled out, from cycles before this one. Pure.
+//! Failures and successes of images in previous cycles. Pure.
 //!
-//! A rollout may go on after Gantry was killed, stopped or held up: the failures before that count like those after it,
-//! and so do the successes.
+//! A rollout may go on after Gantry was killed, stopped or held up. Failures and successes before that count like those
+//! after it.
 
 use std::collections::HashMap;
 
 use crate::image::{Digest, ImageRef};
-use crate::ledger::entry::{Subject, Verdict, image_name};
-use crate::model::answer::{Answer, Inspected};
+use crate::ledger::entry::{DigestVerdict, Subject, image_name};
 use crate::model::decision::{Decision, Planned, Reason};
 use crate::model::held_back::Why;
+use crate::model::inspected::{Inspected, ResolvedTag};
 use crate::model::quarantine::Quarantine;
 use crate::model::rank::Rank;
 
-/// What is known of images before their rollout, by [`image_name`] and digest.
+/// The record of each image before its rollout, by [`image_name`] and digest.
 #[derive(Clone, Debug, Default)]
-pub struct Earlier(HashMap<(String, Digest), Shown>);
+pub struct ImageHistory(HashMap<(String, Digest), ImageRecord>);
 
-/// What is known of one.
+/// Failures and successes of one image before its rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
-    /// Why it is held back from services that it has broken: for each a cause in words, which may be empty.
+pub struct ImageRecord {
+    /// The cause of each failure in words, one for each service that the image broke; may be empty.
     pub causes: Vec<String>,
-    /// How many of these services do not run as they are either: it may be their own fault.
+    /// How many of these services do not run with their present image either.
     pub ailing: usize,
-    /// How many services run it.
+    /// How many services run the image.
     pub succeeded: usize,
 }
 
-impl Shown {
-    /// How many failures speak against the image: where it runs elsewhere, those of services that do not run with the older
-    /// one either do not.
+impl ImageRecord {
+    /// How many failures speak against the image. Where the image runs elsewhere, failures of services that do not run with
+    /// their present image either do not count.
     pub(crate) fn failures(&self) -> usize {
         self.causes.len() - if self.succeeded > 0 { self.ailing } else { 0 }
     }
 }
 
-impl Earlier {
-    /// What these decisions tell, each with what it was made on.
+impl ImageHistory {
+    /// The records from the decisions of this cycle, each with the service that was inspected.
     pub fn of(inspected: &[Inspected], planned: &[Planned], quarantine: &Quarantine) -> Self {
-        let mut earlier = Self::default();
+        let mut image_history = Self::default();
         for (Inspected { candidate, answer, .. }, Planned { decision, .. }) in inspected.iter().zip(planned) {
             let Some(image) = candidate.image().and_then(image_name) else { continue };
             match decision {
@@ -50,32 +50,32 @@ impl Earlier {
                         entry.image == image
                             && entry.digest == held.digest
                             && match entry.verdict {
-                                Verdict::Quarantined => is_image,
-                                Verdict::Released => true,
+                                DigestVerdict::Quarantined => is_image,
+                                DigestVerdict::Released => true,
                                 _ => false,
                             }
                     });
                     if !is_by_hand {
-                        let shown = earlier.0.entry((image, held.digest.clone())).or_default();
-                        shown.causes.push(held.cause.clone());
-                        shown.ailing += usize::from(candidate.rank == Rank::Ailing);
+                        let record = image_history.0.entry((image, held.digest.clone())).or_default();
+                        record.causes.push(held.cause.clone());
+                        record.ailing += usize::from(candidate.rank == Rank::Ailing);
                     }
                 }
                 Decision::UpToDate
                     if candidate.tasks.is_some_and(|tasks| (1..=tasks.running).contains(&tasks.desired)) =>
                 {
-                    if let Some(Ok(Answer { digest, .. })) = answer {
-                        earlier.0.entry((image, digest.clone())).or_default().succeeded += 1;
+                    if let Some(Ok(ResolvedTag { digest, .. })) = answer {
+                        image_history.0.entry((image, digest.clone())).or_default().succeeded += 1;
                     }
                 }
                 _ => {}
             }
         }
-        earlier
+        image_history
     }
 
-    /// What is known of this image.
-    pub(crate) fn of_image(&self, image: &ImageRef) -> Option<&Shown> {
+    /// The record of this image.
+    pub(crate) fn of_image(&self, image: &ImageRef) -> Option<&ImageRecord> {
         self.0.get(&(image_name(image)?, image.digest()?.clone()))
     }
 }

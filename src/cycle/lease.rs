@@ -1,19 +1,19 @@
-//! Between plan and rollout: what services and ledger know of broken images, and whose turn it is to roll out.
+//! Between plan and rollout: what services and the ledger tell of broken images, and the lease.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::gone_back::Tags;
 use crate::context::{Context, PATIENCE};
-use crate::ledger::book::Change;
-use crate::ledger::entry::{Verdict, image_name};
+use crate::ledger::acquire::{LeaseOutcome, LeaseRequest};
+use crate::ledger::book::LedgerChange;
+use crate::ledger::entry::{DigestVerdict, image_name};
 use crate::ledger::orders::OrderNote;
-use crate::ledger::turn::{Turn, Wish};
-use crate::model::answer::Inspected;
 use crate::model::candidate::Candidate;
 use crate::model::cause::Cause;
 use crate::model::decision::{Decision, Planned, Reason};
 use crate::model::finished::StoppedRollout;
+use crate::model::inspected::Inspected;
 use crate::model::quarantine;
 use crate::model::quarantine::Quarantine;
 use crate::model::update::Update;
@@ -44,13 +44,13 @@ impl<S: Swarm, R> Context<S, R> {
         if !self.config.quarantine.enabled {
             return;
         }
-        let verdict = if cause.blames_image() { Verdict::Quarantined } else { Verdict::Excused };
+        let verdict = if cause.blames_image() { DigestVerdict::Quarantined } else { DigestVerdict::Excused };
         if let (Some(image), Some(digest)) = (image_name(&update.to), update.to.digest()) {
             let cause = cause.to_string();
             let quarantine = self.quarantine();
             let (service, id) = (&update.service, &update.id);
             let entry = quarantine.entry(service, id, image, digest, verdict, &cause);
-            self.ledger.note(Change::Put(entry));
+            self.ledger.note(LedgerChange::Put(entry));
         }
     }
 
@@ -61,8 +61,8 @@ impl<S: Swarm, R> Context<S, R> {
             return;
         }
         let why = format!("{failed} of {touched} updates failed, of {total}: {}", causes.join("; "));
-        if let Some(entry) = self.quarantine().entry_of_image(image, Verdict::Quarantined, &why) {
-            self.ledger.note(Change::Put(entry));
+        if let Some(entry) = self.quarantine().entry_of_image(image, DigestVerdict::Quarantined, &why) {
+            self.ledger.note(LedgerChange::Put(entry));
         }
     }
 }
@@ -101,24 +101,27 @@ pub(super) async fn read_failed_tasks<S: Swarm>(
 }
 
 /// The notes on orders that services do not have any more: those that they have now are their users'.
-fn outdated_orders<S, R>(context: &Context<S, R>, inspected: &[Inspected]) -> impl Iterator<Item = Change> {
+fn outdated_orders<S, R>(
+    context: &Context<S, R>,
+    inspected: &[Inspected],
+) -> impl Iterator<Item = LedgerChange> {
     let orders = context.ledger.book().orders;
     inspected.iter().filter_map(move |Inspected { candidate, .. }| {
         let note = orders.of(&candidate.id);
         let kept = note.of_present(candidate.order);
-        (kept != note).then(|| Change::Order(candidate.id.clone(), kept))
+        (kept != note).then(|| LedgerChange::Order(candidate.id.clone(), kept))
     })
 }
 
 /// Remembers what only services showed so far, and takes the lease if there is something to update. `since` is the latest
 /// version of any service that was listed.
-pub(super) async fn take<S: Swarm, R>(
+pub(super) async fn take_for_updates<S: Swarm, R>(
     context: &Arc<Context<S, R>>,
     inspected: &[Inspected],
     planned: &[Planned],
     tags: &Tags,
     since: u64,
-) -> Turn {
+) -> LeaseOutcome {
     // A ledger that is full would forget something else for it, and write in every cycle.
     let room = context.ledger.book().room();
     quarantine::news(planned).take(room).for_each(|change| context.ledger.note(change));
@@ -132,7 +135,7 @@ pub(super) async fn take<S: Swarm, R>(
     // Where there is no room, what has had its time makes some.
     let is_full = |planned: &Planned| matches!(planned.decision, Decision::LeftAlone(Reason::LedgerFull(_)));
     if updates().next().is_none() && !planned.iter().any(is_full) {
-        return Turn::Ours;
+        return LeaseOutcome::Ours;
     }
     let quarantine = context.quarantine();
     let mut present = quarantine::present(inspected);
@@ -148,31 +151,35 @@ pub(super) async fn take<S: Swarm, R>(
         let is_gone = |id: &String| found.iter().all(|service| !service.id.starts_with(id));
         present.gone = unseen.into_iter().filter(is_gone).collect();
     }
-    let forgotten = |id: &String| Change::Order(id.clone(), OrderNote::default());
-    let mut changes: Vec<Change> = present.gone.iter().map(forgotten).collect();
+    let forgotten = |id: &String| LedgerChange::Order(id.clone(), OrderNote::default());
+    let mut changes: Vec<LedgerChange> = present.gone.iter().map(forgotten).collect();
     changes.retain(|change| quarantine.book.is_changed_by(change));
     changes.extend(quarantine.outdated(&present));
     if updates().next().is_none() && changes.is_empty() {
-        return Turn::Ours;
+        return LeaseOutcome::Ours;
     }
     changes.extend(quarantine.offers(updates()));
     let patience = context.config.interval.unwrap_or(PATIENCE).max(LEAST_PATIENCE);
-    let wish = Wish { changes, patience, ..wish(context, since) };
-    context.ledger.take(&*context.swarm, &wish, || context.beat()).await
+    let request = LeaseRequest { changes, patience, ..request(context, since) };
+    context.ledger.take(&*context.swarm, &request, || context.beat()).await
 }
 
 /// Takes the lease for a cleaning, or waits for it for so long.
-pub(super) async fn lease<S: Swarm, R>(context: &Context<S, R>, since: u64, patience: Duration) -> Turn {
-    let wish = Wish { patience, ..wish(context, since) };
-    context.ledger.take(&*context.swarm, &wish, || context.beat()).await
+pub(super) async fn take_for_cleaning<S: Swarm, R>(
+    context: &Context<S, R>,
+    since: u64,
+    patience: Duration,
+) -> LeaseOutcome {
+    let request = LeaseRequest { patience, ..request(context, since) };
+    context.ledger.take(&*context.swarm, &request, || context.beat()).await
 }
 
-fn wish<S, R>(context: &Context<S, R>, since: u64) -> Wish {
+fn request<S, R>(context: &Context<S, R>, since: u64) -> LeaseRequest {
     let who = context.itself_name().map_or_else(
         || format!("{}/{}", context.ledger.node(), std::process::id()),
         |name| format!("{name}@{}", context.ledger.node()),
     );
-    Wish {
+    LeaseRequest {
         who,
         since,
         task: context.itself.as_ref().and_then(|itself| itself.task.clone()),

@@ -1,22 +1,24 @@
-//! What tells the tasks of one specification from those of another. Pure.
+//! The part of a specification that its tasks show. Pure.
 
 use crate::swarm::{Facts, Service, Task};
 
-/// What tells one specification's tasks from another's: every update of ours changes one of the two.
+/// The image and the forced-update counter of a specification: what a task shows of the specification that it was made
+/// from. Each update by Gantry changes one of the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct TaskSpecId {
     /// The image, as it stands in the specification.
     pub image: String,
     /// The forced-update counter.
     pub force_update: u64,
 }
 
-impl Mark {
-    /// The mark of a specification.
+impl TaskSpecId {
+    /// The id of this specification.
     pub fn of(facts: &Facts) -> Self {
         Self { image: facts.image.clone().unwrap_or_default(), force_update: facts.force_update }
     }
 
+    /// Whether a task was made from a specification with this id.
     pub(crate) fn is_on(&self, task: &Task) -> bool {
         task.image == self.image && task.force_update == self.force_update
     }

@@ -1,50 +1,50 @@
-//! Taking the lease, or waiting for it.
+//! Takes the lease, or waits for it.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{self, Change};
-use super::lease::{LOOK_INTERVAL, Lease, Party, Step, Waiting};
+use super::book::{self, LedgerChange};
+use super::lease::{LOOK_INTERVAL, Lease, LeaseStep, LeaseWait, Party};
 use super::left_behind::LeftBehind;
-use super::{Hold, Ledger, MAX_CONFLICTS, Standing, codec, forbidden, is_somebody_else_faster};
+use super::{Hold, LeaseRole, Ledger, MAX_CONFLICTS, codec, forbidden, is_somebody_else_faster};
 use crate::swarm::{ConfigObject, Swarm, SwarmError, TaskState};
 
-/// Who wants the lease, and for how long it would wait.
+/// A request for the lease.
 #[derive(Clone, Debug)]
-pub struct Wish {
-    /// A name for people: our service, or the host.
+pub struct LeaseRequest {
+    /// A name for users: Gantry's own service, or the host.
     pub who: String,
-    /// Our service's and our task's id, when we run as a service.
+    /// The ids of Gantry's own service and task, when it runs as a service.
     pub task: Option<(String, String)>,
     /// The latest version of any service that was listed.
     pub since: u64,
-    /// To be remembered together with it.
-    pub changes: Vec<Change>,
-    /// The longest wait.
+    /// Changes to be written together with the lease.
+    pub changes: Vec<LedgerChange>,
+    /// The longest wait for the lease.
     pub patience: Duration,
     /// Ends the wait.
     pub stop: CancellationToken,
 }
 
-/// How it went.
+/// The answer to a request for the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// It is ours, and was free.
+pub enum LeaseOutcome {
+    /// This process holds the lease, which was free.
     Ours,
-    /// It is ours, after a wait: what was planned before may be wrong by now.
+    /// This process holds the lease after a wait: what was planned before may be wrong by now.
     OursAfterWait,
-    /// Another Gantry holds it and is alive, and the patience has run out.
+    /// Another Gantry process holds the lease and is alive, and the patience has run out.
     NotOurs {
-        /// Whose.
+        /// The name of the holder.
         holder: String,
     },
-    /// We were told to stop.
+    /// Gantry was told to stop.
     Stopped,
-    /// The engine would not let us write the ledger, and no other Gantry was the reason.
+    /// The engine refused to write the ledger, for another reason than a write by another Gantry process.
     Failed {
-        /// Why.
+        /// The answer of the engine.
         cause: SwarmError,
     },
 }
@@ -54,25 +54,30 @@ pub enum Turn {
 const TROUBLE_LIMIT: Duration = Duration::from_secs(180);
 
 impl Ledger {
-    /// Takes the lease, or waits until that can be done. A holder keeps it.
-    pub async fn take<S: Swarm>(&self, swarm: &S, wish: &Wish, on_look: impl Fn()) -> Turn {
-        // What is being written at the moment is part of what is read here.
+    /// Takes the lease, or waits until that can be done. A process that holds the lease keeps it.
+    pub async fn take<S: Swarm>(
+        &self,
+        swarm: &S,
+        request: &LeaseRequest,
+        on_look: impl Fn(),
+    ) -> LeaseOutcome {
+        // A write that is under way ends before the ledger is read here.
         let mut writing = Some(self.writing.lock().await);
         let object = {
             let mut state = self.state();
-            match (&state.standing, state.is_memory_only) {
-                (Standing::Alone, _) | (_, true) => {
-                    state.standing = Standing::Alone;
-                    state.labels = book::change(&state.labels, &wish.changes);
-                    return Turn::Ours;
+            match (&state.role, state.is_memory_only) {
+                (LeaseRole::Alone, _) | (_, true) => {
+                    state.role = LeaseRole::Alone;
+                    state.labels = book::change(&state.labels, &request.changes);
+                    return LeaseOutcome::Ours;
                 }
-                (Standing::Holder { .. }, _) => None,
+                (LeaseRole::Holder { .. }, _) => None,
                 _ => Some(state.object.clone()),
             }
         };
         let Some(mut object) = object else {
             drop(writing);
-            return self.write_as_holder(swarm, wish, on_look).await;
+            return self.write_as_holder(swarm, request, on_look).await;
         };
         // We could not give it back, and since it was read another Gantry may have taken it over.
         if object
@@ -83,9 +88,9 @@ impl Ledger {
         {
             object = seen;
         }
-        let (service, task) = wish.task.clone().unwrap_or_default();
-        let since = Some(wish.since);
-        let mut me = Party { id: self.id.clone(), who: wish.who.clone(), service, task, since };
+        let (service, task) = request.task.clone().unwrap_or_default();
+        let since = Some(request.since);
+        let mut me = Party { id: self.id.clone(), who: request.who.clone(), service, task, since };
         let begun = Instant::now();
         let mut wait = Wait { is_outdated: self.state().is_overtaken, ..Wait::default() };
         let mut conflicts = 0;
@@ -94,12 +99,12 @@ impl Ledger {
             let looked_at = Instant::now();
             let holder =
                 object.as_ref().and_then(|object| book::lease(&object.labels)).map(|lease| lease.holder);
-            match self.try_once(swarm, &mut me, wish, object.as_ref(), &mut wait).await {
+            match self.try_once(swarm, &mut me, request, object.as_ref(), &mut wait).await {
                 Ok(true) => {
                     wait.end_trouble();
-                    self.state().standing = Standing::Holder { me, sure: looked_at };
+                    self.state().role = LeaseRole::Holder { me, sure: looked_at };
                     self.news.notify_one();
-                    return if wait.is_outdated { Turn::OursAfterWait } else { Turn::Ours };
+                    return if wait.is_outdated { LeaseOutcome::OursAfterWait } else { LeaseOutcome::Ours };
                 }
                 Ok(false) => {
                     conflicts = 0;
@@ -109,15 +114,15 @@ impl Ledger {
                 }
                 Err(SwarmError::Forbidden(words)) => {
                     self.go_on_alone(&forbidden(&words));
-                    self.state().standing = Standing::Alone;
-                    return Turn::Ours;
+                    self.state().role = LeaseRole::Alone;
+                    return LeaseOutcome::Ours;
                 }
                 // Swarm compares config names case-insensitively: the name exists in another case.
                 Err(SwarmError::NameTaken(words)) if object.is_none() && conflicts >= MAX_CONFLICTS => {
                     let remedy = "give Gantry another name with GANTRY_LEDGER_NAME";
                     self.go_on_alone(&format!("the config {} cannot be made ({words}); {remedy}", self.name));
-                    self.state().standing = Standing::Alone;
-                    return Turn::Ours;
+                    self.state().role = LeaseRole::Alone;
+                    return LeaseOutcome::Ours;
                 }
                 Err(error) if is_somebody_else_faster(&error) && conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
@@ -128,25 +133,25 @@ impl Ledger {
                         continue;
                     }
                 }
-                // So many want it at once that our turn will come.
+                // Many processes write at once; a later try will succeed.
                 Err(error) if is_somebody_else_faster(&error) => conflicts = 0,
                 Err(cause) => {
                     conflicts = 0;
                     wait.is_outdated = true;
-                    if wait.is_hopeless(&cause) || begun.elapsed() >= wish.patience {
-                        return Turn::Failed { cause };
+                    if wait.is_hopeless(&cause) || begun.elapsed() >= request.patience {
+                        return LeaseOutcome::Failed { cause };
                     }
                     wait.tell_of_trouble(&self.name, &cause);
                 }
             }
-            if begun.elapsed() >= wish.patience {
+            if begun.elapsed() >= request.patience {
                 let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
-                return Turn::NotOurs { holder };
+                return LeaseOutcome::NotOurs { holder };
             }
             drop(writing.take());
             tokio::select! {
                 () = sleep(LOOK_INTERVAL) => {}
-                () = wish.stop.cancelled() => return Turn::Stopped,
+                () = request.stop.cancelled() => return LeaseOutcome::Stopped,
             }
             writing = Some(self.writing.lock().await);
             match self.look(swarm).await {
@@ -156,33 +161,38 @@ impl Ledger {
                 Err(error) => tracing::debug!(%error, "cannot read the ledger now"),
             }
             if self.state().is_memory_only {
-                self.state().standing = Standing::Alone;
-                return Turn::OursAfterWait;
+                self.state().role = LeaseRole::Alone;
+                return LeaseOutcome::OursAfterWait;
             }
         }
     }
 
-    /// Writes what is to be remembered while an earlier run holds the lease.
-    async fn write_as_holder<S: Swarm>(&self, swarm: &S, wish: &Wish, on_look: impl Fn()) -> Turn {
-        if wish.changes.is_empty() {
-            return Turn::Ours;
+    /// Writes changes while a previous run of this process holds the lease.
+    async fn write_as_holder<S: Swarm>(
+        &self,
+        swarm: &S,
+        request: &LeaseRequest,
+        on_look: impl Fn(),
+    ) -> LeaseOutcome {
+        if request.changes.is_empty() {
+            return LeaseOutcome::Ours;
         }
-        wish.changes.iter().cloned().for_each(|change| self.note(change));
+        request.changes.iter().cloned().for_each(|change| self.note(change));
         let begun = Instant::now();
         loop {
             on_look();
             match self.tend(swarm).await {
-                Ok(()) => return Turn::Ours,
+                Ok(()) => return LeaseOutcome::Ours,
                 Err(cause)
-                    if !cause.is_transient() || begun.elapsed() >= TROUBLE_LIMIT.min(wish.patience) =>
+                    if !cause.is_transient() || begun.elapsed() >= TROUBLE_LIMIT.min(request.patience) =>
                 {
-                    return Turn::Failed { cause };
+                    return LeaseOutcome::Failed { cause };
                 }
                 Err(error) => tracing::debug!(%error, "cannot write the ledger now"),
             }
             tokio::select! {
                 () = sleep(LOOK_INTERVAL) => {}
-                () = wish.stop.cancelled() => return Turn::Stopped,
+                () = request.stop.cancelled() => return LeaseOutcome::Stopped,
             }
         }
     }
@@ -194,12 +204,12 @@ impl Ledger {
             std::mem::take(&mut state.left_behind).and(LeftBehind { since, ..LeftBehind::default() });
     }
 
-    /// One look and what follows from it. `true`: the lease is ours.
+    /// Looks once at the lease and acts on it. `true`: this process holds the lease.
     async fn try_once<S: Swarm>(
         &self,
         swarm: &S,
         me: &mut Party,
-        wish: &Wish,
+        request: &LeaseRequest,
         object: Option<&ConfigObject>,
         wait: &mut Wait,
     ) -> Result<bool, SwarmError> {
@@ -212,7 +222,7 @@ impl Ledger {
             }
         };
         match wait.waiting.step(lease.as_ref(), is_gone, &me.id, now) {
-            Step::Ours => {
+            LeaseStep::Ours => {
                 // Our write arrived, and only its answer was lost.
                 me.since = lease.and_then(|lease| lease.holder.since);
                 if let Some(inherited) = wait.taking_over.take() {
@@ -221,16 +231,16 @@ impl Ledger {
                 }
                 Ok(true)
             }
-            Step::Take => {
-                // Should we die as well, our successor has what both of us have begun.
+            LeaseStep::Take => {
+                // If this process dies too, its successor also has to judge the updates of the previous holder.
                 let mine = me.since.max(object.map(|object| object.version));
                 me.since = lease.as_ref().map_or(mine, |lease| lease.holder.since.min(mine));
                 wait.taking_over = lease.as_ref().and_then(|lease| lease.holder.since);
-                self.write(swarm, object, Hold::By(me), &wish.changes)
+                self.write(swarm, object, Hold::By(me), &request.changes)
                     .await
                     .inspect_err(|_| me.since = mine)?;
                 if let Some(lease) = lease {
-                    // What it sent after we had looked is not in our plan.
+                    // The plan does not have the updates that the previous holder sent after the plan was made.
                     wait.is_outdated = true;
                     self.inherit(lease.holder.since);
                     let from = lease.holder.who;
@@ -238,7 +248,7 @@ impl Ledger {
                 }
                 Ok(true)
             }
-            Step::Ask(claim) => {
+            LeaseStep::Ask(claim) => {
                 if let Some(object) = object {
                     let mut labels = object.labels.clone();
                     labels.insert(codec::CLAIM.to_owned(), codec::write_claim(&claim));
@@ -246,14 +256,15 @@ impl Ledger {
                 }
                 Ok(false)
             }
-            Step::Wait => Ok(false),
+            LeaseStep::Wait => Ok(false),
         }
     }
 }
 
+/// A wait for the lease.
 #[derive(Default)]
 struct Wait {
-    waiting: Waiting,
+    waiting: LeaseWait,
     is_told: bool,
     /// Whether the plan was made before something that may matter to it.
     is_outdated: bool,

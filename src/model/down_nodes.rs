@@ -1,24 +1,24 @@
-//! Which nodes were away while an update was watched. Pure.
+//! The nodes that were down while an update was watched. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::swarm::Nodes;
 
-/// What is remembered of the nodes.
+/// The nodes that were down, or may have been, while an update was watched.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Absences {
-    /// The version that each had when it was first seen, by id.
+pub(crate) struct DownNodes {
+    /// The version of each node at the first look, by node id.
     first: BTreeMap<String, u64>,
-    /// The names of those that were seen down.
+    /// The names of nodes that were seen down.
     down: BTreeSet<String>,
-    /// The names of those that have another version than at first.
+    /// The names of nodes whose version has changed since the first look.
     changed: BTreeSet<String>,
-    /// What was before the first look is not known.
+    /// Whether the update began before the first look.
     is_late: bool,
 }
 
-impl Absences {
-    /// Of an update that was begun before the first look.
+impl DownNodes {
+    /// For an update that began before the first look.
     pub(crate) fn since_later() -> Self {
         Self { is_late: true, ..Self::default() }
     }
@@ -44,14 +44,13 @@ impl Absences {
         self.down.contains(name)
     }
 
-    /// Whether the node's engine may have been started anew meanwhile: that changes the node's version, like all that
-    /// [`Self::may_have_been_down`] tells of.
+    /// Whether the engine of the node may have restarted meanwhile: a restart changes the version of the node.
     pub(crate) fn may_have_been_restarted(&self, name: &str) -> bool {
         self.was_down(name) || self.changed.contains(name)
     }
 
-    /// Whether the node may have been away between two looks: the swarm writes down that a node is away, and that it is
-    /// back, and both change the node's version. So do labels, draining it, and a change of leader.
+    /// Whether the node may have been down between two looks. Swarm changes the version of a node when the node goes down
+    /// and when it is back, but also for a label, for a drain, and for a change of leader.
     pub(crate) fn may_have_been_down(&self, name: &str) -> bool {
         self.is_late || self.may_have_been_restarted(name)
     }
@@ -76,11 +75,11 @@ mod tests {
     }
 
     fn is_blamed(looks: &[(u64, bool)], code: i64) -> bool {
-        let mut absences = Absences::default();
+        let mut down_nodes = DownNodes::default();
         for (version, is_ready) in looks {
-            absences.look(&node(*version, *is_ready));
+            down_nodes.look(&node(*version, *is_ready));
         }
-        ended_with(code).with(&absences).blames_image()
+        ended_with(code).with(&down_nodes).blames_image()
     }
 
     #[test]
@@ -100,12 +99,12 @@ mod tests {
             assert_eq!(is_blamed(&[(7, true), (9, true)], code), !may_be_the_engine, "{code}");
             assert!(is_blamed(&[(7, true), (7, true)], code), "{code}: nothing has happened to the node");
         }
-        let mut absences = Absences::default();
-        absences.look(&node(7, true));
+        let mut down_nodes = DownNodes::default();
+        down_nodes.look(&node(7, true));
         let ended = || Cause::Ended { node: "node1".to_owned() };
-        assert!(ended().with(&absences).blames_image());
-        absences.look(&node(9, true));
-        assert!(!ended().with(&absences).blames_image());
+        assert!(ended().with(&down_nodes).blames_image());
+        down_nodes.look(&node(9, true));
+        assert!(!ended().with(&down_nodes).blames_image());
     }
 
     #[test]
@@ -114,39 +113,41 @@ mod tests {
             let (id, name) = (id.to_owned(), "node1".to_owned());
             Node { id, name, version: 1, is_ready, is_down: !is_ready, is_active: true, ..Node::default() }
         };
-        let mut absences = Absences::default();
+        let mut down_nodes = DownNodes::default();
         for _ in 0..2 {
-            absences.look(&[node("former", false), node("present", true)].into_iter().collect());
+            down_nodes.look(&[node("former", false), node("present", true)].into_iter().collect());
         }
         assert!(
-            ended_with(1).with(&absences).blames_image() && ended_with(255).with(&absences).blames_image()
+            ended_with(1).with(&down_nodes).blames_image()
+                && ended_with(255).with(&down_nodes).blames_image()
         );
     }
 
     #[test]
     fn a_change_of_leader_explains_no_end_but_that_of_an_engine() {
-        let mut absences = Absences::default();
+        let mut down_nodes = DownNodes::default();
         let unknown = node(8, false).iter().map(|node| Node { is_down: false, ..node.clone() }).collect();
-        absences.look(&node(7, true));
-        absences.look(&unknown);
-        assert!(ended_with(1).with(&absences).blames_image());
+        down_nodes.look(&node(7, true));
+        down_nodes.look(&unknown);
+        assert!(ended_with(1).with(&down_nodes).blames_image());
     }
 
     #[test]
     fn what_was_before_the_first_look_of_an_earlier_runs_update_is_unknown() {
-        let mut absences = Absences::since_later();
-        absences.look(&node(7, true));
+        let mut down_nodes = DownNodes::since_later();
+        down_nodes.look(&node(7, true));
         assert!(
-            ended_with(1).with(&absences).blames_image() && !ended_with(255).with(&absences).blames_image()
+            ended_with(1).with(&down_nodes).blames_image()
+                && !ended_with(255).with(&down_nodes).blames_image()
         );
     }
 
     #[test]
     fn another_nodes_absence_explains_nothing() {
-        let mut absences = Absences::default();
-        absences.look(&node(8, false));
+        let mut down_nodes = DownNodes::default();
+        down_nodes.look(&node(8, false));
         let elsewhere =
             Cause::TaskFailed { node: "node2".to_owned(), exit_code: Some(255), error: String::new() };
-        assert!(elsewhere.with(&absences).blames_image());
+        assert!(elsewhere.with(&down_nodes).blames_image());
     }
 }

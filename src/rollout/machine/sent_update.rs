@@ -1,4 +1,4 @@
-//! What an update is watched by: what was sent, under which conditions, and what the swarm shows. Pure.
+//! An update that was sent, and what the swarm shows of its service. Pure.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::model::before::Before;
 use crate::model::cause::Cause;
-use crate::model::mark::Mark;
 use crate::model::order::Obstacle;
 use crate::model::outcome::By;
+use crate::model::task_spec_id::TaskSpecId;
 use crate::swarm::{Facts, Nodes, Service, Spec, Task};
 
 /// What the swarm showed of one service at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct ServiceView<'a> {
     /// The service; `None`: it is gone.
     pub service: Option<&'a Service>,
     /// Its tasks, ended ones included.
@@ -22,26 +22,26 @@ pub struct Seen<'a> {
     pub nodes: &'a Nodes,
 }
 
-/// What was sent, and under which conditions it is watched.
+/// An update that was sent, with the conditions under which it is watched.
 #[derive(Clone, Debug)]
-pub struct Terms {
-    /// What the service was sent.
-    pub sent: Mark,
-    /// What it had before.
-    pub replaced: Mark,
-    /// When it was sent.
+pub struct SentUpdate {
+    /// The id of the specification that was sent.
+    pub sent: TaskSpecId,
+    /// The id of the specification before the update.
+    pub replaced: TaskSpecId,
+    /// When the update was sent.
     pub sent_at: Instant,
-    /// How long it may take; `None`: as long as it wants.
+    /// The time limit of the update; `None`: no limit.
     pub timeout: Option<Duration>,
-    /// Whether it is rolled back when it fails.
+    /// Whether Gantry rolls the update back when it fails.
     pub may_roll_back: bool,
-    /// The whole specifications, where they are known.
+    /// The whole specifications before and after, where they are known.
     pub whole: Option<Whole>,
-    /// What its tasks did before.
+    /// What the tasks of the service did before the update.
     pub before: Before,
-    /// Whether there is an account that nodes may get the old image with.
+    /// Whether there is another account that nodes may pull the old image with.
     pub has_account: bool,
-    /// What the new task finds where the old one of its place is still there; `None`: the old one goes first.
+    /// What the new task finds beside the old task of its place; `None`: the old task stops first.
     pub side_by_side: Option<SideBySide>,
 }
 
@@ -62,14 +62,14 @@ impl Whole {
     }
 }
 
-impl Terms {
-    /// Whether a service still carries what it was sent. A forced update by a user changes nothing about that.
+impl SentUpdate {
+    /// Whether a service still has the specification that was sent, or a forced update of it by a user.
     pub fn is_sent(&self, facts: &Facts) -> bool {
-        let mark = Mark::of(facts);
-        mark.image == self.sent.image && mark.force_update >= self.sent.force_update
+        let spec_id = TaskSpecId::of(facts);
+        spec_id.image == self.sent.image && spec_id.force_update >= self.sent.force_update
     }
 
-    /// Whether a service carries what it had before.
+    /// Whether a service has the specification before the update.
     pub fn is_replaced(&self, facts: &Facts) -> bool {
         facts.image.as_deref() == Some(&self.replaced.image) && !self.is_sent(facts)
     }
@@ -88,12 +88,12 @@ pub(super) struct Restoring {
 }
 
 impl Restoring {
-    pub(super) fn new(by: By, cause: Cause, since: Instant, terms: &Terms) -> Self {
-        Self { by, cause, since, spec: None, may_renew: terms.has_account }
+    pub(super) fn new(by: By, cause: Cause, since: Instant, sent_update: &SentUpdate) -> Self {
+        Self { by, cause, since, spec: None, may_renew: sent_update.has_account }
     }
 }
 
-/// What the new task finds where the old one of its place is still there.
+/// What the new task finds beside the old task of its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SideBySide {
     /// What the two cannot have at once, as far as the specification tells.

@@ -23,10 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// the longest wait between two requests, the run ends within a minute.
 const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the engine says of its own role while a cycle works. Cheap to clone; clones share it.
+/// Whether the engine is still a manager while a cycle works. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
-pub struct Standing {
-    state: Arc<Mutex<State>>,
+pub struct EngineRole {
+    state: Arc<Mutex<RoleState>>,
     /// Ends the run.
     stop: CancellationToken,
     heartbeat: Heartbeat,
@@ -34,26 +34,26 @@ pub struct Standing {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RoleState {
     /// Which lasting error there is, and since when.
     since: Option<(Discriminant<SwarmError>, Instant)>,
     /// Why the run has ended.
     lost: Option<String>,
 }
 
-impl Standing {
-    /// A manager, as far as is known.
+impl EngineRole {
+    /// The role of a manager, until the engine says otherwise.
     pub fn new(stop: CancellationToken, heartbeat: Heartbeat, events: Events) -> Self {
         Self { state: Arc::default(), stop, heartbeat, events }
     }
 
-    /// The engine could be read: it is a manager.
-    pub(crate) fn is_manager(&self) {
+    /// Notes that the engine could be read, so it is a manager.
+    pub(crate) fn note_manager(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).since = None;
     }
 
-    /// Takes note of why the engine could not be read or changed.
-    pub(crate) fn heard(&self, error: &SwarmError) {
+    /// Notes why the engine could not be read or changed.
+    pub(crate) fn note_error(&self, error: &SwarmError) {
         let (patience, lost, illness) = match error {
             SwarmError::NotManager(words) => (
                 PATIENCE,
