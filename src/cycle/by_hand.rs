@@ -142,8 +142,12 @@ impl<S: Swarm> CommandInput<S> {
     /// Why plan or rollout would not send the released digest to a service. `None`: they would.
     async fn obstacle(&self, candidate: &Candidate, entry: &Entry) -> Result<Option<String>> {
         let quarantine = self.context.quarantine();
-        let answer =
-            ResolvedTag { digest: entry.digest.clone(), manifest: None, credentials: None, by_turns: false };
+        let answer = ResolvedTag {
+            digest: entry.digest.clone(),
+            manifest: None,
+            credentials: None,
+            alternates: false,
+        };
         let inspected = [Inspected { candidate: candidate.clone(), answer: Some(Ok(answer)), account: None }];
         let planned = plan::plan(&inspected, &self.context.selection(), &quarantine);
         let planned = gone_back::judge(&inspected, &quarantine).hold(planned);

@@ -69,7 +69,7 @@ pub async fn clean_up<S: Swarm, R>(
     rows: &[Row],
     need: impl Future<Output = BTreeSet<ImageRef>>,
 ) -> Option<Cleaned> {
-    let _turn = context.ledger.cleaning.lock().await;
+    let _cleaning = context.ledger.cleaning.lock().await;
     if context.stop.is_cancelled() {
         return None;
     }

@@ -277,8 +277,8 @@ async fn warn_of_labels_without_effect<S: Swarm, R>(context: &Context<S, R>, lis
     }
     // One request in the life of a process; where it fails, nothing else depends on it.
     let Ok(all) = context.swarm.services(Listing::Filters(&[])).await else { return };
-    let known: HashSet<&str> = listed.iter().map(|service| service.id.as_str()).collect();
-    for service in all.iter().filter(|service| !known.contains(service.id.as_str())) {
+    let listed_ids: HashSet<&str> = listed.iter().map(|service| service.id.as_str()).collect();
+    for service in all.iter().filter(|service| !listed_ids.contains(service.id.as_str())) {
         let (labels, on_containers) = (&service.spec.facts().labels, service.spec.container_labels());
         if config.opt_in_filters().any(|filter| filter.passes(&on_containers) == Some(true))
             && let Some(OnContainers { warning, .. }) = OnContainers::of(config, labels, &on_containers)

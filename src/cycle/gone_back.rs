@@ -48,7 +48,7 @@ pub struct Tags {
 struct Look<'a> {
     name: &'a str,
     digest: &'a Digest,
-    by_turns: bool,
+    alternates: bool,
     /// How many services have another digest of it.
     others: usize,
 }
@@ -69,7 +69,7 @@ pub fn judge(inspected: &[Inspected], quarantine: &Quarantine) -> Tags {
         let look = Look {
             name: &name,
             digest,
-            by_turns: answers.iter().any(|(other, by_turns)| *by_turns || other != digest),
+            alternates: answers.iter().any(|(other, alternates)| *alternates || other != digest),
             others: present.get(&name).map_or(0, |digests| others(digests, digest)),
         };
         tags.take(&look, quarantine);
@@ -81,10 +81,10 @@ pub fn judge(inspected: &[Inspected], quarantine: &Quarantine) -> Tags {
 fn answers(inspected: &[Inspected]) -> BTreeMap<String, BTreeSet<(&Digest, bool)>> {
     let mut answers: BTreeMap<String, BTreeSet<(&Digest, bool)>> = BTreeMap::new();
     for Inspected { candidate, answer, .. } in inspected {
-        if let (Some(name), Some(Ok(ResolvedTag { digest, by_turns, .. }))) =
+        if let (Some(name), Some(Ok(ResolvedTag { digest, alternates, .. }))) =
             (candidate.image().and_then(image_name), answer)
         {
-            answers.entry(name).or_default().insert((digest, *by_turns));
+            answers.entry(name).or_default().insert((digest, *alternates));
         }
     }
     answers
@@ -114,11 +114,11 @@ fn wait(flips: u32) -> Duration {
 impl Tags {
     fn take(&mut self, look: &Look<'_>, quarantine: &Quarantine) {
         let (book, now) = (&quarantine.book, quarantine.now);
-        let known = book.tag(look.name);
+        let remembered = book.tag(look.name);
         let age = |entry: &Entry| Duration::try_from(now.duration_since(entry.at)).unwrap_or_default();
         let Some(offered) = book.image(look.name) else { return };
         if !offered.is_behind(look.digest) {
-            match known {
+            match remembered {
                 // The latest again, or one that is newer.
                 Some(entry) if entry.digest != *look.digest => {
                     self.changes.push(LedgerChange::Put(Self::entry(look, quarantine, entry.flips)));
@@ -130,25 +130,26 @@ impl Tags {
             }
             return;
         }
-        let stands = known.filter(|entry| entry.digest == *look.digest);
+        let stands = remembered.filter(|entry| entry.digest == *look.digest);
         let (entry, is_new) = match stands {
             // Each look would move the time on, and none would be worth a write.
-            Some(entry) if look.by_turns && age(entry) < wait(entry.flips) / 2 => (entry.clone(), false),
-            Some(entry) if look.by_turns => {
+            Some(entry) if look.alternates && age(entry) < wait(entry.flips) / 2 => (entry.clone(), false),
+            Some(entry) if look.alternates => {
                 let entry = Self::entry(look, quarantine, entry.flips.max(1));
                 self.changes.push(LedgerChange::Put(entry.clone()));
                 (entry, false)
             }
             Some(entry) => (entry.clone(), false),
             None => {
-                let flips = known.map_or(u32::from(look.by_turns), |entry| entry.flips.saturating_add(1));
+                let flips =
+                    remembered.map_or(u32::from(look.alternates), |entry| entry.flips.saturating_add(1));
                 let entry = Self::entry(look, quarantine, flips);
                 self.changes.push(LedgerChange::Put(entry.clone()));
-                (entry, known.is_none())
+                (entry, remembered.is_none())
             }
         };
         let (waited, wait) = (age(&entry), wait(entry.flips));
-        if !look.by_turns && waited >= wait {
+        if !look.alternates && waited >= wait {
             return;
         }
         let doubt = Doubt { digest: look.digest.clone(), since: entry.at, wait };

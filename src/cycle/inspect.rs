@@ -225,13 +225,13 @@ async fn ask<R: Registry>(registry: &R, group: &Group) -> Result<ResolvedTag, Re
     let is_needed = group.has_unpinned || group.recorded.iter().any(|recorded| *recorded != digest);
     let manifest = if is_needed { Some(registry.manifest(&group.lookup, &digest).await?) } else { None };
     let is_behind = group.offered.as_ref().is_some_and(|offered| offered.is_behind(&digest));
-    let by_turns = is_behind && is_by_turns(registry, group, &digest).await;
-    Ok(ResolvedTag { digest, manifest, credentials: group.lookup.credentials.clone(), by_turns })
+    let alternates = is_behind && does_alternate(registry, group, &digest).await;
+    Ok(ResolvedTag { digest, manifest, credentials: group.lookup.credentials.clone(), alternates })
 }
 
 /// Whether the registry answers with another digest when it is asked again: of several servers, or of a cache and what is
 /// behind it, one may know of the older digest only.
-async fn is_by_turns<R: Registry>(registry: &R, group: &Group, digest: &Digest) -> bool {
+async fn does_alternate<R: Registry>(registry: &R, group: &Group, digest: &Digest) -> bool {
     for _ in 0..MORE_QUESTIONS {
         sleep(QUESTION_INTERVAL).await;
         if registry.digest(&group.lookup).await.is_ok_and(|other| other != *digest) {

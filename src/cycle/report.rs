@@ -188,7 +188,7 @@ impl Report {
         let after = self.post_run.as_ref().map_or_else(String::new, |failed| format!("; {failed}"));
         match &self.error {
             Some(error) => {
-                let ended = self.counted(self.ends());
+                let ended = self.counted(self.outcome_names());
                 let before = if ended.is_empty() { "nothing was updated" } else { &ended };
                 format!("cycle failed, {before}: {error}{after}")
             }
@@ -200,7 +200,7 @@ impl Report {
     }
 
     /// The names of the ends of updates.
-    fn ends(&self) -> BTreeSet<&'static str> {
+    fn outcome_names(&self) -> BTreeSet<&'static str> {
         self.finished().map(|finished| finished.outcome.name()).collect()
     }
 
@@ -221,7 +221,7 @@ impl Report {
             1 => "1 service".to_owned(),
             services => format!("{} services", grouped(services)),
         };
-        let counted = self.counted(["up to date"].into_iter().chain(self.ends()).chain(LAST_COUNTS));
+        let counted = self.counted(["up to date"].into_iter().chain(self.outcome_names()).chain(LAST_COUNTS));
         if !counted.is_empty() {
             let _ = write!(summary, ": {counted}");
         }

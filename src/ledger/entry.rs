@@ -106,7 +106,7 @@ impl Entry {
     /// What services had before an entry that names these replaces this one.
     pub fn had_then(&self, had: &[String]) -> Vec<String> {
         let mut all = had.to_vec();
-        all.extend(self.had.iter().filter(|known| !had.contains(known)).cloned());
+        all.extend(self.had.iter().filter(|digest| !had.contains(digest)).cloned());
         all.truncate(MAX_BEFORE);
         all
     }

@@ -158,13 +158,13 @@ fn miss(target: &ReleaseTarget, left: &[QuarantinedImage], services: &[Service])
     if services.iter().any(|service| is_service(service) || (meant.is_some() && has_image(service))) {
         return Miss::NotHeld(name.clone());
     }
-    let known = left.iter().flat_map(|held| [held.service.as_str(), held.image.as_str()]);
+    let subjects = left.iter().flat_map(|held| [held.service.as_str(), held.image.as_str()]);
     // An image without its registry or its tag is a common slip.
-    let parts = |known: &&str| {
-        known.rsplit('/').next().is_some_and(|last| last == name || last.split(':').next() == Some(name))
+    let parts = |subject: &&str| {
+        subject.rsplit('/').next().is_some_and(|last| last == name || last.split(':').next() == Some(name))
     };
     let nearest =
-        known.clone().find(parts).or_else(|| nearest(name, "", known.filter(|name| !name.is_empty())));
+        subjects.clone().find(parts).or_else(|| nearest(name, "", subjects.filter(|name| !name.is_empty())));
     Miss::Unknown { name: name.clone(), nearest: nearest.map(str::to_owned) }
 }
 

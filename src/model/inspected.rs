@@ -27,5 +27,5 @@ pub struct ResolvedTag {
     /// The account that the registry was asked with; the nodes pull with the same account.
     pub credentials: Option<Arc<Credentials>>,
     /// Whether the registry answered with another digest a moment later: some of its servers have a newer one.
-    pub by_turns: bool,
+    pub alternates: bool,
 }

@@ -27,10 +27,10 @@ impl TaskLifecycle {
     /// The task lifecycle of a service from a list of services; `None`: its tasks must be read. The list counts a task on a
     /// lost node as running (a contract rule).
     pub fn listed(service: &Service) -> Option<Self> {
-        let (ends, status) = (comes_to_an_end(service.spec.facts()), service.status.unwrap_or_default());
+        let (may_end, status) = (comes_to_an_end(service.spec.facts()), service.status.unwrap_or_default());
         match status.running {
-            0 if ends || (status.desired > 0 && service.spec.facts().mode != Mode::Job) => None,
-            _ if ends => Some(Self::UnderWay),
+            0 if may_end || (status.desired > 0 && service.spec.facts().mode != Mode::Job) => None,
+            _ if may_end => Some(Self::UnderWay),
             _ => Some(Self::RunsOn),
         }
     }
@@ -59,9 +59,9 @@ impl TaskLifecycle {
         let mut last: BTreeMap<(u64, &str), &Task> = BTreeMap::new();
         for task in tasks {
             let node = if facts.mode == Mode::Global { task.node_id.as_str() } else { "" };
-            let known = last.entry((task.slot, node)).or_insert(task);
-            if task.created_at >= known.created_at {
-                *known = task;
+            let latest = last.entry((task.slot, node)).or_insert(task);
+            if task.created_at >= latest.created_at {
+                *latest = task;
             }
         }
         // One that has failed although it was to be started again is what a new image may mend.

@@ -94,14 +94,14 @@ impl Exchange<'_> {
     /// Waits until the account may be tried; the refusal where it may not. The look-up that gets the lock tries it alone.
     async fn wait_for_login(self) -> Result<Option<OwnedMutexGuard<()>>, Failure> {
         let memory = &self.transport.memory;
-        let known = || memory.account(self.call, |account| account.login.known(Instant::now()));
-        if let Some(known) = known() {
-            return known.map(|()| None);
+        let result = || memory.account(self.call, |account| account.login.last_result(Instant::now()));
+        if let Some(result) = result() {
+            return result.map(|()| None);
         }
         let first_try = memory.account(self.call, |account| account.first_try.clone());
         let first_try = first_try.lock_owned().await;
         // The look-up that was first has learnt something, as a rule.
-        known().map_or(Ok(Some(first_try)), |known| known.map(|()| None))
+        result().map_or(Ok(Some(first_try)), |result| result.map(|()| None))
     }
 
     /// Logs in without asking for an image: whether the registry, or its token server, refuses the account itself.
@@ -136,13 +136,13 @@ impl Exchange<'_> {
     /// Asks once, and once more where the registry asks for another login.
     async fn try_to_ask(self) -> Result<Accepted, Failure> {
         let repository = &self.call.repository;
-        let known = self.expected_challenge();
-        let (first, refusal) = match self.authorize(known.as_ref(), None).await {
+        let expected = self.expected_challenge();
+        let (first, refusal) = match self.authorize(expected.as_ref(), None).await {
             Ok(first) => (first, None),
             Err(failure) => {
                 // The registry may have another token server by now, or for this repository.
-                if let Some(known) = &known {
-                    self.challenges(|challenges| challenges.forget(repository, known));
+                if let Some(expected) = &expected {
+                    self.challenges(|challenges| challenges.forget(repository, expected));
                 }
                 if failure.is_transient() {
                     return Err(failure);
@@ -154,8 +154,8 @@ impl Exchange<'_> {
             Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && answer.is_first_hand => answer,
             answer => {
                 let answer = self.accepted(answer)?;
-                if let Some(known) = known.filter(|_| refusal.is_none()) {
-                    self.challenges(|challenges| challenges.confirm(repository, &known));
+                if let Some(expected) = expected.filter(|_| refusal.is_none()) {
+                    self.challenges(|challenges| challenges.confirm(repository, &expected));
                 }
                 return Ok(Accepted::with(first.as_ref(), answer));
             }
@@ -166,7 +166,7 @@ impl Exchange<'_> {
             return Err(if is_of_head { Failure::OfHead(Box::new(refused)) } else { refused });
         };
         self.challenges(|challenges| challenges.learn(repository, &challenge));
-        if known.as_ref() == Some(&challenge) {
+        if expected.as_ref() == Some(&challenge) {
             if let Some(refusal) = refusal {
                 return Err(refusal);
             }

@@ -159,9 +159,9 @@ impl Clients {
         let files = files::off_the_thread(&folder, move || host_files::read(&path)).await;
         let files = files.map_err(|cause| format!("{} cannot be read: {cause}", folder.display()))??;
         let files = Arc::new(files);
-        let known = (Instant::now(), Arc::clone(&files));
+        let read = (Instant::now(), Arc::clone(&files));
         // A client with old certificates is dropped, with its connections.
-        if let Some((_, before)) = memory.of(host, |host| host.files.replace(known))
+        if let Some((_, before)) = memory.of(host, |host| host.files.replace(read))
             && before != files
         {
             let mut clients = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);

@@ -41,7 +41,7 @@ pub(super) struct LoginBackOff {
 
 impl LoginBackOff {
     /// Whether many look-ups may try the account at once, or none; `None` where one look-up should try alone.
-    pub(super) fn known(&self, now: Instant) -> Option<Result<(), Failure>> {
+    pub(super) fn last_result(&self, now: Instant) -> Option<Result<(), Failure>> {
         match &self.refused {
             Some((until, failure)) if *until > now => Some(Err(failure.clone())),
             _ => self.open.filter(|until| *until > now).map(|_| Ok(())),
@@ -82,8 +82,8 @@ mod tests {
         Failure::Refused { cause: cause.to_owned(), about: About::Account }
     }
 
-    fn told(standing: &LoginBackOff, now: Instant) -> &'static str {
-        match standing.known(now) {
+    fn told(login: &LoginBackOff, now: Instant) -> &'static str {
+        match login.last_result(now) {
             Some(Ok(())) => "open",
             Some(Err(_)) => "refused",
             None => "alone",
@@ -114,20 +114,20 @@ mod tests {
             (&[yes, no, old, no], "refused", "alone"),
             (&[yes, no, nothing, no], "refused", "alone"),
         ] {
-            let (mut standing, now) = (LoginBackOff::default(), Instant::now());
+            let (mut login, now) = (LoginBackOff::default(), Instant::now());
             for one in result {
-                standing.learn(one, now, HOLD);
+                login.learn(one, now, HOLD);
             }
-            assert_eq!(told(&standing, now), then, "{result:?}");
-            assert_eq!(told(&standing, now + HOLD), later, "{result:?}");
+            assert_eq!(told(&login, now), then, "{result:?}");
+            assert_eq!(told(&login, now + HOLD), later, "{result:?}");
         }
     }
 
     #[test]
     fn after_the_hold_one_more_refusal_is_enough() {
-        let (mut standing, now) = (LoginBackOff::default(), Instant::now());
-        standing.learn(&LoginResult::Refused(&refusal("first")), now, HOLD);
-        standing.learn(&LoginResult::Refused(&refusal("second")), now + HOLD, HOLD);
-        assert_eq!(standing.known(now + HOLD), Some(Err(refusal("second"))));
+        let (mut login, now) = (LoginBackOff::default(), Instant::now());
+        login.learn(&LoginResult::Refused(&refusal("first")), now, HOLD);
+        login.learn(&LoginResult::Refused(&refusal("second")), now + HOLD, HOLD);
+        assert_eq!(login.last_result(now + HOLD), Some(Err(refusal("second"))));
     }
 }

@@ -78,7 +78,7 @@ struct RawPlatform {
 
 impl RawPlatform {
     /// Attestations are listed as `unknown/unknown`.
-    fn known(self) -> Option<Platform> {
+    fn into_platform(self) -> Option<Platform> {
         let is_known = |text: &str| !text.is_empty() && text.len() <= MAX_PLATFORM_NAME && text != "unknown";
         (is_known(&self.os) && is_known(&self.architecture))
             .then_some(Platform { os: self.os, architecture: self.architecture })
@@ -106,7 +106,9 @@ pub(super) fn read(body: &[u8]) -> Result<ManifestKind, String> {
     if let Some(List(entries)) = document.manifests {
         let children = entries.iter().filter_map(|entry| entry.digest.parse().ok()).collect();
         let (mut platforms, mut seen) = (Vec::new(), HashSet::new());
-        for platform in entries.into_iter().filter_map(|entry| entry.platform.and_then(RawPlatform::known)) {
+        for platform in
+            entries.into_iter().filter_map(|entry| entry.platform.and_then(RawPlatform::into_platform))
+        {
             if seen.insert(platform.clone()) {
                 platforms.push(platform);
             }
@@ -127,7 +129,7 @@ pub(super) fn read(body: &[u8]) -> Result<ManifestKind, String> {
 
 /// The platform that an image's configuration names.
 pub(super) fn platform(configuration: &[u8]) -> Option<Platform> {
-    serde_json::from_slice::<RawPlatform>(configuration).ok().and_then(RawPlatform::known)
+    serde_json::from_slice::<RawPlatform>(configuration).ok().and_then(RawPlatform::into_platform)
 }
 
 /// Whether `body` has this digest.

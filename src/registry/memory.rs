@@ -54,8 +54,8 @@ impl Memory {
     /// Reads or changes what is remembered of a host.
     pub(super) fn of<T>(&self, host: &str, work: impl FnOnce(&mut Host) -> T) -> T {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = hosts.get_mut(host) {
-            return work(known);
+        if let Some(memory) = hosts.get_mut(host) {
+            return work(memory);
         }
         if is_full(hosts.len()) {
             let now = Instant::now();
@@ -105,7 +105,9 @@ impl Host {
 
 impl AccountState {
     fn is_idle(&self, now: Instant) -> bool {
-        Arc::strong_count(&self.first_try) == 1 && self.login.known(now).is_none() && !self.outage.lasts(now)
+        Arc::strong_count(&self.first_try) == 1
+            && self.login.last_result(now).is_none()
+            && !self.outage.lasts(now)
     }
 }
 
@@ -146,7 +148,7 @@ mod tests {
         assert_eq!(host.accounts.len(), PRUNE_AT);
         host.account(Some(&account(PRUNE_AT)));
         assert_eq!(host.accounts.len(), 3);
-        assert_eq!(host.account(Some(&account(0))).login.known(Instant::now()), Some(Err(refused)));
+        assert_eq!(host.account(Some(&account(0))).login.last_result(Instant::now()), Some(Err(refused)));
         drop(under_way);
     }
 

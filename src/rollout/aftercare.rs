@@ -35,7 +35,7 @@ pub(super) struct Updated {
     pub(super) sent: Sent,
     pub(super) sent_update: SentUpdate,
     /// Tasks that had come to an end before the update was called good.
-    known: BTreeSet<String>,
+    ended_before: BTreeSet<String>,
     /// How tasks of the update had failed by then: their share was allowed.
     allowed: Vec<Cause>,
     /// Since when it is kept.
@@ -87,7 +87,7 @@ impl Updated {
             update: update.clone(),
             sent: sent.clone(),
             sent_update: sent_update.clone(),
-            known: ended().map(|task| task.id.clone()).collect(),
+            ended_before: ended().map(|task| task.id.clone()).collect(),
             allowed: own.filter_map(|task| blamed(task, facts, seen.nodes)).collect(),
             since: sent_update.sent_at,
             doubted: None,
@@ -103,9 +103,10 @@ impl Updated {
             return is_taken_back(&self.update, facts).then_some(LateChange::TakenBack);
         }
         let spec_id = TaskSpecId::of(facts);
-        let own = seen.tasks.iter().filter(|task| spec_id.is_on(task) && !self.known.contains(&task.id));
+        let own =
+            seen.tasks.iter().filter(|task| spec_id.is_on(task) && !self.ended_before.contains(&task.id));
         let causes = own.filter_map(|task| blamed(task, facts, seen.nodes));
-        let is_allowed = |cause: &Cause| self.allowed.iter().any(|known| known.is_like(cause));
+        let is_allowed = |cause: &Cause| self.allowed.iter().any(|failure| failure.is_like(cause));
         let mut causes = causes.filter(|cause| !is_allowed(cause)).map(|cause| cause.with(down_nodes));
         let cause = causes.find(Cause::blames_image)?;
         let (since, _) = *self.doubted.get_or_insert((began, cause.doubt()));

@@ -202,9 +202,9 @@ fn global(service: &Service, tasks: &[Task], nodes: &Nodes, before: &Before) -> 
 fn given_up<'a>(service: &Service, tasks: &'a [Task], nodes: &Nodes) -> BTreeSet<&'a str> {
     let mut last: BTreeMap<&str, &Task> = BTreeMap::new();
     for task in tasks {
-        let known = last.entry(&task.node_id).or_insert(task);
-        if task.created_at >= known.created_at {
-            *known = task;
+        let latest = last.entry(&task.node_id).or_insert(task);
+        if task.created_at >= latest.created_at {
+            *latest = task;
         }
     }
     let has_given_up =

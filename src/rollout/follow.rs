@@ -193,13 +193,13 @@ impl<S: Swarm, R> Follower<'_, S, R> {
         if let Some(remark) = self.machine.remark() {
             self.context.events.helped(&self.update.service, Help::Told(remark.to_owned()));
         }
-        let known = self.machine.cause().map(Cause::blames_image);
+        let blamed = self.machine.cause().map(Cause::blames_image);
         match outcome.cause() {
             // The old image fails in the same way, so the new one is acquitted; or the failure was seen just now.
-            Some(cause) if known.is_some_and(|known| known != cause.blames_image()) => {
+            Some(cause) if blamed.is_some_and(|blamed| blamed != cause.blames_image()) => {
                 self.context.remember_failure(self.update, cause);
             }
-            Some(cause) if known.is_none() && matches!(outcome, Outcome::Overtaken { .. }) => {
+            Some(cause) if blamed.is_none() && matches!(outcome, Outcome::Overtaken { .. }) => {
                 self.context.remember_failure(self.update, cause);
             }
             _ => {}

@@ -129,7 +129,7 @@ pub struct Guard {
     /// How long it may stay shut.
     patience: Duration,
     /// The nodes that were not down at one look or another: names by id.
-    known: BTreeMap<String, String>,
+    nodes_seen: BTreeMap<String, String>,
     usual: Option<Duration>,
     looks: usize,
     recent: VecDeque<Duration>,
@@ -153,7 +153,7 @@ impl Guard {
         Self {
             limit,
             patience,
-            known: BTreeMap::new(),
+            nodes_seen: BTreeMap::new(),
             usual: None,
             looks: 0,
             recent: VecDeque::with_capacity(SAMPLES),
@@ -210,12 +210,12 @@ impl Guard {
             ClusterSight::Silence { words } => return vec![Shut::Silence { words: words.clone() }],
         };
         let present = nodes.iter().filter(|node| !node.is_down);
-        self.known.extend(present.map(|node| (node.id.clone(), node.name.clone())));
+        self.nodes_seen.extend(present.map(|node| (node.id.clone(), node.name.clone())));
         let mut reasons = Vec::new();
         reasons.extend(lost_votes(nodes));
         // A node that is not listed was removed from the swarm.
         let lost: BTreeSet<&str> = nodes.lost().map(|node| node.id.as_str()).collect();
-        let down = self.known.iter().filter(|(id, _)| lost.contains(id.as_str()));
+        let down = self.nodes_seen.iter().filter(|(id, _)| lost.contains(id.as_str()));
         reasons.extend(down.map(|(_, name)| Shut::NodeDown { node: name.clone() }));
         reasons.extend(self.slowness(took));
         self.busiest = busiest.clone().unwrap_or_default();

@@ -71,9 +71,9 @@ impl Surroundings {
 
     /// Asks once which network is the host's.
     async fn find_host<S: Swarm, R>(&self, context: &Context<S, R>) -> HostNetwork {
-        let known = self.host();
-        if known != HostNetwork::Unknown {
-            return known;
+        let host = self.host();
+        if host != HostNetwork::Unknown {
+            return host;
         }
         match context.swarm.id_of(&Name::Network("host".to_owned())).await {
             Ok(id) => {
@@ -254,9 +254,9 @@ pub(super) fn again(update: &Update, outcome: &Outcome) -> Option<Update> {
 
 /// Remembers that the order was to blame: the same image runs, started after the old task had gone.
 pub(super) fn remember_collision<S, R>(context: &Context<S, R>, update: &Update) {
-    let known = context.ledger.book().orders.of(&update.id);
-    if !known.has_collided {
-        let note = OrderNote { has_collided: true, ..known };
+    let note = context.ledger.book().orders.of(&update.id);
+    if !note.has_collided {
+        let note = OrderNote { has_collided: true, ..note };
         context.ledger.note(LedgerChange::Order(update.id.clone(), note));
     }
 }

@@ -190,12 +190,12 @@ impl Pace {
     /// they begin in this order, those that show less after those that show more. Returns, for each image that is
     /// new, one of its updates.
     pub fn add(&mut self, updates: impl IntoIterator<Item = (usize, String, Evidence)>) -> Vec<usize> {
-        let mut known: BTreeMap<String, usize> =
+        let mut indexes: BTreeMap<String, usize> =
             self.images.iter().map(|(index, image)| (image.name.clone(), *index)).collect();
         let mut new = Vec::new();
         let mut grown = BTreeSet::new();
         for (number, name, evidence) in updates {
-            let index = *known.entry(name.clone()).or_insert_with(|| {
+            let index = *indexes.entry(name.clone()).or_insert_with(|| {
                 let width = self.limits.initial.min(self.limits.workers);
                 self.images.insert(self.next_image, Image { name, width, ..Image::default() });
                 self.next_image += 1;
@@ -280,7 +280,7 @@ impl Pace {
     /// Takes note of what earlier cycles have shown of this update's image: so many services that it has broken, and so
     /// many that run it. To be said once of each image, after all that were [found](Self::found_begun) and before any
     /// [begins](Self::begin). Returns the stop of its rollout, if that is the consequence.
-    pub fn found_earlier(&mut self, number: usize, failed: usize, succeeded: usize) -> Option<Stop> {
+    pub fn found_history(&mut self, number: usize, failed: usize, succeeded: usize) -> Option<Stop> {
         let limits = self.limits;
         let (image, _) = self.place(number);
         image.begun += failed + succeeded;

@@ -99,7 +99,7 @@ impl Queue {
         for number in new {
             let to = &updates[number - first].to;
             if let Some(record) = image_history.of_image(to)
-                && let Some(stop) = self.pace.found_earlier(number, record.failures(), record.succeeded)
+                && let Some(stop) = self.pace.found_history(number, record.failures(), record.succeeded)
             {
                 tell_of_stop(&events, to, &stop);
             }
@@ -194,7 +194,7 @@ impl Queue {
     pub(super) fn refresh(&mut self, updates: Vec<Update>) -> (Vec<Update>, Vec<Row>) {
         let mut new: BTreeMap<String, Update> =
             updates.into_iter().map(|update| (update.id.clone(), update)).collect();
-        let mut known = Vec::new();
+        let mut refreshed = Vec::new();
         for (number, queued) in self.updates.iter_mut().filter(|(_, queued)| queued.waiting.is_some()) {
             if new.get(&queued.id).is_some_and(|update| update.to == queued.to)
                 && let Some(update) = new.remove(&queued.id)
@@ -203,11 +203,11 @@ impl Queue {
                 if update.begun.is_some() {
                     self.pace.found_begun(*number);
                 }
-                known.push(Row::held(update.clone(), NotBegunReason::UnderWay));
+                refreshed.push(Row::held(update.clone(), NotBegunReason::UnderWay));
                 queued.waiting = Some(update);
             }
         }
-        (new.into_values().collect(), known)
+        (new.into_values().collect(), refreshed)
     }
 
     /// Takes out an update that waits.
@@ -271,10 +271,10 @@ impl Queue {
     /// A service that was called updated has been taken back by a person or another program.
     pub(super) fn taken_back(&mut self, number: usize) {
         let Some(queued) = self.updates.get_mut(&number) else { return };
-        if let (Some(known), Some(share)) = (&mut queued.finished, self.runs.get(&queued.run)) {
+        if let (Some(finished), Some(share)) = (&mut queued.finished, self.runs.get(&queued.run)) {
             let how = "a person or another program took it back to the image that it had before";
-            known.outcome = Outcome::TakenBack(how.to_owned());
-            share.events.emit(&Event::UpdateEnded(known.clone()));
+            finished.outcome = Outcome::TakenBack(how.to_owned());
+            share.events.emit(&Event::UpdateEnded(finished.clone()));
         }
     }
 

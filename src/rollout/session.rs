@@ -41,8 +41,8 @@ struct Session<'a, S, R> {
 struct OpenRun<S, R> {
     context: Arc<Context<S, R>>,
     reply: oneshot::Sender<RolledOut>,
-    /// The updates that a previous run has in hand.
-    known: RolledOut,
+    /// What the run is told at its end; at first only the updates that a previous run has in hand.
+    result: RolledOut,
 }
 
 impl<S: Swarm, R: Registry> Rollouts<S, R> {
@@ -105,7 +105,7 @@ async fn run<S: Swarm, R: Registry>(rollouts: &Rollouts<S, R>, context: &Arc<Con
             && is_held
             && let Some(shut) = cluster.given_up()
         {
-            session.runs.values_mut().for_each(|run| run.known.shut = Some(shut.clone()));
+            session.runs.values_mut().for_each(|run| run.result.shut = Some(shut.clone()));
             session.close_all(NotBegunReason::Postponed);
         }
         let lacks_last_look = session.settle();
@@ -158,15 +158,15 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
         let Join { context, updates, moved, image_history, reply } = join;
         let (mut new, waiting) = self.queue.refresh(updates);
         let moved = moved.into_iter().map(|update| Row::held(update, NotBegunReason::UnderWay));
-        let known = RolledOut { rows: moved.chain(waiting).collect(), ..RolledOut::default() };
-        if !known.rows.is_empty() {
-            context.events.emit(&Event::NotBegun(known.rows.clone()));
+        let result = RolledOut { rows: moved.chain(waiting).collect(), ..RolledOut::default() };
+        if !result.rows.is_empty() {
+            context.events.emit(&Event::NotBegun(result.rows.clone()));
         }
         placing::find_unplaced(&context, &self.look_out.cluster, &mut new).await;
         let run = self.next_run;
         self.next_run += 1;
         self.queue.join(run, context.events.clone(), new, image_history);
-        self.runs.insert(run, OpenRun { context, reply, known });
+        self.runs.insert(run, OpenRun { context, reply, result });
         for (run, number, update) in self.queue.under_way() {
             self.start(run, number, update);
         }
@@ -224,12 +224,12 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
     /// Tells the runs that are over what became of their updates.
     fn answer(&mut self) {
         for (run, rolled_out) in self.queue.take_ended() {
-            if let Some(OpenRun { reply, mut known, .. }) = self.runs.remove(&run) {
-                known.rows.extend(rolled_out.rows);
-                known.stopped = rolled_out.stopped;
-                known.superseded = rolled_out.superseded;
+            if let Some(OpenRun { reply, mut result, .. }) = self.runs.remove(&run) {
+                result.rows.extend(rolled_out.rows);
+                result.stopped = rolled_out.stopped;
+                result.superseded = rolled_out.superseded;
                 // A run that is not waited for any more has ended with its process.
-                let _ = reply.send(known);
+                let _ = reply.send(result);
             }
         }
     }

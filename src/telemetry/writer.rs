@@ -172,14 +172,14 @@ mod tests {
 
     /// An output that takes a line whenever the test lets it, and refuses where the test says so.
     struct Sink {
-        turns: mpsc::Receiver<bool>,
+        permits: mpsc::Receiver<bool>,
         taken: Arc<Mutex<String>>,
     }
 
     impl Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             // Once the test is done, everything is taken.
-            if !self.turns.recv().unwrap_or(true) {
+            if !self.permits.recv().unwrap_or(true) {
                 return Err(ErrorKind::BrokenPipe.into());
             }
             self.taken.lock().unwrap().push_str(std::str::from_utf8(bytes).unwrap());
@@ -192,17 +192,17 @@ mod tests {
     }
 
     fn queue() -> (Arc<LogQueue>, mpsc::Sender<bool>, Arc<Mutex<String>>) {
-        let (turn, turns) = mpsc::channel();
+        let (permit, permits) = mpsc::channel();
         let taken = Arc::new(Mutex::new(String::new()));
-        let sink = Sink { turns, taken: taken.clone() };
+        let sink = Sink { permits, taken: taken.clone() };
         let queue = LogQueue::start(sink, Box::new(|number| format!("{number} dropped\n"))).unwrap();
-        (queue, turn, taken)
+        (queue, permit, taken)
     }
 
     #[test]
     fn a_reader_that_reads_gets_every_line_in_order() {
-        let (queue, turn, taken) = queue();
-        drop(turn);
+        let (queue, permit, taken) = queue();
+        drop(permit);
         let lines: Vec<String> = (0..10 * LINES).map(|n| format!("line {n}\n")).collect();
         for line in &lines {
             queue.push(line);
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn lines_that_do_not_fit_are_counted_in_their_place() {
-        let (queue, turn, taken) = queue();
+        let (queue, permit, taken) = queue();
         let begun = Instant::now();
         for n in 0..3 * LINES {
             queue.push(&format!("line {n}\n"));
@@ -221,7 +221,7 @@ mod tests {
         queue.flush();
         assert!(begun.elapsed() < Duration::from_secs(5), "nothing waits long for a dead reader");
         assert!(queue.lock().entries.len() <= LINES + 1);
-        drop(turn);
+        drop(permit);
         queue.flush();
         queue.push("after\n");
         queue.flush();
@@ -233,23 +233,23 @@ mod tests {
 
     #[test]
     fn many_bytes_are_too_much_as_many_lines_are() {
-        let (queue, turn, taken) = queue();
+        let (queue, permit, taken) = queue();
         let large = "x".repeat(BYTES) + "\n";
         for _ in 0..5 {
             queue.push(&large);
         }
         assert!(queue.lock().bytes <= 2 * large.len());
-        drop(turn);
+        drop(permit);
         queue.flush();
         assert!(taken.lock().unwrap().ends_with(" dropped\n"));
     }
 
     #[test]
     fn an_output_that_refuses_is_tried_again_and_its_lines_are_counted() {
-        let (queue, turn, taken) = queue();
+        let (queue, permit, taken) = queue();
         for (line, is_taken) in [("one\n", false), ("two\n", false), ("three\n", true)] {
             queue.push(line);
-            turn.send(is_taken).unwrap();
+            permit.send(is_taken).unwrap();
         }
         queue.flush();
         assert_eq!(*taken.lock().unwrap(), "2 dropped\nthree\n");

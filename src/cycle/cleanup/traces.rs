@@ -40,9 +40,9 @@ pub(super) fn last_tasks(image: &ImageRef, owners: &BTreeSet<&str>, tasks: &[Tas
     for task in tasks.iter().filter(is_its) {
         // A global service has one task for each node.
         let node = if task.slot == 0 { task.node_id.as_str() } else { "" };
-        let known = last.entry((&task.service_id, task.slot, node)).or_insert(task);
-        if task.created_at > known.created_at {
-            *known = task;
+        let latest = last.entry((&task.service_id, task.slot, node)).or_insert(task);
+        if task.created_at > latest.created_at {
+            *latest = task;
         }
     }
     last.into_values().map(|task| task.id.clone()).collect()

@@ -75,7 +75,7 @@ fn answer(digit: char, children: Option<&[char]>) -> ResolvedTag {
             platforms: vec![platform],
         })
     });
-    ResolvedTag { digest: digest(digit), manifest, credentials: None, by_turns: false }
+    ResolvedTag { digest: digest(digit), manifest, credentials: None, alternates: false }
 }
 
 fn decision(candidate: &Candidate, answer: Option<Result<ResolvedTag, String>>) -> Decision {
@@ -261,7 +261,7 @@ fn an_update_carries_the_platforms_of_the_new_image_where_they_are_known() {
         digest: digest('b'),
         manifest: Some(Arc::default()),
         credentials: None,
-        by_turns: false,
+        alternates: false,
     };
     assert_eq!(platforms(Some(Ok(empty))), None);
 }

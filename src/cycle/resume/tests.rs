@@ -115,7 +115,7 @@ fn decision_of(
         order: None,
         may_collide: false,
     };
-    let answer = ResolvedTag { digest: digest(newest), manifest: None, credentials: None, by_turns: false };
+    let answer = ResolvedTag { digest: digest(newest), manifest: None, credentials: None, alternates: false };
     let inspected = Inspected { candidate, answer: Some(Ok(answer)), account: None };
     let quarantine = Quarantine {
         is_on: true,

@@ -58,26 +58,26 @@ pub enum CredentialsError {
         "label gantry.auth.config={}: expected {}, found a login that is not for this service or its image; the fifth \
          word of its line in GANTRY_REGISTRY_CONFIGS_FILE, or GANTRY_REGISTRY_SERVICES, says for which it is",
         quoted(name),
-        expected(known)
+        expected(logins)
     )]
     RefusedLogin {
         /// What the label says.
         name: String,
         /// The names of the logins for its registry that this service may use.
-        known: Vec<String>,
+        logins: Vec<String>,
     },
     /// A service asks for a login that does not exist.
     #[error(
         "label gantry.auth.config={}: expected {}; the logins come from GANTRY_REGISTRY_CONFIG and \
          GANTRY_REGISTRY_CONFIGS_FILE",
         quoted(name),
-        expected(known)
+        expected(logins)
     )]
     UnknownLogin {
         /// What the label says.
         name: String,
         /// The names of the logins for its registry that this service may use.
-        known: Vec<String>,
+        logins: Vec<String>,
     },
 }
 
@@ -98,9 +98,9 @@ pub(super) fn listed(names: &[String], separator: &str) -> String {
 }
 
 /// What a label may say, in words.
-fn expected(known: &[String]) -> String {
+fn expected(logins: &[String]) -> String {
     let folder = "an absolute folder with a config.json";
-    match known {
+    match logins {
         [] => format!("{folder}, or the name of a login, of which there is none"),
         names => format!("the name of a login ({}), or {folder}", listed(names, ", ")),
     }

@@ -209,12 +209,12 @@ impl Keyring {
     /// Searches the one source that a label names: a login, or a folder as for the docker client's `--config`. If that
     /// source has no account for the registry, Gantry asks the registry without an account, as the client does.
     async fn search_by_name(&self, host: &str, name: &str, refused: &Refused) -> SearchResult {
-        let known = || self.logins.names(host, refused);
+        let logins = || self.logins.names(host, refused);
         let is_login = match self.logins.named(name, host, refused) {
             Named::Here(credentials) => return Ok(FoundAccount::account(credentials)),
             Named::Elsewhere => true,
             Named::Refused => {
-                return Err(CredentialsError::RefusedLogin { name: name.to_owned(), known: known() });
+                return Err(CredentialsError::RefusedLogin { name: name.to_owned(), logins: logins() });
             }
             Named::Unknown => false,
         };
@@ -229,7 +229,7 @@ impl Keyring {
                 Some(file) => found.credentials = self.look_into(&file, host, &mut found).await,
                 None if is_login => {}
                 None => {
-                    return Err(CredentialsError::UnknownLogin { name: name.to_owned(), known: known() });
+                    return Err(CredentialsError::UnknownLogin { name: name.to_owned(), logins: logins() });
                 }
             },
             Err(error) => self.miss(&mut found, &error),

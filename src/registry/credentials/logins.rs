@@ -238,7 +238,7 @@ async fn read_lines(path: &Path) -> Result<Vec<KnownLogin>, CredentialsError> {
 pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<KnownLogin>, Vec<String>> {
     let mut logins: Vec<KnownLogin> = Vec::new();
     // Where the login of a name for a host is.
-    let mut known: HashMap<(String, &str), usize> = HashMap::new();
+    let mut places: HashMap<(String, &str), usize> = HashMap::new();
     let (mut mistakes, mut more) = (Vec::new(), 0_usize);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in (1..).zip(text.lines()) {
@@ -273,7 +273,7 @@ pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<KnownLog
         }
         let source = format!("{}, line {number}", path.display());
         let credentials = credentials(source, &host, user, Secret::new(password));
-        match known.get(&(host.clone(), name)) {
+        match places.get(&(host.clone(), name)) {
             Some(at)
                 if logins[*at].credentials.account != credentials.account || logins[*at].scope != scope =>
             {
@@ -284,7 +284,7 @@ pub(in crate::registry) fn parse(text: &str, path: &Path) -> Result<Vec<KnownLog
                 return Err(vec![format!("expected at most {MAX_LOGINS} logins, found more")]);
             }
             None => {
-                known.insert((host.clone(), name), logins.len());
+                places.insert((host.clone(), name), logins.len());
                 logins.push(KnownLogin { name: Some(name.to_owned()), host, credentials, scope });
             }
         }

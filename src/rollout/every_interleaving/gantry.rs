@@ -33,7 +33,7 @@ pub(super) struct Gantry {
     /// Whether the lease is to be given back, or what is pending written.
     pub(super) gives_back: bool,
     pub(super) role: LeaseRole,
-    pub(super) known: Known,
+    pub(super) ledger_copy: LedgerCopy,
     /// Updates of earlier processes that may not be judged.
     pub(super) left_behind: Option<u64>,
     pub(super) pending: Pending,
@@ -66,7 +66,7 @@ pub(super) enum LeaseRole {
 
 /// The ledger as it was last read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known {
+pub(super) struct LedgerCopy {
     pub(super) version: u64,
     pub(super) lease: Option<Lease>,
     pub(super) memory: Memory,
@@ -120,7 +120,7 @@ pub(super) struct Session {
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) handed_in: BTreeSet<String>,
-    pub(super) known: BTreeSet<String>,
+    pub(super) in_hand: BTreeSet<String>,
 }
 
 /// An update under way.
@@ -156,7 +156,7 @@ impl Gantry {
             ending: 0,
             gives_back: false,
             role: LeaseRole::Bystander,
-            known: Known::default(),
+            ledger_copy: LedgerCopy::default(),
             left_behind: None,
             pending: Pending::default(),
             seen: [0; 3],
@@ -178,15 +178,15 @@ impl Gantry {
 
     /// What is remembered, as far as it knows.
     pub(super) fn memory(&self) -> Memory {
-        self.known.memory.with(self.pending.changes())
+        self.ledger_copy.memory.with(self.pending.changes())
     }
 
     /// Reads the ledger.
     pub(super) fn read(&mut self, world: &World) {
         let ledger = &world.ledger;
-        let is_overtaken = self.known.is_overtaken || self.known.version != ledger.version;
+        let is_overtaken = self.ledger_copy.is_overtaken || self.ledger_copy.version != ledger.version;
         let (lease, memory) = (ledger.lease.clone(), ledger.memory.clone());
-        self.known = Known { version: ledger.version, lease, memory, is_overtaken };
+        self.ledger_copy = LedgerCopy { version: ledger.version, lease, memory, is_overtaken };
     }
 
     /// The worker of a service.
@@ -212,9 +212,9 @@ impl Gantry {
         key.put(self.pending.hash());
         // Between runs, the ledger is read again before anything depends on it.
         if self.runs > 0 || self.gives_back {
-            key.version(self.known.version);
-            key.put(self.known.memory.hash());
-            key.put(u8::from(self.known.is_overtaken));
+            key.version(self.ledger_copy.version);
+            key.put(self.ledger_copy.memory.hash());
+            key.put(u8::from(self.ledger_copy.is_overtaken));
         }
         self.put_look(key);
         let (under_way, ended) = self.hands.0.in_hand();
@@ -247,12 +247,12 @@ impl Gantry {
             }
         }
         if self.runs > 0 || self.gives_back {
-            put_lease(key, self.known.lease.as_ref(), rank);
+            put_lease(key, self.ledger_copy.lease.as_ref(), rank);
         }
         if let Look::Decided(decided) = &self.look {
             let now = clock(world.now);
             key.put_all(decided.waiting.summary(world.ledger.lease.as_ref(), now));
-            key.put_all(decided.waiting.summary(self.known.lease.as_ref(), now));
+            key.put_all(decided.waiting.summary(self.ledger_copy.lease.as_ref(), now));
         }
         key.end();
     }
@@ -310,7 +310,7 @@ impl Session {
         for run in self.runs.values() {
             run.handed_in.iter().for_each(|id| key.text(id));
             key.end();
-            run.known.iter().for_each(|id| key.text(id));
+            run.in_hand.iter().for_each(|id| key.text(id));
             key.end();
         }
     }

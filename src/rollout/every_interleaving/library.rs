@@ -169,7 +169,7 @@ impl Library {
         let quarantine = quarantine(memory);
         let candidate = self.candidate(index, listed, world);
         let digest = self.image((listed.place.image.0, tag)).digest().unwrap().clone();
-        let answer = ResolvedTag { digest, manifest: None, credentials: None, by_turns: false };
+        let answer = ResolvedTag { digest, manifest: None, credentials: None, alternates: false };
         let mut inspected = Inspected { candidate, answer: Some(Ok(answer)), account: None };
         if quarantine.needs_tasks(&inspected)
             && let Some(left) = listed.place.previous.filter(|left| world.is_bad(index, *left))

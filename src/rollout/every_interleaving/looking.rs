@@ -26,13 +26,13 @@ impl Scene<'_> {
         }
         self.me.hands.0.look_begins();
         self.me.read(self.world);
-        self.me.known.is_overtaken = false;
+        self.me.ledger_copy.is_overtaken = false;
         self.me.look = Look::Listed(self.list());
         if self.me.session.is_none() { self.decide() } else { Ok(()) }
     }
 
     fn list(&self) -> [Listed; SERVICES] {
-        let lease = self.me.known.lease.as_ref().filter(|lease| lease.holder.id != self.me.id);
+        let lease = self.me.ledger_copy.lease.as_ref().filter(|lease| lease.holder.id != self.me.id);
         let of = |since| LeftBehind { since, ..LeftBehind::default() };
         let left = of(self.me.left_behind).and(of(lease.and_then(|lease| lease.holder.since)));
         let memory = self.me.memory();
@@ -80,7 +80,7 @@ impl Scene<'_> {
                 waiting: LeaseWait::default(),
                 writes_as_holder: false,
                 reads_first: false,
-                is_outdated: self.me.known.is_overtaken,
+                is_outdated: self.me.ledger_copy.is_overtaken,
                 taking_over: None,
                 image_history,
                 updates,
@@ -131,7 +131,7 @@ impl Scene<'_> {
         if std::mem::replace(&mut decided.reads_first, true) {
             self.me.read(self.world);
         }
-        let lease = self.me.known.lease.clone();
+        let lease = self.me.ledger_copy.lease.clone();
         let now = clock(self.world.now);
         match decided.waiting.step(lease.as_ref(), false, &self.me.id, now) {
             LeaseStep::Ours => {
@@ -144,7 +144,7 @@ impl Scene<'_> {
                 true
             }
             LeaseStep::Take => {
-                let mine = Some(decided.since.max(self.me.known.version));
+                let mine = Some(decided.since.max(self.me.ledger_copy.version));
                 let since = lease.as_ref().map_or(mine, |lease| lease.holder.since.min(mine));
                 decided.taking_over = lease.as_ref().and_then(|lease| lease.holder.since);
                 let me = self.party(since);
@@ -161,10 +161,10 @@ impl Scene<'_> {
             }
             LeaseStep::Ask(claim) => {
                 decided.is_outdated = true;
-                let memory = self.me.known.memory.clone();
+                let memory = self.me.ledger_copy.memory.clone();
                 let asked = lease.map(|lease| Lease { claim: Some(claim), ..lease });
                 if answer.arrives() {
-                    self.world.write(self.me.known.version, asked, memory);
+                    self.world.write(self.me.ledger_copy.version, asked, memory);
                 }
                 false
             }
@@ -190,12 +190,12 @@ impl Scene<'_> {
     /// Writes the lease with all that is to be remembered. Whether that was heard to be done.
     fn write(&mut self, lease: Option<Lease>, decided: &Decided, answer: Answer) -> bool {
         let memory = self.me.memory().with(decided.changes.changes());
-        let is_written = answer.arrives() && self.world.write(self.me.known.version, lease, memory);
+        let is_written = answer.arrives() && self.world.write(self.me.ledger_copy.version, lease, memory);
         if is_written && answer.is_heard() {
-            let is_overtaken = self.me.known.is_overtaken;
+            let is_overtaken = self.me.ledger_copy.is_overtaken;
             self.me.pending.take();
             self.me.read(self.world);
-            self.me.known.is_overtaken = is_overtaken;
+            self.me.ledger_copy.is_overtaken = is_overtaken;
         }
         is_written && answer.is_heard()
     }
@@ -214,7 +214,7 @@ impl Scene<'_> {
 
     fn tend_once(&mut self, answer: Answer) -> bool {
         self.me.read(self.world);
-        let mut lease = self.me.known.lease.clone();
+        let mut lease = self.me.ledger_copy.lease.clone();
         let mut holder = None;
         if let LeaseRole::Holder { me, .. } = self.me.role.clone() {
             match holding(lease.as_ref(), &me.id) {
@@ -233,17 +233,17 @@ impl Scene<'_> {
             return true;
         }
         let memory = self.me.memory();
-        let is_written = answer.arrives() && self.world.write(self.me.known.version, lease, memory);
+        let is_written = answer.arrives() && self.world.write(self.me.ledger_copy.version, lease, memory);
         if !is_written || !answer.is_heard() {
             return false;
         }
         self.me.pending.take();
-        let is_overtaken = self.me.known.is_overtaken;
+        let is_overtaken = self.me.ledger_copy.is_overtaken;
         self.me.read(self.world);
         if let Some(me) = holder {
             self.hold(me.since);
         } else {
-            self.me.known.is_overtaken = is_overtaken;
+            self.me.ledger_copy.is_overtaken = is_overtaken;
         }
         true
     }
@@ -260,7 +260,7 @@ impl Scene<'_> {
             // All its updates were judged.
             LeaseRole::Holder { .. } | LeaseRole::Lost => self.me.left_behind = None,
         }
-        let is_ours = self.me.known.lease.as_ref().is_some_and(|lease| lease.holder.id == self.me.id);
+        let is_ours = self.me.ledger_copy.lease.as_ref().is_some_and(|lease| lease.holder.id == self.me.id);
         self.me.gives_back = is_ours || !self.me.pending.is_empty();
     }
 
@@ -268,9 +268,12 @@ impl Scene<'_> {
     pub(super) fn give_back(&mut self, answer: Answer) {
         self.me.gives_back = false;
         self.me.read(self.world);
-        let lease = self.me.known.lease.clone().filter(|lease| lease.holder.id != self.me.id);
+        let lease = self.me.ledger_copy.lease.clone().filter(|lease| lease.holder.id != self.me.id);
         let memory = self.me.memory();
-        if answer.arrives() && self.world.write(self.me.known.version, lease, memory) && answer.is_heard() {
+        if answer.arrives()
+            && self.world.write(self.me.ledger_copy.version, lease, memory)
+            && answer.is_heard()
+        {
             self.me.pending.take();
             self.me.read(self.world);
         }

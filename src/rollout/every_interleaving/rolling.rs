@@ -67,12 +67,12 @@ impl Scene<'_> {
         });
         let session = Rc::make_mut(session);
         let (new, waiting) = session.queue.refresh(updates);
-        let mut known = ids(&moved);
-        known.extend(waiting.into_iter().map(|row| row.service));
+        let mut in_hand = ids(&moved);
+        in_hand.extend(waiting.into_iter().map(|row| row.service));
         let run = session.next_run;
         session.next_run += 1;
         session.queue.join(run, Events::unheard(), new, image_history);
-        session.runs.insert(run, Run { handed_in, known });
+        session.runs.insert(run, Run { handed_in, in_hand });
     }
 
     /// One turn of the session's loop, once more as long as a rollout ends in it.
@@ -179,7 +179,7 @@ impl Scene<'_> {
         let mut ended = 0;
         for (number, rolled_out) in session.queue.take_ended() {
             let run = session.runs.remove(&number).ok_or("a run is answered twice")?;
-            let mut named = run.known;
+            let mut named = run.in_hand;
             for row in rolled_out.rows {
                 let is_forgotten = forgets && row.why_held() == Some(NotBegunReason::Withdrawn);
                 if !is_forgotten && !named.insert(row.service.clone()) {
@@ -223,17 +223,19 @@ impl Scene<'_> {
         }
         match update.dispatch(&service, TaskLifecycle::RunsOn, None) {
             Dispatch::Send(_) => {}
-            Dispatch::AlreadyThere => return self.ends(number, Outcome::Unchanged(ALREADY_THERE.to_owned())),
-            other => return self.ends(number, Outcome::Superseded(format!("{other:?}"))),
+            Dispatch::AlreadyThere => {
+                return self.finish(number, Outcome::Unchanged(ALREADY_THERE.to_owned()));
+            }
+            other => return self.finish(number, Outcome::Superseded(format!("{other:?}"))),
         }
         if let Some(hand) = other_hand(&update, &service, &Ids::new()) {
-            return self.ends(number, Outcome::Postponed(hand));
+            return self.finish(number, Outcome::Postponed(hand));
         }
         match self.me.permission(self.world.now) {
             _ if self.model.fault == Some(Fault::BeginsWithoutLease) => {}
             Permission::Granted => {}
             Permission::Unsure => return Ok(()),
-            Permission::Refused => return self.ends(number, Outcome::Unchanged("not sent".to_owned())),
+            Permission::Refused => return self.finish(number, Outcome::Unchanged("not sent".to_owned())),
         }
         self.must_hold_lease(&update.id)?;
         if answer.arrives() {
@@ -272,7 +274,7 @@ impl Scene<'_> {
     pub(super) fn judge(&mut self, number: usize, is_good: bool) -> Verdict {
         let Some(Worker { update, .. }) = self.with_worker(number).cloned() else { return Ok(()) };
         if !self.still_has(&update) {
-            return self.ends(number, Outcome::Superseded("it was changed".to_owned()));
+            return self.finish(number, Outcome::Superseded("it was changed".to_owned()));
         }
         let index = index_of(&update.id);
         let bit = 1 << self.world.services[index].image.1;
@@ -281,7 +283,7 @@ impl Scene<'_> {
             if self.world.services[index].phase == Some(Phase::Updating) {
                 self.world.go_on(index, Phase::Completed);
             }
-            return self.ends(number, Outcome::Updated);
+            return self.finish(number, Outcome::Updated);
         }
         if self.world.bad[index] & bit == 0 {
             self.world.budget.failures -= 1;
@@ -310,7 +312,7 @@ impl Scene<'_> {
         }
         let Some(previous) = place.previous.filter(|_| self.still_has(&update)) else {
             let how = "it was changed".to_owned();
-            return self.ends(number, Outcome::Overtaken { cause: broken(), how });
+            return self.finish(number, Outcome::Overtaken { cause: broken(), how });
         };
         if answer.arrives() {
             self.world.change(index, previous, Phase::GoingBack);
@@ -335,11 +337,11 @@ impl Scene<'_> {
             }
             _ => Outcome::Overtaken { cause: broken(), how: "it was changed".to_owned() },
         };
-        self.ends(number, outcome)
+        self.finish(number, outcome)
     }
 
     /// An update ends, as `Session::end`.
-    fn ends(&mut self, number: usize, outcome: Outcome) -> Verdict {
+    fn finish(&mut self, number: usize, outcome: Outcome) -> Verdict {
         let Some(session) = self.me.session() else { return Ok(()) };
         let Some(Worker { update, .. }) = session.workers.remove(&number) else { return Ok(()) };
         let (id, is_good) = (update.id.clone(), outcome.is_success());

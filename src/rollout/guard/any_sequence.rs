@@ -81,7 +81,7 @@ proptest! {
     fn it_is_shut_while_there_is_a_reason_and_says_each_once((managers, limit, looks) in scenes()) {
         let mut now = Instant::now();
         let mut guard = Guard::new(limit, Duration::from_secs(60));
-        let (mut known, mut told, mut since): (Vec<String>, Vec<Shut>, _) = (Vec::new(), Vec::new(), now);
+        let (mut nodes_seen, mut told, mut since): (Vec<String>, Vec<Shut>, _) = (Vec::new(), Vec::new(), now);
         for look in looks {
             now += Duration::from_secs(2);
             let was_shut = !guard.may_begin(0);
@@ -93,8 +93,8 @@ proptest! {
             if look.is_silent {
                 prop_assert!(is_shut);
             } else {
-                known.extend(nodes.iter().filter(|node| !node.is_down).map(|node| node.id.clone()));
-                let is_down = nodes.iter().any(|node| node.is_down && known.contains(&node.id));
+                nodes_seen.extend(nodes.iter().filter(|node| !node.is_down).map(|node| node.id.clone()));
+                let is_down = nodes.iter().any(|node| node.is_down && nodes_seen.contains(&node.id));
                 let votes: Vec<_> = nodes.iter().filter_map(|node| node.manager).collect();
                 let alive = votes.iter().filter(|vote| vote.is_reachable).count();
                 let is_headless = !votes.is_empty() && !votes.iter().any(|vote| vote.is_leader);

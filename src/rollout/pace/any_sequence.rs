@@ -277,7 +277,7 @@ proptest! {
     ) {
         let fates: Vec<Fate> = all_of(0, services, BAD).collect();
         let mut pace = pace(limits, &fates);
-        let is_stopped = pace.found_earlier(0, earlier, 0).is_some();
+        let is_stopped = pace.found_history(0, earlier, 0).is_some();
         prop_assert_eq!(is_stopped, earlier >= limits.min_failures);
         let mut under_way: Vec<usize> = Vec::new();
         let (mut picks, mut touched) = (picks.iter().cycle(), earlier);

@@ -84,7 +84,7 @@ fn an_option_that_does_not_fit_two_services_does_not_keep_the_image_from_the_oth
 fn failures_before_a_kill_count_and_so_do_successes() {
     let after = |failed: usize, succeeded: usize| {
         let mut pace = paced(LIMITS, image("app", 100));
-        let stop = pace.found_earlier(0, failed, succeeded);
+        let stop = pace.found_history(0, failed, succeeded);
         (pace, stop)
     };
     let (mut pace, stop) = after(1, 0);
@@ -156,7 +156,7 @@ fn services_that_show_nothing_wait_until_the_image_is_proved() {
     assert!(begin(&mut pace).is_empty(), "and proves nothing");
 
     let mut pace = paced(LIMITS, updates());
-    assert_eq!(pace.found_earlier(0, 0, 1), None);
+    assert_eq!(pace.found_history(0, 0, 1), None);
     assert_eq!(begin(&mut pace), [4], "what was shown before is proof, and goes no faster");
     pace.end(4, BAD);
     assert_eq!(begin(&mut pace).len(), 1);
@@ -198,7 +198,7 @@ fn what_was_begun_before_is_waited_for_before_a_rollout_is_stopped_for_earlier_f
     for number in 0..40 {
         pace.found_begun(number);
     }
-    assert_eq!(pace.found_earlier(0, 2, 0), None, "two of two have failed, as far as is known");
+    assert_eq!(pace.found_history(0, 2, 0), None, "two of two have failed, as far as is known");
     assert!(begin(&mut pace).is_empty());
     for number in 0..40 {
         assert_eq!(pace.end(number, Effect::Success), None);

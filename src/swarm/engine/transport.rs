@@ -144,12 +144,12 @@ impl Transport {
     }
 
     fn docker(&self) -> Result<Docker, SwarmError> {
-        let mut known = self.docker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(docker) = known.as_ref() {
+        let mut cached = self.docker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(docker) = cached.as_ref() {
             return Ok(docker.clone());
         }
         let docker = connect(&self.address).map_err(|error| unsent(&error, &self.address))?;
-        Ok(known.insert(docker).clone())
+        Ok(cached.insert(docker).clone())
     }
 }
 

@@ -100,7 +100,7 @@ async fn a_cycle_that_updates_nothing_does_not_move_the_time_on() {
 async fn servers_that_disagree_move_nothing_however_long() {
     let scene = moved().await;
     for turns in [["old", "new"], ["new", "old"]] {
-        scene.registry.answer_by_turns(APP, &turns);
+        scene.registry.answer_alternately(APP, &turns);
         for _ in 0..40 {
             let report = scene.cycle().await;
             assert!(report.finished().next().is_none() && !report.has_failed(), "{report:?}");

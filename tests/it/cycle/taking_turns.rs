@@ -421,11 +421,11 @@ async fn what_the_process_itself_has_written_is_no_other_gantrys_work() {
             sleep(secs(wait)).await;
             ledger.take(swarm, &request, || ()).await
         };
-        let turn = tokio::select! {
-            turn = taken => turn,
+        let outcome = tokio::select! {
+            outcome = taken => outcome,
             () = ledger.keep(swarm) => unreachable!(),
         };
-        assert_eq!(turn, expected, "{wait} s, another: {is_other}");
+        assert_eq!(outcome, expected, "{wait} s, another: {is_other}");
         let labels = swarm.config("gantry").unwrap().labels;
         assert!(labels.contains_key("gantry.lease"), "{labels:?}");
         for name in ["app", "first", "offered"] {

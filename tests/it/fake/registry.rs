@@ -56,7 +56,7 @@ impl FakeRegistry {
     }
 
     /// Each look-up of this tag is answered by the next of several servers, which know these digests; none: by one again.
-    pub fn answer_by_turns(&self, tagged: &str, names: &[&str]) {
+    pub fn answer_alternately(&self, tagged: &str, names: &[&str]) {
         let digests = names.iter().map(|name| super::digest(name)).collect();
         self.state().by_turns.insert(key(tagged), digests);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gantry::swarm::SwarmError;
 
-use super::{Course, Images, burdens, complaints, course, scene, some};
+use super::{FaultRun, Images, burdens, complaints, run_cycles, scene, some};
 use crate::cycle::{APP, Scene};
 use crate::fake::{Fault, pinned, secs};
 
@@ -24,9 +24,9 @@ fn prepared() -> (Images, Scene) {
     (images, scene)
 }
 
-async fn run(scene: &Scene) -> Course {
+async fn run(scene: &Scene) -> FaultRun {
     let requests = || (scene.swarm.call_log().len(), scene.registry.lookups().len());
-    course(scene, Arc::new(scene.swarm.clone()), Arc::new(scene.registry.clone()), requests).await
+    run_cycles(scene, Arc::new(scene.swarm.clone()), Arc::new(scene.registry.clone()), requests).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,9 +52,9 @@ async fn any_request_to_the_engine_may_go_wrong_in_any_way() {
             let fault = &faults[(number * of_each + offset) % faults.len()];
             let (images, scene) = prepared();
             scene.swarm.fail_at(number, fault.clone());
-            let course = run(&scene).await;
-            let mut all = complaints(&scene, &images, &course);
-            all.extend(burdens(&course, &undisturbed));
+            let fault_run = run(&scene).await;
+            let mut all = complaints(&scene, &images, &fault_run);
+            all.extend(burdens(&fault_run, &undisturbed));
             if !all.is_empty() {
                 found.push(format!(
                     "{fault:?} at request {number} ({:?}): {}",

@@ -53,7 +53,7 @@ struct Images {
 
 /// What three cycles did.
 #[derive(Debug)]
-struct Course {
+struct FaultRun {
     reports: Vec<Report>,
     /// How long the first one took.
     took: Duration,
@@ -84,12 +84,12 @@ fn scene(images: &Images) -> Scene {
 }
 
 /// Runs the cycles, one after the other, as the daemon does.
-async fn course<S: Swarm, R: Registry>(
+async fn run_cycles<S: Swarm, R: Registry>(
     scene: &Scene,
     swarm: Arc<S>,
     registry: Arc<R>,
     requests: impl Fn() -> (usize, usize),
-) -> Course {
+) -> FaultRun {
     let config = scene.config();
     let heartbeat = Heartbeat::new(Instant::now());
     let context = Arc::new(Context {
@@ -106,17 +106,17 @@ async fn course<S: Swarm, R: Registry>(
         said: Said::default(),
         span: tracing::Span::none(),
     });
-    let mut course = Course { reports: Vec::new(), took: Duration::ZERO, requests: (0, 0) };
+    let mut fault_run = FaultRun { reports: Vec::new(), took: Duration::ZERO, requests: (0, 0) };
     for number in 0..CYCLES {
         let begun = Instant::now();
-        course.reports.push(cycle::run(&context).await);
+        fault_run.reports.push(cycle::run(&context).await);
         if number == 0 {
-            course.took = begun.elapsed();
-            course.requests = requests();
+            fault_run.took = begun.elapsed();
+            fault_run.requests = requests();
         }
         sleep_until(begun + INTERVAL).await;
     }
-    course
+    fault_run
 }
 
 /// How often the engine took an update of this service to this image.
@@ -127,7 +127,7 @@ fn offers(swarm: &FakeSwarm, service: &str, image: &str) -> usize {
 }
 
 /// What is not as it should be, after the cycles.
-fn complaints(scene: &Scene, images: &Images, course: &Course) -> Vec<String> {
+fn complaints(scene: &Scene, images: &Images, fault_run: &FaultRun) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut demand = |is_so: bool, what: String| {
         if !is_so {
@@ -164,7 +164,7 @@ fn complaints(scene: &Scene, images: &Images, course: &Course) -> Vec<String> {
         .collect();
     demand(rolled_back == ["bad"], format!("rolled back: {rolled_back:?}"));
 
-    let finished = || course.reports.iter().flat_map(Report::finished);
+    let finished = || fault_run.reports.iter().flat_map(Report::finished);
     for (name, is_right) in [
         ("good", (|outcome| *outcome == Outcome::Updated) as fn(&Outcome) -> bool),
         ("bad", has_crashed),
@@ -177,7 +177,7 @@ fn complaints(scene: &Scene, images: &Images, course: &Course) -> Vec<String> {
         demand(outcomes.len() == 1 && is_right(outcomes[0]), format!("{name} was called {outcomes:?}"));
     }
     demand(finished().count() == 3, format!("updates: {:?}", finished().collect::<Vec<_>>()));
-    for report in &course.reports {
+    for report in &fault_run.reports {
         let is_named =
             |row: &&Row| !matches!(row.state, State::Waits | State::Updating | State::NeedsAttention(_));
         let (named, services) = (report.rows.iter().filter(is_named).count(), report.rows.len());
@@ -186,7 +186,7 @@ fn complaints(scene: &Scene, images: &Images, course: &Course) -> Vec<String> {
             format!("{named} of {services} services are named in {report:?}"),
         );
     }
-    let last = &course.reports[CYCLES - 1];
+    let last = &fault_run.reports[CYCLES - 1];
     demand(
         !last.has_failed() && (count(last, "up to date"), count(last, "left alone")) == (2, 3),
         format!("the last cycle says {:?}, {:?}", last.summary(), last.error),
@@ -212,18 +212,18 @@ fn has_crashed(outcome: &Outcome) -> bool {
 }
 
 /// What is not as it should be, beside one that nobody disturbed: how long it took, and how many requests.
-fn burdens(course: &Course, calm: &Course) -> Vec<String> {
+fn burdens(fault_run: &FaultRun, calm: &FaultRun) -> Vec<String> {
     let mut complaints = Vec::new();
-    let more = course.took.saturating_sub(calm.took);
+    let more = fault_run.took.saturating_sub(calm.took);
     if more > MORE_TIME {
         complaints.push(format!("it took {more:?} longer"));
     }
     // Somebody who is waited for is looked at a few times a second, and by the ledger once in five.
     let engine = calm.requests.0 * 2 + usize::try_from(more.as_secs()).unwrap_or(usize::MAX) * 7;
     let registry = calm.requests.1 * 3;
-    if course.requests.0 > engine || course.requests.1 > registry {
-        let (requests, calm) = (course.requests, calm.requests);
-        complaints.push(format!("{requests:?} requests in {:?} instead of {calm:?}", course.took));
+    if fault_run.requests.0 > engine || fault_run.requests.1 > registry {
+        let (requests, calm) = (fault_run.requests, calm.requests);
+        complaints.push(format!("{requests:?} requests in {:?} instead of {calm:?}", fault_run.took));
     }
     complaints
 }

@@ -9,7 +9,7 @@ use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
 use tempfile::TempDir;
 
-use super::{Course, Images, burdens, complaints, course, scene, some};
+use super::{FaultRun, Images, burdens, complaints, run_cycles, scene, some};
 use crate::cycle::Scene;
 use crate::fake::{Front, digest, secs};
 use crate::support::clock::hurried;
@@ -96,7 +96,7 @@ impl Wires {
         Self { images, scene, engine, registry, _front: front, _folder: folder }
     }
 
-    async fn run(&self) -> Course {
+    async fn run(&self) -> FaultRun {
         let Address::Unix(socket) = self.engine.address() else { panic!("a Unix socket") };
         let engine = Engine::new(EngineAddress::Unix(socket.clone()));
         let settings = Settings {
@@ -109,22 +109,22 @@ impl Wires {
             let of = |proxy: &Proxy| proxy.seen().len() + proxy.hung_up();
             (of(&self.engine), of(&self.registry))
         };
-        course(&self.scene, Arc::new(engine), Arc::new(HttpRegistry::new(settings)), requests).await
+        run_cycles(&self.scene, Arc::new(engine), Arc::new(HttpRegistry::new(settings)), requests).await
     }
 }
 
 /// A course under this fate, and what is wrong with it.
-async fn complaints_under(fate: Fate, calm: Option<&Course>) -> (Course, String, Vec<String>) {
+async fn complaints_under(fate: Fate, calm: Option<&FaultRun>) -> (FaultRun, String, Vec<String>) {
     let wires = Wires::new(fate).await;
-    let course = wires.run().await;
-    let mut all = complaints(&wires.scene, &wires.images, &course);
-    all.extend(calm.into_iter().flat_map(|calm| burdens(&course, calm)));
+    let fault_run = wires.run().await;
+    let mut all = complaints(&wires.scene, &wires.images, &fault_run);
+    all.extend(calm.into_iter().flat_map(|calm| burdens(&fault_run, calm)));
     let what = match fate {
         Fate::Calm => String::new(),
         Fate::Engine(number, _) => named(&wires.engine, number),
         Fate::Registry(number, _) => named(&wires.registry, number),
     };
-    (course, what, all)
+    (fault_run, what, all)
 }
 
 fn named(proxy: &Proxy, number: usize) -> String {
@@ -134,7 +134,7 @@ fn named(proxy: &Proxy, number: usize) -> String {
 }
 
 /// All fates, some at a time.
-async fn nothing_is_wrong_under(fates: Vec<Fate>, calm: &Course) {
+async fn nothing_is_wrong_under(fates: Vec<Fate>, calm: &FaultRun) {
     let count = fates.len();
     let found: Vec<String> = stream::iter(fates)
         .map(|fate| async move {
