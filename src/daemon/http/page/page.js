@@ -1,221 +1,191 @@
 // The status page of Gantry. Foreign text (names, causes, last words) reaches the page only as text nodes.
 'use strict';
 const $ = id => document.getElementById(id);
-const STATES = {
-  u: 'up_to_date', p: 'updating', w: 'waiting', h: 'held', q: 'quarantined',
-  l: 'left_alone', a: 'needs_attention', f: 'rollback_failed', e: 'error',
-};
+const STATES = { u: 'up_to_date', p: 'updating', w: 'waiting', h: 'held', q: 'quarantined', l: 'left_alone', a: 'needs_attention', f: 'rollback_failed', e: 'error' };
 const LETTER = Object.fromEntries(Object.entries(STATES).map(([letter, state]) => [state, letter]));
-const FILTER_ORDER = 'feaqpwhlu'; // What needs a person comes first.
-const FEW = 60; // Up to this many services the page shows one table; above it, services are grouped by image.
+const ORDER = [...'feaqpwhlu']; // What needs a person comes first.
+const FEW = 60; // Up to this many services there is one table; above it, a table for each image.
 const ROWS = 50; // Rows of one image before a button shows more.
-const PAINT_MS = 250;
-const SILENCE_MS = 40e3;
+const EMPTY = { look: {}, verdict: {}, guard: {}, counts: {}, runs: [], rollouts: [], attention: [], images: [], quarantine: [], history: [] };
 
 let world = null; // The last state, kept up to date by the changes.
 let services = new Map(); // By name: {name, image, letter, why, since, digest, newest, tasks}.
 let images = new Map(); // By image: {image, newest, list}.
-let shape = 0; // Counts how often services appeared, left or changed their image.
 let ahead = 0; // The server's clock minus this browser's.
 let token = '';
 
-// Elements -----------------------------------------------------------------------------------------------------------
+// Elements: h('td.soft', {title: 'x'}, kid, 'text').
 
-function h(tag, props, ...kids) {
-  const el = document.createElement(tag);
-  for (const [key, value] of Object.entries(props || {})) {
-    if (value == null || value === false) continue;
-    if (key.startsWith('on')) el.addEventListener(key.slice(2), value);
-    else if (key === 'class') el.className = value;
-    else el.setAttribute(key, value === true ? '' : value);
+function h(spec, ...kids) {
+  const [tag, ...names] = spec.split('.'), el = document.createElement(tag);
+  if (names.length) el.className = names.join(' ');
+  const props = kids[0]?.constructor === Object ? kids.shift() : {};
+  for (const [key, value] of Object.entries(props)) {
+    if (key === 'click') el.addEventListener(key, value);
+    else if (value != null && value !== false) el.setAttribute(key, value === true ? '' : value);
   }
-  el.append(...kids.filter(kid => kid != null && kid !== ''));
+  el.append(...kids.flat().filter(kid => kid));
   return el;
 }
+const one = (el, selector) => el.querySelector(selector);
+const button = (spec, text, props) => h('button' + spec, { type: 'button', ...props }, text);
+const link = (name, text = name) => button('.link', text, { 'data-service': name });
+const log = (lines, label) => lines?.length ? h('pre', { tabindex: 0, 'aria-label': label }, lines.join('\n')) : null;
+const table = (caption, heads, rows) => h('table', h('caption.unseen', caption),
+  h('thead', h('tr', heads.map(head => h('th' + (head[1] || ''), { scope: 'col' }, head[0])))), h('tbody', rows));
 
 // Sets a text only where it changed, so that a selection inside it survives.
 function put(el, text) {
-  text = text == null ? '' : String(text);
+  text = String(text ?? '');
   if (el.put !== text) {
     el.put = text;
     if (el.childNodes.length === 1 && el.firstChild.nodeType === 3) el.firstChild.data = text;
     else el.textContent = text;
   }
-  return el;
 }
-
 function show(el, on) {
   if (el.hidden === !!on) el.hidden = !on;
   return on;
 }
-
-function classes(el, names) {
-  if (el.className !== names) el.className = names;
+function set(el, name, value) {
+  if (el.getAttribute(name) !== String(value)) el.setAttribute(name, value);
 }
 
 // Makes the children of `parent` those of `items`, by key. A node that stays keeps its focus; where the focused node
 // leaves, the focus goes to the title of its section.
 function keyed(parent, items, keyOf, make, update) {
-  const focus = document.activeElement;
-  const had = focus && parent.contains(focus);
+  const focus = document.activeElement, had = parent.contains(focus);
   const old = parent.keyed || new Map(), now = new Map();
   for (const item of items) {
-    let key = keyOf(item), node = old.get(key);
-    while (now.has(key)) node = old.get(key += '\n');
-    if (!node) { node = make(item); node.fresh = true; }
-    now.set(key, node);
+    const key = keyOf(item);
+    if (!now.has(key)) now.set(key, { item, node: old.get(key)?.node || make(item) });
   }
-  for (const [key, node] of old) if (!now.has(key)) node.remove();
-  let at = parent.firstChild, i = 0;
-  for (const node of now.values()) {
+  for (const [key, { node }] of old) if (!now.has(key)) node.remove();
+  let at = parent.firstChild;
+  for (const { node, item } of now.values()) {
     if (node === at) at = at.nextSibling;
     else parent.insertBefore(node, at);
-    update(node, items[i++]);
-    node.fresh = false;
+    update?.(node, item);
   }
   parent.keyed = now;
   if (had && document.activeElement !== focus) {
-    if (focus.isConnected) focus.focus({ preventScroll: true });
-    else parent.closest('section')?.querySelector('h2')?.focus({ preventScroll: true });
+    (focus.isConnected ? focus : parent.closest('section') && one(parent.closest('section'), 'h2'))?.focus({ preventScroll: true });
   }
 }
 
-// Words --------------------------------------------------------------------------------------------------------------
+// Words.
 
 const num = n => Number(n || 0).toLocaleString('en');
-const many = (n, one, more = one + 's') => `${num(n)} ${n === 1 ? one : more}`;
-const words = state => String(state || '').replaceAll('_', ' ');
-const short = digest => digest ? String(digest).replace(/^sha256:/, '').slice(0, 12) : '';
-const capital = text => { text = String(text || ''); return text.charAt(0).toUpperCase() + text.slice(1); };
+const many = (n, word) => `${num(n)} ${word}${n === 1 ? '' : 's'}`;
+const words = state => String(state ?? '').replaceAll('_', ' ');
+const short = digest => String(digest ?? '').replace(/^sha256:/, '').slice(0, 12);
+const arrow = (from, to) => [short(from), short(to)].filter(Boolean).join(' → ');
+const capital = text => String(text ?? '').replace(/^./, first => first.toUpperCase());
 const letterOf = state => LETTER[state] || 'e';
+const beganBy = run => run.by ? `${run.by} (${words(run.trigger)})` : words(run.trigger);
 const serverNow = () => Date.now() + ahead;
 
 const format = options => new Intl.DateTimeFormat('en-GB', options);
-const CLOCK = format({ hour: '2-digit', minute: '2-digit' });
-const SECONDS = format({ hour: '2-digit', minute: '2-digit', second: '2-digit' });
-const DAY = format({ day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
+const minute = { hour: '2-digit', minute: '2-digit' };
+const CLOCK = format(minute), SECONDS = format({ ...minute, second: '2-digit' }), DAY = format({ day: 'numeric', month: 'short', ...minute });
 const FULL = format({ dateStyle: 'full', timeStyle: 'long' });
 
 function clock(iso, seconds) {
   const date = new Date(iso);
-  if (isNaN(date)) return String(iso || '');
-  if (date.toDateString() !== new Date(serverNow()).toDateString()) return DAY.format(date);
-  return (seconds ? SECONDS : CLOCK).format(date);
+  if (isNaN(date)) return String(iso ?? '');
+  return (date.toDateString() !== new Date(serverNow()).toDateString() ? DAY : seconds ? SECONDS : CLOCK).format(date);
 }
-
 function time(el, iso, seconds) {
   put(el, iso ? clock(iso, seconds) : '');
-  if (el.iso !== iso) {
-    el.iso = iso;
-    const date = new Date(iso);
-    el.setAttribute('datetime', iso || '');
-    el.title = iso && !isNaN(date) ? FULL.format(date) : '';
-  }
+  if (el.iso === iso) return;
+  el.iso = iso;
+  const date = new Date(iso ?? NaN);
+  set(el, 'datetime', iso ?? '');
+  el.title = isNaN(date) ? '' : FULL.format(date);
+}
+function when(iso, seconds) {
+  const el = h('time');
+  time(el, iso, seconds);
   return el;
 }
-const when = (iso, seconds) => time(h('time'), iso, seconds);
-
 function left(ms) {
-  const s = Math.max(0, Math.ceil(ms / 1000)), two = n => String(n).padStart(2, '0');
-  if (s < 3600) return `${Math.floor(s / 60)}:${two(s % 60)}`;
-  return `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
+  const s = Math.max(0, Math.ceil(ms / 1000)), two = n => String(Math.floor(n) % 60).padStart(2, '0');
+  return (s < 3600 ? Math.floor(s / 60) : `${Math.floor(s / 3600)}:${two(s / 60)}`) + ':' + two(s);
 }
 
 // A state is a word, a shape and a colour.
-function mark(letter) {
-  const el = h('span', {}, h('i', { 'aria-hidden': 'true' }), h('span'));
-  return remark(el, letter);
+function mark(letter, text = words(STATES[letter])) {
+  return h('span.s.' + letter, h('i.' + letter), h('span', text));
 }
-function remark(el, letter) {
-  if (el.letter !== letter) {
-    el.letter = letter;
-    el.className = 's ' + letter;
-    el.firstChild.className = letter;
-    put(el.lastChild, words(STATES[letter]));
-  }
-  return el;
+function remark(el, letter, text = words(STATES[letter])) {
+  set(el, 'class', 's ' + letter);
+  set(el.firstChild, 'class', letter);
+  put(el.lastChild, text);
 }
-const explainButton = name => h('button', { type: 'button', class: 'link', 'data-service': name }, name);
 
-// Talking to the server ----------------------------------------------------------------------------------------------
+// Talking to the server.
 
 class Refused extends Error {}
 
-async function call(path, options = {}) {
+async function call(path, { stream, whole, ...options } = {}) {
   const headers = { Accept: 'application/json', ...options.headers };
   if (token) headers.Authorization = 'Bearer ' + token;
   if (options.body) headers['Content-Type'] = 'application/json';
-  const answer = await fetch(path, { cache: 'no-store', ...options, headers }).catch(error => {
-    if (options.signal?.aborted) throw error;
-    throw new Error('Gantry does not answer.');
-  });
-  if (options.stream && answer.ok) return answer;
+  const answer = await fetch('api/v1/' + path, { cache: 'no-store', ...options, headers }).catch(() => { throw new Error('Gantry does not answer.'); });
+  if (stream && answer.ok) return answer;
   const body = await answer.json().catch(() => null);
-  if (answer.status === 401) throw new Refused(problem(body) || 'Gantry needs a token.');
+  const problem = body?.error && [body.error, body.remedy].filter(Boolean).map(capital).join(': ');
+  if (answer.status === 401) throw new Refused(problem || 'Gantry needs a token.');
   if (!body || !(answer.ok || answer.status === 409 && body.services)) {
-    throw new Error(problem(body) || `Gantry answered ${answer.status} without JSON. Is another server at this address?`);
+    throw new Error(problem || `Status ${answer.status} without JSON. Is another server at this address?`);
   }
-  return options.whole ? { status: answer.status, body } : body;
+  return whole ? { status: answer.status, body } : body;
 }
-const problem = body => body?.error ? [capital(body.error), body.remedy && capital(body.remedy)].filter(Boolean).join(': ') : '';
-const post = (path, body, whole) => call('api/v1/' + path, { method: 'POST', body: JSON.stringify(body), whole });
+const post = (path, body, whole) => call(path, { method: 'POST', body: JSON.stringify(body), whole });
+const sleep = ms => new Promise(done => setTimeout(done, ms));
 
-let connection = 'new'; // new, live, again (a first try after a break), stale, gate
+let connection = 'new'; // new, live, again (the first try after a break), stale, gate
 let heard = 0; // When the server was last heard.
-let trouble = '';
-let retryAt = 0, wakeUp = null, abort = null, running = 0;
+let trouble = '', retryAt = 0, brokeAt = 0, wakeUp = null, abort = null, listener = 0;
 
-function listen() {
-  const mine = ++running;
+// Reads the state once and then the stream of changes, again and again.
+async function listen() {
+  const mine = ++listener;
   abort?.abort();
-  wakeUp?.();
-  forever(mine);
-}
-
-async function forever(mine) {
-  let pause = 1, blind = true;
-  while (mine === running) {
-    const control = abort = new AbortController();
+  for (let pause = 1, blind = true; mine === listener; pause = Math.min(15, pause * 2)) {
+    const control = abort = new AbortController(), { signal } = control;
     let bytes = 0;
     try {
       if (blind || !world) {
-        const state = await call('api/v1/state', { signal: control.signal });
-        if (mine !== running) return;
+        const state = await call('state', { signal });
+        if (mine !== listener) return;
         setWorld(state);
         alive();
       }
-      const answer = await call('api/v1/events', {
-        stream: true, signal: control.signal,
-        headers: { Accept: 'text/event-stream', 'Last-Event-ID': world.id },
-      });
-      heard = Date.now();
+      const answer = await call('events', { stream: true, signal, headers: { Accept: 'text/event-stream', 'Last-Event-ID': world.id } });
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader(), parse = parser();
       for (;;) {
         const { value, done } = await reader.read();
-        if (done || mine !== running) break;
+        if (done || mine !== listener) break;
         bytes += value.length;
         pause = 1;
         alive();
         parse(value);
       }
-      trouble = '';
     } catch (error) {
-      if (mine !== running) return;
+      if (mine !== listener) return;
       if (error instanceof Refused) return gate(error.message);
-      trouble = control.signal.aborted ? '' : error.message;
+      trouble = signal.aborted ? '' : error.message;
     }
-    if (mine !== running) return;
+    if (mine !== listener) return;
     control.abort();
-    blind = !bytes;
-    connection = connection === 'live' ? 'again' : connection === 'new' && !trouble ? 'new' : 'stale';
+    blind = !bytes; // A proxy that holds the stream back: ask for the whole state instead.
+    if (connection === 'live') brokeAt = Date.now();
+    connection = connection === 'live' ? 'again' : 'stale';
     retryAt = Date.now() + pause * 1000;
     schedule();
     await new Promise(done => { wakeUp = done; setTimeout(done, pause * 1000); });
-    pause = Math.min(15, pause * 2);
     retryAt = 0;
-    if (connection === 'again') setTimeout(() => {
-      if (connection === 'again' && mine === running) { connection = 'stale'; schedule(); }
-    }, 3000);
     tick();
   }
 }
@@ -226,125 +196,109 @@ function alive() {
   if (connection !== 'live') { connection = 'live'; schedule(); }
 }
 
+// Server-sent events; a comment line only shows that the server lives.
 function parser() {
-  let rest = '', type = '', data = [];
+  let rest = '', type = '', data = '';
   return text => {
-    const lines = (rest + text).split(/\r\n|\n|\r(?!$)/);
+    const lines = (rest + text).split('\n');
     rest = lines.pop();
-    for (const line of lines) {
-      if (line === '') {
-        if (data.length) {
-          const body = JSON.parse(data.join('\n'));
-          if (type === 'state') setWorld(body);
-          else if (type === 'change') change(body);
-        }
-        type = ''; data = [];
-      } else if (line.startsWith('event:')) type = line.slice(6).trim();
-      else if (line.startsWith('data:')) data.push(line.slice(5).replace(/^ /, ''));
+    for (const line of lines.map(line => line.replace(/\r$/, ''))) {
+      if (line.startsWith('event:')) type = line.slice(6).trim();
+      else if (line.startsWith('data:')) data += line.slice(5);
+      else if (line === '') {
+        if (data) (type === 'state' ? setWorld : change)(JSON.parse(data));
+        type = data = '';
+      }
     }
   };
 }
 
-// The model ----------------------------------------------------------------------------------------------------------
+// The model.
 
-const DIRTY = new Set();
-const dirtyImages = new Set();
+const dirty = new Set(), dirtyImages = new Set();
 
 function setWorld(state) {
-  world = state;
-  if (state.now) ahead = new Date(state.now) - Date.now();
+  world = { ...EMPTY };
   const before = services;
   services = new Map();
   images = new Map();
-  for (const { image, newest, services: names, states } of state.images || []) {
-    const group = { image, newest, list: [] };
-    images.set(image, group);
+  merge(state);
+  for (const { image, newest, services: names, states } of world.images) {
     names.forEach((name, i) => {
       const letter = STATES[states[i]] ? states[i] : 'e', known = before.get(name);
-      const same = known && known.image === image && known.letter === letter;
-      const service = { why: '', since: null, digest: null, tasks: null, ...(same ? known : {}), name, image, letter, newest };
-      services.set(name, service);
-      group.list.push(service);
+      place({ ...(known?.letter === letter ? known : {}), name, image, letter, newest });
     });
   }
-  for (const entry of state.attention || []) {
-    const service = services.get(entry.service);
-    if (service && !service.why) Object.assign(service, { why: entry.why, since: entry.since });
-  }
-  shape++;
-  DIRTY.add('all');
+  for (const { service, why, since } of world.attention) if (services.has(service)) Object.assign(services.get(service), { why, since });
+  dirty.add('all');
   needRows(0);
   schedule();
+}
+function merge(news) {
+  for (const [key, value] of Object.entries(news)) {
+    if (key === 'services') continue;
+    world[key] = value ?? EMPTY[key];
+    dirty.add(key);
+  }
+  if (news.now) ahead = new Date(news.now) - Date.now();
+}
+function place(service) {
+  const { name, image } = service;
+  if (!images.has(image)) images.set(image, { image, list: [] });
+  services.set(name, service);
+  images.get(image).list.push(service);
 }
 
 function change(news) {
   if (!world) return;
-  for (const [key, value] of Object.entries(news)) {
-    if (key === 'services') continue;
-    world[key] = value;
-    DIRTY.add(key);
-  }
-  if (news.now) ahead = new Date(news.now) - Date.now();
-  for (const row of news.services || []) {
-    let service = services.get(row.service);
-    if (service && (row.image !== service.image || !row.state)) {
-      const group = images.get(service.image);
-      group.list.splice(group.list.indexOf(service), 1);
+  merge(news);
+  for (const { service: name, image, state, why, since } of news.services || []) {
+    let service = services.get(name);
+    if (service && (service.image !== image || !state)) {
+      const { list } = images.get(service.image);
+      list.splice(list.indexOf(service), 1);
       dirtyImages.add(service.image);
-      if (!group.list.length) images.delete(service.image);
-      services.delete(row.service);
-      service = null;
-      shape++;
+      services.delete(name);
     }
-    if (!row.state) continue;
-    if (!service) {
-      if (!images.has(row.image)) images.set(row.image, { image: row.image, newest: null, list: [] });
-      service = { name: row.service, image: row.image, digest: null, tasks: null, newest: images.get(row.image).newest };
-      services.set(row.service, service);
-      images.get(row.image).list.push(service);
-      shape++;
-    }
-    service.letter = letterOf(row.state);
-    service.why = row.why;
-    service.since = row.since;
-    dirtyImages.add(row.image);
+    if (!state) continue;
+    if (!services.has(name)) place(service = { name, image });
+    Object.assign(service, { letter: letterOf(state), why, since });
+    dirtyImages.add(image);
+    dirty.add('services');
   }
-  if (news.services) { DIRTY.add('services'); needRows(2000); }
+  const total = Object.values(world.counts).reduce((sum, n) => sum + n, 0);
+  if (news.services || total !== services.size) needRows(2000);
   schedule();
 }
 
 // Digests, tasks and causes of all services: asked for after news, at most every 30 s.
 let rowsAt = 0, rowsTimer = 0;
 function needRows(delay) {
-  if (rowsTimer) return;
-  rowsTimer = setTimeout(async () => {
+  rowsTimer ||= setTimeout(async () => {
     rowsTimer = 0;
-    if (document.hidden) { rowsAt = 0; return; }
+    if (document.hidden) return;
     rowsAt = Date.now();
     try {
-      const all = (await call('api/v1/services')).services;
-      let gone = all.length !== services.size;
-      for (const row of all) {
-        const service = services.get(row.service);
-        if (!service) { gone = true; continue; }
-        service.digest = row.digest;
-        service.newest = row.newest;
-        service.tasks = row.tasks;
-        if (letterOf(row.state) === service.letter) { service.why = row.why; service.since = row.since; }
+      const rows = (await call('services')).services;
+      let same = rows.length === services.size;
+      for (const { service: name, state, why, since, digest, newest, tasks } of rows) {
+        const service = services.get(name);
+        if (!service) { same = false; continue; }
+        Object.assign(service, { digest, newest, tasks }, letterOf(state) === service.letter && { why, since });
         dirtyImages.add(service.image);
       }
-      DIRTY.add('services');
-      if (gone) setWorld(await call('api/v1/state'));
-      else schedule();
-    } catch { /* The stream tells of a lost connection; rows without digests are no error. */ }
-  }, Math.max(delay, rowsAt ? rowsAt + 30e3 - Date.now() : 0));
+      dirty.add('services');
+      if (same) schedule();
+      else setWorld(await call('state'));
+    } catch { /* The stream tells of a lost connection. */ }
+  }, Math.max(delay, rowsAt + 30e3 - Date.now()));
 }
 
-// Painting: at most every 250 ms -------------------------------------------------------------------------------------
+// Painting: at most every 250 ms.
 
 let paintTimer = 0, painted = 0;
 function schedule() {
-  if (!paintTimer) paintTimer = setTimeout(paint, Math.max(0, painted + PAINT_MS - performance.now()));
+  paintTimer ||= setTimeout(paint, Math.max(0, painted + 250 - performance.now()));
 }
 
 function paint() {
@@ -352,60 +306,51 @@ function paint() {
   painted = performance.now();
   tick();
   if (!show($('world'), world && connection !== 'gate')) return;
-  const all = DIRTY.delete('all'), dirty = key => all || DIRTY.has(key);
+  const all = dirty.has('all'), any = (...keys) => all || keys.some(key => dirty.has(key));
   paintVerdict();
   paintGuard();
-  if (dirty('attention') || dirty('attention_omitted') || dirty('quarantine')) paintAttention();
-  if (dirty('rollouts') || dirty('services') || dirty('quarantine')) paintRollouts();
-  if (dirty('counts') || dirty('services') || dirty('filter')) paintServices(all || DIRTY.has('filter'));
-  if (dirty('quarantine')) paintQuarantine();
-  if (dirty('history')) paintHistory();
-  if (dirty('services')) refreshDrawer();
-  DIRTY.clear();
+  if (any('attention', 'attention_omitted', 'quarantine')) paintAttention();
+  if (any('rollouts', 'services', 'quarantine')) paintRollouts();
+  if (any('counts', 'services', 'filter')) paintServices(any('filter'));
+  if (any('quarantine')) paintQuarantine();
+  if (any('history')) paintHistory();
+  if (any('services')) refreshDrawer();
+  dirty.clear();
   dirtyImages.clear();
 }
 
-const ICONS = {
-  ok: ['1b7a43', 'M7 12.5l3.5 3.5 6.5-8'], busy: ['2360c4', 'M12 18V6m-5 5 5-5 5 5'], paused: ['955800', 'M9 7v10m6-10v10'],
-  attention: ['bf2626', 'M12 6v7m0 4v.5'], unknown: ['566070', 'M7 12h10'], stale: ['955800', 'M12 6v6l4 3'],
+// For each level: the sign in the title, the colour of the icon, its drawing.
+const LEVELS = {
+  ok: ['✓', '1b7a43', 'M7.5 12.5l3 3 6-7'], busy: ['↑', '2360c4', 'M12 17V7m-4 4 4-4 4 4'], paused: ['‖', '955800', 'M9.5 8v8m5-8v8'],
+  attention: ['▲', 'bf2626', 'M12 9v6m0 3v.5'], unknown: ['?', '566070', 'M9 9.5a3 3 0 1 1 4.3 2.7c-1 .5-1.3 1-1.3 2m0 2.8v.5'], stale: ['Stale:', '955800', 'M12 6v6l4 3'],
 };
-const SIGNS = { ok: '✓', busy: '↑', paused: '‖', attention: '▲', unknown: '?', stale: 'Stale:' };
 
 function paintVerdict() {
-  const level = ICONS[world.verdict.level] ? world.verdict.level : 'unknown', stale = connection === 'stale';
-  const said = capital(world.verdict.words);
-  const text = stale ? `Stale since ${clock(heard + ahead)}. Then: ${said}` : said;
+  const stale = connection === 'stale', level = stale ? 'stale' : LEVELS[world.verdict.level] ? world.verdict.level : 'unknown';
+  const [sign, colour, path] = LEVELS[level], said = capital(world.verdict.words);
+  const text = stale ? `Stale since ${clock(heard + ahead)}. Before that: ${said}` : said;
   put($('verdict-words'), text);
-  classes($('verdict'), level);
-  $('verdict-icon').setAttribute('href', '#i-' + level);
+  set($('verdict'), 'class', level);
+  set($('drawing'), 'd', (level === 'attention' ? 'M12 2.5 22.5 21h-21z' : 'M2 12a10 10 0 1 1 20 0a10 10 0 1 1-20 0') + path);
   document.body.classList.toggle('stale', stale);
-  const total = services.size, { began, seconds, next } = world.look || {};
-  const more = $('verdict-more');
-  if (!more.parts) {
-    more.parts = [h('span'), h('time'), h('span'), h('time')];
-    more.append(...more.parts);
-  }
-  const [counts, last, then, following] = more.parts;
-  put(counts, `${num(world.counts.up_to_date)} of ${num(total)} up to date · ${began ? 'last look ' : 'no look yet'}`);
+  const { began, seconds, next } = world.look, [counts, last, then, following] = $('verdict-more').children;
+  put(counts, `${num(world.counts.up_to_date)} of ${num(services.size)} up to date · ${began ? 'last look ' : 'no look yet'}`);
   time(last, began, true);
   put(then, (seconds == null ? '' : `, ${seconds < 10 ? Number(seconds).toFixed(1) : Math.round(seconds)} s`) + (next ? ' · next look ' : ''));
   time(following, next);
-  put($('where'), [world.node, many(total, 'service')].filter(Boolean).join(' · '));
+  put($('where'), [world.node, many(services.size, 'service')].filter(Boolean).join(' · '));
   put($('version'), 'Gantry ' + world.version);
-  const key = stale ? 'stale' : level, count = (world.attention || []).length + (world.attention_omitted || 0);
-  const title = `${SIGNS[key]}${key === 'attention' && count ? ' ' + count : ''} Gantry`;
-  if (document.title !== title) document.title = title;
-  const [colour, path] = ICONS[key];
-  const icon = `data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><rect width="24" height="24" rx="6" fill="%23${colour}"/><path d="${path}" fill="none" stroke="%23fff" stroke-width="3"/></svg>`;
-  if ($('icon').getAttribute('href') !== icon) $('icon').setAttribute('href', icon);
+  const count = level === 'attention' && world.attention.length + (world.attention_omitted || 0);
+  document.title = `${sign} ${count ? count + ' ' : ''}Gantry`;
+  set($('icon'), 'href', `data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><rect width="24" height="24" rx="6" fill="%23${colour}"/><path d="${path}" fill="none" stroke="%23fff" stroke-width="3"/></svg>`);
   speak(text);
 }
 
-// The one status region: verdict changes only, at most every 10 s; the first verdict is the page's heading anyway.
+// The one status region: verdict changes only, at most every 10 s. The first verdict is the page's heading anyway.
 let spoken = null, spokenAt = 0, toSpeak = null;
 function speak(text) {
-  if (text != null) toSpeak = text;
-  if (spoken == null) spoken = toSpeak;
+  toSpeak = text ?? toSpeak;
+  spoken ??= toSpeak;
   if (toSpeak === spoken || Date.now() - spokenAt < 10e3) return;
   spoken = toSpeak;
   spokenAt = Date.now();
@@ -413,600 +358,453 @@ function speak(text) {
 }
 
 function paintGuard() {
-  const guard = world.guard || {}, items = [];
-  if (guard.by_hand) items.push({ key: 'hand', hand: guard.by_hand });
-  (guard.paused || []).forEach((pause, i) => items.push({ key: 'pause' + i, pause }));
-  if (!items.length) items.push({ key: 'free' });
-  for (const run of world.runs || []) items.push({ key: 'run' + run.id, run });
-  keyed($('guard'), items, item => item.key, item => {
-    if (item.hand) return h('div', { class: 'stop' }, h('span', { class: 'bars', 'aria-hidden': 'true' }), h('b'), h('span', {}, 'until ', h('time')));
-    if (item.pause) return h('div', { class: 'stop' }, h('span', { class: 'bars', 'aria-hidden': 'true' }), h('b'), h('span', {}, 'since ', h('time')));
-    if (item.run) return h('span', {}, h('b'), h('span'), h('time'));
-    return h('span', {}, 'Guard ', h('b', {}, 'no pause, updates may begin'));
-  }, (el, { hand, pause, run }) => {
-    if (hand) {
-      put(el.children[1], `Paused by ${hand.by || 'hand'}: ${hand.why}`);
-      time(el.querySelector('time'), hand.until);
-    } else if (pause) {
-      put(el.children[1], `Paused: ${pause.why}`);
-      time(el.querySelector('time'), pause.since);
-    } else if (run) {
-      put(el.children[0], `Run ${run.id}`);
-      put(el.children[1], ` under way, begun by ${beganBy(run)} at `);
-      time(el.children[2], run.began, true);
-    }
+  const hand = world.guard.by_hand, paused = world.guard.paused || [];
+  const items = [...hand ? [{ key: 'hand', stop: `Paused by ${hand.by || 'hand'}: ${hand.why}`, word: 'until', at: hand.until }] : [],
+    ...paused.map(({ why, since }, i) => ({ key: i, stop: 'Paused: ' + why, word: 'since', at: since })),
+    ...hand || paused.length ? [] : [{ key: 'free', text: 'No pause:', word: 'updates may begin' }],
+    ...world.runs.map(run => ({ key: 'run' + run.id, text: `Run ${run.id}`, word: `under way, begun by ${beganBy(run)} at`, at: run.began }))];
+  keyed($('guard'), items, item => item.key, item => h(item.stop ? 'div.stop' : 'div', item.stop && h('i.h'), h('b'), ' ', h('span'), ' ', h('time')), (el, item) => {
+    put(one(el, 'b'), item.stop || item.text);
+    put(one(el, 'span'), item.word);
+    time(one(el, 'time'), item.at);
   });
-  const steer = world.steer;
-  show($('run'), steer);
-  show($('pause'), steer && !guard.by_hand);
-  show($('resume'), steer && guard.by_hand);
+  show($('run'), world.steer);
+  show($('pause'), world.steer && !hand);
+  show($('resume'), world.steer && hand);
 }
-const beganBy = run => run.by ? `${run.by} (${words(run.trigger)})` : words(run.trigger);
 
-// Attention: one card for each image and cause.
+// Attention: one card for each cause; last words keep images apart.
 let attentionShown = 10;
 function paintAttention() {
-  const groups = new Map();
-  for (const entry of world.attention || []) {
-    const key = JSON.stringify([entry.image, entry.state, entry.why]);
+  const groups = new Map(), section = $('attention');
+  for (const entry of world.attention) {
+    const key = JSON.stringify([entry.state, entry.why, entry.log?.length || entry.health ? entry.image : '']);
     if (!groups.has(key)) groups.set(key, { key, ...entry, entries: [] });
     groups.get(key).entries.push(entry);
   }
-  const all = [...groups.values()], section = $('attention');
-  if (!show(section, all.length)) return keyed(section.querySelector('.list'), [], null, null, null);
-  keyed(section.querySelector('.list'), all.slice(0, attentionShown), group => group.key, group => {
-    const el = h('article', { class: 'card att' },
-      h('div', { class: 'row' }, h('h3', { class: 'names row' }), mark(letterOf(group.state)), h('span', { class: 'soft' }, h('span'), ' since ', h('time')),
-        h('span', { class: 'sp' })),
-      h('p', { class: 'why' }), h('p', { class: 'soft health' }), h('details', {}, h('summary', {}, 'Last words'), h('pre')));
-    el.querySelector('details').open = all.length <= 3;
-    return el;
-  }, (el, group) => {
-    const names = el.querySelector('.names'), some = group.entries.slice(0, 8), rest = group.entries.length - some.length;
-    keyed(names, rest ? [...some, { rest }] : some, entry => entry.rest ? '\0' : entry.service,
-      entry => entry.rest ? h('span', { class: 'soft' }) : explainButton(entry.service),
-      (item, entry) => { if (entry.rest) put(item, `and ${num(entry.rest)} more`); });
-    const soft = el.querySelector('.row>.soft');
-    put(soft.firstChild, group.image);
+  const all = [...groups.values()];
+  show(section, all.length);
+  keyed(one(section, '.list'), all.slice(0, attentionShown), group => group.key, group => h('article.card.att',
+    h('div.row', h('h3.row'), mark(letterOf(group.state)), h('span.soft', h('span'), ' since ', h('time')), h('span.sp')),
+    h('p.why'), h('p.soft.health'), h('details', { open: all.length <= 3 }, h('summary', 'Last words'), h('pre', { tabindex: 0 }))), (el, group) => {
+    const { entries } = group, names = entries.map(entry => entry.service), some = names.slice(0, 8), soft = one(el, '.row>.soft');
+    keyed(one(el, 'h3'), [...some, ...names.length > 8 ? [''] : []], name => name, name => name ? link(name) : h('span.soft'),
+      (node, name) => name || put(node, `and ${num(names.length - 8)} more`));
+    const kinds = new Set(entries.map(entry => entry.image)).size;
+    put(soft.firstChild, kinds > 1 ? many(kinds, 'image') : group.image);
     time(soft.lastChild, group.since);
-    put(el.querySelector('.why'), capital(group.why));
-    const health = group.entries.find(entry => entry.health)?.health, log = group.entries.find(entry => entry.log?.length)?.log;
-    if (show(el.querySelector('.health'), health)) put(el.querySelector('.health'), 'Health check: ' + health);
-    if (show(el.querySelector('details'), log)) put(el.querySelector('pre'), log.join('\n'));
-    releaseButtons(el.querySelector('.sp'), quarantined(group.image, group.entries.map(entry => entry.service)));
+    put(one(el, '.why'), capital(group.why));
+    const health = entries.find(entry => entry.health)?.health, lines = entries.find(entry => entry.log?.length)?.log;
+    show(one(el, '.health'), health);
+    put(one(el, '.health'), 'Health check: ' + health);
+    show(one(el, 'details'), lines);
+    put(one(el, 'pre'), lines?.join('\n'));
+    releases(one(el, '.sp'), quarantined(group.image, names));
   });
-  const hidden = all.length - attentionShown, button = section.querySelector('.more');
-  if (show(button, hidden > 0)) put(button, `Show ${num(hidden)} more`);
-  const omitted = section.querySelector('.omitted');
-  if (show(omitted, world.attention_omitted)) put(omitted, `${many(world.attention_omitted, 'more service')} not listed here. Filter the services by state below.`);
+  more(section, all.length - attentionShown);
+  const omitted = one(section, '.omitted');
+  show(omitted, world.attention_omitted);
+  put(omitted, `${many(world.attention_omitted, 'more service')} not listed here. Filter the services below by state.`);
+}
+function more(section, hidden) {
+  show(one(section, '.more'), hidden > 0);
+  put(one(section, '.more'), `Show ${num(hidden)} more`);
 }
 
 const entryKey = entry => JSON.stringify([entry.service, entry.image, entry.digest]);
-const quarantined = (image, names) => (world.quarantine || []).filter(entry =>
-  entry.service ? names.includes(entry.service) : entry.image === image).slice(0, 3);
-function releaseButtons(parent, entries) {
-  keyed(parent, world.steer ? entries : [], entryKey,
-    entry => h('button', { type: 'button', class: 'warnish', 'data-release': entryKey(entry) }, `Release ${short(entry.digest)}…`), () => {});
-}
+const quarantined = (image, names) => world.quarantine.filter(entry => entry.service ? names.includes(entry.service) : entry.image === image).slice(0, 3);
+const releaseButton = entry => button('.risky', `Release ${short(entry.digest)}…`, { 'data-release': entryKey(entry) });
+const releases = (el, entries) => keyed(el, world.steer ? entries : [], entryKey, releaseButton);
 
-// Rollouts -----------------------------------------------------------------------------------------------------------
+// Rollouts.
 
 const ROLLOUTS = ['stopped', 'running', 'held', 'superseded', 'done'];
-const CELL_ORDER = Object.fromEntries([...'ufeaqpwhl'].map((letter, i) => [letter, i]));
 let rolloutsShown = 12;
 
 function rolloutWords(r) {
-  switch (r.state) {
-    case 'running':
-      if (!r.succeeded && !r.failed && r.touched <= Math.max(1, r.canary?.length || 0)) return 'trying the canary';
-      return `widening, ${num(r.width)} at a time`;
-    case 'stopped': return `stopped after ${num(r.touched)} of ${num(r.total)}`;
-    case 'held': return 'held';
-    case 'superseded': return 'overtaken by a newer image';
-    default: return words(r.state);
-  }
+  if (r.state === 'stopped') return `stopped after ${num(r.touched)} of ${num(r.total)}`;
+  if (r.state === 'superseded') return 'overtaken by a newer image';
+  if (r.state !== 'running') return words(r.state);
+  return r.succeeded || r.failed || r.touched > Math.max(1, r.canary?.length || 0) ? `widening, ${num(r.width)} at a time` : 'trying the canary';
 }
 
 function paintRollouts() {
-  const all = [...world.rollouts || []].sort((a, b) => ROLLOUTS.indexOf(a.state) - ROLLOUTS.indexOf(b.state));
-  const section = $('rollouts');
+  const all = [...world.rollouts].sort((a, b) => ROLLOUTS.indexOf(a.state) - ROLLOUTS.indexOf(b.state)), section = $('rollouts');
   show(section, all.length);
-  keyed(section.querySelector('.list'), all.slice(0, rolloutsShown), r => JSON.stringify([r.image, r.to]), () => {
-    const part = (...kids) => h('span', {}, h('span', { class: 's' }, h('i', { 'aria-hidden': 'true' }), h('b')), ...kids);
-    return h('article', { class: 'card roll' },
-      h('div', { class: 'row' }, h('h3', { class: 'name' }), h('span', { class: 'tag' }), h('span', { class: 'soft sp' }, h('span', {}, 'since ', h('time')))),
-      h('div', { class: 'soft mono' }),
-      h('div', { class: 'bar', role: 'img' }, h('b'), h('b'), h('b')),
-      h('div', { class: 'legend' }, part(h('span')), part(h('span')), part(h('span')), part(h('span')), h('span', { class: 'canary' })),
-      h('p', { class: 'why' }), h('div', { class: 'cells', role: 'img', hidden: true }), h('div', { class: 'row end', hidden: true }));
-  }, (el, r) => {
-    const [head, digests, bar, legend, why, cells, end] = el.children, state = ROLLOUTS.includes(r.state) ? r.state : 'held';
-    classes(el, `card roll ${state}${r.total > 200 && state !== 'done' ? ' big' : ''}`);
-    put(head.children[0], r.image);
-    classes(head.children[1], 'tag ' + state);
-    put(head.children[1], rolloutWords(r));
-    time(head.querySelector('time'), r.since);
-    put(digests, [short(r.from) || 'unknown', short(r.to) || 'unknown'].join(' → '));
-    digests.title = `${r.from || 'unknown'} → ${r.to || 'unknown'}`;
-    const parts = [[r.succeeded, 'updated', 'u'], [r.failed, 'failed', 'f'], [r.under_way, 'under way', 'p'],
-      [r.waiting, state === 'stopped' ? 'kept from it' : 'waiting', 'w']];
-    parts.forEach(([count, word, letter], i) => {
-      const item = legend.children[i];
-      item.className = count ? '' : 'zero';
-      classes(item.firstChild.firstChild, letter === 'u' && state !== 'done' ? 'good u' : letter);
-      classes(item.firstChild, 's ' + (count ? letter : ''));
-      put(item.firstChild.lastChild, num(count));
-      put(item.lastChild, ' ' + word);
-      if (i < 3) {
-        bar.children[i].hidden = !count;
-        bar.children[i].style.setProperty('--w', (r.total ? 100 * count / r.total : 0) + '%');
-      }
+  keyed(one(section, '.list'), all.slice(0, rolloutsShown), r => r.image + '\n' + r.to, () => h('article.card.roll',
+    h('div.row', h('h3'), h('span.tag')), h('div.row.soft', h('span.mono'), h('span.sp', h('span', 'since ', h('time')))),
+    h('div.bar', { role: 'img' }, h('b'), h('b'), h('b')),
+    h('div.legend', [0, 1, 2, 3].map(() => h('span', h('i'), h('b'), h('span'))), h('span.canary')),
+    h('p.why'), h('div.cells', { role: 'img' }), h('div.row.end')), (el, r) => {
+    const [head, digests, bar, legend, why, cells, end] = el.children, state = ROLLOUTS.includes(r.state) ? r.state : 'held', ended = state === 'done' || state === 'superseded';
+    set(el, 'class', `card roll ${state}${r.total > 200 && !ended ? ' big' : ''}`);
+    put(head.firstChild, r.image);
+    set(head.lastChild, 'class', 'tag ' + state);
+    put(head.lastChild, rolloutWords(r));
+    time(one(digests, 'time'), r.since);
+    put(digests.firstChild, arrow(r.from, r.to));
+    set(digests.firstChild, 'title', `${r.from || 'unknown'} → ${r.to || 'unknown'}`);
+    const parts = [[r.succeeded, 'updated', ended ? 'u' : 'good'], [r.failed, 'failed', 'f'], [r.under_way, 'under way', 'p'], [r.waiting, state === 'stopped' ? 'kept from it' : 'waiting', 'w']];
+    parts.forEach(([count, word, shape], i) => {
+      const [icon, number, text] = legend.children[i].children;
+      set(legend.children[i], 'class', count ? '' : 'zero');
+      set(icon, 'class', shape);
+      put(number, num(count));
+      put(text, word);
+      if (i > 2) return;
+      show(bar.children[i], count);
+      bar.children[i].style.setProperty('--w', (r.total ? 100 * count / r.total : 0) + '%');
     });
-    bar.setAttribute('aria-label', `${many(r.total, 'service')}: ` + parts.filter(p => p[0]).map(p => `${num(p[0])} ${p[1]}`).join(', '));
+    set(bar, 'aria-label', `${many(r.total, 'service')}: ` + parts.filter(part => part[0]).map(part => `${num(part[0])} ${part[1]}`).join(', '));
     const canary = r.canary || [];
-    keyed(legend.lastChild, canary.length ? [{ text: canary.length > 1 ? 'canaries ' : 'canary ' }, ...canary.slice(0, 3).map(name => ({ name })),
-      { text: canary.length > 3 ? `and ${canary.length - 3} more` : '' }] : [],
-    item => item.name ?? '\0' + item.text, item => item.name ? h('span', {}, explainButton(item.name), ' ') : h('span'), (node, item) => { if (!item.name) put(node, item.text); });
+    keyed(legend.lastChild, canary.length ? ['', ...canary.slice(0, 3), ...canary.length > 3 ? ['\0'] : []] : [], name => name,
+      name => name > '\0' ? h('span', link(name), ' ') : h('span', name ? `and ${canary.length - 3} more` : 'canary '));
     const reason = state === 'held' ? capital(r.held_for) : r.superseded_by ? `The tag moved to ${short(r.superseded_by)}.` : '';
-    if (show(why, reason)) put(why, reason);
-    const group = images.get(r.image), fits = group && group.list.length >= 12 && state !== 'done' && state !== 'superseded';
-    if (show(cells, fits)) {
-      const list = group.list.slice().sort((a, b) => CELL_ORDER[a.letter] - CELL_ORDER[b.letter]);
-      paintCells(cells, list, service => service.letter === 'u' ? 'good' : service.letter);
-      cells.setAttribute('aria-label', many(list.length, 'cell') + ', one for each service of the image');
+    show(why, reason);
+    put(why, reason);
+    const list = images.get(r.image)?.list || [];
+    if (show(cells, list.length >= 12 && !ended)) {
+      const shapes = 'ufeaqpwhl';
+      paintCells(cells, [...list].sort((a, b) => shapes.indexOf(a.letter) - shapes.indexOf(b.letter)), service => service.letter === 'u' ? 'good' : service.letter);
     }
-    const entries = state === 'stopped' ? (world.quarantine || []).filter(entry => entry.image === r.image && entry.digest === r.to).slice(0, 3) : [];
-    if (show(end, entries.length && world.steer)) releaseButtons(end, entries);
-    else releaseButtons(end, []);
+    releases(end, state === 'stopped' ? world.quarantine.filter(entry => entry.image === r.image && entry.digest === r.to).slice(0, 3) : []);
+    show(end, end.firstChild);
   });
-  const hidden = all.length - rolloutsShown, button = section.querySelector('.more');
-  if (show(button, hidden > 0)) put(button, `Show ${many(hidden, 'more rollout')}`);
+  more(section, all.length - rolloutsShown);
 }
 
 // One cell for each service; only cells whose class changed are touched.
 function paintCells(el, list, classOf) {
   el.list = list;
+  set(el, 'aria-label', `${many(list.length, 'cell')}, one for each service. The list of services says the same in words.`);
   while (el.childNodes.length > list.length) el.lastChild.remove();
   while (el.childNodes.length < list.length) el.append(document.createElement('i'));
   let cell = el.firstChild;
   for (const service of list) {
     const name = classOf(service);
-    if (cell.name !== name) { cell.name = name; cell.className = name; }
+    if (cell.name !== name) cell.className = cell.name = name;
     cell = cell.nextSibling;
   }
 }
-function cellAt(event) {
-  const cells = event.target.parentNode;
-  if (event.target.tagName !== 'I' || !cells.list) return null;
-  return cells.list[Array.prototype.indexOf.call(cells.childNodes, event.target)];
+function cellAt({ target }) {
+  const { list, childNodes } = target.parentNode || {};
+  return list && target.tagName === 'I' && list[[].indexOf.call(childNodes, target)];
 }
 
-// Services -----------------------------------------------------------------------------------------------------------
+// Services.
 
-let filter = { states: null, query: '' }; // states: null (the default), 'all', 'not', or a set of letters.
-const opened = new Map(); // Groups that a person opened or closed.
-const rowsShown = new Map();
+let filter = { states: null, query: '' }; // states: null (the default), 'all', 'not_up_to_date', or a set of letters.
+const opened = new Map(), rowsShown = new Map(); // What a person opened, closed and lengthened.
 
 function readUrl() {
-  const query = new URLSearchParams(location.search), state = query.get('state');
-  const letters = (state || '').split(',').map(word => LETTER[word]).filter(Boolean);
-  filter = {
-    states: state === 'all' ? 'all' : state === 'not_up_to_date' ? 'not' : letters.length ? new Set(letters) : null,
-    query: query.get('q') || '',
-  };
+  const query = new URLSearchParams(location.search), state = query.get('state') || '';
+  const letters = state.split(',').map(word => LETTER[word]).filter(Boolean);
+  filter = { states: state === 'all' || state === 'not_up_to_date' ? state : letters.length ? new Set(letters) : null, query: query.get('q') || '' };
   $('search').value = filter.query;
 }
 function writeUrl() {
   const url = new URL(location.href), { states, query } = filter;
-  const word = states === 'not' ? 'not_up_to_date' : states === 'all' ? 'all' : states ? [...states].map(letter => STATES[letter]).join(',') : '';
-  const set = (key, value) => value ? url.searchParams.set(key, value) : url.searchParams.delete(key);
-  set('state', word);
-  set('q', query);
-  set('explain', $('drawer').open && drawn.service);
-  url.hash = '';
-  history.replaceState(null, '', url.href.replace(/%2C/g, ',').replace(/#$/, ''));
+  const values = { state: states instanceof Set ? [...states].map(letter => STATES[letter]).join() : states, q: query, explain: $('drawer').open && drawn.service };
+  for (const [key, value] of Object.entries(values)) value ? url.searchParams.set(key, value) : url.searchParams.delete(key);
+  history.replaceState(null, '', url.href.replace(/%2C/g, ','));
 }
 function setFilter(news) {
   Object.assign(filter, news);
   rowsShown.clear();
   opened.clear();
   writeUrl();
-  DIRTY.add('filter');
+  repaint('filter');
+}
+function repaint(key) {
+  dirty.add(key);
   schedule();
 }
 
 function paintServices(everything) {
-  const total = services.size, flat = total <= FEW, counts = world.counts || {};
-  const states = filter.states ?? (flat ? 'all' : 'not'), query = filter.query.trim().toLowerCase();
-  const shown = letter => states === 'all' || (states === 'not' ? letter !== 'u' : states.has(letter));
-  const hit = service => shown(service.letter) && (!query || service.name.toLowerCase().includes(query) || service.image.toLowerCase().includes(query));
+  const total = services.size, flat = total <= FEW, { counts } = world;
+  const states = filter.states ?? (flat ? 'all' : 'not_up_to_date'), query = filter.query.trim().toLowerCase(), narrowed = query || states !== 'all';
+  const hit = ({ letter, name, image }) => (states === 'all' || (states.has ? states.has(letter) : letter !== 'u')) && (!query || (name + '\n' + image).toLowerCase().includes(query));
 
-  const buttons = [{ key: 'all', word: 'all', count: total }, { key: 'not', word: 'not up to date', count: total - (counts.up_to_date || 0) },
-    ...[...FILTER_ORDER].map(letter => ({ key: letter, word: words(STATES[letter]), count: counts[STATES[letter]] || 0, letter }))];
-  keyed($('filters'), buttons, b => b.key, b => h('button', { type: 'button', 'data-filter': b.key },
-    b.letter && h('i', { class: b.letter, 'aria-hidden': 'true' }), h('span', {}, b.word), h('b')), (el, b) => {
-    put(el.lastChild, num(b.count));
-    el.classList.toggle('zero', !b.count);
-    const pressed = String(b.letter ? states instanceof Set && states.has(b.letter) : states === b.key);
-    if (el.getAttribute('aria-pressed') !== pressed) el.setAttribute('aria-pressed', pressed);
+  keyed($('filters'), ['all', 'not_up_to_date', ...ORDER], key => key, key => button('', [STATES[key] && h('i.' + key), h('span', words(STATES[key] || key)), h('b')], { 'data-filter': key }), (el, key) => {
+    const count = key === 'all' ? total : STATES[key] ? counts[STATES[key]] : total - (counts.up_to_date || 0);
+    put(el.lastChild, num(count));
+    set(el, 'class', count ? '' : 'zero');
+    set(el, 'aria-pressed', states.has ? states.has(key) : states === key);
   });
 
-  const narrowed = query || states !== 'all';
-  if (show($('map'), total > FEW)) {
-    let last = null;
-    const list = [];
-    for (const group of images.values()) for (const service of group.list) list.push(service);
-    const cells = $('map').firstElementChild;
-    paintCells(cells, list, service => {
-      const first = service.image !== last;
+  const groups = [], list = [];
+  for (const { image, list: all } of images.values()) {
+    list.push(...all);
+    const hits = narrowed ? all.filter(hit) : all;
+    if (hits.length && !flat) groups.push({ key: image, all, list: hits, open: opened.get(image) ?? (narrowed || hits.some(service => service.letter !== 'u')) });
+  }
+  const hits = flat ? list.filter(hit) : [];
+  if (hits.length) groups.push({ key: '', all: list, list: hits, open: true });
+  if (show($('map'), !flat)) {
+    let last;
+    paintCells(one($('map'), '.cells'), list, service => {
+      const name = service.letter + (service.image === last ? '' : ' g') + (query && !hit(service) ? ' dim' : '');
       last = service.image;
-      return service.letter + (first ? ' g' : '') + (query && !hit(service) ? ' dim' : '');
+      return name;
     });
-    cells.setAttribute('aria-label', many(total, 'cell') + ', one for each service; the list below says the same in words');
-    put($('map-words'), `One cell for each service, set apart by image. Click a cell to see why its service is (not) updated.`);
   }
-
-  let groups;
-  if (flat) {
-    const list = [];
-    for (const group of images.values()) for (const service of group.list) if (hit(service)) list.push(service);
-    groups = list.length ? [{ key: '', image: '', list, all: list, open: true }] : [];
-  } else {
-    groups = [];
-    for (const group of images.values()) {
-      const list = narrowed ? group.list.filter(hit) : group.list;
-      if (!list.length) continue;
-      const open = opened.get(group.image) ?? (!!narrowed || list.some(service => service.letter !== 'u'));
-      groups.push({ key: group.image, image: group.image, list, all: group.list, open });
-    }
-  }
-  classes($('groups'), flat ? 'flat' : 'grouped');
-  keyed($('groups'), groups, group => 'g' + group.key, () => h('section', { class: 'grp' }), (el, group) => {
-    const fits = el.group && el.group.open === group.open && el.group.list.length === group.list.length;
+  set($('groups'), 'class', flat ? 'flat' : 'grouped');
+  keyed($('groups'), groups, group => group.key, () => h('section.grp'), (el, group) => {
+    const same = el.group && el.group.open === group.open && el.group.list.length === group.list.length;
     el.group = group;
-    if (everything || !fits || flat || dirtyImages.has(group.image)) waitingGroups.add(el);
+    if (everything || !same || flat || dirtyImages.has(group.key)) unbuilt.add(el);
   });
-  for (const el of waitingGroups) if (!el.isConnected) waitingGroups.delete(el);
   buildGroups();
-
-  const none = $('none');
-  if (show(none, !groups.length)) {
-    if (!none.firstChild) none.append(h('span'), ' ', h('button', { type: 'button', 'data-filter': 'all' }, 'Show all services'));
-    put(none.firstChild, !total ? 'Gantry watches no service yet.'
-      : query ? `No service or image here has “${filter.query.trim()}” in its name.`
-      : states === 'not' ? `All ${num(total)} services are on the newest image.` : 'No service is in this state.');
-    show(none.lastChild, total);
+  if (show($('none'), !groups.length)) {
+    put(one($('none'), 'span'), !total ? 'Gantry watches no service yet.' : query ? `No service or image shown here has “${filter.query.trim()}” in its name.`
+      : states.has ? 'No service is in this state.' : `All ${num(total)} services are on the newest image.`);
+    show(one($('none'), 'button'), total);
   }
 }
 
 // Builds tables for some milliseconds at a time, so that no frame is late.
-const waitingGroups = new Set();
-let building = 0;
+const unbuilt = new Set();
+let building = 0, groupIds = 0;
 function buildGroups() {
   if (building) return;
   const until = performance.now() + 7;
-  for (const el of waitingGroups) {
-    waitingGroups.delete(el);
+  for (const el of unbuilt) {
+    unbuilt.delete(el);
     if (el.isConnected) paintGroup(el, el.group);
     if (performance.now() > until) break;
   }
-  if (waitingGroups.size) building = setTimeout(() => { building = 0; buildGroups(); }, 12);
+  if (unbuilt.size) building = setTimeout(() => { building = 0; buildGroups(); }, 12);
 }
 
-function paintGroup(el, group) {
+function paintGroup(el, { key, all, list, open }) {
   if (!el.firstChild) {
     const id = 'g' + ++groupIds;
-    el.append(h('h3', {}, h('button', { type: 'button', class: 'link', 'data-group': group.key, 'aria-controls': id }, group.image || 'All'), h('span', { class: 'soft' }), h('span', { class: 'row' })),
-      h('div', { id }));
+    el.append(h('h3', button('.link', key || 'All', { 'data-group': key, 'aria-controls': id }), h('span.soft'), h('span.row')), h('div', { id }));
   }
-  const [head, body] = el.children, { list, all, open } = group;
-  head.firstChild.setAttribute('aria-expanded', open);
+  const [head, body] = el.children, count = {};
+  set(head.firstChild, 'aria-expanded', !!open);
   put(head.children[1], many(all.length, 'service'));
-  const count = {};
-  for (const service of all) count[service.letter] = (count[service.letter] || 0) + 1;
-  keyed(head.children[2], [...FILTER_ORDER].filter(letter => count[letter]), letter => letter,
-    letter => h('span', { class: 's ' + letter }, h('i', { class: letter, 'aria-hidden': 'true' }), h('span')),
-    (node, letter) => put(node.lastChild, `${num(count[letter])} ${words(STATES[letter])}`));
+  for (const { letter } of all) count[letter] = (count[letter] || 0) + 1;
+  keyed(head.children[2], ORDER.filter(letter => count[letter]), letter => letter, letter => mark(letter),
+    (node, letter) => remark(node, letter, `${num(count[letter])} ${words(STATES[letter])}`));
   if (!show(body, open)) return;
   if (!body.firstChild) {
-    const th = (name, text) => h('th', { scope: 'col', class: name }, text);
-    body.append(h('table', {}, h('caption', { class: 'unseen' }, group.image ? 'Services of ' + group.image : 'Services'),
-      h('thead', {}, h('tr', {}, th('c-name', 'Service'), th('c-img', 'Image'), th('', 'State and cause'), th('c-dig', 'Digest'), th('c-task', 'Tasks'))),
-      h('tbody')), h('button', { type: 'button', class: 'more', 'data-more': group.key, hidden: true }));
+    body.append(table(key ? 'Services of ' + key : 'Services', [['Service', '.c-name'], ['Image', '.c-img'], ['State and cause'], ['Digest', '.c-dig'], ['Tasks', '.c-task']]),
+      button('.more', '', { 'data-more': key }));
   }
-  const limit = rowsShown.get(group.key) || (group.key ? ROWS : Infinity);
-  let rows = list;
-  if (list.length > limit) {
-    rows = list.slice().sort((a, b) => (a.letter === 'u') - (b.letter === 'u')).slice(0, limit);
-  }
-  keyed(body.firstChild.tBodies[0], rows, service => service.name, makeRow, paintRow);
-  if (show(body.lastChild, list.length > limit)) put(body.lastChild, `Show ${num(Math.min(200, list.length - limit))} more of ${num(list.length)}`);
-  if (!el.sized) { el.sized = true; el.style.setProperty('contain-intrinsic-size', `auto ${46 + rows.length * 38}px`); }
+  const limit = rowsShown.get(key) || (key ? ROWS : FEW);
+  const rows = list.length > limit ? [...list].sort((a, b) => (a.letter === 'u') - (b.letter === 'u')).slice(0, limit) : list;
+  keyed(one(body, 'tbody'), rows, service => service.name, ({ name, letter }) => h('tr', h('th.c-name', { scope: 'row' }, link(name)), h('td.c-img.soft'),
+    h('td', h('div.sw', mark(letter), h('div.why', h('span'), h('span.soft', ' since ', h('time'))))), h('td.c-dig.mono.soft'), h('td.c-task')), paintRow);
+  show(body.lastChild, list.length > limit);
+  put(body.lastChild, `Show ${num(Math.min(200, list.length - limit))} more of ${num(list.length)}`);
+  if (!el.sized) el.style.setProperty('contain-intrinsic-block-size', `auto ${el.sized = 46 + rows.length * 38}px`);
 }
-let groupIds = 0;
-
-function makeRow(service) {
-  return h('tr', {}, h('th', { scope: 'row', class: 'c-name' }, explainButton(service.name)), h('td', { class: 'c-img soft' }),
-    h('td', {}, h('div', { class: 'sw' }, mark(service.letter), h('div', { class: 'why' }, h('span'), h('span', { class: 'soft' }, ' since ', h('time'))))),
-    h('td', { class: 'c-dig mono soft' }), h('td', { class: 'c-task' }));
-}
-function paintRow(row, service) {
-  const { letter, why, since, digest, newest, tasks, image } = service;
+function paintRow(row, { letter, why, since, digest, newest, tasks, image }) {
   const is = [letter, why, since, digest, newest, tasks?.running, tasks?.desired, image].join('\n');
   if (row.is === is) return;
   row.is = is;
-  const [, img, state, dig, task] = row.children, sw = state.firstChild;
+  const [, img, state, dig, task] = row.children, [sign, cause] = state.firstChild.children;
   put(img, image);
-  remark(sw.firstChild, letter);
-  put(sw.lastChild.firstChild, why);
-  if (show(sw.lastChild.lastChild, since && letter !== 'u')) time(sw.lastChild.lastChild.lastChild, since);
-  put(dig, digest && newest && digest !== newest ? `${short(digest)} → ${short(newest)}` : short(digest));
-  if (dig.digest !== digest) { dig.digest = digest; dig.title = digest || ''; }
+  remark(sign, letter);
+  set(cause, 'class', letter === 'u' ? 'why soft quiet' : 'why');
+  put(cause.firstChild, why);
+  show(cause.lastChild, since && letter !== 'u');
+  time(cause.lastChild.lastChild, since);
+  put(dig, digest === newest ? short(digest) : arrow(digest, newest));
+  set(dig, 'title', digest ?? '');
   put(task, tasks ? `${tasks.running}/${tasks.desired}` : '');
-  classes(task, 'c-task' + (tasks && tasks.running < tasks.desired ? ' few' : ''));
+  set(task, 'class', 'c-task' + (tasks && tasks.running < tasks.desired ? ' few' : ''));
 }
 
-// Quarantine and history ---------------------------------------------------------------------------------------------
+// Quarantine and history.
 
 function paintQuarantine() {
-  const section = $('quarantine'), list = world.quarantine || [];
-  show(section, list.length);
-  keyed(section.querySelector('tbody'), list, entryKey, entry => h('tr', {},
-    h('th', { scope: 'row' }, entry.service ? explainButton(entry.service) : h('span'), h('div', { class: 'soft' }, h('span'), ' ', h('code', { title: entry.digest }, short(entry.digest)))),
-    h('td', { class: 'why' }), h('td', { class: 'wide' }, h('time')), h('td', { class: 'wide' }), h('td', { class: 'act' })), (row, entry) => {
-    const [name, cause, since, until, act] = row.children;
-    if (!entry.service) put(name.firstChild, 'All services');
-    put(name.lastChild.firstChild, entry.image);
+  show($('quarantine'), world.quarantine.length);
+  keyed(one($('quarantine'), 'tbody'), world.quarantine, entryKey, entry => h('tr',
+    h('th', { scope: 'row' }, entry.service ? link(entry.service) : 'All services', h('div.soft', entry.image, ' ', h('code', { title: entry.digest }, short(entry.digest)))),
+    h('td.why'), h('td.wide', when(entry.since)), h('td.wide', h('span'), h('time')), h('td.act')), (row, entry) => {
+    const [, cause, , until, act] = row.children;
     put(cause, capital(entry.cause) + (entry.touched > 1 ? ` (${num(entry.touched)} services got it)` : ''));
-    time(since.firstChild, entry.since);
-    if (entry.until) {
-      if (until.firstChild?.tagName !== 'TIME') until.replaceChildren(h('time'));
-      time(until.firstChild, entry.until);
-    } else put(until, 'when the tag moves');
-    keyed(act, world.steer ? [entry] : [], entryKey, item => h('button', { type: 'button', class: 'warnish', 'data-release': entryKey(item),
-      'aria-label': `Release ${short(item.digest)} for ${item.service || 'all services of ' + item.image}` }, 'Release…'), () => {});
+    put(until.firstChild, entry.until ? '' : 'when the tag moves');
+    time(until.lastChild, entry.until);
+    keyed(act, world.steer ? [entry] : [], entryKey, () => button('.risky', 'Release…', { 'data-release': entryKey(entry), 'aria-label': `Release… ${short(entry.digest)} for ${entry.service || entry.image}` }));
   });
 }
 
-let olderRuns = null;
+let olderRuns = [];
 function paintHistory() {
-  const known = new Map();
-  for (const run of [...world.history || [], ...olderRuns || []]) if (!known.has(run.id)) known.set(run.id, run);
-  const list = [...known.values()];
+  const list = [...world.history, ...olderRuns];
   show($('history'), list.length);
-  show($('older'), !olderRuns && list.length >= 20);
-  keyed($('history').querySelector('tbody'), list, run => run.id, run => h('tr', {},
-    h('td', {}, h('button', { type: 'button', class: 'link', 'data-run': run.id, 'aria-label': `Report of run ${run.id}` }, String(run.id))),
-    h('td', { class: 'soft' }, h('time')), h('td', { class: 'wide soft' }), h('td', { class: 'why' }, h('span', { class: 's f' }, h('i', { class: 'f', 'aria-hidden': 'true' }), 'failed'), ' ', h('span'))), (row, run) => {
+  show($('older'), !olderRuns.length && list.length >= 20);
+  keyed(one($('history'), 'tbody'), list, run => run.id, run => h('tr', h('td', button('.link', String(run.id), { 'data-run': run.id, 'aria-label': `Report of run ${run.id}` })),
+    h('td.soft', h('time')), h('td.wide.soft', beganBy(run)), h('td.why', mark('f', 'failed'), ' ', h('span'))), (row, run) => {
     time(row.children[1].firstChild, run.ended || run.began);
-    put(row.children[2], beganBy(run));
-    show(row.children[3].firstChild, run.failed);
-    put(row.children[3].lastChild, run.summary);
+    show(row.lastChild.firstChild, run.failed);
+    put(row.lastChild.lastChild, run.summary);
   });
 }
 
-// The drawer: one service explained, or one run's report -------------------------------------------------------------
+// The drawer: one service explained, or one run's report.
 
-const drawn = { service: null, run: null, is: '' };
+const drawn = {};
 
-function openDrawer(title) {
+async function draw(kind, name, title, fill) {
+  Object.assign(drawn, { service: null, run: null, [kind]: name });
   put($('drawer-title'), title);
-  if (!$('drawer').open) $('drawer').showModal();
-  $('drawer').scrollTop = 0;
-  $('drawer-title').focus();
-  writeUrl();
-}
-function fact(list, name, ...kids) {
-  if (kids.some(kid => kid != null && kid !== '')) list.append(h('dt', {}, name), h('dd', {}, ...kids));
-}
-function digestWithCopy(digest) {
-  const copy = navigator.clipboard && h('button', { type: 'button', 'aria-label': 'Copy digest ' + short(digest), onclick: async event => {
-    const button = event.currentTarget;
-    await navigator.clipboard.writeText(digest).then(() => put(button, 'Copied'), () => put(button, 'Not copied'));
-  } }, 'Copy');
-  return [h('code', {}, digest), copy];
-}
-
-async function explain(name) {
-  Object.assign(drawn, { service: name, run: null });
-  $('drawer-body').replaceChildren(h('p', { class: 'soft' }, 'Asking Gantry…'));
-  openDrawer(name);
-  await drawService();
-}
-
-const sign = service => service ? [service.letter, service.why, service.since, service.digest].join('\n') : '';
-let drawerTimer = 0;
-function refreshDrawer() {
-  if (!$('drawer').open || !drawn.service || drawerTimer || sign(services.get(drawn.service)) === drawn.is) return;
-  drawerTimer = setTimeout(() => { drawerTimer = 0; if ($('drawer').open && drawn.service) drawService(); }, 1500);
-}
-
-async function drawService() {
-  const name = drawn.service, body = $('drawer-body');
-  drawn.is = sign(services.get(name));
-  let s;
-  try {
-    s = await call('api/v1/services/' + encodeURIComponent(name));
-  } catch (error) {
-    if (drawn.service === name) body.replaceChildren(h('p', { class: 'error' }, error.message));
-    return;
+  const body = $('drawer-body'), old = drawn.title === title && $('drawer').open;
+  drawn.title = title;
+  if (!old) {
+    body.replaceChildren(h('p.soft', 'Asking Gantry…'));
+    if (!$('drawer').open) $('drawer').showModal();
+    $('drawer-title').focus();
+    writeUrl();
   }
-  if (drawn.service !== name) return;
-  const letter = letterOf(s.state), list = h('dl');
-  fact(list, 'Image', s.image);
-  fact(list, 'Runs', ...(s.digest ? digestWithCopy(s.digest) : ['unknown digest']));
-  if (s.newest) fact(list, 'Newest', ...(s.newest === s.digest ? ['the same digest'] : digestWithCopy(s.newest)));
-  if (s.tasks) fact(list, 'Tasks', `${s.tasks.running} of ${s.tasks.desired} running`);
-  fact(list, 'Account', s.account || 'none: Gantry asks the registry without a login');
-  const next = s.next && !isNaN(new Date(s.next)) && /^\d{4}-/.test(s.next) ? when(s.next, true) : s.next;
-  fact(list, 'Next', next || (world?.look?.next && when(world.look.next, true)));
-  const policy = Object.entries(s.policy || {});
-  const entry = (world?.attention || []).find(item => item.service === name);
-  const steer = world?.steer && h('div', { class: 'row' },
-    h('button', { type: 'button', class: 'main', onclick: () => { $('drawer').close(); runNow({ services: [name] }, name); } }, 'Update now'),
-    ...quarantined(s.image, [name]).map(item => h('button', { type: 'button', class: 'warnish', 'data-release': entryKey(item) }, `Release ${short(item.digest)}…`)));
+  const parts = await call(`${kind}s/${encodeURIComponent(name)}`).then(fill, error => [h('p.error', error.message)]);
+  if (drawn[kind] !== name) return;
   const had = body.contains(document.activeElement);
-  body.replaceChildren(...[h('div', { class: 'row' }, mark(letter), s.since && h('span', { class: 'soft' }, 'since ', when(s.since))),
-    s.why && h('p', { class: 'why' }, capital(s.why)), list, steer,
-    entry?.health && h('p', { class: 'soft' }, 'Health check: ' + entry.health),
-    entry?.log?.length && h('pre', { 'aria-label': 'Last words', tabindex: '0' }, entry.log.join('\n')),
-    policy.length ? h('table', {}, h('caption', { class: 'unseen' }, 'Settings in effect'),
-      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Setting in effect'), h('th', { scope: 'col' }, 'Value'))),
-      h('tbody', {}, ...policy.map(([key, value]) => h('tr', {}, h('th', { scope: 'row' }, key), h('td', {}, String(value)))))) : null].filter(Boolean));
+  body.replaceChildren(...parts.filter(Boolean));
   if (had) $('drawer-title').focus();
 }
-
-async function report(id) {
-  Object.assign(drawn, { service: null, run: id });
-  const body = $('drawer-body');
-  body.replaceChildren(h('p', { class: 'soft' }, 'Asking Gantry…'));
-  openDrawer('Run ' + id);
-  try {
-    const run = await call('api/v1/runs/' + encodeURIComponent(id));
-    if (drawn.run !== id) return;
-    const list = h('dl');
-    fact(list, 'Result', run.failed ? h('span', { class: 's f' }, h('i', { class: 'f', 'aria-hidden': 'true' }), 'failed') : run.state === 'under_way' ? 'under way' : 'nothing failed');
-    fact(list, 'Summary', run.summary);
-    fact(list, 'Begun', when(run.began, true), ' by ' + beganBy(run));
-    if (run.ended) fact(list, 'Ended', when(run.ended, true));
-    const rows = [...run.services || []].sort((a, b) => !!b.cause - !!a.cause), most = 200;
-    body.replaceChildren(...[list,
-      run.errors?.length && h('pre', { 'aria-label': 'Errors', tabindex: '0' }, run.errors.join('\n')),
-      rows.length && h('table', {}, h('caption', { class: 'unseen' }, 'Services of run ' + id),
-        h('thead', {}, h('tr', {}, ...['Service', 'Outcome', 'Time'].map(text => h('th', { scope: 'col' }, text)))),
-        h('tbody', {}, ...rows.slice(0, most).map(row => h('tr', {}, h('td', {}, row.service, h('div', { class: 'soft mono' }, [short(row.from), short(row.to)].filter(Boolean).join(' → '))),
-          h('td', {}, words(row.outcome), row.cause && h('div', { class: 'why' }, row.cause), row.health && h('div', { class: 'soft' }, 'Health check: ' + row.health), row.log?.length && h('pre', { tabindex: '0' }, row.log.join('\n'))),
-          h('td', { class: 'soft' }, row.seconds == null ? '' : Math.round(row.seconds) + ' s'))))),
-      rows.length > most && h('p', { class: 'soft' }, `and ${num(rows.length - most)} more`)].filter(Boolean));
-  } catch (error) {
-    if (drawn.run === id) body.replaceChildren(h('p', { class: 'error' }, error.message));
-  }
+const facts = list => h('dl', list.filter(([, value]) => value).map(([name, ...value]) => [h('dt', name), h('dd', ...value)]).flat());
+function withCopy(digest) {
+  const copy = button('', 'Copy', { 'aria-label': 'Copy digest ' + short(digest), click: () => navigator.clipboard.writeText(digest).then(() => put(copy, 'Copied'), () => put(copy, 'Not copied')) });
+  return [h('code', digest), navigator.clipboard && copy];
 }
 
-// Steering -----------------------------------------------------------------------------------------------------------
+const signOf = name => { const s = services.get(name); return s && [s.letter, s.why, s.since, s.digest].join('\n'); };
+function explain(name) {
+  drawn.sign = signOf(name);
+  return draw('service', name, name, s => {
+    const entry = world?.attention.find(item => item.service === name), next = s.next || world?.look.next;
+    return [h('div.row', mark(letterOf(s.state)), s.since && h('span.soft', 'since ', when(s.since))), s.why && h('p.why', capital(s.why)),
+      facts([['Image', s.image], ['Runs', s.digest ? withCopy(s.digest) : 'unknown digest'], ['Newest', s.newest && (s.newest === s.digest ? 'the same digest' : withCopy(s.newest))],
+        ['Tasks', s.tasks && `${s.tasks.running} of ${s.tasks.desired} running`], ['Account', s.account || 'none: Gantry asks the registry without a login'], ['Next', next && when(next, true)]]),
+      world?.steer && h('div.row', button('.main', 'Update now', { click() { $('drawer').close(); runNow({ services: [name] }, name); } }), quarantined(s.image, [name]).map(releaseButton)),
+      entry?.health && h('p.soft', 'Health check: ' + entry.health), log(entry?.log, 'Last words'),
+      s.policy && table('Settings in effect', [['Setting in effect'], ['Value']], Object.entries(s.policy).map(([key, value]) => h('tr', h('th', { scope: 'row' }, key), h('td', String(value)))))];
+  });
+}
+let drawerTimer = 0;
+function refreshDrawer() {
+  const name = drawn.service;
+  if (name && $('drawer').open && signOf(name) !== drawn.sign) drawerTimer ||= setTimeout(() => { drawerTimer = 0; if (drawn.service) explain(drawn.service); }, 1500);
+}
 
-// Says what came of a click. The line can change until its result is known.
-function say(text, kind = '') {
-  const words = h('span'), line = h('div', {}, words, h('button', { type: 'button', 'aria-label': 'Close this message', onclick: () => line.remove() }, '×'));
-  const set = (text, kind = '') => {
-    put(words, text);
-    line.className = kind;
+const report = id => draw('run', id, 'Run ' + id, run => {
+  const rows = [...run.services || []].sort((a, b) => !!b.cause - !!a.cause);
+  return [facts([['Result', run.failed ? mark('f', 'failed') : run.state === 'under_way' ? 'under way' : 'nothing failed'], ['Summary', run.summary],
+    ['Begun', when(run.began, true), ' by ' + beganBy(run)], ['Ended', run.ended && when(run.ended, true)]]), log(run.errors, 'Errors'),
+  rows.length && table('Services of run ' + id, [['Service'], ['Outcome'], ['Time']], rows.slice(0, 200).map(row => h('tr', h('td', row.service, h('div.soft.mono', arrow(row.from, row.to))),
+    h('td', words(row.outcome), row.cause && h('div.why', row.cause), row.health && h('div.soft', 'Health check: ' + row.health), log(row.log, 'Last words')),
+    h('td.soft', row.seconds == null ? '' : Math.round(row.seconds) + ' s')))),
+  rows.length > 200 && h('p.soft', `and ${num(rows.length - 200)} more`)];
+});
+
+// Steering. What came of a click is said in a line that can change until the result is known.
+
+function say(first, firstKind) {
+  const text = h('span'), line = h('div', text, button('', '×', { 'aria-label': 'Close this message', click: () => line.remove() }));
+  let timer;
+  const tell = (words, kind = '') => {
+    put(text, words);
+    set(line, 'class', kind);
     if (!line.isConnected) $('said').append(line);
-    clearTimeout(line.timer);
-    if (kind === 'ok') line.timer = setTimeout(() => line.remove(), 60e3);
+    clearTimeout(timer);
+    if (kind === 'ok') timer = setTimeout(() => line.remove(), 60e3);
   };
-  set(text, kind);
-  while ($('said').children.length > 3) $('said').firstChild.remove();
-  return set;
+  tell(first, firstKind);
+  if ($('said').children.length > 3) $('said').firstChild.remove();
+  return tell;
 }
 
 async function runNow(what, name) {
-  const button = $('run');
-  if (button.getAttribute('aria-disabled')) return;
-  const set = say(name ? `Gantry looks for a newer image of ${name}…` : 'Gantry looks for newer images…');
-  button.setAttribute('aria-disabled', 'true');
+  if ($('run').getAttribute('aria-disabled') === 'true') return say('The run that you began is still under way.');
+  const tell = say(name ? `Gantry looks for a newer image of ${name}…` : 'Gantry looks for newer images…');
+  set($('run'), 'aria-disabled', true);
   try {
     let { status, body } = await post('run', { ...what, wait: 55 }, true);
-    button.removeAttribute('aria-disabled');
-    if (status === 202) set(`Run ${body.id} is under way${body.summary ? ': ' + body.summary : ''}. This line tells when it ends.`);
-    for (let missed = 0; status === 202 && body.state !== 'done' && missed < 20;) {
-      await new Promise(done => setTimeout(done, 3000));
-      const id = body.id;
-      await call('api/v1/runs/' + encodeURIComponent(id)).then(news => { body = news; missed = 0; }, () => { missed++; });
+    set($('run'), 'aria-disabled', false);
+    const { id } = body;
+    if (status === 202) tell(`Run ${id} is under way. This line tells when it ends.`);
+    for (let missed = 0; status === 202 && body.state !== 'done';) {
+      await sleep(3000);
+      await call('runs/' + id).then(news => { body = news; missed = 0; }, error => { if (++missed > 20) throw error; });
     }
-    const summary = body.summary ? ': ' + body.summary : '.', errors = body.errors?.length;
-    const nothing = !errors && (body.services || []).every(row => /^(up.?to.?date|unchanged)$/i.test(row.outcome));
-    if (body.state === 'under_way') set(`Run ${body.id} is still under way, but Gantry does not tell its result.`, 'bad');
-    else if (body.failed) set(`Run ${body.id} failed${summary}${errors ? ' ' + body.errors[0] : ''}`, 'bad');
-    else if (nothing) set(name ? `${name} is already up to date.` : `Already up to date. Run ${body.id}${summary}`, 'ok');
-    else set(`Run ${body.id} is over${summary}`, 'ok');
+    const summary = body.summary ? `: ${body.summary}` : '.', { errors = [], services: rows = [] } = body;
+    if (body.failed) tell(`Run ${id} failed${summary} ${errors[0] || ''}`, 'bad');
+    else if (errors.length || !rows.every(row => /^(up.to.date|unchanged)$/.test(row.outcome))) tell(`Run ${id} is over${summary}`, 'ok');
+    else tell(name ? `${name} is already up to date.` : `Already up to date. Run ${id}${summary}`, 'ok');
   } catch (error) {
-    set('No run: ' + error.message, 'bad');
+    tell('No result of the run: ' + error.message, 'bad');
   }
-  button.removeAttribute('aria-disabled');
+  set($('run'), 'aria-disabled', false);
 }
 
-function ask({ title, body, ok, danger, act }) {
+let act = null;
+function ask(title, ok, kind, body, then) {
   put($('ask-title'), title);
   $('ask-body').replaceChildren(...body);
   put($('ask-ok'), ok);
-  $('ask-ok').className = danger ? 'danger' : 'main';
+  set($('ask-ok'), 'class', kind);
   put($('ask-error'), '');
-  $('ask-form').act = act;
+  act = then;
   $('ask').showModal();
 }
-
 $('ask-form').addEventListener('submit', async event => {
   event.preventDefault();
-  const button = $('ask-ok');
-  if (button.disabled) return;
   put($('ask-error'), '');
-  button.disabled = true;
+  $('ask-ok').disabled = true;
   try {
-    const text = await event.target.act();
+    const text = await act();
     $('ask').close();
     say(text, 'ok');
   } catch (error) {
     put($('ask-error'), error.message);
   }
-  button.disabled = false;
+  $('ask-ok').disabled = false;
 });
-$('ask-cancel').addEventListener('click', () => $('ask').close());
 
 function askRelease(key) {
-  const entry = (world.quarantine || []).find(item => entryKey(item) === key);
+  const find = () => world.quarantine.find(entry => entryKey(entry) === key), entry = find();
   if (!entry) return say('This digest is not in quarantine any more.');
-  const whose = entry.service || `all services of ${entry.image}`;
-  ask({
-    title: `Release ${short(entry.digest)}?`, ok: `Release ${short(entry.digest)}`, danger: true,
-    body: [h('p', {}, `Gantry will update ${whose} to this digest again:`), h('p', {}, h('code', {}, `${entry.image}@${entry.digest}`)),
-      h('p', { class: 'soft' }, `It is in quarantine since ${clock(entry.since)}. Cause: ${entry.cause}`)],
-    async act() {
-      if (!(world.quarantine || []).some(item => entryKey(item) === key)) throw new Error('This digest is not in quarantine any more. Nothing was released.');
-      const body = await post('release', entry.service ? { service: entry.service } : { image: entry.image });
-      return body.words ? capital(body.words) : body.released?.length ? `Released ${short(entry.digest)} for ${whose}.` : 'Nothing was released.';
-    },
+  const { service, image, digest } = entry, whose = service || `all services of ${image}`, name = `Release ${short(digest)}`;
+  ask(name + '?', name, 'danger', [h('p', `Gantry will update ${whose} to this digest again:`), h('p', h('code', `${image}@${digest}`)),
+    h('p.soft', `In quarantine since ${clock(entry.since)}. Cause: ${entry.cause}`)], async () => {
+    if (!find()) throw new Error('This digest is not in quarantine any more. Nothing was released.');
+    const { words, released } = await post('release', service ? { service } : { image });
+    return capital(words) || (released?.length ? `Released ${short(digest)} for ${whose}.` : 'Nothing was released.');
   });
 }
 
 function askPause() {
-  const why = h('input', { id: 'why', required: true, maxlength: 200, autocomplete: 'off' }), until = h('p', { class: 'soft' });
-  const end = h('select', { id: 'for' }, ...[['30m', '30 minutes', .5], ['1h', '1 hour', 1], ['2h', '2 hours', 2], ['4h', '4 hours', 4], ['8h', '8 hours', 8], ['24h', '1 day', 24], ['72h', '3 days', 72], ['168h', '7 days', 168]]
-    .map(([value, text, hours]) => h('option', { value, 'data-hours': hours, selected: value === '2h' }, text)));
-  const ends = () => clock(serverNow() + end.selectedOptions[0].dataset.hours * 36e5);
-  const tell = () => put(until, `The pause ends by itself: ${ends()}.`);
+  const why = h('input', { id: 'why', required: true, maxlength: 200, autocomplete: 'off' }), until = h('p.soft');
+  const end = h('select', { id: 'for' }, [[.5, '30 minutes'], [1, '1 hour'], [2, '2 hours'], [4, '4 hours'], [8, '8 hours'], [24, '1 day'], [72, '3 days'], [168, '7 days']]
+    .map(([hours, text]) => h('option', { value: hours, selected: hours === 2 }, text)));
+  const ends = () => clock(serverNow() + end.value * 36e5), tell = () => put(until, `The pause ends by itself: ${ends()}.`);
   end.addEventListener('change', tell);
   tell();
-  ask({
-    title: 'Pause all updates', ok: 'Pause',
-    body: [h('p', { class: 'soft' }, 'No update begins during the pause. Gantry watches what is under way to its end.'),
-      h('div', { class: 'field' }, h('label', { for: 'why' }, 'Reason'), why), h('div', { class: 'field' }, h('label', { for: 'for' }, 'How long'), end), until],
-    async act() {
-      if (!why.value.trim()) throw new Error('Give a reason, so that others know why no update begins.');
-      const till = ends();
-      const body = await post('pause', { why: why.value.trim(), for: end.value });
-      return body.words ? capital(body.words) : `Updates are paused until ${till}.`;
-    },
+  ask('Pause all updates', 'Pause', 'main', [h('p.soft', 'No update begins during the pause. Gantry watches what is under way to its end.'),
+    h('label', { for: 'why' }, 'Reason'), why, h('label', { for: 'for' }, 'How long'), end, until], async () => {
+    if (!why.value.trim()) throw new Error('Give a reason, so that others know why no update begins.');
+    const till = ends();
+    await post('pause', { why: why.value.trim(), for: end.value < 1 ? '30m' : end.value + 'h' });
+    return `Updates are paused until ${till}.`;
   });
 }
 
 async function resume() {
-  const set = say('Asking Gantry to resume…');
-  try {
-    const body = await post('resume', {});
-    set(body.words ? capital(body.words) : 'Updates may begin again.', 'ok');
-  } catch (error) {
-    set('Still paused: ' + error.message, 'bad');
-  }
+  const tell = say('Asking Gantry to resume…');
+  await post('resume', {}).then(() => tell('Updates may begin again.', 'ok'), error => tell('Still paused: ' + error.message, 'bad'));
 }
 
-// The token ----------------------------------------------------------------------------------------------------------
+// The token.
 
-function gate(text) {
-  connection = 'gate';
+function gate(text, optional) {
   put($('gate-words'), text);
   show($('gate'), true);
-  show($('gate-cancel'), false);
+  show($('gate-cancel'), optional);
+  if (!optional) connection = 'gate';
   schedule();
   $('token').focus();
 }
@@ -1014,115 +812,84 @@ $('gate-form').addEventListener('submit', event => {
   event.preventDefault();
   token = $('token').value.trim();
   $('token').value = '';
-  try { sessionStorage.setItem('gantry-token', token); } catch { /* The token then lasts until the page is loaded again. */ }
+  try { sessionStorage.setItem('gantry-token', token); } catch { /* The token then lasts until the page loads again. */ }
   show($('gate'), false);
   connection = 'new';
   world = null;
   listen();
   schedule();
 });
-$('gate-cancel').addEventListener('click', () => show($('gate'), false));
-$('other').addEventListener('click', () => {
-  put($('gate-words'), 'A token that may steer shows the buttons to run, pause and release.');
-  show($('gate'), true);
-  show($('gate-cancel'), true);
-  $('token').focus();
-});
 
-// Clicks, clock, start -----------------------------------------------------------------------------------------------
+// Clicks, clock, start.
 
 document.addEventListener('click', event => {
-  const service = cellAt(event);
+  const service = cellAt(event), el = event.target.closest('button');
   if (service) return explain(service.name);
-  const button = event.target.closest('button');
-  if (!button) return;
-  const data = button.dataset;
-  if (data.service != null) explain(data.service);
-  else if (data.run) report(data.run);
-  else if (data.release) askRelease(data.release);
-  else if (data.filter) {
-    const key = data.filter;
-    if (key === 'all' || key === 'not') {
-      const none = button.parentNode.id === 'none';
-      setFilter({ states: key, query: none ? '' : filter.query });
-      if (none) { $('search').value = ''; $('services-title').focus(); }
-    } else {
-      const states = new Set(filter.states instanceof Set ? filter.states : []);
-      if (!states.delete(key)) states.add(key);
-      setFilter({ states: states.size ? states : null });
-    }
-  } else if (data.group != null) {
-    opened.set(data.group, button.getAttribute('aria-expanded') !== 'true');
-    DIRTY.add('services');
-    schedule();
-  } else if (data.more != null) {
-    rowsShown.set(data.more, (rowsShown.get(data.more) || ROWS) + 200);
-    dirtyImages.add(data.more);
-    DIRTY.add('services');
-    schedule();
+  if (!el) return;
+  const { service: name, run, release, filter: key, group, more: lengthen } = el.dataset;
+  if (name != null) explain(name);
+  else if (run) report(run);
+  else if (release) askRelease(release);
+  else if (STATES[key]) {
+    const states = new Set(filter.states instanceof Set ? filter.states : []);
+    if (!states.delete(key)) states.add(key);
+    setFilter({ states: states.size ? states : null });
+  } else if (key) setFilter({ states: key });
+  else if (group != null) {
+    opened.set(group, el.getAttribute('aria-expanded') !== 'true');
+    repaint('services');
+  } else if (lengthen != null) {
+    rowsShown.set(lengthen, (rowsShown.get(lengthen) || ROWS) + 200);
+    dirtyImages.add(lengthen);
+    repaint('services');
   }
 });
 document.addEventListener('mouseover', event => {
   const service = cellAt(event);
   if (service) event.target.title = `${service.name} (${service.image}): ${words(STATES[service.letter])}`;
 });
-$('run').addEventListener('click', () => runNow({}));
-$('pause').addEventListener('click', askPause);
-$('resume').addEventListener('click', resume);
-$('retry').addEventListener('click', () => wakeUp?.());
-$('attention').querySelector('.more').addEventListener('click', () => { attentionShown += 50; DIRTY.add('attention'); schedule(); });
-$('rollouts').querySelector('.more').addEventListener('click', () => { rolloutsShown += 100; DIRTY.add('rollouts'); schedule(); });
-$('older').addEventListener('click', async () => {
-  try {
-    olderRuns = (await call('api/v1/runs')).runs;
-    DIRTY.add('history');
-    schedule();
-  } catch (error) {
-    say('No older runs: ' + error.message, 'bad');
-  }
-});
 let searchTimer = 0;
-$('search').addEventListener('input', () => {
-  clearTimeout(searchTimer);
-  searchTimer = setTimeout(() => setFilter({ query: $('search').value }), 120);
-});
+const search = () => { clearTimeout(searchTimer); searchTimer = setTimeout(() => setFilter({ query: $('search').value }), 120); };
+for (const [el, then] of [
+  [$('run'), () => runNow({})], [$('pause'), askPause], [$('resume'), resume], [$('retry'), () => wakeUp?.()], [$('ask-cancel'), () => $('ask').close()],
+  [$('gate-cancel'), () => show($('gate'), false)], [$('other'), () => gate('A token that may steer shows the buttons to run, pause and release.', true)],
+  [$('show-all'), () => { $('search').value = ''; setFilter({ states: 'all', query: '' }); $('services-title').focus(); }],
+  [one($('attention'), '.more'), () => { attentionShown += 50; repaint('attention'); }], [one($('rollouts'), '.more'), () => { rolloutsShown += 100; repaint('rollouts'); }],
+  [$('older'), () => call('runs').then(({ runs }) => { olderRuns = runs; repaint('history'); }, error => say('No older runs: ' + error.message, 'bad'))],
+  [$('drawer'), event => { if (event.target === $('drawer')) $('drawer').close(); }],
+]) el.addEventListener('click', then);
+$('search').addEventListener('input', search);
 $('drawer').addEventListener('close', () => { drawn.service = drawn.run = null; writeUrl(); });
-$('drawer').addEventListener('click', event => { if (event.target === $('drawer')) $('drawer').close(); });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) { tick(); if (world) needRows(0); wakeUp?.(); } });
 addEventListener('online', () => wakeUp?.());
-addEventListener('popstate', () => { readUrl(); DIRTY.add('filter'); schedule(); });
 
 // Every second: the clock, and whether the server is still heard.
 function tick() {
-  if (connection === 'live' && Date.now() - heard > SILENCE_MS) { connection = 'again'; abort?.abort(); }
-  const live = $('live');
-  show(live, true);
-  classes(live, connection === 'live' ? '' : connection === 'stale' ? 'stale' : 'wait');
+  const silent = Date.now() - heard;
+  if (connection === 'live' && silent > 40e3) { connection = 'stale'; abort?.abort(); schedule(); }
+  if (connection === 'again' && Date.now() - brokeAt > 4e3) { connection = 'stale'; schedule(); }
+  set($('live'), 'class', connection === 'live' || connection === 'stale' ? connection : 'wait');
   show($('retry'), connection === 'stale' && retryAt);
-  const next = world?.look?.next && new Date(world.look.next) - serverNow();
-  let text;
-  if (connection === 'live') {
-    text = 'live' + (world.runs?.length ? ' · looking now' : next == null || world.look.next == null ? '' : next > 0 ? ` · next look in ${left(next)}` : ' · a look is due');
-  } else if (connection === 'gate') text = 'no data without a token';
-  else if (connection === 'stale') {
-    const again = retryAt ? `trying again in ${Math.max(0, Math.ceil((retryAt - Date.now()) / 1000))} s` : 'trying again';
-    text = (world ? `stale since ${clock(heard + ahead)}, ${again}` : `no connection, ${again}`) + (trouble ? `. ${trouble}` : '');
-  } else text = connection === 'again' ? 'connecting again…' : 'connecting…';
-  put($('live-words'), text);
+  const next = world?.look.next && new Date(world.look.next) - serverNow();
+  const again = 'trying again' + (retryAt ? ` in ${Math.max(0, Math.ceil((retryAt - Date.now()) / 1000))} s` : '');
+  put($('live-words'), {
+    live: 'live' + (world?.runs.length ? ' · looking now' : !next ? '' : next > 0 ? ` · next look in ${left(next)}` : ' · a look is due'),
+    gate: 'no data without a token', new: 'connecting…', again: 'connecting again…',
+    stale: (world ? `stale since ${clock(heard + ahead)}, ` : 'no connection, ') + again + (trouble ? `. ${trouble}` : ''),
+  }[connection]);
   if (world) speak();
 }
 setInterval(tick, 1000);
 
-{
-  const given = new URLSearchParams(location.hash.slice(1)).get('token');
-  try {
-    if (given) sessionStorage.setItem('gantry-token', given);
-    token = given || sessionStorage.getItem('gantry-token') || '';
-  } catch { token = given || ''; }
-  if (given) history.replaceState(null, '', location.pathname + location.search);
-  readUrl();
-  listen();
-  tick();
-  const name = new URLSearchParams(location.search).get('explain');
-  if (name) explain(name);
-}
+const given = new URLSearchParams(location.hash.slice(1)).get('token');
+try {
+  if (given) sessionStorage.setItem('gantry-token', given);
+  token = sessionStorage.getItem('gantry-token') || '';
+} catch { token = given || ''; }
+if (given) history.replaceState(null, '', location.pathname + location.search);
+readUrl();
+show($('live'), true);
+listen();
+tick();
+const asked = new URLSearchParams(location.search).get('explain');
+if (asked) explain(asked);
