@@ -126,15 +126,15 @@ async function call(path, { stream, whole, ...options } = {}) {
 	const answer = await fetch('api/v1/' + path, { cache: 'no-store', ...options, headers }).catch(() => { throw new Error('Gantry does not answer.'); });
 	if (stream && answer.ok) return answer;
 	const body = await answer.json().catch(() => null);
-	const problem = body?.error && [body.error, body.remedy].filter(Boolean).map(capital).join(': ');
+	const problem = body?.error && [body.error, body.remedy].filter(Boolean).map(capital).join('. ');
 	if (answer.status === 401) throw new Refused(problem || 'Gantry needs a token.');
 	if (!body || !(answer.ok || body.services)) throw new Error(problem || `Status ${answer.status} without JSON. Is another server at this address?`);
 	return whole ? { status: answer.status, body } : body;
 }
 const post = (path, body, whole) => call(path, { method: 'POST', body: JSON.stringify(body), whole });
 
-let connection = 'new'; // new, live, again (the first try after a break), stale, gate
-let heard = 0, trouble = '', retryAt = 0, brokeAt = 0, wakeUp = null, abort = null, listener = 0;
+let wire = 'new'; // The connection: new, live, again (the first try after a break), stale, gate
+let heard = 0, tried = 0, trouble = '', retryAt = 0, brokeAt = 0, wakeUp = null, abort = null, listener = 0;
 
 async function listen() {
 	const mine = ++listener;
@@ -142,6 +142,7 @@ async function listen() {
 	for (let pause = 1, blind = true; mine === listener; pause = Math.min(15, pause * 2)) {
 		const control = abort = new AbortController(), { signal } = control;
 		let bytes = 0;
+		tried = Date.now();
 		try {
 			if (blind || !world) {
 				const state = await call('state', { signal });
@@ -167,8 +168,8 @@ async function listen() {
 		if (mine !== listener) return;
 		control.abort();
 		blind = !bytes; // A proxy that holds the stream back: ask for the whole state instead.
-		if (connection === 'live') brokeAt = Date.now();
-		connection = connection === 'live' ? 'again' : 'stale';
+		if (wire === 'live') brokeAt = Date.now();
+		wire = wire === 'live' ? 'again' : 'stale';
 		retryAt = Date.now() + pause * 1000;
 		schedule();
 		await new Promise(done => { wakeUp = done; setTimeout(done, pause * 1000); });
@@ -180,7 +181,7 @@ async function listen() {
 function alive() {
 	heard = Date.now();
 	trouble = '';
-	if (connection !== 'live') { connection = 'live'; schedule(); }
+	if (wire !== 'live') { wire = 'live'; schedule(); }
 }
 
 // Server-sent events.
@@ -299,7 +300,7 @@ function paint() {
 	paintTimer = 0;
 	painted = performance.now();
 	tick();
-	if (!show($('world'), world && connection !== 'gate')) return;
+	if (!show($('world'), world && wire !== 'gate')) return;
 	paintVerdict();
 	paintGuard();
 	for (const [job, ...keys] of PAINTERS) if (dirty.has('all') || keys.some(key => dirty.has(key))) jobs.add(job);
@@ -325,7 +326,7 @@ const LEVELS = {
 };
 
 function paintVerdict() {
-	const stale = connection === 'stale', level = stale ? 'stale' : LEVELS[world.verdict.level] ? world.verdict.level : 'unknown';
+	const stale = wire === 'stale', level = stale ? 'stale' : LEVELS[world.verdict.level] ? world.verdict.level : 'unknown';
 	const [sign, colour, path] = LEVELS[level], said = capital(world.verdict.words);
 	const text = stale ? `Stale since ${clock(heard + ahead)}. Before that: ${said}` : said;
 	put($('verdict-words'), text);
@@ -585,7 +586,7 @@ function paintGroup(el, { key, all, list, open }) {
 	const limit = rowsShown.get(key) || (key ? ROWS : FEW);
 	const rows = list.length > limit ? [...list].sort((a, b) => (a.letter === 'u') - (b.letter === 'u')).slice(0, limit) : list;
 	keyed(one(body, 'tbody'), rows, service => service.name, ({ name, letter }) => h('tr', h('th.c-name', { scope: 'row' }, link(name)), h('td.c-img.soft'),
-		h('td', h('div.sw', mark(letter), h('div.why', h('span'), h('span.soft', ' since ', h('time'))))), h('td.c-dig.mono.soft'), h('td.c-task')), paintRow);
+		h('td', h('div.sw', mark(letter), h('div.why', h('span'), ' ', h('span.soft', 'since ', h('time'))))), h('td.c-dig.mono.soft'), h('td.c-task')), paintRow);
 	fill(body.lastChild, list.length > limit && `Show ${num(Math.min(200, list.length - limit))} more of ${num(list.length)}`);
 	if (!el.sized) el.style.setProperty('contain-intrinsic-block-size', `auto ${el.sized = 46 + rows.length * 38}px`);
 }
@@ -765,7 +766,7 @@ function askPause() {
 	const why = h('input', { id: 'why', required: true, maxlength: 200 }), until = h('p.soft');
 	const end = h('select', { id: 'for' }, [[1, '1 hour'], [2, '2 hours'], [4, '4 hours'], [8, '8 hours'], [24, '1 day'], [72, '3 days'], [168, '7 days']]
 		.map(([hours, text]) => h('option', { value: hours, selected: hours === 2 }, text)));
-	const ends = () => clock(serverNow() + end.value * 36e5), tell = () => put(until, `The pause ends by itself: ${ends()}.`);
+	const ends = () => clock(serverNow() + end.value * 36e5), tell = () => put(until, `The pause ends by itself at ${ends()}.`);
 	end.addEventListener('change', tell);
 	tell();
 	ask('Pause all updates', 'Pause', 'main', [h('p.soft', 'No update begins during the pause. Gantry watches what is under way to its end.'),
@@ -788,7 +789,7 @@ function gate(text, optional) {
 	put($('gate-words'), text);
 	show($('gate'), true);
 	show($('gate-cancel'), optional);
-	if (!optional) connection = 'gate';
+	if (!optional) wire = 'gate';
 	schedule();
 	$('token').focus();
 }
@@ -798,7 +799,7 @@ $('gate-form').addEventListener('submit', event => {
 	$('token').value = '';
 	try { sessionStorage.setItem('gantry-token', token); } catch { /* The token then lasts until the page loads again. */ }
 	show($('gate'), false);
-	connection = 'new';
+	wire = 'new';
 	world = null;
 	listen();
 	schedule();
@@ -852,18 +853,19 @@ addEventListener('online', () => wakeUp?.());
 
 // Every second: the clock, and whether the server is still heard.
 function tick() {
-	const silent = Date.now() - heard;
-	if (connection === 'live' && silent > 40e3) { connection = 'stale'; abort?.abort(); schedule(); }
-	if (connection === 'again' && Date.now() - brokeAt > 4e3) { connection = 'stale'; schedule(); }
-	set($('live'), 'class', connection === 'live' || connection === 'stale' ? connection : 'wait');
-	show($('retry'), connection === 'stale' && retryAt);
+	const now = Date.now();
+	const silent = now - Math.max(heard, tried) > 40e3;
+	if (silent) abort?.abort();
+	if (wire === 'live' && silent || wire === 'again' && now - brokeAt > 4e3) { wire = 'stale'; schedule(); }
+	set($('live'), 'class', wire === 'live' || wire === 'stale' ? wire : 'wait');
+	show($('retry'), wire === 'stale' && retryAt);
 	const next = world?.look.next && new Date(world.look.next) - serverNow();
-	const again = 'trying again' + (retryAt ? ` in ${Math.max(0, Math.ceil((retryAt - Date.now()) / 1000))} s` : '');
+	const again = 'trying again' + (retryAt ? ` in ${Math.max(0, Math.ceil((retryAt - now) / 1000))} s` : '');
 	put($('live-words'), {
 		live: 'live' + (world?.runs.length ? ' · looking now' : !next ? '' : next > 0 ? ` · next look in ${left(next)}` : ' · a look is due'),
 		gate: 'no data without a token', new: 'connecting…', again: 'connecting again…',
 		stale: (world ? `stale since ${clock(heard + ahead)}, ` : 'no connection, ') + again + (trouble ? `. ${trouble}` : ''),
-	}[connection]);
+	}[wire]);
 	if (world) speak();
 }
 setInterval(tick, 1000);
