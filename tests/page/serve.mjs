@@ -174,8 +174,10 @@ export function swarm({ services = 20, scene = 'rollout' } = {}) {
 const explain = row => ({ ...row, account: row.state === 'error' ? 'deploy' : null, next: null,
   policy: { GANTRY_SLEEP_SECONDS: '300', 'gantry.rollout.canary': 'true', GANTRY_UPDATE_NUM_WORKERS: '50', 'gantry.update.window': 'mon-fri 22:00-04:00' } });
 
+const underWay = run => ({ ...run, state: 'under_way', failed: false, ended: null, summary: '', services: [] });
+
 /** Starts the server; returns its address, the swarm, and a way to close it or to cut all streams. */
-export async function start({ port = 0, step = 0, token = '', steer = '', silent = false, delay = 300, ...what } = {}) {
+export async function start({ port = 0, step = 0, token = '', steer = '', silent = false, delay = 300, later = 0, ...what } = {}) {
   const it = swarm(what), streams = new Set(), past = [];
   let down = false;
   const send = change => {
@@ -225,8 +227,10 @@ export async function start({ port = 0, step = 0, token = '', steer = '', silent
       }
       const rows = [...it.rows.values()].filter(row => !wanted.services?.length || wanted.services.includes(row.service));
       const failed = rows.some(row => row.state === 'error');
-      return json(failed ? 409 : 200, { id: 421, state: 'done', failed, trigger: 'api', by: 'you', began: ago(0), ended: ago(0), summary: failed ? `${rows.length} services: 1 error` : `${rows.length} services: ${rows.length} up to date`,
-        services: rows.map(row => ({ service: row.service, image: row.image, from: null, to: null, outcome: row.state === 'error' ? 'error' : 'up to date', cause: null, log: [], health: null, seconds: 0 })), errors: failed ? ['the registry refused the login'] : [] });
+      if (later) setTimeout(() => { later = 0; }, later);
+      it.run = { id: 421, state: 'done', failed, trigger: 'api', by: 'you', began: ago(0), ended: ago(0), summary: failed ? `${rows.length} services: 1 error` : `${rows.length} services: ${rows.length} up to date`,
+        services: rows.map(row => ({ service: row.service, image: row.image, from: null, to: null, outcome: row.state === 'error' ? 'error' : 'up to date', cause: null, log: [], health: null, seconds: 0 })), errors: failed ? ['the registry refused the login'] : [] };
+      return later ? json(202, underWay(it.run)) : json(failed ? 409 : 200, it.run);
     }
     if (kind === 'state') return json(200, it.state());
     if (kind === 'services') {
@@ -235,6 +239,7 @@ export async function start({ port = 0, step = 0, token = '', steer = '', silent
     }
     if (kind === 'runs') {
       if (!name) return json(200, { runs: it.world.history });
+      if (name === '421' && it.run) return json(200, later ? underWay(it.run) : it.run);
       const run = it.world.history.find(item => String(item.id) === name);
       if (!run) return json(404, { error: 'no such run', remedy: 'see GET api/v1/runs' });
       return json(200, { ...run, state: 'done', errors: [], services: [...it.rows.values()].slice(0, 6).map((row, i) => ({ service: row.service, image: row.image, from: hex('a'), to: row.newest, outcome: run.failed && !i ? 'rolled_back' : 'updated',

@@ -12,7 +12,7 @@ let world; // The last state, with all changes since.
 let services = new Map(); // By name: {name, image, letter, why, since, digest, newest, tasks}.
 let images = new Map(); // By image: {image, newest, list}.
 let ahead = 0; // The server's clock minus this browser's.
-let token = '';
+let version, token = '', asked = new URLSearchParams(location.search).get('explain');
 
 // h('td.soft', {title: 'x'}, kid, 'text')
 function h(spec, ...kids) {
@@ -115,8 +115,6 @@ function remark(el, letter, text = words(STATES[letter])) {
 	put(el.lastChild, text);
 }
 
-// Talking to the server.
-
 class Refused extends Error {}
 
 async function call(path, { stream, whole, ...options } = {}) {
@@ -206,6 +204,8 @@ function parser() {
 const dirty = new Set(), dirtyImages = new Set();
 
 function setWorld(state) {
+	if (version && version !== state.version) location.reload(); // A newer Gantry brings a newer page.
+	version = state.version;
 	world = { ...EMPTY };
 	const before = services;
 	services = new Map();
@@ -221,6 +221,8 @@ function setWorld(state) {
 	dirty.add('all');
 	needRows(0);
 	schedule();
+	if (asked) explain(asked);
+	asked = '';
 }
 function merge(news) {
 	for (const [key, value] of Object.entries(news)) {
@@ -259,7 +261,7 @@ function change(news) {
 	schedule();
 }
 
-// Digests, tasks and causes of all services: asked for after news, at most every 30 s.
+// Asks for digests, tasks and causes after news, at most every 30 s.
 let rowsAt = 0, rowsTimer = 0;
 function needRows(delay) {
 	rowsTimer ||= setTimeout(async () => {
@@ -629,7 +631,7 @@ function paintHistory() {
 		h('td.soft', when(run.ended)), h('td.wide.soft', beganBy(run)), h('td.why', run.failed && mark('f', 'failed'), ' ', run.summary)));
 }
 
-// The drawer: one service explained, or one run's report.
+// The drawer.
 
 const drawn = {};
 
@@ -685,7 +687,7 @@ const report = id => draw('run', id, 'Run ' + id, run => {
 	rows.length > 200 && h('p.soft', `and ${num(rows.length - 200)} more`)];
 });
 
-// Steering. What came of a click is said in a line that can change until the result is known.
+// Steering.
 
 function say(first, firstKind) {
 	const text = h('span'), line = h('div', text, button('', '×', { 'aria-label': 'Close this message', click: () => line.remove() }));
@@ -783,13 +785,15 @@ async function resume() {
 	await post('resume', {}).then(() => tell('Updates may begin again.', 'ok'), error => tell('Still paused: ' + error.message, 'bad'));
 }
 
-// The token.
-
 function gate(text, optional) {
 	put($('gate-words'), text);
 	show($('gate'), true);
 	show($('gate-cancel'), optional);
-	if (!optional) wire = 'gate';
+	if (!optional) {
+		wire = 'gate';
+		$('drawer').close();
+		$('ask').close();
+	}
 	schedule();
 	$('token').focus();
 }
@@ -804,8 +808,6 @@ $('gate-form').addEventListener('submit', event => {
 	listen();
 	schedule();
 });
-
-// Clicks, clock, start.
 
 document.addEventListener('click', event => {
 	const service = cellAt(event), el = event.target.closest('button');
@@ -849,7 +851,6 @@ $('search').addEventListener('input', () => {
 });
 $('drawer').addEventListener('close', () => { drawn.service = drawn.run = null; writeUrl(); });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) { tick(); if (world) needRows(0); wakeUp?.(); } });
-addEventListener('online', () => wakeUp?.());
 
 // Every second: the clock, and whether the server is still heard.
 function tick() {
@@ -880,5 +881,3 @@ readUrl();
 show($('live'), true);
 listen();
 tick();
-const asked = new URLSearchParams(location.search).get('explain');
-if (asked) explain(asked);
