@@ -11,9 +11,11 @@ use gantry::config::{self, Command, Config, EngineAddress, Loaded, Mistakes};
 use gantry::cycle::cleanup::remover_name;
 use gantry::cycle::{by_hand, remover};
 use gantry::daemon::board::LiveBoard;
-use gantry::daemon::{Daemon, End, health, itself, notification, stop_overdue};
+use gantry::daemon::steering::Wheel;
+use gantry::daemon::{Daemon, End, health, http, itself, notification, stop_overdue};
 use gantry::descriptors;
 use gantry::heartbeat::Heartbeat;
+use gantry::ledger::Ledger;
 use gantry::ledger::release::ReleaseTarget;
 use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
@@ -171,6 +173,18 @@ fn registry(config: &Config) -> HttpRegistry {
     HttpRegistry::new(settings).trusting(config.lookups.trusted_hosts.clone())
 }
 
+/// What page and API work with.
+fn shared(daemon: &Daemon<Engine, HttpRegistry>) -> http::Shared {
+    let (config, swarm, requests) = (daemon.config.clone(), daemon.swarm.clone(), daemon.requests.clone());
+    http::Shared {
+        board: daemon.board.clone(),
+        config: daemon.config.clone(),
+        ledger: daemon.ledger.clone(),
+        heartbeat: daemon.heartbeat.clone(),
+        steering: Arc::new(Wheel { config, swarm, requests }),
+    }
+}
+
 /// Runs in the role that the configuration gives, until that is done or a signal comes.
 async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
     let heartbeat = Heartbeat::new(Instant::now());
@@ -182,13 +196,18 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
 
     let daemon = Daemon {
         registry: Arc::new(registry(&config)),
+        ledger: Arc::new(Ledger::new(&config.ledger_name)),
         config: Arc::new(config),
         environment: std::env::vars_os().collect(),
         swarm: Arc::new(engine),
         stop: stop.clone(),
         heartbeat: heartbeat.clone(),
         board: LiveBoard::default(),
+        requests: Arc::default(),
     };
+    if let Some(listener) = daemon.config.listener.clone() {
+        tokio::spawn(http::serve(listener, shared(&daemon), |_| ()));
+    }
     tokio::spawn(health::serve(heartbeat));
     let end = tokio::select! {
         end = daemon.run(|name| node_name.set(name)) => end,

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 
 use super::engine::DockerHost;
+use super::listen::{ListenAddress, ListenerToken};
 use super::policy::{EXCLUDED, EXCLUDED_BY_LABEL};
 use super::shepherd;
 use super::value::{Url, Value, Zone};
 use super::variables::{Raw, VARIABLES, Variable, Variables};
 use super::{
-    Cleanup, Config, EngineAddress, Filter, Hooks, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login,
-    Logins, Lookups, Mistake, Mistakes, Notification, NotificationCondition, QuarantineSettings, Rollback,
-    RolloutSettings, Selection, Source, Updates,
+    Cleanup, Config, EngineAddress, Filter, Hooks, LabelsAllowed, Listener, LogFormat, LogLevel, LogSettings,
+    Login, Logins, Lookups, Mistake, Mistakes, Notification, NotificationCondition, QuarantineSettings,
+    Rollback, RolloutSettings, Selection, Source, Updates,
 };
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
@@ -169,6 +170,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
     let engine = engine(&v, mistakes);
     let logins = logins(&v, mistakes, warnings);
     let proxies = proxies(&v, warnings);
+    let listener = listener(&v, mistakes, warnings);
     let insecure = v.gantry_manifest_options.as_ref().is_some_and(|options| options.insecure);
     for option in v.gantry_manifest_options.iter().flat_map(|options| &options.unknown) {
         warnings.push(format!("GANTRY_MANIFEST_OPTIONS: {option} has no meaning; only --insecure has one"));
@@ -242,7 +244,55 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             progress: v.gantry_notification_progress.0,
         },
         proxies,
+        listener,
     })
+}
+
+/// The listener of page and API.
+fn listener(v: &Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>) -> Option<Listener> {
+    let mut source = |name: &str, token: Option<&ListenerToken>, file: Option<&PathBuf>| {
+        if token.is_some() && file.is_some() {
+            warnings.push(format!("{name}_FILE is ignored, as {name} is set"));
+        }
+        token.map(|token| Source::Value(token.0.clone())).or_else(|| file.cloned().map(Source::File))
+    };
+    let read = (v.gantry_http_read_token.as_ref(), v.gantry_http_read_token_file.as_ref());
+    let read = source("GANTRY_HTTP_READ_TOKEN", read.0, read.1);
+    let steer = (v.gantry_http_steer_token.as_ref(), v.gantry_http_steer_token_file.as_ref());
+    let steer = source("GANTRY_HTTP_STEER_TOKEN", steer.0, steer.1);
+    let Some(ListenAddress(address)) = v.gantry_http_address else {
+        let (cert, key) = (&v.gantry_http_tls_cert_file, &v.gantry_http_tls_key_file);
+        for (name, is_set) in [
+            ("GANTRY_HTTP_READ_TOKEN", read.is_some()),
+            ("GANTRY_HTTP_STEER_TOKEN", steer.is_some()),
+            ("GANTRY_HTTP_OPEN", v.gantry_http_open),
+            ("GANTRY_HTTP_HOSTS", v.gantry_http_hosts.is_some()),
+            ("GANTRY_HTTP_TLS_CERT_FILE", cert.is_some()),
+            ("GANTRY_HTTP_TLS_KEY_FILE", key.is_some()),
+        ] {
+            if is_set {
+                warnings.push(format!("{name} has no effect without GANTRY_HTTP_ADDRESS"));
+            }
+        }
+        return None;
+    };
+    if read.is_none() && !v.gantry_http_open && !address.ip().is_loopback() {
+        let remedy = "the token that readers of the page need, as GANTRY_HTTP_ADDRESS can be reached from other machines \
+                      (GANTRY_HTTP_OPEN=true lets all of them read)";
+        mistakes.push(Mistake::missing("GANTRY_HTTP_READ_TOKEN", remedy));
+    }
+    let (cert, key) = (&v.gantry_http_tls_cert_file, &v.gantry_http_tls_key_file);
+    for (name, it, other) in
+        [("GANTRY_HTTP_TLS_CERT_FILE", cert, key), ("GANTRY_HTTP_TLS_KEY_FILE", key, cert)]
+    {
+        if it.is_none() && other.is_some() {
+            mistakes.push(Mistake::missing(name, "a file, as HTTPS needs a certificate and its key"));
+        }
+    }
+    let tls = cert.clone().zip(key.clone());
+    let hosts = v.gantry_http_hosts.as_ref().map_or_else(Vec::new, |hosts| hosts.0.clone());
+    let read = read.filter(|_| !v.gantry_http_open);
+    Some(Listener { address, read, steer, hosts, tls })
 }
 
 /// The engine's address. The certificates are in the folder of the docker CLI.

@@ -11,6 +11,7 @@ mod filter;
 mod help;
 mod hosts;
 mod labels_allowed;
+mod listen;
 mod load;
 mod misplaced;
 mod mistake;
@@ -28,6 +29,7 @@ mod variables;
 pub use command::{Command, UsageError};
 pub use filter::Filter;
 pub use help::{help, markdown_labels, markdown_variables, version};
+pub use listen::MIN_TOKEN;
 pub use load::Loaded;
 pub use misplaced::OnContainers;
 pub use mistake::{LabelMistakes, Mistake};
@@ -36,9 +38,9 @@ pub use of_cycle::{Environment, is_ours, is_withheld};
 pub use policy::ServicePolicy;
 pub use scope::LoginScope;
 pub use settings::{
-    Cleanup, Config, EngineAddress, Hooks, Insecure, LabelsAllowed, LogFormat, LogLevel, LogSettings, Login,
-    Logins, LookupMethod, Lookups, Notification, NotificationCondition, OrderPolicy, QuarantineSettings,
-    Rollback, RolloutSettings, Selection, Source, Updates,
+    Cleanup, Config, EngineAddress, Hooks, Insecure, LabelsAllowed, Listener, LogFormat, LogLevel,
+    LogSettings, Login, Logins, LookupMethod, Lookups, Notification, NotificationCondition, OrderPolicy,
+    QuarantineSettings, Rollback, RolloutSettings, Selection, Source, Updates,
 };
 pub use shepherd::markdown_shepherd;
 pub use variables::{LABELS, Label, VARIABLES, Variable};

@@ -11,7 +11,7 @@ use super::{Config, Loaded, Mistakes};
 pub type Environment = Vec<(OsString, OsString)>;
 
 /// The variables that are read once, when the process starts.
-const READ_ONCE: [&str; 9] = [
+const READ_ONCE: [&str; 18] = [
     "GANTRY_LOG_FORMAT",
     "GANTRY_LOG_LEVEL",
     "GANTRY_NODE_NAME",
@@ -21,6 +21,15 @@ const READ_ONCE: [&str; 9] = [
     "GANTRY_LEDGER_NAME",
     "GANTRY_REGISTRY_TRUSTED_HOSTS",
     "GANTRY_IMAGES_TO_REMOVE",
+    "GANTRY_HTTP_ADDRESS",
+    "GANTRY_HTTP_READ_TOKEN",
+    "GANTRY_HTTP_READ_TOKEN_FILE",
+    "GANTRY_HTTP_STEER_TOKEN",
+    "GANTRY_HTTP_STEER_TOKEN_FILE",
+    "GANTRY_HTTP_OPEN",
+    "GANTRY_HTTP_HOSTS",
+    "GANTRY_HTTP_TLS_CERT_FILE",
+    "GANTRY_HTTP_TLS_KEY_FILE",
 ];
 
 /// Whether a variable is one of Gantry's, known or not.
@@ -154,6 +163,8 @@ mod tests {
         GANTRY_ROLLBACK_OPTIONS
         GANTRY_CLEANUP_IMAGES_OPTIONS
         GANTRY_NOTIFICATION_APPRISE_URL
+        GANTRY_HTTP_READ_TOKEN
+        GANTRY_HTTP_STEER_TOKEN
         ");
         let hooks = include_str!("../../docs/hooks.md");
         for name in withheld {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,6 +56,23 @@ pub struct Config {
     pub notification: Notification,
     /// The proxies for registries and the notification.
     pub proxies: Proxies,
+    /// Page and API; `None`: nothing listens.
+    pub listener: Option<Listener>,
+}
+
+/// The listener of page and API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What reading needs; `None`: nothing.
+    pub read: Option<Source>,
+    /// What steering needs; `None`: there are no routes for it.
+    pub steer: Option<Source>,
+    /// Names by which it may be called where reading needs no token.
+    pub hosts: Vec<String>,
+    /// The files of certificate and key; `None`: plain HTTP.
+    pub tls: Option<(PathBuf, PathBuf)>,
 }
 
 /// Where the engine listens.

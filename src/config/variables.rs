@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::engine::DockerHost;
 use super::hosts::Hosts;
+use super::listen::{ListenAddress, ListenerToken};
 use super::scope::Scope;
 use super::value::{
     Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
@@ -396,6 +397,31 @@ table! {
         /// A cycle that lasts longer than so many seconds also tells how far it is, each time that so many
         /// seconds have passed. 0: never.
         "GANTRY_NOTIFICATION_PROGRESS" gantry_notification_progress: Seconds = "0";
+
+    group "Seeing and steering"
+        /// Where the status page and the API listen: `HOST:PORT`, or `:PORT` for all addresses. Empty: nothing
+        /// listens.
+        "GANTRY_HTTP_ADDRESS" gantry_http_address: ListenAddress;
+        /// The token with which page and API can be read. Without it, `GANTRY_HTTP_ADDRESS` must be a loopback
+        /// address, or `GANTRY_HTTP_OPEN` must be `true`.
+        "GANTRY_HTTP_READ_TOKEN" gantry_http_read_token: ListenerToken;
+        /// A file with that token, or with a line `NAME TOKEN` for each user. It is read again when it changes.
+        "GANTRY_HTTP_READ_TOKEN_FILE" gantry_http_read_token_file: PathBuf;
+        /// The token with which Gantry can be steered (run, release) as well as read. Without it, nothing can be
+        /// steered over HTTP.
+        "GANTRY_HTTP_STEER_TOKEN" gantry_http_steer_token: ListenerToken;
+        /// A file with that token, or with a line `NAME TOKEN` for each user. The name stands in the log and in the
+        /// history of runs. It is read again when it changes.
+        "GANTRY_HTTP_STEER_TOKEN_FILE" gantry_http_steer_token_file: PathBuf;
+        /// `true`: reading needs no token, whoever can reach the address.
+        "GANTRY_HTTP_OPEN" gantry_http_open: bool = "false";
+        /// Names by which the page may be called, apart from `localhost` and IP addresses. Needed only where reading
+        /// needs no token: a page of another site could read Gantry's by a name of its own otherwise.
+        "GANTRY_HTTP_HOSTS" gantry_http_hosts: WordList;
+        /// The certificate chain for HTTPS, in PEM. It is read again when it changes.
+        "GANTRY_HTTP_TLS_CERT_FILE" gantry_http_tls_cert_file: PathBuf;
+        /// The key of that certificate, in PEM.
+        "GANTRY_HTTP_TLS_KEY_FILE" gantry_http_tls_key_file: PathBuf;
 
     labels
         /// `true`: this service is never updated. In effect through the default of

@@ -17,9 +17,11 @@ use crate::registry::Sources;
 
 pub use self::engine_role::EngineRole;
 pub use self::events::Events;
+pub use self::scope::RunScope;
 
 mod engine_role;
 mod events;
+mod scope;
 
 /// From one sign of life to the next while something is waited for.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -49,6 +51,8 @@ pub struct Context<S, R> {
     pub heartbeat: Heartbeat,
     /// What was said already.
     pub said: Said,
+    /// The part of the services that this run looks at.
+    pub scope: RunScope,
     /// Where its events go.
     pub events: Events,
     /// What the lines of the log that belong to this run are marked with.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::lease::read_failed_tasks;
 use super::{discover, gone_back, plan};
 use crate::config::Config;
-use crate::context::{Context, EngineRole, Events, Said};
+use crate::context::{Context, EngineRole, Events, RunScope, Said};
 use crate::heartbeat::Heartbeat;
 use crate::ledger::book::{self, Labels};
 use crate::ledger::entry::{Entry, Subject, image_name};
@@ -100,6 +100,7 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<CommandI
         engine_role: EngineRole::new(stop.clone(), heartbeat.clone(), events.clone()),
         events,
         stop,
+        scope: RunScope::default(),
         said: Said::default(),
         span: tracing::Span::none(),
         heartbeat,

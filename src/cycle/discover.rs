@@ -90,10 +90,11 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
         let filters: Vec<String> = selection.filters.iter().map(ToString::to_string).collect();
         format!("cannot list the services (GANTRY_SERVICES_FILTERS={:?})", filters.join(" "))
     })?;
+    let newest = listed.iter().map(|service| service.version).max().unwrap_or_default();
+    let listed = within_scope(context, listed).await?;
     let excluded = excluded(context, &listed).await?;
 
     warn_of_labels_without_effect(context, &listed).await;
-    let newest = listed.iter().map(|service| service.version).max().unwrap_or_default();
     let itself = context.itself_name();
     let (left_behind, book) = (context.ledger.left_behind(), context.ledger.book());
     let now = context.ledger.now();
@@ -114,6 +115,24 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
     warn(&context.events, &candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, newest, hosts: Arc::new(engine.registries) })
+}
+
+/// The services that this run looks at.
+async fn within_scope<S: Swarm, R>(context: &Context<S, R>, listed: Vec<Service>) -> Result<Vec<Service>> {
+    let scope = &context.scope;
+    if scope.is_everything() {
+        return Ok(listed);
+    }
+    let mut passing = None;
+    if !scope.filters.is_empty() {
+        let asked = context.swarm.services(Listing::Filters(&scope.filters)).await;
+        let asked = asked.context("cannot list the services that the run was asked for")?;
+        passing = Some(asked.into_iter().map(|service| service.id).collect::<HashSet<String>>());
+    }
+    let is_meant = |service: &Service| {
+        scope.has(service) && passing.as_ref().is_none_or(|passing| passing.contains(&service.id))
+    };
+    Ok(listed.into_iter().filter(is_meant).collect())
 }
 
 /// The ids of the services that filters exclude. The engine is asked only where labels do not tell.

@@ -33,6 +33,8 @@ pub struct Report {
     pub hub: Vec<HubPulls>,
     /// Whether Gantry was stopped meanwhile.
     pub is_interrupted: bool,
+    /// Whether the run looked at a part of the services only, as it was asked to.
+    pub is_partial: bool,
     /// Why the command after the cycle failed, if it did.
     pub post_run: Option<String>,
 }
@@ -132,7 +134,7 @@ impl Report {
     /// The updates that are not judged by now: those of this cycle, and where it did not come to its end what it had been
     /// `left`. Gantry's own service (`itself`) needs no judgement: it runs.
     pub(super) fn left_behind(&self, left: LeftBehind, itself: Option<&str>) -> LeftBehind {
-        let is_whole = !self.is_interrupted && self.error.is_none();
+        let is_whole = !self.is_interrupted && !self.is_partial && self.error.is_none();
         let mut left = if is_whole { LeftBehind::default() } else { left };
         for Row { service, state, is_left_behind, .. } in &self.rows {
             let is_unjudged = match state {

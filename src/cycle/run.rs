@@ -32,7 +32,7 @@ pub async fn begin<S: Swarm, R: Registry>(
     let look = async {
         loop {
             context.events.emit(&Event::RunBegan);
-            let mut report = Report::default();
+            let mut report = Report { is_partial: !context.scope.is_everything(), ..Report::default() };
             match look(&context, &rollouts, &mut report).await {
                 Ok(Next::LookAgain) => {}
                 Ok(Next::Done(looked)) => return (report, Ok(looked)),

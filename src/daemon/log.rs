@@ -1,5 +1,9 @@
 //! The log: events of a run as lines. Fields whose names begin with `json.` stand in JSON lines only.
 
+use std::time::Duration;
+
+use crate::cycle::Report;
+use crate::cycle::report::Weight;
 use crate::model::event::{Event, Help, UnderWay};
 use crate::model::finished::{Finished, Superseded};
 use crate::model::outcome::Outcome;
@@ -42,6 +46,48 @@ pub fn write(event: &Event) {
             tracing::error!(service, %cause, json.event = kind, "failed after it was called updated");
         }
         Event::UpdateEnded(finished) => ended(kind, finished),
+        Event::RolloutMoved(_)
+        | Event::RolloutStopped { .. }
+        | Event::RolloutSuperseded(_)
+        | Event::RolloutHeld { .. }
+        | Event::RolloutEnded { .. } => rollout(kind, event),
+        Event::Paused { why, is_routine: true } => tracing::debug!(json.event = kind, "paused: {why}"),
+        Event::Paused { why, .. } => tracing::warn!(
+            json.event = kind,
+            "paused: {why}; no update begins, those under way are watched on"
+        ),
+        Event::Resumed { was, after, is_routine: true } => {
+            tracing::debug!(seconds = after.as_secs_f64(), json.event = kind, "resumed (no longer: {was})");
+        }
+        Event::Resumed { was, after, .. } => {
+            tracing::info!(json.event = kind, "resumed after {} s (no longer: {was})", after.as_secs());
+        }
+        Event::Notice { services, image, words } => notice(kind, services, image, words),
+        Event::Trouble { what, service, error } => match service.as_str() {
+            "" => tracing::warn!(error, json.event = kind, "{what}"),
+            service => tracing::warn!(service, error, json.event = kind, "{what}"),
+        },
+        Event::EngineLost(why) => tracing::error!(json.event = kind, "{why}"),
+        Event::Pulls(words) => tracing::info!(json.event = kind, "{words}"),
+        Event::ImageRemoved { node, image } => {
+            tracing::info!(on = node, image, json.event = kind, "removed image");
+        }
+        Event::ImageKept { node, image, why } => {
+            tracing::info!(on = node, image, why, json.event = kind, "kept image");
+        }
+        Event::ImageNotRemoved { node, image, why } => {
+            tracing::warn!(on = node, image, why, json.event = kind, "cannot remove image");
+        }
+        Event::RemoverRemoved { service } => tracing::info!(
+            service,
+            json.event = kind,
+            "removed an image remover that an earlier run has left behind"
+        ),
+    }
+}
+
+fn rollout(kind: &str, event: &Event) {
+    match event {
         Event::RolloutMoved(Progress { image, canary, counts, .. }) => tracing::debug!(
             image = image.tagged(),
             to = image.digest().map_or("whatever the nodes have", |digest| digest.short()),
@@ -79,38 +125,7 @@ pub fn write(event: &Event) {
         Event::RolloutEnded { image } => {
             tracing::debug!(image = image.tagged(), json.event = kind, "the rollout is over");
         }
-        Event::Paused { why, is_routine: true } => tracing::debug!(json.event = kind, "paused: {why}"),
-        Event::Paused { why, .. } => tracing::warn!(
-            json.event = kind,
-            "paused: {why}; no update begins, those under way are watched on"
-        ),
-        Event::Resumed { was, after, is_routine: true } => {
-            tracing::debug!(seconds = after.as_secs_f64(), json.event = kind, "resumed (no longer: {was})");
-        }
-        Event::Resumed { was, after, .. } => {
-            tracing::info!(json.event = kind, "resumed after {} s (no longer: {was})", after.as_secs());
-        }
-        Event::Notice { services, image, words } => notice(kind, services, image, words),
-        Event::Trouble { what, service, error } => match service.as_str() {
-            "" => tracing::warn!(error, json.event = kind, "{what}"),
-            service => tracing::warn!(service, error, json.event = kind, "{what}"),
-        },
-        Event::EngineLost(why) => tracing::error!(json.event = kind, "{why}"),
-        Event::Pulls(words) => tracing::info!(json.event = kind, "{words}"),
-        Event::ImageRemoved { node, image } => {
-            tracing::info!(on = node, image, json.event = kind, "removed image");
-        }
-        Event::ImageKept { node, image, why } => {
-            tracing::info!(on = node, image, why, json.event = kind, "kept image");
-        }
-        Event::ImageNotRemoved { node, image, why } => {
-            tracing::warn!(on = node, image, why, json.event = kind, "cannot remove image");
-        }
-        Event::RemoverRemoved { service } => tracing::info!(
-            service,
-            json.event = kind,
-            "removed an image remover that an earlier run has left behind"
-        ),
+        _ => {}
     }
 }
 
@@ -182,5 +197,25 @@ fn notice(kind: &str, services: &[String], image: &str, words: &str) {
             let names: Vec<&str> = services.iter().map(String::as_str).collect();
             tracing::warn!(services = some_of(&names, ", "), json.event = kind, "{words}");
         }
+    }
+}
+
+/// Writes what a run came to, line by line, and its summary.
+pub(super) fn announce(report: &Report, took: Duration) {
+    for (weight, line) in report.lines() {
+        match weight {
+            Weight::Error => tracing::error!("{line}"),
+            Weight::Warning => tracing::warn!("{line}"),
+            Weight::Info => tracing::info!("{line}"),
+            Weight::Detail => tracing::debug!("{line}"),
+        }
+    }
+    let seconds = took.as_secs();
+    if report.has_failed() {
+        tracing::error!(seconds, "{}", report.summary());
+    } else if report.is_incomplete() {
+        tracing::warn!(seconds, "{}", report.summary());
+    } else {
+        tracing::info!(seconds, "{}", report.summary());
     }
 }

@@ -17,11 +17,11 @@ use self::board::{LiveBoard, WokenBy};
 use self::hooks::{Hook, HookError, Leader, When};
 use self::itself::Search;
 use self::notification::teller::Teller;
+use self::steering::Requests;
 use self::trigger::Trigger;
 use crate::config::{Config, Environment, Loaded};
-use crate::context::{Context, EngineRole, Events, Said};
+use crate::context::{Context, EngineRole, Events, RunScope, Said};
 use crate::cycle::cleanup::{Cleaned, Leftovers};
-use crate::cycle::report::Weight;
 use crate::cycle::run::Run;
 use crate::cycle::{self, Report};
 use crate::heartbeat::Heartbeat;
@@ -33,9 +33,11 @@ use crate::swarm::Swarm;
 pub mod board;
 pub mod health;
 pub mod hooks;
+pub mod http;
 pub mod itself;
 pub mod log;
 pub mod notification;
+pub mod steering;
 pub mod trigger;
 
 /// From one sign of life to the next while something is waited for.
@@ -51,6 +53,8 @@ impl<S, R> Clone for Daemon<S, R> {
             stop: self.stop.clone(),
             heartbeat: self.heartbeat.clone(),
             board: self.board.clone(),
+            ledger: self.ledger.clone(),
+            requests: self.requests.clone(),
         }
     }
 }
@@ -97,6 +101,10 @@ pub struct Daemon<S, R> {
     pub heartbeat: Heartbeat,
     /// What is known now, for people and programs that look in.
     pub board: LiveBoard,
+    /// What outlives this process.
+    pub ledger: Arc<Ledger>,
+    /// The runs that users ask for.
+    pub requests: Arc<Requests>,
 }
 
 /// The state of the daemon's loop.
@@ -113,6 +121,8 @@ struct LoopState<S, R> {
     number: u64,
     /// What starts the next run.
     woken_by: WokenBy,
+    /// What the run looks at.
+    scope: RunScope,
     era: Era,
 }
 
@@ -148,7 +158,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             Some(path) => Some(Trigger::new(path).await),
             None => None,
         };
-        let ledger = Arc::new(Ledger::new(&self.config.ledger_name));
+        let ledger = self.ledger.clone();
         ledger.suspect_remover();
         let rollouts = Arc::new(Rollouts::default());
         let state = LoopState {
@@ -161,6 +171,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             runs: Runs::default(),
             number: 0,
             woken_by: WokenBy::Start,
+            scope: RunScope::default(),
             era: self.era(),
         };
         let teller = state.teller.clone();
@@ -220,8 +231,17 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         begun: Instant,
     ) -> Option<Over> {
         state.number += 1;
-        let run_start = RunStart { number: state.number, begun, teller: state.teller.clone() };
-        self.board.change(|board, at| board.begin(state.number, state.woken_by, None, at));
+        let number = state.number;
+        let run_start = RunStart { number, begun, teller: state.teller.clone() };
+        let asked = self.requests.take();
+        let by = asked.as_ref().map(|asked| asked.by.clone());
+        state.scope = asked.as_ref().map(|asked| asked.scope.clone()).unwrap_or_default();
+        let woken_by = if asked.is_some() { WokenBy::Api } else { state.woken_by };
+        self.board.change(|board, at| board.begin(number, woken_by, by.clone(), at));
+        if let Some(asked) = asked {
+            tracing::info!(by, run = number, "a user asked for a run");
+            asked.begins(number);
+        }
         let (config, environment, mut report) = match self.pre_run(&state.said, trigger).await {
             Ok((config, environment)) => {
                 let (context, rollouts) = (self.context(state, &config).await, state.rollouts.clone());
@@ -266,7 +286,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
     }
 
     async fn tell(&self, config: &Config, report: Report, run_start: &RunStart) -> Over {
-        announce(&report, run_start.begun.elapsed());
+        log::announce(&report, run_start.begun.elapsed());
         self.board.change(|board, at| board.end(run_start.number, &report, at));
         self.beating(run_start.teller.tell(config, &report, &self.stop)).await;
         Over { end: End::of(&report), cleanup: report.cleanup }
@@ -293,6 +313,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             stop: state.era.stop.clone(),
             heartbeat: self.heartbeat.clone(),
             said: state.said.clone(),
+            scope: state.scope.clone(),
             span: tracing::error_span!("run", run = state.number),
         })
     }
@@ -407,6 +428,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             biased;
             () = self.stop.cancelled() => Woken::Stopped,
             () = due => Woken::By(WokenBy::Interval),
+            () = self.requests.asked() => Woken::By(WokenBy::Api),
             () = rollouts.look_pays() => {
                 tracing::debug!("a service that was under way can get a newer digest");
                 Woken::By(WokenBy::Interval)
@@ -473,23 +495,4 @@ enum Woken {
 pub async fn stop_overdue(stop: &CancellationToken, limit: Duration) {
     stop.cancelled().await;
     sleep_until(Instant::now() + limit).await;
-}
-
-fn announce(report: &Report, took: Duration) {
-    for (weight, line) in report.lines() {
-        match weight {
-            Weight::Error => tracing::error!("{line}"),
-            Weight::Warning => tracing::warn!("{line}"),
-            Weight::Info => tracing::info!("{line}"),
-            Weight::Detail => tracing::debug!("{line}"),
-        }
-    }
-    let seconds = took.as_secs();
-    if report.has_failed() {
-        tracing::error!(seconds, "{}", report.summary());
-    } else if report.is_incomplete() {
-        tracing::warn!(seconds, "{}", report.summary());
-    } else {
-        tracing::info!(seconds, "{}", report.summary());
-    }
 }

@@ -23,13 +23,13 @@ pub struct Rollout {
 impl Rollout {
     /// The rollout that an event is about, by the image with its digest.
     pub fn of(event: &Event) -> Option<(String, &ImageRef)> {
-        let image = match event {
-            Event::RolloutMoved(Progress { image, .. })
-            | Event::RolloutStopped { image, .. }
-            | Event::RolloutSuperseded(Superseded { image, .. })
-            | Event::RolloutHeld { image, .. }
-            | Event::RolloutEnded { image } => image,
-            _ => return None,
+        let (Event::RolloutMoved(Progress { image, .. })
+        | Event::RolloutStopped { image, .. }
+        | Event::RolloutSuperseded(Superseded { image, .. })
+        | Event::RolloutHeld { image, .. }
+        | Event::RolloutEnded { image }) = event
+        else {
+            return None;
         };
         Some((image.to_string(), image))
     }

@@ -17,6 +17,7 @@ mod docs;
 mod fake;
 mod fake_swarm;
 mod faults;
+mod http;
 #[cfg(feature = "live")]
 mod live;
 mod minutes;

@@ -157,7 +157,10 @@ impl Board {
         self.revision += 1;
         self.look_took(run, at);
         self.error.clone_from(&report.error);
-        let is_whole = report.error.is_none() && !report.is_interrupted && report.postponed.is_none();
+        let is_whole = report.error.is_none()
+            && !report.is_interrupted
+            && !report.is_partial
+            && report.postponed.is_none();
         if is_whole {
             let looked_at: BTreeSet<&str> = report.rows.iter().map(|row| row.service.as_str()).collect();
             let gone = self.services.iter().filter(|(name, shown)| {
@@ -166,7 +169,9 @@ impl Board {
                     && (shown.run == run || !self.runs.contains_key(&shown.run))
             });
             let gone: Vec<String> = gone.map(|(name, _)| name.clone()).collect();
-            gone.iter().for_each(|name| self.remove(name));
+            for name in gone {
+                self.remove(&name);
+            }
         }
         self.rollouts
             .retain(|_, shown| shown.over.is_none_or(|over| at.duration_since(over) < ROLLOUT_STAYS));

@@ -7,6 +7,7 @@ use gantry::cycle::cleanup::REMOVER_NAME;
 use gantry::daemon::board::LiveBoard;
 use gantry::daemon::{Daemon, End};
 use gantry::heartbeat::Heartbeat;
+use gantry::ledger::Ledger;
 use gantry::model::outcome::Outcome;
 use tokio::time::{Instant, sleep};
 
@@ -22,6 +23,8 @@ pub(crate) fn daemon(scene: &Scene) -> Daemon<FakeSwarm, FakeRegistry> {
         stop: scene.stop.clone(),
         heartbeat: Heartbeat::new(Instant::now()),
         board: LiveBoard::default(),
+        ledger: Arc::new(Ledger::new(&scene.config().ledger_name)),
+        requests: Arc::default(),
     }
 }
 

@@ -33,7 +33,7 @@ use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
 
 use gantry::config::Config;
-use gantry::context::{Context, EngineRole, Events, Itself, Said};
+use gantry::context::{Context, EngineRole, Events, Itself, RunScope, Said};
 use gantry::cycle;
 use gantry::cycle::Report;
 use gantry::daemon::log;
@@ -130,6 +130,7 @@ impl Scene {
             engine_role: EngineRole::new(self.stop.clone(), heartbeat.clone(), events.clone()),
             events,
             heartbeat,
+            scope: RunScope::default(),
             said: Said::default(),
             span: tracing::Span::none(),
         })

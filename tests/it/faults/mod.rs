@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gantry::context::{Context, EngineRole, Events, Said};
+use gantry::context::{Context, EngineRole, Events, RunScope, Said};
 use gantry::cycle;
 use gantry::cycle::Report;
 use gantry::daemon::log;
@@ -103,6 +103,7 @@ async fn run_cycles<S: Swarm, R: Registry>(
         engine_role: EngineRole::new(scene.stop.clone(), heartbeat.clone(), Events::new(log::write)),
         events: Events::new(log::write),
         heartbeat,
+        scope: RunScope::default(),
         said: Said::default(),
         span: tracing::Span::none(),
     });

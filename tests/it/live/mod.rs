@@ -19,6 +19,7 @@ mod faults;
 mod guarding;
 mod harmless;
 mod hooks;
+mod http;
 mod inspection;
 mod jobs;
 mod killed;

@@ -1,0 +1,413 @@
+//! The routes of page and API, as `docs/api.md` has them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::access::{Access, Tokens, is_cross_site, is_known_host};
+use super::shared::{Peer, Shared, around};
+use super::{events, page};
+use crate::config::{Filter, Listener};
+use crate::context::RunScope;
+use crate::daemon::board::render::{in_short, whole_run};
+use crate::daemon::health::MAX_AGE;
+use crate::daemon::steering::Released;
+use crate::ledger::release::ReleaseTarget;
+
+/// The longest body of a request, in bytes.
+const MAX_BODY: usize = 64 << 10;
+
+/// How long a body may take.
+const BODY_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many streams of events there are at most.
+const MAX_STREAMS: usize = 128;
+
+/// The longest that a request waits for the end of a run, in seconds: proxies give up after a minute.
+const MAX_WAIT: u64 = 55;
+
+/// What all handlers have.
+#[derive(Clone)]
+struct Routes {
+    shared: Shared,
+    tokens: Arc<Tokens>,
+    hosts: Arc<Vec<String>>,
+    is_local: bool,
+    streams: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").finish_non_exhaustive()
+    }
+}
+
+/// The router of page and API.
+pub(super) fn router(listener: Listener, shared: Shared) -> Router {
+    let tokens = Arc::new(Tokens::new(&listener));
+    let can_steer = tokens.can_steer();
+    let routes = Routes {
+        shared,
+        tokens,
+        is_local: listener.address.ip().is_loopback(),
+        hosts: Arc::new(listener.hosts),
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+    };
+    let read = Router::new()
+        .route("/api/v1/state", get(state))
+        .route("/api/v1/events", get(stream))
+        .route("/api/v1/services", get(services))
+        .route("/api/v1/services/{name}", get(service))
+        .route("/api/v1/runs", get(runs))
+        .route("/api/v1/runs/{id}", get(run))
+        .route("/api/v1/quarantine", get(quarantine))
+        .layer(from_fn_with_state(routes.clone(), must_read));
+    let steer = Router::new()
+        .route("/api/v1/run", post(begin_run))
+        .route("/api/v1/release", post(release))
+        .layer(from_fn_with_state(routes.clone(), must_steer));
+    let free = Router::new()
+        .route("/", get(index))
+        .route("/page.css", get(async |headers: HeaderMap| page::style(&headers)))
+        .route("/page.js", get(async |headers: HeaderMap| page::script(&headers)))
+        .route("/healthz", get(healthz))
+        .route("/api/v1/openapi.json", get(openapi));
+    let all = free.merge(read);
+    let all = if can_steer { all.merge(steer) } else { all };
+    all.fallback(async || {
+        problem(StatusCode::NOT_FOUND, "there is no such route", "docs/api.md lists the routes")
+    })
+    .layer(DefaultBodyLimit::max(MAX_BODY))
+    .layer(from_fn_with_state(routes.clone(), guard))
+    .with_state(routes)
+}
+
+/// An error, with what to do.
+fn problem(status: StatusCode, error: impl fmt::Display, remedy: impl fmt::Display) -> Response {
+    (status, Json(json!({ "error": error.to_string(), "remedy": remedy.to_string() }))).into_response()
+}
+
+/// What is true of all requests: who may ask at all, and the headers of each answer.
+async fn guard(State(routes): State<Routes>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().host());
+    let is_exposed = routes.is_local || routes.tokens.is_open();
+    let mut response = if is_exposed && !is_known_host(host, &routes.hosts) {
+        let remedy = "GANTRY_HTTP_HOSTS lists the names by which the page may be called";
+        problem(StatusCode::MISDIRECTED_REQUEST, "the page is not known by this name", remedy)
+    } else if is_cross_site(request.method(), request.headers()) {
+        let remedy = "send the request from the page itself, or from a program that is no browser";
+        problem(StatusCode::FORBIDDEN, "the request comes from the page of another site", remedy)
+    } else {
+        next.run(request).await
+    };
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allow = response.headers().get(header::ALLOW).cloned();
+        response = problem(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this route does not know the method",
+            "the Allow header lists those that it knows",
+        );
+        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+    }
+    for (name, value) in [
+        ("content-security-policy", page::POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("x-frame-options", "DENY"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn access(routes: &Routes, request: &Request) -> impl Future<Output = Access> + use<> {
+    let peer = request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.0.ip().to_string());
+    let (tokens, headers) = (routes.tokens.clone(), request.headers().clone());
+    async move { tokens.access(&headers, &peer).await }
+}
+
+fn refused() -> Response {
+    let remedy = "send the header `Authorization: Bearer TOKEN` with the token of GANTRY_HTTP_READ_TOKEN or \
+                  GANTRY_HTTP_STEER_TOKEN";
+    let mut response = problem(StatusCode::UNAUTHORIZED, "the token is missing or wrong", remedy);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+async fn must_read(State(routes): State<Routes>, mut request: Request, next: Next) -> Response {
+    match access(&routes, &request).await {
+        Access::Refused => refused(),
+        access => {
+            request.extensions_mut().insert(MaySteer(matches!(access, Access::Steer(_))));
+            next.run(request).await
+        }
+    }
+}
+
+async fn must_steer(State(routes): State<Routes>, mut request: Request, next: Next) -> Response {
+    match access(&routes, &request).await {
+        Access::Steer(name) => {
+            request.extensions_mut().insert(Operator(name));
+            next.run(request).await
+        }
+        Access::Read => {
+            let remedy = "steering needs the token of GANTRY_HTTP_STEER_TOKEN";
+            problem(StatusCode::FORBIDDEN, "this token may only read", remedy)
+        }
+        Access::Refused => refused(),
+    }
+}
+
+/// Whether a reader may steer as well.
+#[derive(Clone, Copy)]
+struct MaySteer(bool);
+
+/// Who steers.
+#[derive(Clone)]
+struct Operator(String);
+
+async fn index(State(routes): State<Routes>, headers: HeaderMap) -> Response {
+    let state = routes.tokens.is_open().then(|| {
+        let around = around(&routes.shared);
+        routes.shared.board.look().state(&around, false, Timestamp::now())
+    });
+    page::index(state.as_ref(), &headers)
+}
+
+async fn healthz(State(routes): State<Routes>) -> Response {
+    let heartbeat = &routes.shared.heartbeat;
+    let age = heartbeat.age(Instant::now());
+    match heartbeat.illness() {
+        Some(illness) => problem(StatusCode::SERVICE_UNAVAILABLE, illness, "the log tells more"),
+        None if age > MAX_AGE => {
+            let words = format!("no sign of life from the loop for {} s", age.as_secs());
+            problem(StatusCode::SERVICE_UNAVAILABLE, words, "restart Gantry; the log tells more")
+        }
+        None => Json(json!({ "healthy": true })).into_response(),
+    }
+}
+
+async fn openapi() -> Response {
+    const DESCRIPTION: &str = include_str!("openapi.json");
+    ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION).into_response()
+}
+
+async fn state(State(routes): State<Routes>, Extension(may): Extension<MaySteer>) -> Json<Value> {
+    let around = around(&routes.shared);
+    Json(routes.shared.board.look().state(&around, may.0, Timestamp::now()))
+}
+
+async fn stream(
+    State(routes): State<Routes>,
+    Extension(may): Extension<MaySteer>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(permit) = routes.streams.clone().try_acquire_owned() else {
+        let remedy = "close another page, or ask for api/v1/state now and then";
+        let mut response =
+            problem(StatusCode::SERVICE_UNAVAILABLE, "there are too many streams of events", remedy);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("15"));
+        return response;
+    };
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let stream = events::stream_of(routes.shared.clone(), may.0, last, permit);
+    let mut response = Body::from_stream(stream).into_response();
+    for (name, value) in [("content-type", "text/event-stream"), ("x-accel-buffering", "no")] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn services(State(routes): State<Routes>) -> Json<Value> {
+    Json(json!({ "services": routes.shared.board.look().all_services() }))
+}
+
+async fn service(State(routes): State<Routes>, Path(name): Path<String>) -> Response {
+    if let Some(service) = routes.shared.board.look().service(&name) {
+        return Json(service).into_response();
+    }
+    let error = format!("Gantry knows no service {name:?}");
+    let remedy = "api/v1/services lists them; GANTRY_SERVICES_FILTERS selects them";
+    problem(StatusCode::NOT_FOUND, error, remedy)
+}
+
+async fn runs(State(routes): State<Routes>) -> Json<Value> {
+    let board = routes.shared.board.look();
+    let under_way = board.runs.values().rev().map(in_short);
+    let runs: Vec<Value> = under_way.chain(board.history.iter().map(|run| in_short(run))).collect();
+    Json(json!({ "runs": runs }))
+}
+
+async fn run(State(routes): State<Routes>, Path(id): Path<String>) -> Response {
+    let found = id.parse().ok().and_then(|id| routes.shared.board.look().run(id).map(whole_run));
+    if let Some(run) = found {
+        return Json(run).into_response();
+    }
+    let remedy = "api/v1/runs lists the runs that are remembered";
+    problem(StatusCode::NOT_FOUND, "there is no such run, or it is forgotten", remedy)
+}
+
+async fn quarantine(State(routes): State<Routes>) -> Json<Value> {
+    let around = around(&routes.shared);
+    let parts = routes.shared.board.look().parts(&around);
+    let entries = parts.into_iter().find(|(key, _)| *key == "quarantine").map(|(_, entries)| entries);
+    Json(json!({ "quarantine": entries }))
+}
+
+/// The body of a request, as this type.
+async fn body<T: for<'de> Deserialize<'de> + Default>(body: Body) -> Result<T, Response> {
+    let bytes = timeout(BODY_LIMIT, axum::body::to_bytes(body, MAX_BODY)).await;
+    let bytes = match bytes {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(_)) => {
+            let remedy = format!("a body may have {MAX_BODY} bytes");
+            return Err(problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long or broke off", remedy));
+        }
+        Err(_) => {
+            let remedy = format!("a body may take {} s", BODY_LIMIT.as_secs());
+            return Err(problem(StatusCode::REQUEST_TIMEOUT, "the body took too long", remedy));
+        }
+    };
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        problem(
+            StatusCode::BAD_REQUEST,
+            format!("the body cannot be read: {error}"),
+            "docs/api.md has examples",
+        )
+    })
+}
+
+/// What `POST run` takes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RunBody {
+    images: Vec<String>,
+    services: Vec<String>,
+    filters: Vec<String>,
+    /// Seconds.
+    wait: u64,
+}
+
+async fn begin_run(
+    State(routes): State<Routes>,
+    Extension(Operator(by)): Extension<Operator>,
+    request: Request,
+) -> Response {
+    let RunBody { images, services, filters, wait: seconds } = match body(request.into_body()).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    let wrong: Vec<&str> =
+        filters.iter().map(String::as_str).filter(|filter| Filter::parse(filter).is_none()).collect();
+    if !wrong.is_empty() {
+        let error = format!("{} is not of the form key=value", wrong.join(", "));
+        return problem(StatusCode::BAD_REQUEST, error, "filters read as those of GANTRY_SERVICES_FILTERS");
+    }
+    let filters = filters.iter().filter_map(|filter| Filter::parse(filter)).collect();
+    let unknown = {
+        let board = routes.shared.board.look();
+        let has_image = |image: &String| board.services.values().any(|shown| shown.image == *image);
+        let services = services.iter().filter(|name| !board.services.contains_key(*name));
+        let unknown: Vec<String> =
+            services.chain(images.iter().filter(|image| !has_image(image))).cloned().collect();
+        if board.services.is_empty() { Vec::new() } else { unknown }
+    };
+    if !unknown.is_empty() {
+        let error = format!("no service that Gantry updates matches {}", unknown.join(", "));
+        return problem(StatusCode::NOT_FOUND, error, "api/v1/services lists services and images");
+    }
+    let mut changes = routes.shared.board.changes();
+    let scope = RunScope { services, images, filters };
+    let id = match routes.shared.steering.run(by, scope).await {
+        Ok(id) => id,
+        Err(why) => return problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later"),
+    };
+    let is_done = |routes: &Routes| {
+        let board = routes.shared.board.look();
+        board.run(id).filter(|run| run.ended.is_some()).map(|run| (run.failed, whole_run(run)))
+    };
+    let wait = async {
+        loop {
+            if let Some(done) = is_done(&routes) {
+                return done;
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    match timeout(Duration::from_secs(seconds.min(MAX_WAIT)), wait).await {
+        Ok((true, run)) => (StatusCode::CONFLICT, Json(run)).into_response(),
+        Ok((false, run)) => Json(run).into_response(),
+        Err(_) => {
+            let run = routes.shared.board.look().run(id).map_or(Value::Null, whole_run);
+            let mut response = (StatusCode::ACCEPTED, Json(run)).into_response();
+            if let Ok(location) = HeaderValue::from_str(&format!("runs/{id}")) {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            response
+        }
+    }
+}
+
+/// What `POST release` takes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ReleaseBody {
+    service: Option<String>,
+    image: Option<String>,
+    all: bool,
+}
+
+async fn release(
+    State(routes): State<Routes>,
+    Extension(Operator(by)): Extension<Operator>,
+    request: Request,
+) -> Response {
+    let body: ReleaseBody = match body(request.into_body()).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    let target = match body {
+        ReleaseBody { service: Some(name), image: None, all: false }
+        | ReleaseBody { service: None, image: Some(name), all: false }
+            if !name.trim().is_empty() =>
+        {
+            ReleaseTarget::Named(name)
+        }
+        ReleaseBody { service: None, image: None, all: true } => ReleaseTarget::All,
+        _ => {
+            let remedy = r#"send {"service": NAME}, {"image": NAME} or {"all": true}"#;
+            return problem(StatusCode::BAD_REQUEST, "it must be said what is to be released", remedy);
+        }
+    };
+    match routes.shared.steering.release(by, target).await {
+        Ok(Released { released, words }) if released.is_empty() => {
+            problem(StatusCode::NOT_FOUND, words, "api/v1/quarantine lists what there is to release")
+        }
+        Ok(Released { released, words }) => {
+            // Whoever looks at the page sees the quarantine without it.
+            routes.shared.board.change(|board, _| board.revision += 1);
+            Json(json!({ "released": released, "words": words })).into_response()
+        }
+        Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more"),
+    }
+}

@@ -1,0 +1,45 @@
+//! What the routes work with.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::daemon::board::LiveBoard;
+use crate::daemon::board::render::Around;
+use crate::daemon::steering::Steering;
+use crate::heartbeat::Heartbeat;
+use crate::ledger::Ledger;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub struct Shared {
+    /// What is known now.
+    pub board: LiveBoard,
+    /// What Gantry was told.
+    pub config: Arc<Config>,
+    /// The quarantine.
+    pub ledger: Arc<Ledger>,
+    /// Whether the loop lives.
+    pub heartbeat: Heartbeat,
+    /// What steering does.
+    pub steering: Arc<dyn Steering>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// The peer of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// What the board does not know itself.
+pub(super) fn around(shared: &Shared) -> Around {
+    let (book, now) = (shared.ledger.book(), shared.ledger.now());
+    let lasts = shared.config.quarantine.duration;
+    let held = book.entries().filter(|entry| entry.is_for_good() && !entry.has_expired(now, lasts));
+    Around { quarantine: held.cloned().collect(), quarantine_lasts: lasts }
+}

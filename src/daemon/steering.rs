@@ -1,0 +1,174 @@
+//! What users and programs ask of the daemon: runs, and the release of digests.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, oneshot};
+
+use crate::config::Config;
+use crate::context::RunScope;
+use crate::cycle::by_hand;
+use crate::ledger::release::ReleaseTarget;
+use crate::swarm::Swarm;
+use crate::words::printable;
+
+/// How many runs may be asked for before one of them begins.
+const MAX_ASKED: usize = 100;
+
+/// What steering does.
+pub trait Steering: Send + Sync {
+    /// Asks for a run in this user's name. Returns its number once it begins, or why there is none.
+    fn run(&self, by: String, scope: RunScope) -> BoxFuture<'static, Result<u64, String>>;
+
+    /// Releases what is held back, in this user's name.
+    fn release(&self, by: String, target: ReleaseTarget) -> BoxFuture<'static, Result<Released, String>>;
+}
+
+/// What a release came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// What was released; empty: nothing was.
+    pub released: Vec<String>,
+    /// The same, and what follows from it, in words.
+    pub words: String,
+}
+
+/// A run that users have asked for.
+#[derive(Debug)]
+pub struct Asked {
+    /// The name of the first of them.
+    pub by: String,
+    /// What it looks at.
+    pub scope: RunScope,
+    replies: Vec<oneshot::Sender<u64>>,
+}
+
+impl Asked {
+    /// The run begins.
+    pub(super) fn begins(self, number: u64) {
+        for reply in self.replies {
+            // A user who has gone does not wait.
+            let _ = reply.send(number);
+        }
+    }
+}
+
+/// The runs that users have asked for and that have not begun.
+#[derive(Debug, Default)]
+pub struct Requests {
+    queue: Mutex<VecDeque<Asked>>,
+    news: Notify,
+}
+
+impl Requests {
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Asked>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a run. Where one waits that does as much, this is the same one.
+    fn ask(&self, by: String, scope: RunScope) -> Option<oneshot::Receiver<u64>> {
+        let (reply, number) = oneshot::channel();
+        let mut queue = self.queue();
+        if let Some(asked) = queue.iter_mut().find(|it| it.scope.is_everything() || it.scope == scope) {
+            asked.replies.push(reply);
+        } else if queue.len() < MAX_ASKED {
+            queue.push_back(Asked { by, scope, replies: vec![reply] });
+        } else {
+            return None;
+        }
+        drop(queue);
+        self.news.notify_one();
+        Some(number)
+    }
+
+    /// The run that was asked for first.
+    pub(super) fn take(&self) -> Option<Asked> {
+        self.queue().pop_front()
+    }
+
+    /// Returns when a run is asked for.
+    pub(super) async fn asked(&self) {
+        while self.queue().is_empty() {
+            self.news.notified().await;
+        }
+    }
+}
+
+/// Steers this process and, by the ledger, all others.
+pub struct Wheel<S> {
+    /// What Gantry was told.
+    pub config: Arc<Config>,
+    /// The swarm.
+    pub swarm: Arc<S>,
+    /// Where runs are asked for.
+    pub requests: Arc<Requests>,
+}
+
+impl<S> fmt::Debug for Wheel<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wheel").finish_non_exhaustive()
+    }
+}
+
+impl<S: Swarm> Steering for Wheel<S> {
+    fn run(&self, by: String, scope: RunScope) -> BoxFuture<'static, Result<u64, String>> {
+        let requests = self.requests.clone();
+        async move {
+            let number = requests.ask(by, scope);
+            let number = number.ok_or_else(|| format!("{MAX_ASKED} runs wait already"))?;
+            number.await.map_err(|_| "Gantry is being stopped".to_owned())
+        }
+        .boxed()
+    }
+
+    fn release(&self, by: String, target: ReleaseTarget) -> BoxFuture<'static, Result<Released, String>> {
+        let (config, swarm) = (self.config.clone(), self.swarm.clone());
+        async move {
+            let release = by_hand::release(&config, &swarm, &target).await;
+            let release = release.map_err(|error| printable(&format!("{error:#}")))?;
+            let released: Vec<String> = release
+                .released
+                .iter()
+                .map(|it| if it.service.is_empty() { it.image.clone() } else { it.service.clone() })
+                .collect();
+            if !released.is_empty() {
+                tracing::info!(by, released = released.join(", "), "released by a user");
+            }
+            Ok(Released { released, words: release.to_string() })
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(service: &str) -> RunScope {
+        RunScope { services: vec![service.to_owned()], ..RunScope::default() }
+    }
+
+    #[tokio::test]
+    async fn a_request_joins_a_run_that_does_as_much() {
+        let requests = Requests::default();
+        let ask = |scope| requests.ask("anna".to_owned(), scope).unwrap();
+        let (web, same, all, shop) =
+            (ask(one("web")), ask(one("web")), ask(RunScope::default()), ask(one("shop")));
+        requests.asked().await;
+        requests.take().unwrap().begins(7);
+        requests.take().unwrap().begins(8);
+        assert!(requests.take().is_none());
+        assert_eq!((web.await, same.await, all.await, shop.await), (Ok(7), Ok(7), Ok(8), Ok(8)));
+    }
+
+    #[test]
+    fn requests_without_end_are_refused() {
+        let requests = Requests::default();
+        let asked: Vec<_> =
+            (0..=MAX_ASKED).map(|index| requests.ask("ci".to_owned(), one(&index.to_string()))).collect();
+        assert!(asked[MAX_ASKED].is_none() && asked[..MAX_ASKED].iter().all(Option::is_some));
+    }
+}
