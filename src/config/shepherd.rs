@@ -79,7 +79,7 @@ const fn general(name: &'static str, ours: &'static str, doc: &'static str) -> S
 }
 
 /// One line for all variables of Shepherd among `set`, the names of the environment's variables that are not
-/// empty; `None` unless one of them can hardly be anybody else's.
+/// empty; `None` unless one of them hardly belongs to another program.
 pub(super) fn hint<'a>(set: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let set: Vec<&str> = set.into_iter().collect();
     let found: Vec<&ShepherdVariable> =

@@ -2,7 +2,7 @@
 //!
 //! From it come the raw variables that are read from the environment, their parsers and defaults, those of
 //! the labels, the text of `gantry --help`, the tables of the pages in `docs/` and the suggestions for names that
-//! nobody knows. An entry reads
+//! are not in the table. An entry reads
 //!
 //! ```text
 //! /// What it means, in Markdown.
@@ -306,8 +306,8 @@ table! {
         "GANTRY_SERVICES_EXCLUDED_FILTERS" gantry_services_excluded_filters: FiltersOrNone
             = "label=gantry.services.excluded=true";
         /// Which labels of services count: `all`, `none`, or their names, such as `update.order rollout.canary`. Any other
-        /// label of Gantry's is ignored with a warning. Who may set labels on a service may not be whom you trust with the
-        /// nodes: see docs/security.md.
+        /// label of Gantry's is ignored with a warning. A label can give a service rights over the nodes: see
+        /// docs/security.md.
         "GANTRY_LABELS_ALLOWED" gantry_labels_allowed: LabelsAllowed = "all";
         /// The name of Gantry's own service, which is updated before the others are looked at.
         "GANTRY_SERVICES_SELF" gantry_services_self: String else "found from our own container";
@@ -413,7 +413,7 @@ table! {
         /// A file with that token, or with a line `NAME TOKEN` for each user. The name stands in the log and in the
         /// history of runs. It is read again when it changes.
         "GANTRY_HTTP_STEER_TOKEN_FILE" gantry_http_steer_token_file: PathBuf;
-        /// `true`: reading needs no token, whoever can reach the address.
+        /// `true`: reading needs no token, from wherever the address can be reached.
         "GANTRY_HTTP_OPEN" gantry_http_open: bool = "false";
         /// Names by which the page may be called, apart from `localhost` and IP addresses. Needed only where reading
         /// needs no token: a page of another site could read Gantry's by a name of its own otherwise.

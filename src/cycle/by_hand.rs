@@ -20,7 +20,7 @@ use crate::heartbeat::Heartbeat;
 use crate::ledger::book::{self, Labels};
 use crate::ledger::entry::{Entry, Subject, image_name};
 use crate::ledger::release::{self, QuarantineList, Release, ReleaseTarget};
-use crate::ledger::{Ledger, MAX_CONFLICTS, TEXT, is_ours, is_somebody_else_faster};
+use crate::ledger::{Ledger, MAX_CONFLICTS, TEXT, is_ours, was_another_faster};
 use crate::model::candidate::Candidate;
 use crate::model::decision::Decision;
 use crate::model::inspected::{Inspected, ResolvedTag};
@@ -72,7 +72,7 @@ pub async fn release<S: Swarm>(
             }
         };
         match written {
-            Err(error) if is_somebody_else_faster(&error) && conflicts < MAX_CONFLICTS => conflicts += 1,
+            Err(error) if was_another_faster(&error) && conflicts < MAX_CONFLICTS => conflicts += 1,
             written => return Ok(written.map(|()| release)?),
         }
     }
@@ -83,7 +83,7 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<CommandI
     let name = &config.ledger_name;
     let object = swarm.config_object(name).await?;
     if object.as_ref().is_some_and(|object| !is_ours(object)) {
-        anyhow::bail!("the config {name} is somebody else's; GANTRY_LEDGER_NAME names Gantry's own");
+        anyhow::bail!("the config {name} is not a ledger of Gantry's; set GANTRY_LEDGER_NAME to the name that the daemon has");
     }
     // A person waits for the answer: an engine that is away is not waited for.
     let config = Arc::new(Config { interval: None, trigger_path: None, ..Config::clone(config) });

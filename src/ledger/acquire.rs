@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::book::{self, LedgerChange};
 use super::lease::{LOOK_INTERVAL, Lease, LeaseStep, LeaseWait, Party};
 use super::left_behind::LeftBehind;
-use super::{Hold, LeaseRole, Ledger, MAX_CONFLICTS, codec, forbidden, is_somebody_else_faster};
+use super::{Hold, LeaseRole, Ledger, MAX_CONFLICTS, codec, forbidden, was_another_faster};
 use crate::swarm::{ConfigObject, Swarm, SwarmError, TaskState};
 
 /// A request for the lease.
@@ -124,7 +124,7 @@ impl Ledger {
                     self.state().role = LeaseRole::Alone;
                     return LeaseOutcome::Ours;
                 }
-                Err(error) if is_somebody_else_faster(&error) && conflicts < MAX_CONFLICTS => {
+                Err(error) if was_another_faster(&error) && conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
                     // Its previous holder may have rolled out since the plan was made.
                     wait.is_outdated = true;
@@ -134,7 +134,7 @@ impl Ledger {
                     }
                 }
                 // Many processes write at once; a later try will succeed.
-                Err(error) if is_somebody_else_faster(&error) => conflicts = 0,
+                Err(error) if was_another_faster(&error) => conflicts = 0,
                 Err(cause) => {
                     conflicts = 0;
                     wait.is_outdated = true;
@@ -145,7 +145,7 @@ impl Ledger {
                 }
             }
             if begun.elapsed() >= request.patience {
-                let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
+                let holder = holder.map_or_else(|| "another process".to_owned(), |holder| holder.who);
                 return LeaseOutcome::NotOurs { holder };
             }
             drop(writing.take());

@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::book;
 use super::lease::{Holding, LOOK_INTERVAL, SURE, holding};
-use super::{Hold, LeaseRole, Ledger, MAX_CONFLICTS, WRITE_INTERVAL, forbidden, is_somebody_else_faster};
+use super::{Hold, LeaseRole, Ledger, MAX_CONFLICTS, WRITE_INTERVAL, forbidden, was_another_faster};
 use crate::swarm::{Swarm, SwarmError};
 
 impl Ledger {
@@ -127,7 +127,7 @@ impl Ledger {
                 _ => Ok(()),
             };
             match written {
-                Err(error) if is_somebody_else_faster(&error) => {}
+                Err(error) if was_another_faster(&error) => {}
                 written => return written,
             }
         }
@@ -135,7 +135,7 @@ impl Ledger {
     }
 
     fn lose(&self, to: Option<&str>) {
-        let to = to.unwrap_or("nobody");
+        let to = to.unwrap_or("no other process");
         tracing::warn!(
             to,
             "another Gantry has taken over, as this one did not answer; no new update begins here"

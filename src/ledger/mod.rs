@@ -262,7 +262,7 @@ impl Ledger {
         if object.as_ref().is_some_and(|object| !is_ours(object)) {
             let name = &self.name;
             let remedy = "give Gantry another name with GANTRY_LEDGER_NAME";
-            self.go_on_alone(&format!("the config {name} is somebody else's; {remedy}"));
+            self.go_on_alone(&format!("the config {name} is not a ledger of Gantry's; {remedy}"));
             return Ok(None);
         }
         let mut state = self.state();
@@ -404,7 +404,7 @@ impl Ledger {
                     self.state().told_forgotten = None;
                     return self.tell_forgotten(Vec::new());
                 }
-                Err(error) if is_somebody_else_faster(&error) => last = error,
+                Err(error) if was_another_faster(&error) => last = error,
                 Err(error) => {
                     last = error;
                     break;
@@ -421,7 +421,7 @@ fn forbidden(words: &str) -> String {
 }
 
 /// Whether the ledger is another one by now than the one that was read.
-pub(crate) fn is_somebody_else_faster(error: &SwarmError) -> bool {
+pub(crate) fn was_another_faster(error: &SwarmError) -> bool {
     matches!(error, SwarmError::Conflict | SwarmError::NameTaken(_) | SwarmError::NotFound(_))
 }
 

@@ -267,8 +267,8 @@ impl fmt::Display for Release {
 
 impl fmt::Display for QuarantinedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whom = if self.service.is_empty() { "all services".to_owned() } else { piece(&self.service) };
-        write!(f, "{whom}: {} at {}", printable(&self.image), printable(&self.digest))?;
+        let place = if self.service.is_empty() { "all services".to_owned() } else { piece(&self.service) };
+        write!(f, "{place}: {} at {}", printable(&self.image), printable(&self.digest))?;
         if self.why.is_empty() { Ok(()) } else { write!(f, " ({})", printable(&self.why)) }
     }
 }

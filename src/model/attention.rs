@@ -55,7 +55,7 @@ impl fmt::Display for Attention {
             Self::Kept { message } => write!(f, "its update has failed and was kept: {message}"),
             Self::Paused { message } => write!(
                 f,
-                "somebody else's change to it has failed and is paused; Gantry sends nothing until that change is mended \
+                "a change by a user or another program has failed and is paused; Gantry sends nothing until that change is mended \
                  or taken back: {message}"
             ),
             Self::RollbackFailed { message } => write!(f, "its rollback has failed, look at it: {message}"),

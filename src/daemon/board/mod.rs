@@ -1,7 +1,7 @@
 //! All that is known now, of every service, rollout and run, for page, API and metrics. Pure.
 //!
 //! The board is folded from the events of all runs. Nothing in it is asked of the engine for its own sake. Each change has a
-//! revision, so that whoever looks again gets what has changed since.
+//! revision, so that a reader who looks again gets what has changed since.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -370,6 +370,6 @@ fn a_person_who_asks_the_wrong_node_or_for_the_wrong_thing_is_told_what_is_wrong
     command.env_clear().env("DOCKER_HOST", stage.lab.docker_host(1)).env("GANTRY_LEDGER_NAME", &theirs);
     let output = command.args(["release", "--all"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && text.contains("is somebody else's"), "{text}");
+    assert!(output.status.code() == Some(1) && text.contains("is not a ledger of Gantry's"), "{text}");
     assert!(output.stdout.is_empty());
 }
