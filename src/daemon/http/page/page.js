@@ -293,7 +293,7 @@ function schedule() {
 
 const PAINTERS = [
 	[paintAttention, 'attention', 'quarantine'], [paintRollouts, 'rollouts', 'services', 'quarantine'], [paintFilters, 'counts', 'services', 'filter'],
-	[paintGroups, 'services', 'filter'], [paintMap, 'services', 'filter'], [paintQuarantine, 'quarantine'], [paintHistory, 'history'], [refreshDrawer, 'services'],
+	[paintGroups, 'services', 'filter'], [paintMap, 'services'], [paintQuarantine, 'quarantine'], [paintHistory, 'history'], [refreshDrawer, 'services'],
 ];
 const jobs = new Set(); // What is still to paint: some milliseconds of it in each frame.
 let working = 0;
@@ -313,7 +313,7 @@ function paint() {
 function work() {
 	if (working) return;
 	const until = performance.now() + 4;
-	for (const job of jobs) {
+	for (const job of [...jobs]) {
 		jobs.delete(job);
 		if (world) job();
 		if (performance.now() > until) break;
@@ -524,10 +524,10 @@ function paintFilters() {
 }
 
 function paintMap() {
-	const { flat, query, hit, all } = meaning();
+	const { flat, all } = meaning();
 	let last;
 	if (show($('map'), !flat)) paintCells(paintMap, one($('map'), '.cells'), all, service => {
-		const name = service.letter + (service.image === last ? '' : ' g') + (query && !hit(service) ? ' dim' : '');
+		const name = service.letter + (service.image === last ? '' : ' g');
 		last = service.image;
 		return name;
 	});
@@ -562,10 +562,11 @@ const unbuilt = new Set();
 let groupIds = 0;
 function buildGroups() {
 	const until = performance.now() + 4;
+	let rows = 40;
 	for (const el of unbuilt) {
 		unbuilt.delete(el);
-		if (el.isConnected) paintGroup(el, el.group);
-		if (performance.now() > until) return jobs.add(buildGroups);
+		if (el.isConnected) rows -= paintGroup(el, el.group) || 1;
+		if (unbuilt.size && (rows < 0 || performance.now() > until)) return jobs.add(buildGroups);
 	}
 }
 
@@ -586,11 +587,13 @@ function paintGroup(el, { key, all, list, open }) {
 			button('.more', '', { 'data-more': key }));
 	}
 	const limit = rowsShown.get(key) || (key ? ROWS : FEW);
-	const rows = list.length > limit ? [...list].sort((a, b) => (a.letter === 'u') - (b.letter === 'u')).slice(0, limit) : list;
+	const rows = (list.length > limit ? [...list].sort((a, b) => (a.letter === 'u') - (b.letter === 'u')) : list).slice(0, Math.min(limit, one(body, 'tbody').childNodes.length + 40));
+	if (rows.length < Math.min(limit, list.length)) unbuilt.add(el);
 	keyed(one(body, 'tbody'), rows, service => service.name, ({ name, letter }) => h('tr', h('th.c-name', { scope: 'row' }, link(name)), h('td.c-img.soft'),
 		h('td', h('div.sw', mark(letter), h('div.why', h('span'), ' ', h('span.soft', 'since ', h('time'))))), h('td.c-dig.mono.soft'), h('td.c-task')), paintRow);
 	fill(body.lastChild, list.length > limit && `Show ${num(Math.min(200, list.length - limit))} more of ${num(list.length)}`);
 	if (!el.sized) el.style.setProperty('contain-intrinsic-block-size', `auto ${el.sized = 46 + rows.length * 38}px`);
+	return rows.length;
 }
 function paintRow(row, { letter, why, since, digest, newest, tasks, image }) {
 	const is = [letter, why, since, digest, newest, tasks?.running, tasks?.desired, image].join('\n');
