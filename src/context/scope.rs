@@ -29,7 +29,8 @@ impl RunScope {
         is_named && (self.images.is_empty() || self.has_image(facts.image.as_deref().unwrap_or_default()))
     }
 
-    fn has_image(&self, written: &str) -> bool {
+    /// Whether an image, however it is written, is one of its images.
+    pub fn has_image(&self, written: &str) -> bool {
         let name = |text: &str| text.parse::<ImageRef>().ok().as_ref().and_then(image_name);
         let own = name(written);
         own.is_some() && self.images.iter().any(|image| name(image) == own)

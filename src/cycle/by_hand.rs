@@ -83,7 +83,9 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<CommandI
     let name = &config.ledger_name;
     let object = swarm.config_object(name).await?;
     if object.as_ref().is_some_and(|object| !is_ours(object)) {
-        anyhow::bail!("the config {name} is not a ledger of Gantry's; set GANTRY_LEDGER_NAME to the name that the daemon has");
+        anyhow::bail!(
+            "the config {name} is not a ledger of Gantry's; set GANTRY_LEDGER_NAME to the name that the daemon has"
+        );
     }
     // A person waits for the answer: an engine that is away is not waited for.
     let config = Arc::new(Config { interval: None, trigger_path: None, ..Config::clone(config) });

@@ -163,7 +163,8 @@ async fn a_run_that_is_asked_for_is_answered_with_what_became_of_each_service() 
 
         let bad = scene.registry.release(APP, "bad");
         scene.swarm.image(&bad).crashes_after(millis(100), 3).logging(&["no disk <b>left</b>"]);
-        let (status, _, run) = api.post("/api/v1/run", &json!({ "images": [APP], "wait": 50 })).await;
+        let (status, _, run) =
+            api.post("/api/v1/run", &json!({ "images": ["registry.test/app:1"], "wait": 50 })).await;
         assert_eq!((status, &run["failed"]), (StatusCode::CONFLICT, &true.into()), "{run:#}");
         let failed = run["services"].as_array().unwrap();
         let failed = failed.iter().find(|it| it["outcome"] == "rolled back").unwrap();

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::cycle::Report;
 use crate::image::{Digest, ImageRef};
+use crate::model::finished::NotBegunReason;
 use crate::model::row::{Row, State};
 
 /// What started a run.
@@ -137,6 +138,8 @@ impl ServiceRecord {
                 seconds: Some(finished.took.as_secs()),
                 ..plain(digest(&finished.from), digest(&finished.to), cause_of(finished))
             },
+            // The run that has it in hand reports it.
+            State::Held(held) if held.why == NotBegunReason::UnderWay => return None,
             State::Held(held) => plain(digest(&held.from), digest(&held.to), held.why.name().to_owned()),
             State::Error(cause) => plain(from, to, cause.clone()),
             State::NeedsAttention(what) => plain(from, to, what.to_string()),

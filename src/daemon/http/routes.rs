@@ -324,7 +324,10 @@ async fn begin_run(
     let filters = filters.iter().filter_map(|filter| Filter::parse(filter)).collect();
     let unknown = {
         let board = routes.shared.board.look();
-        let has_image = |image: &String| board.services.values().any(|shown| shown.image == *image);
+        let has_image = |image: &String| {
+            let scope = RunScope { images: vec![image.clone()], ..RunScope::default() };
+            board.services.values().any(|shown| scope.has_image(&shown.image))
+        };
         let services = services.iter().filter(|name| !board.services.contains_key(*name));
         let unknown: Vec<String> =
             services.chain(images.iter().filter(|image| !has_image(image))).cloned().collect();

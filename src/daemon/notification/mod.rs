@@ -223,7 +223,9 @@ async fn send(url: &str, proxies: &Proxies, message: &Message) -> Result<(), Fau
     let answer = request.send().await.map_err(fault)?;
     match answer.status() {
         // What Apprise says when no service stands behind the address.
-        StatusCode::NO_CONTENT => Err(Fault::Refused("Apprise has no service to tell under this key (204)".to_owned())),
+        StatusCode::NO_CONTENT => {
+            Err(Fault::Refused("Apprise has no service to tell under this key (204)".to_owned()))
+        }
         status if status.is_success() => Ok(()),
         status => {
             let cause = format!("Apprise answers {status}{}", said(answer, url).await);

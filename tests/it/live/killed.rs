@@ -251,7 +251,8 @@ fn what_stands_paused_on_our_change_is_rolled_back_and_on_anothers_is_named() {
     let outcome = run.outcome(&ours);
     assert!(outcome.starts_with("rolled back: a task failed on node") && outcome.contains("(3)"), "{run}");
     assert_eq!((ours.image(), ours.running_images()), (old.pinned(), vec![old.pinned()]), "{run}");
-    let named = ["needs attention: ", &theirs.name, "a change by a user or another program has failed and is paused"];
+    let named =
+        ["needs attention: ", &theirs.name, "a change by a user or another program has failed and is paused"];
     assert!(run.says(&named), "{run}");
     assert_eq!((run.outcome(&theirs), theirs.version()), ("", version), "{run}");
     assert!(run.code == Some(1) && run.summary().contains("1 needs attention"), "{run}");

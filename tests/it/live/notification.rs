@@ -60,7 +60,10 @@ fn apprise_delivers_what_was_updated_and_with_on_change_nothing_of_a_cycle_that_
     assert_eq!((told.body.as_str(), kind), (body(names).as_str(), "success"));
 
     // Without its key, and with somebody behind it who does not want to hear it.
-    was_not_sent(&telling(&stage, &apprise.url("nobody")).run(), "Apprise has no service to tell under this key (204)");
+    was_not_sent(
+        &telling(&stage, &apprise.url("nobody")).run(),
+        "Apprise has no service to tell under this key (204)",
+    );
     apprise.is_answered_with(500);
     let words = "Apprise answers 424 Failed Dependency: One or more notification could not be sent";
     was_not_sent(&telling(&stage, &apprise.url("team")).run(), words);
