@@ -68,7 +68,7 @@ impl Board {
         vec![
             ("verdict", self.verdict()),
             ("look", self.look_json()),
-            ("guard", json!({ "paused": paused, "by_hand": null })),
+            ("guard", json!({ "paused": paused })),
             ("counts", Value::Object(counts)),
             ("runs", self.runs.values().map(in_short).collect()),
             ("rollouts", self.rollouts.values().map(rollout).collect()),

@@ -371,7 +371,7 @@ function paintGuard() {
 		time(one(el, 'time'), item.at);
 	});
 	show($('run'), world.steer);
-	show($('pause'), world.steer && !hand);
+	show($('pause'), world.steer && hand === null);
 	show($('resume'), world.steer && hand);
 }
 
