@@ -28,7 +28,7 @@ RUN_SMOKE := $(if $(NEXTEST),$(RUN_TESTS) -E 'test(/(^|::)($(SMOKE))/)',$(RUN_TE
 RUN_SOAK := $(if $(NEXTEST),$(CARGO) nextest run --profile soak,$(CARGO) test) --locked --features live --test it \
 	$(if $(NEXTEST),-E 'test(/^(soak|faults)::/)',-- --nocapture --test-threads 1 soak:: faults::)
 
-.PHONY: help demo test smoke soak search fuzz bench check image msrv advisories lab-up lab-down swarm-can-run
+.PHONY: help demo test smoke soak search fuzz bench page screenshots check image msrv advisories lab-up lab-down swarm-can-run
 
 help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
@@ -38,6 +38,8 @@ help:
 	@echo 'make search    every order of events of two Gantrys in a small world, with two troubles at once'
 	@echo 'make fuzz      give each parser of foreign text a minute of made-up input (FUZZ_SECONDS, TARGETS)'
 	@echo 'make bench     measure speed and memory (root on Debian)'
+	@echo 'make page      check the status page in Chromium with invented data; needs Node.js'
+	@echo 'make screenshots  take pictures of it, in target/page/shots'
 	@echo 'make check     formatting, clippy, documentation, shell scripts'
 	@echo 'make image     build the image, and list its crates and packages in target/sbom.cdx.json (SBOM)'
 	@echo 'make msrv      check the code with the oldest Rust that Cargo.toml allows; needs that toolchain'
@@ -74,13 +76,19 @@ FUZZ_SECONDS ?= 60
 fuzz:
 	tests/fuzz/run $(FUZZ_SECONDS) $(TARGETS)
 
+page:
+	tests/page/run check
+
+screenshots:
+	tests/page/run shots
+
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features live -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --doc --quiet
 	@if type -P shellcheck >/dev/null; then \
-		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client fuzz/run minutes ../.ci/run ../.ci/sbom; \
+		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client fuzz/run page/run minutes ../.ci/run ../.ci/sbom; \
 	fi
 
 # The image, and the CycloneDX list (SBOM) of what it carries: crates of Cargo.lock, and the image's own list of packages.
