@@ -415,8 +415,8 @@ table! {
         "GANTRY_HTTP_STEER_TOKEN_FILE" gantry_http_steer_token_file: PathBuf;
         /// `true`: reading needs no token, from wherever the address can be reached.
         "GANTRY_HTTP_OPEN" gantry_http_open: bool = "false";
-        /// Names by which the page may be called, apart from `localhost` and IP addresses. Needed only where reading
-        /// needs no token: a page of another site could read Gantry's by a name of its own otherwise.
+        /// Names by which the page may be called, apart from `localhost` and IP addresses. Needed on a loopback address,
+        /// and where reading needs no token: a page of another site could read Gantry's by a name of its own otherwise.
         "GANTRY_HTTP_HOSTS" gantry_http_hosts: WordList;
         /// The certificate chain for HTTPS, in PEM. It is read again when it changes.
         "GANTRY_HTTP_TLS_CERT_FILE" gantry_http_tls_cert_file: PathBuf;

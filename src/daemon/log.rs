@@ -51,7 +51,7 @@ pub fn write(event: &Event) {
         | Event::RolloutSuperseded(_)
         | Event::RolloutHeld { .. }
         | Event::RolloutEnded { .. } => rollout(kind, event),
-        Event::Paused { why, is_routine: true } => tracing::debug!(json.event = kind, "paused: {why}"),
+        Event::Paused { why, is_routine: true, .. } => tracing::debug!(json.event = kind, "paused: {why}"),
         Event::Paused { why, .. } => tracing::warn!(
             json.event = kind,
             "paused: {why}; no update begins, those under way are watched on"

@@ -95,6 +95,8 @@ pub enum Event {
     Paused {
         /// Why.
         why: String,
+        /// The same in one word, as metrics have it: `node`, `quorum`, `engine` or `starting`.
+        reason: &'static str,
         /// Whether this happens with every other update.
         is_routine: bool,
     },

@@ -143,7 +143,7 @@ mod tests {
     fn a_pause_lasts_until_its_reason_is_gone_and_a_run_begins_anew() {
         let mut world = World::default();
         world.apply(&Event::RunBegan);
-        let paused = |why: &str| Event::Paused { why: why.to_owned(), is_routine: false };
+        let paused = |why: &str| Event::Paused { why: why.to_owned(), reason: "node", is_routine: false };
         world.apply(&paused("node2 is down"));
         world.apply(&paused("node3 is down"));
         let was = "node2 is down".to_owned();

@@ -231,7 +231,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What happens with every other update is routine.
 fn event(news: GuardNews) -> Event {
     match news {
-        GuardNews::Paused { why, is_routine } => Event::Paused { why: why.to_string(), is_routine },
+        GuardNews::Paused { why, is_routine } => {
+            Event::Paused { reason: why.name(), why: why.to_string(), is_routine }
+        }
         GuardNews::Resumed { was, after, is_routine } => {
             Event::Resumed { was: was.to_string(), after, is_routine }
         }

@@ -100,6 +100,18 @@ pub enum Shut {
     },
 }
 
+impl Shut {
+    /// One word for it, as metrics have it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Silence { .. } | Self::Slow { .. } => "engine",
+            Self::NoLeader | Self::NoSpareVote { .. } => "quorum",
+            Self::NodeDown { .. } => "node",
+            Self::Busy { .. } => "starting",
+        }
+    }
+}
+
 /// A change that a look has brought: updates pause, or begin again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GuardNews {

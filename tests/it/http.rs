@@ -180,6 +180,16 @@ async fn a_run_that_is_asked_for_is_answered_with_what_became_of_each_service() 
         let (_, _, held) = reader.get("/api/v1/quarantine").await;
         assert!(held["quarantine"].as_array().is_some_and(|held| !held.is_empty()), "{held:#}");
 
+        let answer = reader.request(Method::GET, "/metrics").send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        let metrics = answer.text().await.unwrap();
+        assert!(metrics.contains("\ngantry_updates_total{outcome=\"updated\"} 2\n"), "{metrics}");
+        assert!(
+            metrics.contains("\ngantry_cycles_total{result=\"failed\",trigger=\"api\"} 1\n"),
+            "{metrics}"
+        );
+        assert_eq!(api.with(None).get("/metrics").await.0, StatusCode::UNAUTHORIZED);
+
         // The next look says that the digest is in quarantine, and a release ends that.
         let (status, _, run) = api.post("/api/v1/run", &json!({ "wait": 50 })).await;
         assert_eq!(status, StatusCode::OK, "{run:#}");

@@ -11,15 +11,18 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::live::LiveBoard;
 pub use self::record::{RunRecord, WokenBy};
 pub use self::service::{ServiceState, ShownService};
+use self::tally::Metrics;
 use crate::cycle::Report;
 use crate::model::event::Event;
 use crate::model::rollout::Rollout;
 use crate::model::row::Row;
 
 mod live;
+pub mod metrics;
 mod record;
 pub mod render;
 mod service;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -47,8 +50,8 @@ pub struct Board {
     pub runs: BTreeMap<u64, RunRecord>,
     /// The runs with news that are over, newest first.
     pub history: VecDeque<Arc<RunRecord>>,
-    /// Why no update begins, each since when; empty: updates may begin.
-    pub paused: Vec<(String, Timestamp)>,
+    /// Why no update begins; empty: updates may begin.
+    pub paused: Vec<ShownPause>,
     /// The latest look.
     pub look: Option<ShownLook>,
     /// When the next look begins, where the interval says so.
@@ -59,6 +62,8 @@ pub struct Board {
     pub node: String,
     /// The revision at which a service was removed last: who knows less needs the whole state.
     pub removed: u64,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// A rollout, as page and API show it.
@@ -70,6 +75,19 @@ pub struct ShownRollout {
     pub since: Timestamp,
     /// When it was over.
     pub over: Option<Timestamp>,
+}
+
+/// A reason why no update begins.
+#[derive(Clone, Debug)]
+pub struct ShownPause {
+    /// In words.
+    pub why: String,
+    /// In one word, as metrics have it.
+    pub reason: &'static str,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether it comes with every other update: people are not told of it.
+    pub is_routine: bool,
 }
 
 /// A look at the swarm and the registries.
@@ -97,6 +115,7 @@ impl Board {
             error: None,
             node: String::new(),
             removed: 0,
+            metrics: Metrics::default(),
         }
     }
 
@@ -111,6 +130,7 @@ impl Board {
     /// Takes an event of a run into account.
     pub fn apply(&mut self, run: u64, event: &Event, at: Timestamp) {
         self.revision += 1;
+        self.metrics.apply(event);
         if let Some((name, image)) = Rollout::of(event) {
             let new = || ShownRollout { rollout: Rollout::new(image), since: at, over: None };
             let shown = self.rollouts.entry(name).or_insert_with(new);
@@ -118,7 +138,10 @@ impl Board {
                 *shown = new();
             }
             shown.rollout.apply(event);
-            shown.over = shown.over.or(shown.rollout.is_over.then_some(at));
+            if shown.rollout.is_over && shown.over.is_none() {
+                shown.over = Some(at);
+                self.metrics.rollout_ended(shown.rollout.state());
+            }
         }
         match event {
             Event::Decided(rows) => {
@@ -146,8 +169,11 @@ impl Board {
                 Some(shown) => self.take(run, &finished.service, shown, at),
                 None => self.remove(&finished.service),
             },
-            Event::Paused { why, is_routine: false } => self.paused.push((why.clone(), at)),
-            Event::Resumed { was, .. } => self.paused.retain(|(why, _)| why != was),
+            Event::Paused { why, reason, is_routine } => {
+                let (why, is_routine) = (why.clone(), *is_routine);
+                self.paused.push(ShownPause { why, reason, since: at, is_routine });
+            }
+            Event::Resumed { was, .. } => self.paused.retain(|pause| pause.why != *was),
             _ => {}
         }
     }
@@ -177,6 +203,13 @@ impl Board {
             .retain(|_, shown| shown.over.is_none_or(|over| at.duration_since(over) < ROLLOUT_STAYS));
         if let Some(mut record) = self.runs.remove(&run) {
             record.end(report, at);
+            let result = match report {
+                _ if report.is_interrupted => "interrupted",
+                _ if report.has_failed() => "failed",
+                _ if report.postponed.is_some() => "postponed",
+                _ => "ok",
+            };
+            self.metrics.run_ended(&record, result, at);
             if record.has_news() {
                 self.remember(record);
             }

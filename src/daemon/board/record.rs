@@ -9,8 +9,7 @@ use crate::model::finished::NotBegunReason;
 use crate::model::row::{Row, State};
 
 /// What started a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WokenBy {
     /// Gantry was started.
     Start,
@@ -22,6 +21,22 @@ pub enum WokenBy {
     Api,
     /// A registry told of a push.
     Webhook,
+}
+
+impl WokenBy {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Start, Self::Interval, Self::Path, Self::Api, Self::Webhook];
+
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Interval => "interval",
+            Self::Path => "path",
+            Self::Api => "api",
+            Self::Webhook => "webhook",
+        }
+    }
 }
 
 /// A run, as history and API show it.

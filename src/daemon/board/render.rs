@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{Board, RunRecord, ServiceState, ShownRollout, ShownService};
+use super::{Board, RunRecord, ServiceState, ShownPause, ShownRollout, ShownService};
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::{DigestVerdict, Entry, Subject};
 
@@ -64,7 +64,7 @@ impl Board {
             self.counts().into_iter().map(|(state, count)| (state.name().to_owned(), count.into())).collect();
         let quarantine = around.quarantine.iter().filter_map(|entry| quarantined(entry, around));
         let paused: Vec<Value> =
-            self.paused.iter().map(|(why, since)| json!({ "why": why, "since": time(*since) })).collect();
+            self.told_pauses().map(|pause| json!({ "why": pause.why, "since": time(pause.since) })).collect();
         vec![
             ("verdict", self.verdict()),
             ("look", self.look_json()),
@@ -95,6 +95,11 @@ impl Board {
         self.services.iter().map(|(name, shown)| service(name, shown)).collect()
     }
 
+    /// The pauses that people are told of.
+    fn told_pauses(&self) -> impl Iterator<Item = &ShownPause> {
+        self.paused.iter().filter(|pause| !pause.is_routine)
+    }
+
     fn look_json(&self) -> Value {
         let look = self.look.as_ref();
         json!({
@@ -119,8 +124,8 @@ impl Board {
             let attention = number_of(attention, "service needs attention", "services need attention");
             let stopped = number_of(stopped, "rollout was stopped", "rollouts were stopped");
             ("attention", [attention, stopped].into_iter().flatten().collect::<Vec<_>>().join(", "))
-        } else if let Some((why, _)) = self.paused.first() {
-            ("paused", format!("paused: {why}"))
+        } else if let Some(pause) = self.told_pauses().next() {
+            ("paused", format!("paused: {}", pause.why))
         } else if updating + waiting > 0 {
             let under_way = number_of(updating, "update is under way", "updates are under way");
             let wait = number_of(waiting, "service waits", "services wait");
@@ -190,7 +195,7 @@ pub fn in_short(record: &RunRecord) -> Value {
         "id": record.id,
         "state": record.state,
         "failed": record.failed,
-        "trigger": record.trigger,
+        "trigger": record.trigger.name(),
         "by": record.by,
         "began": time(record.began),
         "ended": record.ended.map(time),

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cycle::Report;
+use crate::daemon::board::metrics::Usage;
 use crate::daemon::board::render::Around;
 use crate::image::ImageRef;
 use crate::model::cause::Cause;
@@ -210,6 +211,61 @@ fn history_has_runs_with_news_only_and_is_bounded() {
     board.begin(301, WokenBy::Api, Some("ci".to_owned()), at(4));
     board.end(301, &Report::default(), at(5));
     assert_eq!(board.run(301).map(|record| (record.state, record.by.as_deref())), Some(("done", Some("ci"))));
+}
+
+#[test]
+fn metrics_count_what_ended_and_show_how_things_stand() {
+    let mut board = board();
+    board.apply(1, &began("b"), at(3));
+    let paused =
+        |reason: &'static str, is_routine| Event::Paused { why: reason.to_owned(), reason, is_routine };
+    board.apply(1, &paused("node", false), at(3));
+    board.apply(1, &paused("starting", true), at(3));
+    assert_eq!(words(&board), ("paused".to_owned(), "paused: node".to_owned()), "no word of routine");
+    let rolled_back = Outcome::RolledBack { by: By::Gantry, cause: unhealthy() };
+    let text = |board: &Board| board.metrics(&Around::default(), Some(300.0), Usage::default(), 3);
+    let value = |text: &str, series: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
+        line.unwrap_or_else(|| panic!("no {series} in {text}")).parse::<f64>().unwrap()
+    };
+    let first = text(&board);
+    let oldest = value(&first, "gantry_update_oldest_start_timestamp_seconds");
+    assert!((oldest - at(3).as_duration().as_secs_f64()).abs() < 0.001, "{oldest}");
+    board.apply(1, &Event::UpdateEnded(finished("b", rolled_back)), at(9));
+    board.apply(1, &Event::Resumed { was: "node".into(), after: Duration::ZERO, is_routine: false }, at(9));
+    board.apply(1, &Event::RolloutStopped { image: image('2'), touched: 1, failed: 1, total: 3 }, at(9));
+    board.apply(1, &Event::RolloutEnded { image: image('2') }, at(9));
+    board.end(1, &Report { error: Some("no engine".into()), ..Report::default() }, at(11));
+    let last = text(&board);
+    for (series, before, after) in [
+        ("gantry_build_info{version=\"0.1.0\"}", 1.0, 1.0),
+        ("gantry_cycles_total{result=\"failed\",trigger=\"start\"}", 0.0, 1.0),
+        ("gantry_cycles_total{result=\"ok\",trigger=\"webhook\"}", 0.0, 0.0),
+        ("gantry_cycle_under_way", 1.0, 0.0),
+        ("gantry_cycle_interval_seconds", 300.0, 300.0),
+        ("gantry_cycle_last_success_timestamp_seconds", 0.0, 0.0),
+        ("gantry_cycle_duration_seconds_count", 0.0, 1.0),
+        ("gantry_cycle_duration_seconds_sum", 0.0, 10.0),
+        ("gantry_services{state=\"updating\"}", 1.0, 0.0),
+        ("gantry_services{state=\"needs_attention\"}", 0.0, 1.0),
+        ("gantry_updates_total{outcome=\"rolled back\"}", 0.0, 1.0),
+        ("gantry_update_duration_seconds_bucket{le=\"7.5\"}", 0.0, 1.0),
+        ("gantry_rollouts_total{result=\"stopped\"}", 0.0, 1.0),
+        ("gantry_rollouts{state=\"running\"}", 0.0, 0.0),
+        ("gantry_guard_paused{reason=\"node\"}", 1.0, 0.0),
+        ("gantry_guard_paused{reason=\"starting\"}", 1.0, 1.0),
+        ("gantry_quarantined_digests{scope=\"image\"}", 0.0, 0.0),
+        ("gantry_event_streams", 3.0, 3.0),
+    ] {
+        assert_eq!((value(&first, series), value(&last, series)), (before, after), "{series}");
+    }
+    // One series for each line, each family described once, and counters named as Prometheus' text form names them.
+    let described: Vec<&str> = last.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    let unique: BTreeSet<&&str> = described.iter().collect();
+    assert_eq!(described.len(), unique.len(), "{described:#?}");
+    assert!(described.contains(&"# TYPE gantry_rollouts_total counter"), "{described:#?}");
+    assert!(described.contains(&"# TYPE gantry_rollouts gauge"), "{described:#?}");
+    assert!(!last.contains("# EOF") && last.lines().count() < 200, "{last}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The listener of status page and API: connections, limits, HTTPS.
 //!
-//! Each connection is served by hyper, with a limit for the time of its headers, and each request by the [`routes`]. What a
+//! Each connection is served by hyper, with a limit for the time of its headers, and each request by `routes`. What a
 //! request sees is rendered from the [board](super::board); no request asks the engine anything but what steering needs.
 
 use std::fmt;
@@ -35,6 +35,7 @@ mod events;
 mod page;
 mod routes;
 mod shared;
+mod usage;
 
 /// How long the headers of a request, or a TLS handshake, may take. A connection that is not used is closed after the same
 /// time.

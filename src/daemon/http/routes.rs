@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::access::{Access, Tokens, is_cross_site, is_known_host};
 use super::shared::{Peer, Shared, around};
-use super::{events, page};
+use super::{events, page, usage};
 use crate::config::{Filter, Listener};
 use crate::context::RunScope;
 use crate::daemon::board::render::{in_short, whole_run};
@@ -74,6 +74,7 @@ pub(super) fn router(listener: Listener, shared: Shared) -> Router {
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/runs/{id}", get(run))
         .route("/api/v1/quarantine", get(quarantine))
+        .route("/metrics", get(metrics))
         .layer(from_fn_with_state(routes.clone(), must_read));
     let steer = Router::new()
         .route("/api/v1/run", post(begin_run))
@@ -267,6 +268,14 @@ async fn quarantine(State(routes): State<Routes>) -> Json<Value> {
     let parts = routes.shared.board.look().parts(&around);
     let entries = parts.into_iter().find(|(key, _)| *key == "quarantine").map(|(_, entries)| entries);
     Json(json!({ "quarantine": entries }))
+}
+
+async fn metrics(State(routes): State<Routes>) -> Response {
+    let around = around(&routes.shared);
+    let interval = routes.shared.config.interval.map(|interval| interval.as_secs_f64());
+    let streams = MAX_STREAMS - routes.streams.available_permits();
+    let text = routes.shared.board.look().metrics(&around, interval, usage::own(), streams);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 /// The body of a request, as this type.

@@ -139,7 +139,7 @@ mod tests {
     fn it_says_why_no_update_begins() {
         let mut world = world([row(0, State::Waits)]);
         for why in ["node2 is down", "node3 is down"] {
-            world.apply(&Event::Paused { why: why.to_owned(), is_routine: false });
+            world.apply(&Event::Paused { why: why.to_owned(), reason: "node", is_routine: false });
         }
         let shown = shown(&world, 60).unwrap();
         assert!(shown.ends_with("1 waiting\n\nNo update begins: node2 is down; node3 is down"), "{shown}");

@@ -1,0 +1,147 @@
+//! Metrics in the text form of Prometheus. Pure.
+//!
+//! No series grows with services, images or foreign input: each label has a fixed set of values, and all of them are there
+//! from the start, so that `increase()` sees the first event.
+
+use std::fmt::Write as _;
+use std::sync::atomic::AtomicU64;
+
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeMetric;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry};
+
+use super::render::Around;
+use super::tally::MetricLabels;
+use super::{Board, ServiceState};
+use crate::ledger::entry::Subject;
+
+type FloatGauge = Gauge<f64, AtomicU64>;
+
+/// What the process itself uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Resident memory, in bytes.
+    pub memory: f64,
+    /// Processor time, in seconds.
+    pub cpu: f64,
+}
+
+impl Board {
+    /// All metrics. `interval` is `GANTRY_SLEEP_SECONDS`, in seconds, where it is set.
+    pub fn metrics(&self, around: &Around, interval: Option<f64>, usage: Usage, streams: usize) -> String {
+        let mut registry = Registry::default();
+        let seconds = |at: Timestamp| at.as_duration().as_secs_f64();
+        let metrics = &self.metrics;
+        let version: Family<MetricLabels, Gauge> = Family::default();
+        version.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
+        registry.register("gantry_build_info", "The version that runs", version);
+        float(&mut registry, "gantry_start_timestamp_seconds", "When Gantry began", seconds(self.started));
+        float(&mut registry, "process_resident_memory_bytes", "Resident memory", usage.memory);
+        let cpu: Counter<f64, AtomicU64> = Counter::default();
+        cpu.inc_by(usage.cpu);
+        registry.register("process_cpu_seconds", "Processor time", cpu);
+
+        share(&mut registry, "gantry_cycles", "Runs that are over", &metrics.cycles);
+        share(&mut registry, "gantry_cycle_duration_seconds", "How long runs took", &metrics.cycle_seconds);
+        let zero = |at: Option<Timestamp>| at.map_or(0.0, seconds);
+        let (name, words) =
+            ("gantry_cycle_last_end_timestamp_seconds", "When the latest run ended; 0: none did");
+        float(&mut registry, name, words, zero(metrics.last_end));
+        let name = "gantry_cycle_last_success_timestamp_seconds";
+        let words = "When the latest run ended in which nothing failed; 0: none did";
+        float(&mut registry, name, words, zero(metrics.last_success));
+        let (name, words) =
+            ("gantry_cycle_interval_seconds", "GANTRY_SLEEP_SECONDS; 0: there is no interval");
+        float(&mut registry, name, words, interval.unwrap_or_default());
+        whole(&mut registry, "gantry_cycle_under_way", "How many runs are under way", self.runs.len());
+
+        let services: Family<MetricLabels, Gauge> = Family::default();
+        for (state, count) in self.counts() {
+            services.get_or_create(&vec![("state", state.name())]).set(as_gauge(count));
+        }
+        registry.register("gantry_services", "Services by the way they stand", services);
+        share(&mut registry, "gantry_updates", "Updates that have ended", &metrics.updates);
+        let words = "How long updates took";
+        share(&mut registry, "gantry_update_duration_seconds", words, &metrics.update_seconds);
+        let updating = self.services.values().filter(|shown| shown.state == ServiceState::Updating);
+        let oldest = updating.map(|shown| shown.since).min();
+        let name = "gantry_update_oldest_start_timestamp_seconds";
+        float(&mut registry, name, "When the longest update under way began; 0: none is", zero(oldest));
+
+        let rollouts: Family<MetricLabels, Gauge> = Family::default();
+        for state in ["running", "stopped", "held", "superseded"] {
+            let under_way = self.rollouts.values().filter(|shown| !shown.rollout.is_over);
+            let count = under_way.filter(|shown| shown.rollout.state() == state).count();
+            rollouts.get_or_create(&vec![("state", state)]).set(as_gauge(count));
+        }
+        registry.register("gantry_rollouts", "Rollouts that are not over", rollouts);
+        share(&mut registry, "gantry_rollouts", "Rollouts that are over", &metrics.rollouts);
+        let quarantined: Family<MetricLabels, Gauge> = Family::default();
+        for scope in ["service", "image"] {
+            let is_it = |subject: &Subject| match subject {
+                Subject::Service(_) => scope == "service",
+                Subject::Image(_) => scope == "image",
+                Subject::Tag(_) => false,
+            };
+            let count = around.quarantine.iter().filter(|entry| is_it(&entry.subject)).count();
+            quarantined.get_or_create(&vec![("scope", scope)]).set(as_gauge(count));
+        }
+        registry.register("gantry_quarantined_digests", "Digests that are not offered", quarantined);
+        let pauses: Family<MetricLabels, Gauge> = Family::default();
+        for reason in ["node", "quorum", "engine", "starting", "by_hand"] {
+            let is_paused = self.paused.iter().any(|pause| pause.reason == reason);
+            pauses.get_or_create(&vec![("reason", reason)]).set(i64::from(is_paused));
+        }
+        registry.register("gantry_guard_paused", "Whether no update begins, by reason", pauses);
+        share(&mut registry, "gantry_images_removed", "Images removed from nodes", &metrics.images_removed);
+        whole(&mut registry, "gantry_event_streams", "Streams of events that are open", streams);
+
+        let mut text = String::new();
+        // Writing to a text cannot fail.
+        let _ = encode(&mut text, &registry);
+        as_prometheus(&text)
+    }
+}
+
+/// The text form of Prometheus (0.0.4) of `OpenMetrics` text: there, a counter is named without its `_total`, which would make one
+/// name of `gantry_rollouts` and `gantry_rollouts_total`.
+fn as_prometheus(text: &str) -> String {
+    let mut lines = text.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF").peekable();
+    let mut written = String::with_capacity(text.len());
+    while let Some(line) = lines.next() {
+        let described = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '));
+        let counted = described
+            .filter(|(name, _)| lines.peek().is_some_and(|next| *next == format!("# TYPE {name} counter")));
+        if let Some((name, help)) = counted {
+            lines.next();
+            let _ = writeln!(written, "# HELP {name}_total {help}\n# TYPE {name}_total counter");
+        } else {
+            let _ = writeln!(written, "{line}");
+        }
+    }
+    written
+}
+
+fn share<M: Metric + EncodeMetric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: &M) {
+    registry.register(name, help, metric.clone());
+}
+
+fn float(registry: &mut Registry, name: &str, help: &str, value: f64) {
+    let gauge = FloatGauge::default();
+    gauge.set(value);
+    registry.register(name, help, gauge);
+}
+
+fn whole(registry: &mut Registry, name: &str, help: &str, value: usize) {
+    let gauge: Gauge = Gauge::default();
+    gauge.set(as_gauge(value));
+    registry.register(name, help, gauge);
+}
+
+fn as_gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

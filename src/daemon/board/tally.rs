@@ -1,0 +1,117 @@
+//! What is counted while Gantry works, for metrics. Pure.
+
+use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::record::{RunRecord, WokenBy};
+use crate::model::event::Event;
+
+/// The results of a run.
+const RESULTS: [&str; 4] = ["ok", "failed", "postponed", "interrupted"];
+
+/// The outcomes of an update, by the names of summaries.
+const OUTCOMES: [&str; 10] = [
+    "updated",
+    "unchanged",
+    "rolled back",
+    "rollback failed",
+    "failed",
+    "started",
+    "superseded",
+    "removed",
+    "postponed",
+    "interrupted",
+];
+
+/// How a rollout ends.
+const ENDS: [&str; 4] = ["done", "stopped", "superseded", "postponed"];
+
+/// The upper bounds of durations, in seconds.
+const RUN_SECONDS: [f64; 10] = [0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0];
+const UPDATE_SECONDS: [f64; 12] = [1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0];
+
+/// The labels of a series: names and values from fixed sets.
+pub(super) type MetricLabels = Vec<(&'static str, &'static str)>;
+
+/// What is counted while Gantry works.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub(super) cycles: Family<MetricLabels, Counter>,
+    pub(super) cycle_seconds: Histogram,
+    pub(super) last_end: Option<Timestamp>,
+    pub(super) last_success: Option<Timestamp>,
+    pub(super) updates: Family<MetricLabels, Counter>,
+    pub(super) update_seconds: Histogram,
+    pub(super) rollouts: Family<MetricLabels, Counter>,
+    pub(super) images_removed: Family<MetricLabels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            cycles: Family::default(),
+            cycle_seconds: Histogram::new(RUN_SECONDS),
+            last_end: None,
+            last_success: None,
+            updates: Family::default(),
+            update_seconds: Histogram::new(UPDATE_SECONDS),
+            rollouts: Family::default(),
+            images_removed: Family::default(),
+        };
+        for result in RESULTS {
+            for trigger in WokenBy::ALL {
+                let labels = vec![("result", result), ("trigger", trigger.name())];
+                drop(metrics.cycles.get_or_create(&labels));
+            }
+        }
+        let all = [
+            (&metrics.updates, "outcome", &OUTCOMES[..]),
+            (&metrics.rollouts, "result", &ENDS[..]),
+            (&metrics.images_removed, "result", &["removed", "failed"][..]),
+        ];
+        for (family, label, values) in all {
+            for value in values {
+                drop(family.get_or_create(&vec![(label, *value)]));
+            }
+        }
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Counts an event.
+    pub(super) fn apply(&self, event: &Event) {
+        match event {
+            Event::UpdateEnded(finished) => {
+                self.updates.get_or_create(&vec![("outcome", finished.outcome.name())]).inc();
+                self.update_seconds.observe(finished.took.as_secs_f64());
+            }
+            Event::ImageRemoved { .. } => {
+                self.images_removed.get_or_create(&vec![("result", "removed")]).inc();
+            }
+            Event::ImageNotRemoved { .. } => {
+                self.images_removed.get_or_create(&vec![("result", "failed")]).inc();
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts a rollout that is over.
+    pub(super) fn rollout_ended(&self, state: &'static str) {
+        let result = if state == "held" { "postponed" } else { state };
+        self.rollouts.get_or_create(&vec![("result", result)]).inc();
+    }
+
+    /// Counts a run that is over.
+    pub(super) fn run_ended(&mut self, record: &RunRecord, result: &'static str, at: Timestamp) {
+        let labels = vec![("result", result), ("trigger", record.trigger.name())];
+        self.cycles.get_or_create(&labels).inc();
+        self.cycle_seconds.observe(at.duration_since(record.began).as_secs_f64());
+        self.last_end = Some(at);
+        if result == "ok" {
+            self.last_success = Some(at);
+        }
+    }
+}
