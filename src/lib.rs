@@ -4,7 +4,7 @@
 //!
 //! # One sentence
 //!
-//! A cycle is a pure function of what was seen, wrapped in a thin shell, run by a daemon that only knows
+//! A cycle is a pure function of the engine's and registries' answers, in a thin shell, run by a daemon that only knows
 //! when to wake and when to stop.
 //!
 //! # The pipeline

@@ -142,7 +142,7 @@ struct Over {
     end: End,
 }
 
-/// What runs that overlap have in common: where the engine serves them no longer, all of them end.
+/// The state that overlapping runs share: where the engine serves them no longer, all of them end.
 struct Era {
     stop: CancellationToken,
     engine_role: EngineRole,

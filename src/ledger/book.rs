@@ -45,7 +45,7 @@ pub struct Book {
 /// lose nothing of each other's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerChange {
-    /// Remember this instead of what was remembered of its subject.
+    /// Remember this entry in place of the earlier one about the same subject.
     Put(Entry),
     /// Forget, if it is still this.
     Forget(Entry),

@@ -54,7 +54,7 @@ const FORGOTTEN_INTERVAL: Duration = Duration::from_secs(60);
 /// How often a write is tried again that found another version, before it is left to the next time.
 pub(crate) const MAX_CONFLICTS: u32 = 5;
 
-/// The memory of one process, and the way to that of the swarm.
+/// The memory of one process, and its connection to the ledger in the swarm.
 #[derive(Debug)]
 pub struct Ledger {
     name: String,

@@ -168,7 +168,7 @@ fn miss(target: &ReleaseTarget, left: &[QuarantinedImage], services: &[Service])
     Miss::Unknown { name: name.clone(), nearest: nearest.map(str::to_owned) }
 }
 
-/// Entries that hold something back, and those that would be made of what services show.
+/// Entries that hold something back, and the entries that the services' own records would give.
 fn everything(book: &Book, shown: &[Entry]) -> Vec<Entry> {
     let holds_back =
         |entry: &&Entry| matches!(entry.verdict, DigestVerdict::Quarantined | DigestVerdict::LeftByHand);

@@ -1,4 +1,4 @@
-//! What a service shows of what it was before. Pure.
+//! The service's own record of its last update or rollback. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::image_name;
 use crate::swarm::{Facts, Nodes, Service, Task, TaskState};
 
-/// What a service shows of what it was before.
+/// The service's own record of its last update or rollback.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// The image of its previous specification.

@@ -25,14 +25,14 @@ pub enum Outcome {
     UpdatedBut(String),
     /// There was nothing to do any more when the update was to be sent.
     Unchanged(String),
-    /// It failed, and what was there before runs again.
+    /// It failed, and the previous image runs again.
     RolledBack {
         /// Who did it.
         by: By,
         /// Why the update failed.
         cause: Cause,
     },
-    /// It failed, and what was there before does not run either.
+    /// It failed, and the previous image does not run either.
     RollbackFailed {
         /// Why the update failed.
         cause: Cause,
@@ -89,7 +89,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the service does not run what it should.
+    /// Whether the service does not run the image that it should.
     pub fn is_failure(&self) -> bool {
         matches!(
             self,

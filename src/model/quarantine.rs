@@ -143,7 +143,7 @@ impl Quarantine {
         other.filter_map(|digest| self.holds_back(candidate, from, digest)?.news).map(|news| *news).next()
     }
 
-    /// Whether only the tasks of this service can tell what it went back from, or that this was for a failure.
+    /// Whether only the service's tasks tell which digest it was rolled back from, or that a failure was the reason.
     pub fn needs_tasks(&self, inspected: &Inspected) -> bool {
         let Inspected { candidate, answer: Some(Ok(answer)), .. } = inspected else { return false };
         candidate.image().is_some_and(|image| {

@@ -34,7 +34,7 @@ impl Rollout {
         Some((image.to_string(), image))
     }
 
-    /// A rollout of which nothing is known yet.
+    /// A rollout without any event so far.
     pub fn new(image: &ImageRef) -> Self {
         let (from, image, counts) = (image.unpinned(), image.clone(), Counts::default());
         Self {

@@ -131,7 +131,7 @@ impl Row {
         Self::new(service, image, State::Held(Box::new(not_begun)))
     }
 
-    /// The row of a service of which nothing more is known.
+    /// The row of a service without further details.
     pub fn new(service: String, image: String, state: State) -> Self {
         Self { service, image, state, is_left_behind: false, details: Details::default() }
     }

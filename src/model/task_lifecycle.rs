@@ -12,7 +12,7 @@ use crate::swarm::{Facts, Mode, RestartCondition, Service, Task, TaskState, is_a
 /// What happens to the tasks of a service without any update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TaskLifecycle {
-    /// They are to run on, or it is a job, of which the swarm takes care.
+    /// The tasks are to run on, or the service is a job, which Swarm takes care of.
     #[default]
     RunsOn,
     /// The swarm has found no node for any of them.

@@ -15,7 +15,7 @@ pub struct Unfinished {
     pub service: Service,
     /// What its tasks tell; `None`: the engine did not list them.
     pub tasks: Option<TaskHistory>,
-    /// The ids of what the options for its updates name.
+    /// The ids of the networks, configs and secrets that its update options name.
     pub ids: Ids,
     /// Whether an earlier run that died or was stopped may have changed it, so that nothing has judged that change.
     pub is_left_behind: bool,

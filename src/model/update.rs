@@ -116,7 +116,7 @@ impl Update {
         })
     }
 
-    /// Why this would now start or stop what it was not planned to.
+    /// Why the update would now start or stop tasks that the plan did not expect.
     fn not_now(&self, service: &Service, lifecycle: TaskLifecycle) -> Option<&'static str> {
         match (self.start, lifecycle) {
             (Start::LeftToCronjob { version }, _) if service.version != version => {

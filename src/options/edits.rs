@@ -267,7 +267,7 @@ impl Editing<'_> {
         *self.list(&path) = names.map(Value::from).collect();
     }
 
-    /// Copies of values in which the id of what each names at `name` stands in the field `id`.
+    /// Copies of values, each with the id of the object that it names at `name` in its field `id`.
     fn with_ids(
         &self,
         values: &[Value],

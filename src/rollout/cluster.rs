@@ -58,7 +58,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster of which nothing is known. Its guard is shown nothing before updates wait.
+    /// A cluster that was not looked at yet. Its guard sees no look before updates wait.
     pub(super) fn new(config: &Config) -> Self {
         let limit = config.updates.max_starting_per_node;
         let patience = config.interval.unwrap_or(PATIENCE).clamp(LEAST_PATIENCE, PATIENCE);
@@ -190,7 +190,7 @@ impl Cluster {
         Ok(Read { took, ..read })
     }
 
-    /// Shows the guard a look, while updates wait, and tells what it says.
+    /// Gives the guard a look while updates wait, and emits the guard's news.
     fn show<S, R>(
         &self,
         context: &Context<S, R>,

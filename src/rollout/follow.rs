@@ -100,7 +100,7 @@ struct Follower<'a, S, R> {
 }
 
 impl<S: Swarm, R> Follower<'_, S, R> {
-    /// Shows the machine a snapshot, and does what it asks for.
+    /// Gives the machine a snapshot, and carries out its answer.
     async fn look(&mut self, snapshot: &Snapshot, words: &mut LastWords) -> Option<Outcome> {
         let now = Instant::now();
         let blind = now.duration_since(std::mem::replace(&mut self.last_look, now));

@@ -59,7 +59,7 @@ pub(super) struct Ordered {
 }
 
 impl Surroundings {
-    /// Nothing is known of them yet.
+    /// Nothing is known of the tasks yet.
     pub(super) fn new(cluster: Arc<Cluster>) -> Self {
         Self { cluster, host: Mutex::default(), latest: tokio::sync::Mutex::default(), is_told: false.into() }
     }

@@ -124,7 +124,7 @@ impl Effect {
 pub struct Pace {
     limits: Limits,
     images: BTreeMap<usize, Image>,
-    /// The image of each update, and what it shows of it.
+    /// The image of each update, and what the update proves about it.
     places: BTreeMap<usize, (usize, Evidence)>,
     next_image: usize,
     in_flight: usize,
@@ -143,14 +143,14 @@ struct Image {
     begun: usize,
     width: usize,
     in_flight: usize,
-    /// Those of them that have tasks to watch.
+    /// How many of the updates under way have tasks to watch.
     exposed: usize,
     /// Updates under way that an earlier run has begun, by number. What earlier cycles have shown is not the whole story
     /// before these have ended.
     found: BTreeSet<usize>,
     succeeded: usize,
     failed: usize,
-    /// Those of them that the image is to blame for.
+    /// How many of the failures the image is to blame for.
     blamed: usize,
     is_stopped: bool,
     /// The update that was taken back, if one was.
@@ -292,7 +292,7 @@ impl Pace {
         image.stop_if_too_much(&limits)
     }
 
-    /// The image of an update that was added and is not forgotten, and what it shows of it.
+    /// The image of an update that was added and is not forgotten, and what the update proves about it.
     fn place(&mut self, number: usize) -> (&mut Image, Evidence) {
         let (index, evidence) = self.places[&number];
         (self.images.entry(index).or_default(), evidence)

@@ -1,4 +1,4 @@
-//! The rollouts of all runs that are under way, as runs see them: each hands in its updates and is told what became of them.
+//! The rollouts of all runs that are under way. Each run hands in its updates and learns how they ended.
 //!
 //! Runs may overlap. They share the workers, the look-out and the guard, so that the bounds hold for all of them together.
 
@@ -35,7 +35,7 @@ struct RolloutsState<S, R> {
     requests: Vec<RunRequest<S, R>>,
     /// The services whose updates have begun and not ended, by id, each with the image that it gets.
     under_way: BTreeMap<String, ImageRef>,
-    /// Those whose updates have ended since the latest look began: what that look has listed of them is old.
+    /// The services whose updates ended since the latest look began: that look has listed them as they were before.
     ended: BTreeSet<String>,
     /// At which digest the tags of services under way stood at the latest look, by the service's id.
     newest: BTreeMap<String, Digest>,

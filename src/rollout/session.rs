@@ -136,7 +136,7 @@ async fn run<S: Swarm, R: Registry>(rollouts: &Rollouts<S, R>, context: &Arc<Con
 impl<S: Swarm, R: Registry> Session<'_, S, R> {
     /// Does what runs want.
     async fn take_requests(&mut self) {
-        // All of them, those included that come meanwhile: nothing begins that is outdated by an order.
+        // Orders that come meanwhile are included: no update begins that an order has outdated.
         while let requests = self.rollouts.take_requests()
             && !requests.is_empty()
         {
@@ -197,7 +197,7 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
         }
     }
 
-    /// Ends the rollouts of which all has been seen. Whether one waits for nothing but a last look at its services.
+    /// Ends the rollouts with nothing left to watch. Returns whether one waits only for a last look at its services.
     fn settle(&mut self) -> bool {
         let now = Instant::now();
         let mut lacks_last_look = false;

@@ -36,7 +36,7 @@ const BURST: Duration = Duration::from_millis(1_500);
 /// How often services are looked at that were called updated, where they are many. Each look costs the engine their list.
 const UPDATED_INTERVAL: Duration = Duration::from_secs(5);
 
-/// So many of them are part of every look.
+/// So many services are part of every look.
 const FEW: usize = 100;
 
 /// How old the list of nodes may be. A node that is down may be back soon after it was missed, and what its tasks

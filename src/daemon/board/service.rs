@@ -83,6 +83,12 @@ impl ServiceState {
     }
 }
 
+/// What there is to say of a service that has the newest image.
+const NEWEST: &str = "runs the newest image";
+
+/// What there is to say of an update that goes on.
+const UNDER_WAY: &str = "its update is under way";
+
 /// A service, as page and API show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownService {
@@ -90,7 +96,7 @@ pub struct ShownService {
     pub image: String,
     /// How it stands.
     pub state: ServiceState,
-    /// Why, in words; empty where there is nothing to explain.
+    /// Why, in words.
     pub why: String,
     /// The digest in its specification.
     pub digest: Option<Digest>,
@@ -135,19 +141,19 @@ impl ShownService {
         Self {
             digest: from.digest().cloned(),
             newest: to.digest().cloned(),
-            ..Self::new(to.tagged(), ServiceState::Updating, String::new())
+            ..Self::new(to.tagged(), ServiceState::Updating, UNDER_WAY.to_owned())
         }
     }
 
     /// What a run says of a service; `None`: another run has it in hand, or it is gone.
     pub(super) fn of_row(row: &Row) -> Option<Self> {
         let (state, why) = match &row.state {
-            State::Waits => (ServiceState::Waiting, String::new()),
-            State::UpToDate => (ServiceState::UpToDate, String::new()),
+            State::Waits => (ServiceState::Waiting, "its update begins when others have ended".to_owned()),
+            State::UpToDate => (ServiceState::UpToDate, NEWEST.to_owned()),
             State::LeftAlone(reason) => (of_reason(reason), reason.to_string()),
             State::NeedsAttention(what) => (ServiceState::NeedsAttention, what.to_string()),
             State::Error(cause) => (ServiceState::Error, cause.clone()),
-            State::Updating => (ServiceState::Updating, String::new()),
+            State::Updating => (ServiceState::Updating, UNDER_WAY.to_owned()),
             State::Held(held) => (ServiceState::Held, why_held(held.why)?),
             State::Ended(finished) => return Self::of_end(finished),
         };
@@ -170,7 +176,7 @@ impl ShownService {
             Outcome::RollbackFailed { .. } => ServiceState::RollbackFailed,
             Outcome::Superseded(_) | Outcome::TakenBack(_) => ServiceState::LeftAlone,
         };
-        let why = if matches!(outcome, Outcome::Updated) { String::new() } else { outcome.to_string() };
+        let why = if matches!(outcome, Outcome::Updated) { NEWEST.to_owned() } else { outcome.to_string() };
         let has_new = state == ServiceState::UpToDate || matches!(outcome, Outcome::Failed { .. });
         Some(Self {
             digest: if has_new { to.digest() } else { from.digest() }.cloned(),

@@ -61,7 +61,7 @@ impl Lines {
 }
 
 /// The text of a line as a terminal would leave it: without colours and other sequences, without control
-/// characters, and of what overwrote itself only the end.
+/// characters, and of a line that overwrote itself only the end.
 fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end();

@@ -124,7 +124,7 @@ impl Tokens {
         if self.is_open() && given.is_none() { Access::Read } else { Access::Refused }
     }
 
-    /// Counts a refused token, and tells of them at most once a minute.
+    /// Counts a refused token. The log has a line at most once a minute.
     fn note_refused(&self, from: &str) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let known = refused.by_address.len();

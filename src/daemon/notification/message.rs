@@ -249,7 +249,7 @@ fn successes(report: &Report) -> Vec<String> {
     by_image.iter().map(line).collect()
 }
 
-/// Joins the first of them, and says how many more there are.
+/// Joins the first names, and says how many more there are.
 pub(super) fn cut(texts: &[impl AsRef<str>], limit: usize, separator: &str, more: &str) -> String {
     let mut text = texts.iter().take(limit).map(AsRef::as_ref).collect::<Vec<_>>().join(separator);
     if texts.len() > limit {

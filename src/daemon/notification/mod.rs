@@ -44,10 +44,10 @@ const MOST_KEPT: usize = 5;
 /// How much of an answer is read, in bytes.
 const ANSWER: usize = 16 * 1024;
 
-/// How much of what the server says is shown, in characters.
+/// How much of the server's answer is shown, in characters.
 const WORDS: usize = 200;
 
-/// Tells of cycles, and remembers what it could not tell.
+/// Sends notifications of cycles, and keeps those that could not be delivered.
 #[derive(Debug, Default)]
 pub struct Notifier {
     /// The oldest first.

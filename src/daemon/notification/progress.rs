@@ -39,10 +39,10 @@ fn counts(world: &World) -> Option<String> {
     Some(words.join(", "))
 }
 
-/// The place of what is updated.
+/// The place of the updated services.
 const UPDATED: u8 = 0;
 
-/// The place of what does not begin in this run.
+/// The place of the updates that do not begin in this run.
 const HELD: u8 = 4;
 
 /// Where the text counts a service, and by which name. `None`: it has no update in this run.

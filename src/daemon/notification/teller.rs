@@ -73,7 +73,7 @@ struct UntoldEvent {
     is_late: bool,
 }
 
-/// A message with what it tells.
+/// A message, with the events that it tells.
 struct Batch {
     config: Arc<Config>,
     message: Message,

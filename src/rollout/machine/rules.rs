@@ -1,4 +1,4 @@
-//! The machine's rules, held against what it does after each look, whatever that shows.
+//! The machine's rules, checked against its answer to each look.
 
 use proptest::prelude::*;
 

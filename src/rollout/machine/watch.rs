@@ -98,7 +98,7 @@ impl Watch {
         }
     }
 
-    /// Takes note of which tasks run.
+    /// Records which tasks run.
     fn count(&mut self, view: &View<'_>) {
         let View { service, seen, now, .. } = *view;
         let mut before = std::mem::take(&mut self.running);
