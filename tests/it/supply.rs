@@ -79,6 +79,20 @@ fn is_allowed(licence: &str) -> bool {
 }
 
 #[test]
+fn the_fuzzers_lock_file_has_each_crate_of_the_program() {
+    let lock =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/Cargo.lock")).unwrap();
+    let metadata = metadata();
+    let needed = needed(&metadata);
+    for package in metadata["packages"].as_array().unwrap() {
+        let text = |key: &str| package[key].as_str().unwrap();
+        let entry = format!("name = \"{}\"\nversion = \"{}\"\n", text("name"), text("version"));
+        let remedy = "run `cargo metadata` in tests/fuzz, so that `make fuzz` can build";
+        assert!(!needed.contains(text("id")) || lock.contains(&entry), "{entry} is missing: {remedy}");
+    }
+}
+
+#[test]
 fn all_crates_are_from_the_registry_under_a_licence_that_fits_and_once() {
     let packages = packages();
     assert!(packages.len() > 100, "{}", packages.len());
