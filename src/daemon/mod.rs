@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use self::board::{LiveBoard, WokenBy};
+pub use self::end::End;
 use self::hooks::{Hook, HookError, Leader, When};
 use self::itself::Search;
 use self::notification::teller::Teller;
-use self::steering::Requests;
+use self::steering::{Asked, Requests};
 use self::trigger::Trigger;
 use crate::config::{Config, Environment, Loaded};
 use crate::context::{Context, EngineRole, Events, RunScope, Said};
@@ -31,6 +32,7 @@ use crate::rollout::Rollouts;
 use crate::swarm::Swarm;
 
 pub mod board;
+mod end;
 pub mod health;
 pub mod hooks;
 pub mod http;
@@ -61,28 +63,6 @@ impl<S, R> Clone for Daemon<S, R> {
 
 /// How long a run without updates may take to clean up and to notify before the wait for the next look begins.
 const SETTLING: Duration = Duration::from_secs(1);
-
-/// How the daemon came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The single cycle is over and nothing failed, or the daemon was stopped.
-    Good,
-    /// The single cycle is over, nothing failed, and something that should have been updated is left behind.
-    Incomplete,
-    /// The single cycle failed, or was interrupted.
-    Failed,
-}
-
-impl End {
-    /// How a single cycle ended.
-    fn of(report: &Report) -> Self {
-        match report {
-            report if report.has_failed() || report.is_interrupted => Self::Failed,
-            report if report.is_incomplete() => Self::Incomplete,
-            _ => Self::Good,
-        }
-    }
-}
 
 /// What the daemon works with.
 #[derive(Debug)]
@@ -194,20 +174,26 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         mut trigger: Option<Trigger>,
         on_node_name: impl Fn(&str),
     ) -> End {
+        // A run of some services only is additional: interval and trigger path are about all services.
+        let mut whole_begun = Instant::now();
         loop {
             let begun = Instant::now();
-            // What has changed until now is seen by the look that begins now.
-            if let Some(trigger) = &mut trigger {
-                trigger.forget().await;
+            let asked = if state.woken_by == WokenBy::Api { self.requests.take() } else { None };
+            if asked.as_ref().is_none_or(|asked| asked.scope.is_everything()) {
+                whole_begun = begun;
+                // What has changed until now is seen by the look that begins now.
+                if let Some(trigger) = &mut trigger {
+                    trigger.forget().await;
+                }
             }
             let on_node_name = |name: &str| {
                 self.board.change(|board, _| name.clone_into(&mut board.node));
                 on_node_name(name);
             };
             state.itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
-            let over = self.one_run(&mut state, &mut trigger, begun).await;
+            let over = self.one_run(&mut state, &mut trigger, begun, asked).await;
             let end = over.map(|over| state.follow(&over));
-            let due = self.config.interval.map(|interval| begun + interval);
+            let due = self.config.interval.map(|interval| whole_begun + interval);
             if due.is_none() && trigger.is_none() {
                 let last = state.last_end().await;
                 return end.unwrap_or(last);
@@ -229,15 +215,14 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         state: &mut LoopState<S, R>,
         trigger: &mut Option<Trigger>,
         begun: Instant,
+        asked: Option<Asked>,
     ) -> Option<Over> {
         state.number += 1;
         let number = state.number;
         let run_start = RunStart { number, begun, teller: state.teller.clone() };
-        let asked = self.requests.take();
         let by = asked.as_ref().map(|asked| asked.by.clone());
         state.scope = asked.as_ref().map(|asked| asked.scope.clone()).unwrap_or_default();
-        let woken_by = if asked.is_some() { WokenBy::Api } else { state.woken_by };
-        self.board.change(|board, at| board.begin(number, woken_by, by.clone(), at));
+        self.board.change(|board, at| board.begin(number, state.woken_by, by.clone(), at));
         if let Some(asked) = asked {
             tracing::info!(by, run = number, "a user asked for a run");
             asked.begins(number);

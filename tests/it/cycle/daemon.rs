@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use gantry::context::Itself;
+use gantry::context::{Itself, RunScope};
 use gantry::cycle::cleanup::REMOVER_NAME;
-use gantry::daemon::board::LiveBoard;
+use gantry::daemon::board::{LiveBoard, WokenBy};
+use gantry::daemon::steering::{Steering as _, Wheel};
 use gantry::daemon::{Daemon, End};
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::Ledger;
@@ -61,6 +62,46 @@ async fn the_interval_is_from_start_to_start_and_a_late_cycle_runs_at_once() {
     });
     daemon(&late).run(|_| {}).await;
     assert_eq!(starts(&late), [0, 100, 200, 300]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_of_one_service_put_off_neither_the_interval_nor_the_others() {
+    let scene = Scene::new().with("GANTRY_SLEEP_SECONDS", 60);
+    scene.service("web").replicas(1).create();
+    scene.service("shop").replicas(1).create();
+    let daemon = daemon(&scene);
+    let wheel = Wheel {
+        config: daemon.config.clone(),
+        swarm: daemon.swarm.clone(),
+        requests: daemon.requests.clone(),
+    };
+    let board = daemon.board.clone();
+    let asking = async {
+        sleep(secs(1)).await;
+        let new = scene.registry.release(APP, "new");
+        let mut seen = Vec::new();
+        for _ in 0..20 {
+            let scope = RunScope { services: vec!["web".to_owned()], ..RunScope::default() };
+            wheel.run("ci".to_owned(), scope).await.unwrap();
+            sleep(secs(7)).await;
+            seen.push(scene.swarm.image_of("shop") == new);
+        }
+        (seen, new)
+    };
+    let (seen, new) = tokio::select! {
+        seen = asking => seen,
+        end = daemon.run(|_| {}) => panic!("{end:?}"),
+    };
+    assert_eq!(scene.swarm.running_images("web"), std::slice::from_ref(&new));
+    // The look after 60 seconds finds it, though a run of the other service begins every seven seconds.
+    assert_eq!(seen.iter().position(|has_it| *has_it), Some(8), "{seen:?}");
+    let board = board.look();
+    let runs: Vec<_> = board.history.iter().map(|run| (run.trigger, run.by.as_deref())).collect();
+    assert!(
+        runs.contains(&(WokenBy::Interval, None)) && runs.contains(&(WokenBy::Api, Some("ci"))),
+        "{runs:?}"
+    );
+    assert_eq!(board.services.len(), 2, "a run of one service forgets no other");
 }
 
 #[tokio::test(start_paused = true)]
