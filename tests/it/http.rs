@@ -23,7 +23,7 @@ const STEER: &str = "a-token-for-steering";
 /// How long a run of these tests may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whoever talks to a listener.
+/// A client of a listener.
 struct Api {
     client: Client,
     address: SocketAddr,
@@ -275,6 +275,23 @@ async fn steering_has_no_routes_without_a_token_for_it() {
         assert_eq!(status, StatusCode::MISDIRECTED_REQUEST, "{said}");
         let plain = api.request(Method::GET, "/").send().await.unwrap().text().await.unwrap();
         assert!(plain.contains("<caption>Services by image</caption>"), "for readers without JavaScript");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn open_reading_opens_no_steering() {
+    let scene = listening(&[("GANTRY_HTTP_STEER_TOKEN", STEER)]);
+    scene.service("web").create();
+    beside(&scene, async |api| {
+        assert_eq!(api.get("/api/v1/state").await.0, StatusCode::OK);
+        let (status, headers, said) = api.post("/api/v1/run", &json!({})).await;
+        assert_eq!(
+            (status, &headers["www-authenticate"]),
+            (StatusCode::UNAUTHORIZED, &"Bearer".parse().unwrap())
+        );
+        assert_eq!(said["error"], "the token is missing or wrong");
+        assert_eq!(api.with(Some(STEER)).post("/api/v1/run", &json!({})).await.0, StatusCode::ACCEPTED);
     })
     .await;
 }

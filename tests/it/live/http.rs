@@ -13,7 +13,7 @@ use super::support::Stage;
 const READ: &str = "a-token-for-reading";
 const STEER: &str = "a-token-for-steering";
 
-/// A port of this machine that nobody uses.
+/// A port of this machine that no program uses.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
