@@ -31,10 +31,12 @@ pub use self::shared::Shared;
 use crate::config::Listener;
 
 mod access;
+mod answer;
 mod events;
 mod page;
 mod routes;
 mod shared;
+mod steer;
 mod usage;
 
 /// How long the headers of a request, or a TLS handshake, may take. A connection that is not used is closed after the same

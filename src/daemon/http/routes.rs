@@ -1,8 +1,6 @@
 //! The routes of page and API, as `docs/api.md` has them.
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -12,48 +10,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::access::{Access, Tokens, is_cross_site, is_known_host};
-use super::shared::{Peer, Shared, around};
-use super::{events, page, usage};
-use crate::config::{Filter, Listener};
-use crate::context::RunScope;
+use super::answer::{MAX_BODY, problem};
+use super::shared::{Operator, Peer, Routes, Shared, around};
+use super::{events, page, steer, usage};
+use crate::config::Listener;
 use crate::daemon::board::render::{in_short, whole_run};
 use crate::daemon::health::MAX_AGE;
-use crate::daemon::steering::Released;
-use crate::ledger::release::ReleaseTarget;
-
-/// The longest body of a request, in bytes.
-const MAX_BODY: usize = 64 << 10;
-
-/// How long a body may take.
-const BODY_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many streams of events there are at most.
 const MAX_STREAMS: usize = 128;
-
-/// The longest that a request waits for the end of a run, in seconds: proxies give up after a minute.
-const MAX_WAIT: u64 = 55;
-
-/// What all handlers have.
-#[derive(Clone)]
-struct Routes {
-    shared: Shared,
-    tokens: Arc<Tokens>,
-    hosts: Arc<Vec<String>>,
-    is_local: bool,
-    streams: Arc<Semaphore>,
-}
-
-impl fmt::Debug for Routes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Routes").finish_non_exhaustive()
-    }
-}
 
 /// The router of page and API.
 pub(super) fn router(listener: Listener, shared: Shared) -> Router {
@@ -76,9 +46,9 @@ pub(super) fn router(listener: Listener, shared: Shared) -> Router {
         .route("/api/v1/quarantine", get(quarantine))
         .route("/metrics", get(metrics))
         .layer(from_fn_with_state(routes.clone(), must_read));
-    let steer = Router::new()
-        .route("/api/v1/run", post(begin_run))
-        .route("/api/v1/release", post(release))
+    let steering = Router::new()
+        .route("/api/v1/run", post(steer::begin_run))
+        .route("/api/v1/release", post(steer::release))
         .layer(from_fn_with_state(routes.clone(), must_steer));
     let free = Router::new()
         .route("/", get(index))
@@ -87,18 +57,13 @@ pub(super) fn router(listener: Listener, shared: Shared) -> Router {
         .route("/healthz", get(healthz))
         .route("/api/v1/openapi.json", get(openapi));
     let all = free.merge(read);
-    let all = if can_steer { all.merge(steer) } else { all };
+    let all = if can_steer { all.merge(steering) } else { all };
     all.fallback(async || {
         problem(StatusCode::NOT_FOUND, "there is no such route", "docs/api.md lists the routes")
     })
     .layer(DefaultBodyLimit::max(MAX_BODY))
     .layer(from_fn_with_state(routes.clone(), guard))
     .with_state(routes)
-}
-
-/// An error, with what to do.
-fn problem(status: StatusCode, error: impl fmt::Display, remedy: impl fmt::Display) -> Response {
-    (status, Json(json!({ "error": error.to_string(), "remedy": remedy.to_string() }))).into_response()
 }
 
 /// What is true of all requests: who may ask at all, and the headers of each answer.
@@ -177,10 +142,6 @@ async fn must_steer(State(routes): State<Routes>, mut request: Request, next: Ne
 /// Whether a reader may steer as well.
 #[derive(Clone, Copy)]
 struct MaySteer(bool);
-
-/// Who steers.
-#[derive(Clone)]
-struct Operator(String);
 
 async fn index(State(routes): State<Routes>, headers: HeaderMap) -> Response {
     let state = routes.tokens.is_open().then(|| {
@@ -276,150 +237,4 @@ async fn metrics(State(routes): State<Routes>) -> Response {
     let streams = MAX_STREAMS - routes.streams.available_permits();
     let text = routes.shared.board.look().metrics(&around, interval, usage::own(), streams);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
-}
-
-/// The body of a request, as this type.
-async fn body<T: for<'de> Deserialize<'de> + Default>(body: Body) -> Result<T, Response> {
-    let bytes = timeout(BODY_LIMIT, axum::body::to_bytes(body, MAX_BODY)).await;
-    let bytes = match bytes {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(_)) => {
-            let remedy = format!("a body may have {MAX_BODY} bytes");
-            return Err(problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long or broke off", remedy));
-        }
-        Err(_) => {
-            let remedy = format!("a body may take {} s", BODY_LIMIT.as_secs());
-            return Err(problem(StatusCode::REQUEST_TIMEOUT, "the body took too long", remedy));
-        }
-    };
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(T::default());
-    }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        problem(
-            StatusCode::BAD_REQUEST,
-            format!("the body cannot be read: {error}"),
-            "docs/api.md has examples",
-        )
-    })
-}
-
-/// What `POST run` takes.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RunBody {
-    images: Vec<String>,
-    services: Vec<String>,
-    filters: Vec<String>,
-    /// Seconds.
-    wait: u64,
-}
-
-async fn begin_run(
-    State(routes): State<Routes>,
-    Extension(Operator(by)): Extension<Operator>,
-    request: Request,
-) -> Response {
-    let RunBody { images, services, filters, wait: seconds } = match body(request.into_body()).await {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
-    let wrong: Vec<&str> =
-        filters.iter().map(String::as_str).filter(|filter| Filter::parse(filter).is_none()).collect();
-    if !wrong.is_empty() {
-        let error = format!("{} is not of the form key=value", wrong.join(", "));
-        return problem(StatusCode::BAD_REQUEST, error, "filters read as those of GANTRY_SERVICES_FILTERS");
-    }
-    let filters = filters.iter().filter_map(|filter| Filter::parse(filter)).collect();
-    let unknown = {
-        let board = routes.shared.board.look();
-        let has_image = |image: &String| {
-            let scope = RunScope { images: vec![image.clone()], ..RunScope::default() };
-            board.services.values().any(|shown| scope.has_image(&shown.image))
-        };
-        let services = services.iter().filter(|name| !board.services.contains_key(*name));
-        let unknown: Vec<String> =
-            services.chain(images.iter().filter(|image| !has_image(image))).cloned().collect();
-        if board.services.is_empty() { Vec::new() } else { unknown }
-    };
-    if !unknown.is_empty() {
-        let error = format!("no service that Gantry updates matches {}", unknown.join(", "));
-        return problem(StatusCode::NOT_FOUND, error, "api/v1/services lists services and images");
-    }
-    let mut changes = routes.shared.board.changes();
-    let scope = RunScope { services, images, filters };
-    let id = match routes.shared.steering.run(by, scope).await {
-        Ok(id) => id,
-        Err(why) => return problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later"),
-    };
-    let is_done = |routes: &Routes| {
-        let board = routes.shared.board.look();
-        board.run(id).filter(|run| run.ended.is_some()).map(|run| (run.failed, whole_run(run)))
-    };
-    let wait = async {
-        loop {
-            if let Some(done) = is_done(&routes) {
-                return done;
-            }
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    match timeout(Duration::from_secs(seconds.min(MAX_WAIT)), wait).await {
-        Ok((true, run)) => (StatusCode::CONFLICT, Json(run)).into_response(),
-        Ok((false, run)) => Json(run).into_response(),
-        Err(_) => {
-            let run = routes.shared.board.look().run(id).map_or(Value::Null, whole_run);
-            let mut response = (StatusCode::ACCEPTED, Json(run)).into_response();
-            if let Ok(location) = HeaderValue::from_str(&format!("runs/{id}")) {
-                response.headers_mut().insert(header::LOCATION, location);
-            }
-            response
-        }
-    }
-}
-
-/// What `POST release` takes.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ReleaseBody {
-    service: Option<String>,
-    image: Option<String>,
-    all: bool,
-}
-
-async fn release(
-    State(routes): State<Routes>,
-    Extension(Operator(by)): Extension<Operator>,
-    request: Request,
-) -> Response {
-    let body: ReleaseBody = match body(request.into_body()).await {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
-    let target = match body {
-        ReleaseBody { service: Some(name), image: None, all: false }
-        | ReleaseBody { service: None, image: Some(name), all: false }
-            if !name.trim().is_empty() =>
-        {
-            ReleaseTarget::Named(name)
-        }
-        ReleaseBody { service: None, image: None, all: true } => ReleaseTarget::All,
-        _ => {
-            let remedy = r#"send {"service": NAME}, {"image": NAME} or {"all": true}"#;
-            return problem(StatusCode::BAD_REQUEST, "it must be said what is to be released", remedy);
-        }
-    };
-    match routes.shared.steering.release(by, target).await {
-        Ok(Released { released, words }) if released.is_empty() => {
-            problem(StatusCode::NOT_FOUND, words, "api/v1/quarantine lists what there is to release")
-        }
-        Ok(Released { released, words }) => {
-            // Open pages show the quarantine without it.
-            routes.shared.board.change(|board, _| board.revision += 1);
-            Json(json!({ "released": released, "words": words })).into_response()
-        }
-        Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more"),
-    }
 }

@@ -4,6 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
+use super::access::Tokens;
 use crate::config::Config;
 use crate::daemon::board::LiveBoard;
 use crate::daemon::board::render::Around;
@@ -31,6 +34,26 @@ impl fmt::Debug for Shared {
         f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
+
+/// What all handlers have.
+#[derive(Clone)]
+pub(super) struct Routes {
+    pub(super) shared: Shared,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) hosts: Arc<Vec<String>>,
+    pub(super) is_local: bool,
+    pub(super) streams: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").finish_non_exhaustive()
+    }
+}
+
+/// Who steers.
+#[derive(Clone)]
+pub(super) struct Operator(pub(super) String);
 
 /// The peer of a connection.
 #[derive(Clone, Debug)]
