@@ -175,13 +175,19 @@ fn registry(config: &Config) -> HttpRegistry {
 
 /// What page and API work with.
 fn shared(daemon: &Daemon<Engine, HttpRegistry>) -> http::Shared {
-    let (config, swarm, requests) = (daemon.config.clone(), daemon.swarm.clone(), daemon.requests.clone());
+    let wheel = Wheel {
+        config: daemon.config.clone(),
+        swarm: daemon.swarm.clone(),
+        registry: daemon.registry.clone(),
+        ledger: daemon.ledger.clone(),
+        requests: daemon.requests.clone(),
+    };
     http::Shared {
         board: daemon.board.clone(),
         config: daemon.config.clone(),
         ledger: daemon.ledger.clone(),
         heartbeat: daemon.heartbeat.clone(),
-        steering: Arc::new(Wheel { config, swarm, requests }),
+        steering: Arc::new(wheel),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The part of the services that one run looks at. Pure.
 
+use std::fmt;
+
 use crate::config::Filter;
 use crate::image::ImageRef;
 use crate::ledger::entry::image_name;
@@ -34,6 +36,15 @@ impl RunScope {
         let name = |text: &str| text.parse::<ImageRef>().ok().as_ref().and_then(image_name);
         let own = name(written);
         own.is_some() && self.images.iter().any(|image| name(image) == own)
+    }
+}
+
+impl fmt::Display for RunScope {
+    /// ` of A, B` for a part of the services, nothing for all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let filters = self.filters.iter().map(ToString::to_string);
+        let parts: Vec<String> = self.services.iter().chain(&self.images).cloned().chain(filters).collect();
+        if parts.is_empty() { Ok(()) } else { write!(f, " of {}", parts.join(", ")) }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::ledger::book::{self, Labels};
 use crate::ledger::entry::{Entry, Subject, image_name};
 use crate::ledger::release::{self, QuarantineList, Release, ReleaseTarget};
 use crate::ledger::{Ledger, MAX_CONFLICTS, TEXT, is_ours, was_another_faster};
+use crate::model::attention::OtherHand;
 use crate::model::candidate::Candidate;
 use crate::model::decision::Decision;
 use crate::model::inspected::{Inspected, ResolvedTag};
@@ -87,26 +88,7 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<CommandI
             "the config {name} is not a ledger of Gantry's; set GANTRY_LEDGER_NAME to the name that the daemon has"
         );
     }
-    // A person waits for the answer: an engine that is away is not waited for.
-    let config = Arc::new(Config { interval: None, trigger_path: None, ..Config::clone(config) });
-    let (stop, heartbeat) = (CancellationToken::new(), Heartbeat::new(Instant::now()));
-    // What is wrong is told by a cycle.
-    let events = Events::unheard();
-    let context = Context {
-        config: config.clone(),
-        swarm: swarm.clone(),
-        registry: Arc::new(()),
-        ledger: Arc::new(Ledger::new(name)),
-        itself: None,
-        leftovers: BTreeSet::new(),
-        engine_role: EngineRole::new(stop.clone(), heartbeat.clone(), events.clone()),
-        events,
-        stop,
-        scope: RunScope::default(),
-        said: Said::default(),
-        span: tracing::Span::none(),
-        heartbeat,
-    };
+    let context = apart(config, swarm, &Arc::new(()), RunScope::default());
     let found = discover::discover(&context).await?;
     let mut candidates: Vec<Candidate> = found.itself.into_iter().chain(found.others).collect();
     let services = swarm.services(Listing::Filters(&[])).await.context("cannot list the services")?;
@@ -116,6 +98,35 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<CommandI
     let shown = candidates.iter().filter_map(|candidate| quarantine.shown_by(candidate)).collect();
     let labels = object.as_ref().map(|object| object.labels.clone()).unwrap_or_default();
     Ok(CommandInput { context, object, labels, services, candidates, shown })
+}
+
+/// What decides as a cycle does, beside all cycles. Its ledger is read and never written, and its events go nowhere: what is
+/// wrong is told by a cycle.
+pub(super) fn apart<S, R>(
+    config: &Arc<Config>,
+    swarm: &Arc<S>,
+    registry: &Arc<R>,
+    scope: RunScope,
+) -> Context<S, R> {
+    // A person waits for the answer: an engine that is away is not waited for.
+    let config = Arc::new(Config { interval: None, trigger_path: None, ..Config::clone(config) });
+    let (stop, heartbeat) = (CancellationToken::new(), Heartbeat::new(Instant::now()));
+    let events = Events::unheard();
+    Context {
+        swarm: swarm.clone(),
+        registry: registry.clone(),
+        ledger: Arc::new(Ledger::new(&config.ledger_name)),
+        config,
+        itself: None,
+        leftovers: BTreeSet::new(),
+        engine_role: EngineRole::new(stop.clone(), heartbeat.clone(), events.clone()),
+        events,
+        stop,
+        scope,
+        said: Said::default(),
+        span: tracing::Span::none(),
+        heartbeat,
+    }
 }
 
 impl<S: Swarm> CommandInput<S> {
@@ -157,6 +168,10 @@ impl<S: Swarm> CommandInput<S> {
         let planned = quarantine.hold_what_finds_no_room(&inspected, planned);
         let Some(planned) = planned.into_iter().next() else { return Ok(None) };
         Ok(match planned.decision {
+            Decision::Update(update) if update.begun.is_none() && self.context.ledger.pause().is_some() => {
+                drop(update);
+                Some(OtherHand::ByHand.to_string())
+            }
             Decision::Update(update) if update.begun.is_none() => {
                 why_not_sent(&self.context, &update).await?.map(|outcome| outcome.to_string())
             }

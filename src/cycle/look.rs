@@ -6,13 +6,18 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use tokio::sync::oneshot;
 
+use super::gone_back::Tags;
 use super::hub::HubAccounts;
 use super::report::Report;
 use super::{discover, gone_back, hub, inspect, lease, plan};
 use crate::context::Context;
 use crate::ledger::acquire::LeaseOutcome;
+use crate::model::attention::OtherHand;
+use crate::model::decision::{Decision, Planned};
 use crate::model::event::Event;
 use crate::model::image_history::ImageHistory;
+use crate::model::inspected::Inspected;
+use crate::model::quarantine::Quarantine;
 use crate::model::row::Row;
 use crate::model::update::Update;
 use crate::registry::{Keyring, Registry};
@@ -63,10 +68,7 @@ pub(super) async fn look<S: Swarm, R: Registry>(
         let (mut inspected, under_way) = rollouts.set_apart(inspected);
         report.leave(under_way);
         lease::ask_tasks(context, &mut inspected).await;
-        let quarantine = context.quarantine();
-        let tags = gone_back::look(context, &inspected, &quarantine);
-        let planned = tags.hold(plan::plan(&inspected, &context.selection(), &quarantine));
-        let planned = quarantine.hold_what_finds_no_room(&inspected, planned);
+        let Decided { planned, quarantine, tags } = decide(context, &inspected);
         context.events.emit(&Event::Decided(planned.iter().cloned().map(|it| Row::decided(it).0).collect()));
         rollouts.take_out(&inspected, &planned);
         let image_history = ImageHistory::of(&inspected, &planned, &quarantine);
@@ -91,6 +93,37 @@ pub(super) async fn look<S: Swarm, R: Registry>(
         }
     }
     Ok(Next::Done(Box::new(Looked { keyring, hub, handed_in })))
+}
+
+/// What is decided on all services that were looked at.
+pub(super) struct Decided {
+    /// The decisions, in the order of the services.
+    pub(super) planned: Vec<Planned>,
+    /// What was known of broken images.
+    pub(super) quarantine: Quarantine,
+    /// Which tags have gone back.
+    pub(super) tags: Tags,
+}
+
+/// Decides on all services that were looked at.
+pub(super) fn decide<S: Swarm, R>(context: &Context<S, R>, inspected: &[Inspected]) -> Decided {
+    let quarantine = context.quarantine();
+    let tags = gone_back::look(context, inspected, &quarantine);
+    let planned = tags.hold(plan::plan(inspected, &context.selection(), &quarantine));
+    let planned = quarantine.hold_what_finds_no_room(inspected, planned);
+    let planned = if context.ledger.pause().is_some() { hold_all(planned) } else { planned };
+    Decided { planned, quarantine, tags }
+}
+
+/// A user's pause: what has begun goes on, and nothing else begins.
+fn hold_all(planned: Vec<Planned>) -> Vec<Planned> {
+    let held = planned.into_iter().map(|planned| match planned.decision {
+        Decision::Update(update) if update.begun.is_none() => {
+            Planned { decision: Decision::Later(update, OtherHand::ByHand), ..planned }
+        }
+        _ => planned,
+    });
+    held.collect()
 }
 
 /// Updates our own service, alone: nothing else begins meanwhile, and what is under way is waited for. With its success this

@@ -19,6 +19,7 @@ pub mod inspect;
 mod lease;
 pub mod look;
 pub mod plan;
+pub mod preview;
 pub mod remover;
 pub mod report;
 pub mod resume;

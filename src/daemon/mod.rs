@@ -382,6 +382,12 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         if self.stop.is_cancelled() {
             return Woken::Stopped;
         }
+        // With the end of a user's pause begins what it held.
+        let resumed = self.ledger.pause().and_then(|pause| {
+            let left = Duration::try_from(pause.until.duration_since(self.ledger.now())).ok()?;
+            Some(Instant::now() + left)
+        });
+        let due = [due, resumed].into_iter().flatten().min();
         let seconds = due.map(|due| due.duration_since(Instant::now()).as_secs());
         let path = trigger.as_ref().map(|trigger| trigger.path().to_owned());
         self.board.change(|board, now| {

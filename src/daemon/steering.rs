@@ -1,4 +1,4 @@
-//! What users and programs ask of the daemon: runs, and the release of digests.
+//! What users and programs ask of the daemon: runs, plans, pauses, and the release of digests.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,13 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use jiff::SignedDuration;
 use tokio::sync::{Notify, oneshot};
 
 use crate::config::Config;
 use crate::context::RunScope;
-use crate::cycle::by_hand;
+use crate::cycle::{by_hand, preview};
+use crate::ledger::Ledger;
+use crate::ledger::book::LedgerChange;
 use crate::ledger::release::ReleaseTarget;
-use crate::swarm::Swarm;
+use crate::ledger::steered::{SteeringAction, UserPause};
+use crate::model::row::Row;
+use crate::registry::Registry;
+use crate::swarm::{Swarm, SwarmError};
 use crate::words::printable;
 
 /// How many runs may be asked for before one of them begins.
@@ -25,6 +31,20 @@ pub trait Steering: Send + Sync {
 
     /// Releases what is held back, in this user's name.
     fn release(&self, by: String, target: ReleaseTarget) -> BoxFuture<'static, Result<Released, String>>;
+
+    /// Lets no update begin for so long, in this user's name, whatever manager Gantry runs on.
+    fn pause(
+        &self,
+        by: String,
+        why: String,
+        lasts: SignedDuration,
+    ) -> BoxFuture<'static, Result<UserPause, String>>;
+
+    /// Lets updates begin again, in this user's name, and asks for a run. `None`: there was no pause.
+    fn resume(&self, by: String) -> BoxFuture<'static, Result<Option<UserPause>, String>>;
+
+    /// What a run of this scope would do now. Nothing is written, and nothing is updated.
+    fn plan(&self, scope: RunScope) -> BoxFuture<'static, Result<Vec<Row>, String>>;
 }
 
 /// What a release came to.
@@ -98,34 +118,42 @@ impl Requests {
 }
 
 /// Steers this process and, by the ledger, all others.
-pub struct Wheel<S> {
+pub struct Wheel<S, R> {
     /// What Gantry was told.
     pub config: Arc<Config>,
     /// The swarm.
     pub swarm: Arc<S>,
+    /// The registries.
+    pub registry: Arc<R>,
+    /// Where pauses and steering actions are remembered.
+    pub ledger: Arc<Ledger>,
     /// Where runs are asked for.
     pub requests: Arc<Requests>,
 }
 
-impl<S> fmt::Debug for Wheel<S> {
+impl<S, R> fmt::Debug for Wheel<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wheel").finish_non_exhaustive()
     }
 }
 
-impl<S: Swarm> Steering for Wheel<S> {
+impl<S: Swarm, R: Registry> Steering for Wheel<S, R> {
     fn run(&self, by: String, scope: RunScope) -> BoxFuture<'static, Result<u64, String>> {
         let requests = self.requests.clone();
+        let action = SteeringAction::new(self.ledger.now(), &by, &format!("asked for a run{scope}"));
+        let ledger = self.ledger.clone();
         async move {
             let number = requests.ask(by, scope);
             let number = number.ok_or_else(|| format!("{MAX_ASKED} runs wait already"))?;
+            // The run writes it.
+            ledger.note(LedgerChange::Steered(action));
             number.await.map_err(|_| "Gantry is being stopped".to_owned())
         }
         .boxed()
     }
 
     fn release(&self, by: String, target: ReleaseTarget) -> BoxFuture<'static, Result<Released, String>> {
-        let (config, swarm) = (self.config.clone(), self.swarm.clone());
+        let (config, swarm, ledger) = (self.config.clone(), self.swarm.clone(), self.ledger.clone());
         async move {
             let release = by_hand::release(&config, &swarm, &target).await;
             let release = release.map_err(|error| printable(&format!("{error:#}")))?;
@@ -135,12 +163,68 @@ impl<S: Swarm> Steering for Wheel<S> {
                 .map(|it| if it.service.is_empty() { it.image.clone() } else { it.service.clone() })
                 .collect();
             if !released.is_empty() {
-                tracing::info!(by, released = released.join(", "), "released by a user");
+                let names = released.join(", ");
+                tracing::info!(by, released = names, "released by a user");
+                let action = SteeringAction::new(ledger.now(), &by, &format!("released {names}"));
+                if let Err(error) = ledger.amend(&*swarm, &[LedgerChange::Steered(action)]).await {
+                    tracing::debug!(%error, "cannot remember who released");
+                }
             }
             Ok(Released { released, words: release.to_string() })
         }
         .boxed()
     }
+
+    fn pause(
+        &self,
+        by: String,
+        why: String,
+        lasts: SignedDuration,
+    ) -> BoxFuture<'static, Result<UserPause, String>> {
+        let (swarm, ledger) = (self.swarm.clone(), self.ledger.clone());
+        async move {
+            let now = ledger.now();
+            let until = now.checked_add(lasts).map_err(|error| error.to_string())?;
+            let pause = UserPause::new(&by, &why, now, until);
+            let what = format!("paused updates until {until:.0}: {}", pause.why);
+            let what = SteeringAction::new(now, &by, what.trim_end_matches(": "));
+            let changes = [LedgerChange::Pause(Some(pause.clone())), LedgerChange::Steered(what)];
+            ledger.amend(&*swarm, &changes).await.map_err(|error| not_written(&error))?;
+            tracing::info!(by, why = pause.why, until = %format!("{until:.0}"), "updates are paused by a user");
+            Ok(pause)
+        }
+        .boxed()
+    }
+
+    fn resume(&self, by: String) -> BoxFuture<'static, Result<Option<UserPause>, String>> {
+        let (swarm, ledger, requests) = (self.swarm.clone(), self.ledger.clone(), self.requests.clone());
+        async move {
+            let action = SteeringAction::new(ledger.now(), &by, "resumed updates");
+            let changes = [LedgerChange::Pause(None), LedgerChange::Steered(action)];
+            // Another manager may have written the pause since the latest look.
+            ledger.refresh(&*swarm).await.map_err(|error| not_written(&error))?;
+            let Some(pause) = ledger.pause() else { return Ok(None) };
+            ledger.amend(&*swarm, &changes).await.map_err(|error| not_written(&error))?;
+            tracing::info!(by, "updates may begin again, as a user has ended the pause");
+            // What was held is looked at now. Where 100 runs wait, one of them does that.
+            drop(requests.ask(by, RunScope::default()));
+            Ok(Some(pause))
+        }
+        .boxed()
+    }
+
+    fn plan(&self, scope: RunScope) -> BoxFuture<'static, Result<Vec<Row>, String>> {
+        let (config, swarm, registry) = (self.config.clone(), self.swarm.clone(), self.registry.clone());
+        async move {
+            let plan = preview::preview(&config, &swarm, &registry, scope).await;
+            plan.map_err(|error| printable(&format!("{error:#}")))
+        }
+        .boxed()
+    }
+}
+
+fn not_written(error: &SwarmError) -> String {
+    printable(&format!("cannot write the ledger: {error}"))
 }
 
 #[cfg(test)]

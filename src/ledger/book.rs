@@ -7,6 +7,7 @@ use super::entry::{DigestVerdict, Entry, Subject};
 use super::lease::{Lease, Party};
 use super::left_behind::LeftBehind;
 use super::orders::{OrderNote, Orders};
+use super::steered::{SteeringAction, UserPause, read_actions, with_action};
 use crate::image::Digest;
 
 /// Most entries that are kept.
@@ -37,6 +38,10 @@ pub struct Book {
     entries: BTreeMap<Subject, Entry>,
     /// Which services have an update order from Gantry.
     pub orders: Orders,
+    /// A user's word that no update begins, also one whose time is over.
+    pub pause: Option<UserPause>,
+    /// The latest steering actions, the oldest first.
+    pub actions: Vec<SteeringAction>,
     /// Labels that look like entries and cannot be read.
     pub damaged: Vec<String>,
 }
@@ -51,6 +56,10 @@ pub enum LedgerChange {
     Forget(Entry),
     /// Remember this of the order of the service with this id; a note that says nothing is forgotten.
     Order(String, OrderNote),
+    /// No update begins; `None`: updates may begin again.
+    Pause(Option<UserPause>),
+    /// A user has steered.
+    Steered(SteeringAction),
 }
 
 /// What is known of the present, to tell entries that have had their time.
@@ -68,7 +77,9 @@ impl Book {
     /// Reads the labels. What is no entry is left out.
     pub fn read(labels: &Labels) -> Self {
         let orders = labels.get(codec::ORDERS).map(|text| Orders::read(text)).unwrap_or_default();
-        let mut book = Self { orders, ..Self::default() };
+        let pause = labels.get(codec::PAUSE).and_then(|text| UserPause::read(text));
+        let actions = labels.get(codec::STEERED).map(|text| read_actions(text)).unwrap_or_default();
+        let mut book = Self { orders, pause, actions, ..Self::default() };
         for (key, text) in labels {
             let Some(subject) = codec::subject(key) else { continue };
             match codec::read(&subject, text) {
@@ -109,6 +120,8 @@ impl Book {
                 }
             }
             LedgerChange::Order(id, note) => self.orders.put(id, *note),
+            LedgerChange::Pause(pause) => self.pause.clone_from(pause),
+            LedgerChange::Steered(action) => self.actions.push(action.clone()),
         }
     }
 
@@ -232,14 +245,27 @@ fn size(entry: &Entry) -> usize {
 pub fn change(labels: &Labels, changes: &[LedgerChange]) -> Labels {
     let (mut book, mut after) = (Book::read(labels), labels.clone());
     for change in changes {
-        let (LedgerChange::Put(Entry { subject, .. }) | LedgerChange::Forget(Entry { subject, .. })) = change
-        else {
-            book.apply(change);
-            match book.orders.write() {
-                text if text.is_empty() => _ = after.remove(codec::ORDERS),
-                text => _ = after.insert(codec::ORDERS.to_owned(), text),
+        let mut put = |key: &str, text: String| {
+            after.remove(key);
+            after.extend((!text.is_empty()).then(|| (key.to_owned(), text)));
+        };
+        let subject = match change {
+            LedgerChange::Put(Entry { subject, .. }) | LedgerChange::Forget(Entry { subject, .. }) => subject,
+            LedgerChange::Order(..) => {
+                book.apply(change);
+                put(codec::ORDERS, book.orders.write());
+                continue;
             }
-            continue;
+            LedgerChange::Pause(pause) => {
+                put(codec::PAUSE, pause.as_ref().map(UserPause::write).unwrap_or_default());
+                continue;
+            }
+            LedgerChange::Steered(action) => {
+                let text = after.get(codec::STEERED).map(String::as_str).unwrap_or_default();
+                let text = with_action(text, action);
+                after.insert(codec::STEERED.to_owned(), text);
+                continue;
+            }
         };
         let had = book.entries.contains_key(subject);
         book.apply(change);

@@ -34,6 +34,12 @@ pub const LEFT: &str = "gantry.left";
 /// The label with the notes on update orders.
 pub const ORDERS: &str = "gantry.orders";
 
+/// The label that says that no update begins.
+pub const PAUSE: &str = "gantry.pause";
+
+/// The label with the latest steering actions.
+pub const STEERED: &str = "gantry.steered";
+
 /// Longest cause that is written. What the log says may be longer.
 const MAX_CAUSE_CHARS: usize = 160;
 
@@ -175,24 +181,24 @@ pub fn read_left(text: &str) -> LeftBehind {
     left
 }
 
-fn add(text: &mut String, key: &str, value: &str) {
+pub(super) fn add(text: &mut String, key: &str, value: &str) {
     if !value.is_empty() {
         let _ = write!(text, " {key}={value}");
     }
 }
 
-fn one_word(text: &str) -> String {
+pub(super) fn one_word(text: &str) -> String {
     text.replace(|c: char| c.is_whitespace() || c.is_control(), "_")
 }
 
 /// `key=value` words; the last, `cause`, goes to the end of the text.
-struct Words<'a> {
+pub(super) struct Words<'a> {
     words: Vec<(&'a str, &'a str)>,
-    cause: &'a str,
+    pub(super) cause: &'a str,
 }
 
 impl<'a> Words<'a> {
-    fn of(text: &'a str) -> Self {
+    pub(super) fn of(text: &'a str) -> Self {
         let (text, cause) = text.split_once(" cause=").unwrap_or((text, ""));
         Self { words: text.split_whitespace().filter_map(|word| word.split_once('=')).collect(), cause }
     }
@@ -202,7 +208,7 @@ impl<'a> Words<'a> {
         list.map(Iterator::collect).unwrap_or_default()
     }
 
-    fn get(&self, key: &str) -> Option<&'a str> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a str> {
         self.words.iter().find(|(word, _)| *word == key).map(|(_, value)| *value)
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::book;
+use super::book::{self, LedgerChange};
 use super::lease::{Holding, LOOK_INTERVAL, SURE, holding};
 use super::{Hold, LeaseRole, Ledger, MAX_CONFLICTS, WRITE_INTERVAL, forbidden, was_another_faster};
 use crate::swarm::{Swarm, SwarmError};
@@ -70,6 +70,58 @@ impl Ledger {
                 }
             }
         }
+    }
+
+    /// Writes these changes now, whatever others write at the same time. Where configs are forbidden, this process alone
+    /// remembers them.
+    ///
+    /// # Errors
+    /// The engine's, or that others have written again and again meanwhile. Then nothing is remembered.
+    pub async fn amend<S: Swarm>(&self, swarm: &S, changes: &[LedgerChange]) -> Result<(), SwarmError> {
+        let _writing = self.writing.lock().await;
+        for _ in 0..MAX_CONFLICTS {
+            let written = match self.look(swarm).await {
+                Ok(_) if self.state().is_memory_only => {
+                    self.remember_alone(changes);
+                    Ok(())
+                }
+                Ok(object) => {
+                    let written = self.write(swarm, object.as_ref(), Hold::AsItIs, changes).await;
+                    if written.is_ok() {
+                        self.look_after_write(swarm).await;
+                    }
+                    written
+                }
+                Err(SwarmError::Forbidden(words)) => {
+                    self.go_on_alone(&forbidden(&words));
+                    self.remember_alone(changes);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            match written {
+                Err(error) if was_another_faster(&error) => {}
+                written => return written,
+            }
+        }
+        Err(SwarmError::Conflict)
+    }
+
+    /// Reads what others have written since the latest look.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn refresh<S: Swarm>(&self, swarm: &S) -> Result<(), SwarmError> {
+        if self.state().is_memory_only {
+            return Ok(());
+        }
+        let _writing = self.writing.lock().await;
+        self.look(swarm).await.map(|_| ())
+    }
+
+    fn remember_alone(&self, changes: &[LedgerChange]) {
+        let mut state = self.state();
+        state.labels = book::change(&state.labels, changes);
     }
 
     /// Looks again after a write of our own, which has given the config another version: that is not another process's

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use self::book::{Book, Labels, LedgerChange};
 use self::lease::{Party, SURE};
+use self::steered::UserPause;
 use crate::swarm::{ConfigObject, EngineView, Swarm, SwarmError};
 use crate::words::{piece, some_of};
 
@@ -35,6 +36,7 @@ pub mod lease;
 mod left_behind;
 pub mod orders;
 pub mod release;
+pub mod steered;
 
 pub use self::left_behind::LeftBehind;
 
@@ -228,6 +230,19 @@ impl Ledger {
         let holder =
             LeftBehind { since: lease.and_then(|lease| lease.holder.since), ..LeftBehind::default() };
         state.left_behind.clone().and(book::left(&state.labels)).and(holder)
+    }
+
+    /// A user's word that no update begins now.
+    pub fn pause(&self) -> Option<UserPause> {
+        let pause = {
+            let state = self.state();
+            let pending = state.pending.iter().rev().find_map(|change| match change {
+                LedgerChange::Pause(pause) => Some(pause.clone()),
+                _ => None,
+            });
+            pending.unwrap_or_else(|| state.labels.get(codec::PAUSE).and_then(|text| UserPause::read(text)))
+        };
+        pause.filter(|pause| self.now() < pause.until)
     }
 
     /// The engine's host, as the last cycle found it.

@@ -81,6 +81,8 @@ pub enum OtherHand {
     Paused,
     /// The service is being rolled back, or a rollback of it is paused.
     RollingBack,
+    /// A user has told Gantry that no update begins.
+    ByHand,
 }
 
 impl fmt::Display for OtherHand {
@@ -89,6 +91,7 @@ impl fmt::Display for OtherHand {
             Self::Updating => "an update by a person or another program is under way",
             Self::Paused => "an update by a person or another program has failed and is paused",
             Self::RollingBack => "it is being rolled back",
+            Self::ByHand => "a user has paused all updates (`gantry resume` ends the pause)",
         })
     }
 }

@@ -17,6 +17,7 @@ use super::watch::{self, LookOut, Snapshot};
 use super::workers::Workers;
 use crate::context::Context;
 use crate::ledger::Permission;
+use crate::model::attention::OtherHand;
 use crate::model::event::Event;
 use crate::model::finished::{Finished, NotBegunReason};
 use crate::model::row::Row;
@@ -95,12 +96,15 @@ async fn run<S: Swarm, R: Registry>(rollouts: &Rollouts<S, R>, context: &Arc<Con
         // The same while the cluster is not fit for more, until it is or has not been for too long.
         let is_held =
             has_waiting && permission == Permission::Granted && !cluster.may_begin(session.workers.sent());
+        let is_by_hand = has_waiting && context.ledger.pause().is_some();
         cluster.ask(has_waiting);
         look_out.expect(session.queue.next_services(2 * session.workers.begun.len()));
         if is_idle && is_stopped {
             session.close_all(NotBegunReason::Interrupted);
         } else if is_idle && permission == Permission::Refused {
             session.close_all(NotBegunReason::Postponed);
+        } else if is_idle && is_by_hand {
+            session.close_all(NotBegunReason::OtherHand(OtherHand::ByHand));
         } else if is_idle
             && is_held
             && let Some(shut) = cluster.given_up()
@@ -176,6 +180,7 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
     fn begin(&mut self) {
         while !self.context.stop.is_cancelled()
             && !self.rollouts.is_paused()
+            && self.context.ledger.pause().is_none()
             && self.context.ledger.permission() == Permission::Granted
             && self.look_out.cluster.may_begin(self.workers.sent())
             && let Some((run, number, update)) = self.queue.begin()

@@ -17,6 +17,9 @@ use crate::cycle::{APP, Scene, daemon};
 use crate::fake::millis;
 use crate::support::log::Log;
 
+mod access;
+mod steering;
+
 const READ: &str = "a-token-for-reading";
 const STEER: &str = "a-token-for-steering";
 
@@ -67,6 +70,21 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Waits until a run is over.
+    async fn until_run(&self, id: u64) -> (StatusCode, HeaderMap, Value) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.get(&format!("/api/v1/runs/{id}")).await;
+            if answer.2["state"] == "done" {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{:#}", answer.2);
+            sleep(millis(50)).await;
+        }
+    }
+}
+
 async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, HeaderMap, Value) {
     let answer = request.send().await.unwrap();
     let (status, headers) = (answer.status(), answer.headers().clone());
@@ -87,13 +105,20 @@ fn both() -> Scene {
 /// Does the work beside a daemon and its listener.
 async fn beside<T>(scene: &Scene, work: impl AsyncFnOnce(Api) -> T) -> T {
     let daemon = daemon(scene);
-    let (config, swarm, requests) = (daemon.config.clone(), daemon.swarm.clone(), daemon.requests.clone());
+    let config = daemon.config.clone();
+    let wheel = Wheel {
+        config: config.clone(),
+        swarm: daemon.swarm.clone(),
+        registry: daemon.registry.clone(),
+        ledger: daemon.ledger.clone(),
+        requests: daemon.requests.clone(),
+    };
     let shared = Shared {
         board: daemon.board.clone(),
         config: config.clone(),
         ledger: daemon.ledger.clone(),
         heartbeat: daemon.heartbeat.clone(),
-        steering: Arc::new(Wheel { config: config.clone(), swarm, requests }),
+        steering: Arc::new(wheel),
     };
     let (tell, told) = oneshot::channel();
     let serving = http::serve(config.listener.clone().unwrap(), shared, |address| {
@@ -207,93 +232,6 @@ async fn a_run_that_is_asked_for_is_answered_with_what_became_of_each_service() 
     assert_eq!(log.lines_with("a user asked for a run").len(), 4);
     assert_eq!(log.lines_with("released by a user").len(), 1);
     assert!(log.lines_with(READ).is_empty() && log.lines_with(STEER).is_empty());
-}
-
-#[tokio::test]
-async fn without_the_right_token_nothing_is_told_and_nothing_is_done() {
-    let log = Log::from_level("DEBUG");
-    let scene = both();
-    scene.service("web").create();
-    beside(&scene, async |api| {
-        let routes = ["state", "events", "services", "services/web", "runs", "runs/1", "quarantine"];
-        for token in [None, Some("a-token-that-is-wrong"), Some("")] {
-            for route in routes {
-                let (status, headers, said) = api.with(token).get(&format!("/api/v1/{route}")).await;
-                assert_eq!(
-                    (status, &headers["www-authenticate"]),
-                    (StatusCode::UNAUTHORIZED, &"Bearer".parse().unwrap())
-                );
-                assert!(said["error"].is_string() && said["remedy"].is_string(), "{said}");
-            }
-            for route in ["run", "release"] {
-                assert_eq!(
-                    api.with(token).post(&format!("/api/v1/{route}"), &json!({})).await.0,
-                    StatusCode::UNAUTHORIZED
-                );
-            }
-        }
-        let (status, _, said) = api.with(Some(READ)).post("/api/v1/run", &json!({})).await;
-        assert_eq!((status, &said["error"]), (StatusCode::FORBIDDEN, &"this token may only read".into()));
-        // The page itself has nothing to hide.
-        for (path, kind) in [
-            ("/", "text/html; charset=utf-8"),
-            ("/page.css", "text/css; charset=utf-8"),
-            ("/page.js", "text/javascript; charset=utf-8"),
-        ] {
-            let (status, headers, _) = api.get(path).await;
-            assert_eq!((status, headers["content-type"].to_str().unwrap()), (StatusCode::OK, kind));
-            assert!(headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
-            assert!(headers.keys().all(|name| !name.as_str().starts_with("access-control")));
-            let again = api
-                .request(Method::GET, path)
-                .header("if-none-match", &headers["etag"])
-                .send()
-                .await
-                .unwrap();
-            assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{path}");
-        }
-        assert_eq!(api.get("/healthz").await.0, StatusCode::OK);
-    })
-    .await;
-    let told = log.lines_with("a request with a wrong token was refused");
-    assert_eq!(told.len(), 1, "once a minute: {told:?}");
-    assert!(log.lines_with("a-token").is_empty());
-}
-
-#[tokio::test]
-async fn steering_has_no_routes_without_a_token_for_it() {
-    let scene = listening(&[]);
-    scene.service("web").create();
-    beside(&scene, async |api| {
-        assert_eq!(api.get("/api/v1/state").await.0, StatusCode::OK, "a loopback address is open");
-        for route in ["run", "release"] {
-            assert_eq!(api.post(&format!("/api/v1/{route}"), &json!({})).await.0, StatusCode::NOT_FOUND);
-        }
-        // A page of another site that makes its name point here.
-        let (status, _, said) =
-            answer(api.request(Method::GET, "/api/v1/state").header("host", "evil.test")).await;
-        assert_eq!(status, StatusCode::MISDIRECTED_REQUEST, "{said}");
-        let plain = api.request(Method::GET, "/").send().await.unwrap().text().await.unwrap();
-        assert!(plain.contains("<caption>Services by image</caption>"), "for readers without JavaScript");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn open_reading_opens_no_steering() {
-    let scene = listening(&[("GANTRY_HTTP_STEER_TOKEN", STEER)]);
-    scene.service("web").create();
-    beside(&scene, async |api| {
-        assert_eq!(api.get("/api/v1/state").await.0, StatusCode::OK);
-        let (status, headers, said) = api.post("/api/v1/run", &json!({})).await;
-        assert_eq!(
-            (status, &headers["www-authenticate"]),
-            (StatusCode::UNAUTHORIZED, &"Bearer".parse().unwrap())
-        );
-        assert_eq!(said["error"], "the token is missing or wrong");
-        assert_eq!(api.with(Some(STEER)).post("/api/v1/run", &json!({})).await.0, StatusCode::ACCEPTED);
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -93,7 +93,10 @@ impl Board {
         registry.register("gantry_quarantined_digests", "Digests that are not offered", quarantined);
         let pauses: Family<MetricLabels, Gauge> = Family::default();
         for reason in ["node", "quorum", "engine", "starting", "by_hand"] {
-            let is_paused = self.paused.iter().any(|pause| pause.reason == reason);
+            let is_paused = match reason {
+                "by_hand" => around.pause.is_some(),
+                _ => self.paused.iter().any(|pause| pause.reason == reason),
+            };
             pauses.get_or_create(&vec![("reason", reason)]).set(i64::from(is_paused));
         }
         registry.register("gantry_guard_paused", "Whether no update begins, by reason", pauses);

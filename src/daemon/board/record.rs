@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::service::why_held;
 use crate::cycle::Report;
 use crate::image::{Digest, ImageRef};
+use crate::model::attention::OtherHand;
 use crate::model::finished::NotBegunReason;
 use crate::model::row::{Row, State};
 
@@ -60,6 +62,8 @@ pub struct RunRecord {
     pub summary: String,
     /// The services to which something happened or should have happened.
     pub services: Vec<ServiceRecord>,
+    /// Whether more is to be told of them than that a user's pause holds them.
+    pub has_changes: bool,
     /// What failed apart from single services.
     pub errors: Vec<String>,
 }
@@ -100,6 +104,7 @@ impl RunRecord {
             ended: None,
             summary: String::new(),
             services: Vec::new(),
+            has_changes: false,
             errors: Vec::new(),
         }
     }
@@ -121,11 +126,15 @@ impl RunRecord {
         self.errors.extend(stopped);
         self.services = report.rows.iter().filter_map(ServiceRecord::of).collect();
         self.services.sort_by(|a, b| a.service.cmp(&b.service));
+        // What a pause holds is no news with each look.
+        let by_hand = NotBegunReason::OtherHand(OtherHand::ByHand);
+        let held = report.held().filter(|row| row.why_held() == Some(by_hand)).count();
+        self.has_changes = self.services.len() > held;
     }
 
     /// Whether history keeps it: something happened, failed or was asked for.
     pub fn has_news(&self) -> bool {
-        self.failed || self.by.is_some() || !self.services.is_empty()
+        self.failed || self.by.is_some() || self.has_changes
     }
 }
 
@@ -155,7 +164,10 @@ impl ServiceRecord {
             },
             // The run that has it in hand reports it.
             State::Held(held) if held.why == NotBegunReason::UnderWay => return None,
-            State::Held(held) => plain(digest(&held.from), digest(&held.to), held.why.name().to_owned()),
+            State::Held(held) => {
+                let why = why_held(held.why).unwrap_or_else(|| held.why.name().to_owned());
+                plain(digest(&held.from), digest(&held.to), why)
+            }
             State::Error(cause) => plain(from, to, cause.clone()),
             State::NeedsAttention(what) => plain(from, to, what.to_string()),
             State::Waits | State::UpToDate | State::LeftAlone(_) | State::Updating => return None,

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{Board, RunRecord, ServiceState, ShownPause, ShownRollout, ShownService};
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::{DigestVerdict, Entry, Subject};
+use crate::ledger::steered::{SteeringAction, UserPause};
+use crate::model::row::{Row, State};
 
 /// How many services that want attention are told of one by one.
 const MAX_ATTENTION: usize = 100;
@@ -22,6 +24,10 @@ pub struct Around {
     pub quarantine: Vec<Entry>,
     /// How long a quarantine lasts; `None`: until the tag moves on.
     pub quarantine_lasts: Option<std::time::Duration>,
+    /// A user's word that no update begins.
+    pub pause: Option<UserPause>,
+    /// The latest steering actions, the oldest first.
+    pub actions: Vec<SteeringAction>,
 }
 
 impl Board {
@@ -66,9 +72,9 @@ impl Board {
         let paused: Vec<Value> =
             self.told_pauses().map(|pause| json!({ "why": pause.why, "since": time(pause.since) })).collect();
         vec![
-            ("verdict", self.verdict()),
+            ("verdict", self.verdict(around)),
             ("look", self.look_json()),
-            ("guard", json!({ "paused": paused })),
+            ("guard", json!({ "paused": paused, "by_hand": around.pause.as_ref().map(pause) })),
             ("counts", Value::Object(counts)),
             ("runs", self.runs.values().map(in_short).collect()),
             ("rollouts", self.rollouts.values().map(rollout).collect()),
@@ -76,6 +82,7 @@ impl Board {
             ("attention_omitted", omitted.into()),
             ("quarantine", quarantine.collect()),
             ("history", history.collect()),
+            ("steered", around.actions.iter().rev().map(action).collect()),
         ]
     }
 
@@ -110,7 +117,7 @@ impl Board {
     }
 
     /// How things stand, in one sentence.
-    fn verdict(&self) -> Value {
+    fn verdict(&self, around: &Around) -> Value {
         let counts = self.counts();
         let count = |state| counts.get(&state).copied().unwrap_or(0);
         let total = self.services.len();
@@ -124,6 +131,9 @@ impl Board {
             let attention = number_of(attention, "service needs attention", "services need attention");
             let stopped = number_of(stopped, "rollout was stopped", "rollouts were stopped");
             ("attention", [attention, stopped].into_iter().flatten().collect::<Vec<_>>().join(", "))
+        } else if let Some(UserPause { by, why, until, .. }) = &around.pause {
+            let words = format!("updates are paused by {by} until {until:.0}: {why}");
+            ("paused", words.trim_end_matches(": ").to_owned())
         } else if let Some(pause) = self.told_pauses().next() {
             ("paused", format!("paused: {}", pause.why))
         } else if updating + waiting > 0 {
@@ -175,6 +185,42 @@ impl Board {
         };
         images.into_iter().map(one).collect()
     }
+}
+
+/// A user's pause.
+pub fn pause(pause: &UserPause) -> Value {
+    json!({ "by": pause.by, "why": pause.why, "since": time(pause.since), "until": time(pause.until) })
+}
+
+fn action(action: &SteeringAction) -> Value {
+    json!({ "at": time(action.at), "by": action.by, "what": action.what })
+}
+
+/// What a run would do now.
+pub fn plan(rows: &[Row]) -> Value {
+    let services: Vec<Value> = rows.iter().filter_map(planned).collect();
+    let count = |action: &str| services.iter().filter(|service| service["action"] == action).count();
+    json!({ "updates": count("update"), "errors": count("error"), "services": services })
+}
+
+fn planned(row: &Row) -> Option<Value> {
+    let shown = ShownService::of_row(row)?;
+    let action = match &row.state {
+        State::Waits | State::Updating => "update",
+        State::Error(_) => "error",
+        State::Held(_) | State::LeftAlone(_) => "held",
+        State::UpToDate | State::NeedsAttention(_) | State::Ended(_) => "none",
+    };
+    let digest = |digest: &Option<Digest>| digest.as_ref().map(|digest| digest.as_str().to_owned());
+    Some(json!({
+        "service": row.service,
+        "image": shown.image,
+        "state": shown.state.name(),
+        "why": if action == "update" { "its registry has another digest" } else { &shown.why },
+        "digest": digest(&shown.digest),
+        "newest": digest(&shown.newest),
+        "action": action,
+    }))
 }
 
 fn time(at: Timestamp) -> String {

@@ -215,7 +215,8 @@ fn of_reason(reason: &Reason) -> ServiceState {
     }
 }
 
-fn why_held(held: NotBegunReason) -> Option<String> {
+/// Why an update did not begin; `None`: another run says it.
+pub(super) fn why_held(held: NotBegunReason) -> Option<String> {
     Some(match held {
         // The run that has it in hand, or the one that took it over, says more.
         NotBegunReason::Withdrawn | NotBegunReason::UnderWay => return None,

@@ -34,6 +34,7 @@ mod access;
 mod answer;
 mod events;
 mod page;
+mod plan;
 mod routes;
 mod shared;
 mod steer;

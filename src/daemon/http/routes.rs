@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::access::{Access, Tokens, is_cross_site, is_known_host};
 use super::answer::{MAX_BODY, problem};
 use super::shared::{Operator, Peer, Routes, Shared, around};
-use super::{events, page, steer, usage};
+use super::{events, page, plan, steer, usage};
 use crate::config::Listener;
 use crate::daemon::board::render::{in_short, whole_run};
 use crate::daemon::health::MAX_AGE;
@@ -35,6 +35,7 @@ pub(super) fn router(listener: Listener, shared: Shared) -> Router {
         is_local: listener.address.ip().is_loopback(),
         hosts: Arc::new(listener.hosts),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        plans: Arc::new(Semaphore::new(1)),
     };
     let read = Router::new()
         .route("/api/v1/state", get(state))
@@ -44,11 +45,14 @@ pub(super) fn router(listener: Listener, shared: Shared) -> Router {
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/runs/{id}", get(run))
         .route("/api/v1/quarantine", get(quarantine))
+        .route("/api/v1/plan", get(plan::plan))
         .route("/metrics", get(metrics))
         .layer(from_fn_with_state(routes.clone(), must_read));
     let steering = Router::new()
         .route("/api/v1/run", post(steer::begin_run))
         .route("/api/v1/release", post(steer::release))
+        .route("/api/v1/pause", post(steer::pause))
+        .route("/api/v1/resume", post(steer::resume))
         .layer(from_fn_with_state(routes.clone(), must_steer));
     let free = Router::new()
         .route("/", get(index))

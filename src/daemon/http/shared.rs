@@ -43,6 +43,8 @@ pub(super) struct Routes {
     pub(super) hosts: Arc<Vec<String>>,
     pub(super) is_local: bool,
     pub(super) streams: Arc<Semaphore>,
+    /// One plan at a time: each asks the registries.
+    pub(super) plans: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Routes {
@@ -64,5 +66,10 @@ pub(super) fn around(shared: &Shared) -> Around {
     let (book, now) = (shared.ledger.book(), shared.ledger.now());
     let lasts = shared.config.quarantine.duration;
     let held = book.entries().filter(|entry| entry.is_for_good() && !entry.has_expired(now, lasts));
-    Around { quarantine: held.cloned().collect(), quarantine_lasts: lasts }
+    Around {
+        quarantine: held.cloned().collect(),
+        quarantine_lasts: lasts,
+        pause: shared.ledger.pause(),
+        actions: book.actions.clone(),
+    }
 }

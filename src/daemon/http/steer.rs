@@ -6,20 +6,25 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::answer::{body, problem};
 use super::shared::{Operator, Routes};
 use crate::config::Filter;
 use crate::context::RunScope;
-use crate::daemon::board::render::whole_run;
+use crate::daemon::board::render::{self, whole_run};
 use crate::daemon::steering::Released;
 use crate::ledger::release::ReleaseTarget;
 
 /// The longest that a request waits for the end of a run, in seconds: proxies give up after a minute.
 const MAX_WAIT: u64 = 55;
+
+/// How long a pause lasts where its user does not say, and at most: a pause that is forgotten keeps fixes away.
+const PAUSE: SignedDuration = SignedDuration::from_hours(24);
+const MAX_PAUSE: SignedDuration = SignedDuration::from_hours(31 * 24);
 
 /// What `POST run` takes.
 #[derive(Debug, Default, Deserialize)]
@@ -133,10 +138,111 @@ pub(super) async fn release(
             problem(StatusCode::NOT_FOUND, words, "api/v1/quarantine lists what there is to release")
         }
         Ok(Released { released, words }) => {
-            // Open pages show the quarantine without it.
-            routes.shared.board.change(|board, _| board.revision += 1);
+            show_at_once(&routes);
             Json(json!({ "released": released, "words": words })).into_response()
         }
         Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more"),
+    }
+}
+
+/// What `POST pause` takes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PauseBody {
+    why: String,
+    #[serde(rename = "for")]
+    lasts: Option<String>,
+}
+
+/// Lets no update begin.
+pub(super) async fn pause(
+    State(routes): State<Routes>,
+    Extension(Operator(by)): Extension<Operator>,
+    request: Request,
+) -> Response {
+    let PauseBody { why, lasts } = match body(request.into_body()).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    let Some(lasts) = lasts.as_deref().map_or(Some(PAUSE), pause_of) else {
+        let error = format!("a pause cannot last {:?}", lasts.unwrap_or_default());
+        let remedy =
+            r#"send a time of at most 31 days, as {"for": "90m"}, {"for": "2h 30m"} or {"for": "7d"}"#;
+        return problem(StatusCode::BAD_REQUEST, error, remedy);
+    };
+    match routes.shared.steering.pause(by, why, lasts).await {
+        Ok(pause) => {
+            show_at_once(&routes);
+            Json(json!({ "paused": render::pause(&pause) })).into_response()
+        }
+        Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more"),
+    }
+}
+
+/// Lets updates begin again.
+pub(super) async fn resume(
+    State(routes): State<Routes>,
+    Extension(Operator(by)): Extension<Operator>,
+    request: Request,
+) -> Response {
+    let read: Result<Map<String, Value>, Response> = body(request.into_body()).await;
+    match read {
+        Err(response) => return response,
+        Ok(fields) if !fields.is_empty() => {
+            let remedy = "send no body, or {}";
+            return problem(
+                StatusCode::BAD_REQUEST,
+                "there is nothing to choose at the end of a pause",
+                remedy,
+            );
+        }
+        Ok(_) => {}
+    }
+    match routes.shared.steering.resume(by).await {
+        Ok(Some(_)) => {
+            show_at_once(&routes);
+            Json(json!({ "resumed": true })).into_response()
+        }
+        Ok(None) => problem(StatusCode::NOT_FOUND, "updates are not paused", "there is nothing to do"),
+        Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more"),
+    }
+}
+
+/// How long a pause lasts, as a user wrote it: `90m`, `2h 30m`, `7d`, or seconds. `None`: no time, or no time that a pause may
+/// last.
+fn pause_of(text: &str) -> Option<SignedDuration> {
+    let text = text.trim();
+    let seconds = text.parse().ok().map(SignedDuration::from_secs);
+    let written = || text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
+    seconds.or_else(written).filter(|lasts| (SignedDuration::from_secs(1)..=MAX_PAUSE).contains(lasts))
+}
+
+/// Open pages see what only the ledger knows.
+fn show_at_once(routes: &Routes) {
+    routes.shared.board.change(|board, _| board.revision += 1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_written_in_many_ways() {
+        for (text, seconds) in [
+            ("90", 90),
+            ("90m", 5_400),
+            ("2h", 7_200),
+            ("2h 30m", 9_000),
+            ("1d", 86_400),
+            ("7 days", 604_800),
+            ("PT15M", 900),
+            (" 31d ", 2_678_400),
+        ] {
+            assert_eq!(pause_of(text), Some(SignedDuration::from_secs(seconds)), "{text}");
+        }
+        for wrong in ["", "0", "0s", "-2h", "32d", "1 month", "soon", "2h ago", "1e9", "9999999999999999999"]
+        {
+            assert_eq!(pause_of(wrong), None, "{wrong}");
+        }
     }
 }

@@ -73,6 +73,8 @@ async fn runs_of_one_service_put_off_neither_the_interval_nor_the_others() {
     let wheel = Wheel {
         config: daemon.config.clone(),
         swarm: daemon.swarm.clone(),
+        registry: daemon.registry.clone(),
+        ledger: daemon.ledger.clone(),
         requests: daemon.requests.clone(),
     };
     let board = daemon.board.clone();

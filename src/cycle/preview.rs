@@ -1,0 +1,37 @@
+//! `gantry plan`: what a run would do now, without doing it.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::by_hand::apart;
+use super::look::{Decided, decide};
+use super::{discover, inspect, lease};
+use crate::config::Config;
+use crate::context::RunScope;
+use crate::model::row::Row;
+use crate::registry::{Keyring, Registry};
+use crate::swarm::Swarm;
+
+/// What a run of this scope would decide on each service now, sorted by name. The registries are asked. Nothing is written,
+/// and no lease is taken.
+///
+/// # Errors
+/// What would end the run: the engine cannot be asked, or the ledger cannot be read.
+pub async fn preview<S: Swarm, R: Registry>(
+    config: &Arc<Config>,
+    swarm: &Arc<S>,
+    registry: &Arc<R>,
+    scope: RunScope,
+) -> Result<Vec<Row>> {
+    let context = apart(config, swarm, registry, scope);
+    let found = discover::discover(&context).await?;
+    let keyring = Keyring::open(&context.credential_sources()).await?;
+    let candidates = found.itself.into_iter().chain(found.others).collect();
+    let mut inspected = inspect::inspect(&context, &keyring, &found.hosts, candidates).await;
+    lease::ask_tasks(&context, &mut inspected).await;
+    let Decided { planned, .. } = decide(&context, &inspected);
+    let mut rows: Vec<Row> = planned.into_iter().map(|planned| Row::decided(planned).0).collect();
+    rows.sort_by(|a, b| a.service.cmp(&b.service));
+    Ok(rows)
+}
