@@ -240,7 +240,7 @@ fn candidate<S, R>(
     itself: Option<&str>,
 ) -> Candidate {
     let facts = service.spec.facts();
-    let policy = ServicePolicy::of(&context.config, &facts.labels);
+    let policy = ServicePolicy::of(&context.config, &facts.labels).map(Arc::new);
     let on_containers = OnContainers::of(&context.config, &facts.labels, &service.spec.container_labels());
     if let Some(OnContainers { warning, .. }) = &on_containers
         && context.said.is_news(&format!("{}: {warning}", service.id))

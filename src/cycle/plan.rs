@@ -27,6 +27,12 @@ pub fn plan(inspected: &[Inspected], selection: &Arc<Selection>, quarantine: &Qu
                 digest: candidate.image().and_then(ImageRef::digest).cloned(),
                 newest: answer.as_ref().and_then(|answer| Some(answer.as_ref().ok()?.digest.clone())),
                 tasks: candidate.tasks,
+                policy: candidate.policy.as_ref().ok().cloned(),
+                account: answer
+                    .as_ref()
+                    .and_then(|answer| answer.as_ref().ok()?.credentials.as_ref())
+                    .or(account.as_ref())
+                    .map(|account| account.shown()),
             },
         })
         .collect()

@@ -9,11 +9,21 @@ use super::look::{Decided, decide};
 use super::{discover, inspect, lease};
 use crate::config::Config;
 use crate::context::RunScope;
+use crate::ledger::steered::UserPause;
 use crate::model::row::Row;
 use crate::registry::{Keyring, Registry};
 use crate::swarm::Swarm;
 
-/// What a run of this scope would decide on each service now, sorted by name. The registries are asked. Nothing is written,
+/// What a run would do now.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The services, sorted by name.
+    pub rows: Vec<Row>,
+    /// The user's word that no update begins, where there is one.
+    pub pause: Option<UserPause>,
+}
+
+/// What a run of this scope would decide on each service now. The registries are asked. Nothing is written,
 /// and no lease is taken.
 ///
 /// # Errors
@@ -23,7 +33,7 @@ pub async fn preview<S: Swarm, R: Registry>(
     swarm: &Arc<S>,
     registry: &Arc<R>,
     scope: RunScope,
-) -> Result<Vec<Row>> {
+) -> Result<Preview> {
     let context = apart(config, swarm, registry, scope);
     let found = discover::discover(&context).await?;
     let keyring = Keyring::open(&context.credential_sources()).await?;
@@ -33,5 +43,5 @@ pub async fn preview<S: Swarm, R: Registry>(
     let Decided { planned, .. } = decide(&context, &inspected);
     let mut rows: Vec<Row> = planned.into_iter().map(|planned| Row::decided(planned).0).collect();
     rows.sort_by(|a, b| a.service.cmp(&b.service));
-    Ok(rows)
+    Ok(Preview { rows, pause: context.ledger.pause() })
 }

@@ -217,7 +217,7 @@ impl<S: Swarm, R: Registry> Steering for Wheel<S, R> {
         let (config, swarm, registry) = (self.config.clone(), self.swarm.clone(), self.registry.clone());
         async move {
             let plan = preview::preview(&config, &swarm, &registry, scope).await;
-            plan.map_err(|error| printable(&format!("{error:#}")))
+            plan.map(|preview| preview.rows).map_err(|error| printable(&format!("{error:#}")))
         }
         .boxed()
     }

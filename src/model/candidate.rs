@@ -35,7 +35,7 @@ pub struct Candidate {
     /// Its place in the rollout of its image.
     pub rank: Rank,
     /// Its settings.
-    pub policy: Result<ServicePolicy, LabelMistakes>,
+    pub policy: Result<Arc<ServicePolicy>, LabelMistakes>,
     /// How many of its tasks run.
     pub tasks: Option<ServiceStatus>,
     /// What an earlier run, a user or another program has not brought to an end.

@@ -1,10 +1,12 @@
 //! What is to happen to a service: exactly one decision for each. Pure.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::attention::{Attention, OtherHand};
 use super::held_back::{Doubt, HeldBack};
 use super::update::Update;
+use crate::config::ServicePolicy;
 use crate::image::Digest;
 use crate::ledger::entry::Entry;
 use crate::swarm::ServiceStatus;
@@ -33,6 +35,10 @@ pub struct Details {
     pub newest: Option<Digest>,
     /// How many of its tasks run and should run.
     pub tasks: Option<ServiceStatus>,
+    /// Its settings; `None`: its labels cannot be read.
+    pub policy: Option<Arc<ServicePolicy>>,
+    /// The account for its registry, by name and source, without its secret; `None`: none, or none was looked for.
+    pub account: Option<String>,
 }
 
 /// What is to happen to a service.

@@ -36,7 +36,7 @@ pub struct Update {
     /// Its place in the rollout of its image.
     pub rank: Rank,
     /// How it is done.
-    pub policy: ServicePolicy,
+    pub policy: Arc<ServicePolicy>,
     /// What makes it ours to update.
     pub selection: Arc<Selection>,
     /// It is under way already: it is watched, and nothing is sent.

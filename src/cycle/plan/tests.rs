@@ -58,7 +58,7 @@ fn candidate_with(image: &str, own: &[(&str, &str)], variables: &[(&str, &str)])
         is_itself: false,
         history: History::default(),
         rank: Rank::Single,
-        policy: ServicePolicy::of(&config(variables), &labels(own)),
+        policy: ServicePolicy::of(&config(variables), &labels(own)).map(Arc::new),
         tasks: None,
         unfinished: None,
         order: None,

@@ -109,7 +109,7 @@ fn decision_of(
         is_itself: false,
         history: History::of(service),
         rank: Rank::of(facts, lifecycle, service.status, false),
-        policy: ServicePolicy::of(&config, &facts.labels),
+        policy: ServicePolicy::of(&config, &facts.labels).map(Arc::new),
         tasks: service.status,
         unfinished,
         order: None,

@@ -17,10 +17,12 @@ use crate::model::event::Event;
 use crate::model::rollout::Rollout;
 use crate::model::row::Row;
 
+mod explain;
 mod live;
 pub mod metrics;
 mod record;
 pub mod render;
+mod rule;
 mod service;
 mod tally;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{Board, RunRecord, ServiceState, ShownPause, ShownRollout, ShownService};
+use crate::config::{Insecure, LookupMethod, OrderPolicy, ServicePolicy};
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::{DigestVerdict, Entry, Subject};
 use crate::ledger::steered::{SteeringAction, UserPause};
@@ -93,13 +94,26 @@ impl Board {
     }
 
     /// One service; `None`: it is not known.
-    pub fn service(&self, name: &str) -> Option<Value> {
-        self.services.get(name).map(|shown| service(name, shown))
+    pub(super) fn service(&self, name: &str) -> Option<Value> {
+        self.services.get(name).map(|shown| self.whole_service(name, shown))
     }
 
     /// All services.
     pub fn all_services(&self) -> Value {
-        self.services.iter().map(|(name, shown)| service(name, shown)).collect()
+        self.services.iter().map(|(name, shown)| self.whole_service(name, shown)).collect()
+    }
+
+    fn whole_service(&self, name: &str, shown: &ShownService) -> Value {
+        let mut value = with_words(name, shown);
+        value["digest"] = json!(shown.digest.as_ref().map(Digest::as_str));
+        value["newest"] = json!(shown.newest.as_ref().map(Digest::as_str));
+        value["tasks"] = shown
+            .tasks
+            .map_or(Value::Null, |tasks| json!({ "running": tasks.running, "desired": tasks.desired }));
+        value["policy"] = shown.policy.as_deref().map_or(Value::Null, policy);
+        value["account"] = json!(shown.account);
+        value["next"] = json!(self.next_look.map(time));
+        value
     }
 
     /// The pauses that people are told of.
@@ -297,14 +311,26 @@ fn with_words(name: &str, shown: &ShownService) -> Value {
     value
 }
 
-fn service(name: &str, shown: &ShownService) -> Value {
-    let mut value = with_words(name, shown);
-    value["digest"] = json!(shown.digest.as_ref().map(Digest::as_str));
-    value["newest"] = json!(shown.newest.as_ref().map(Digest::as_str));
-    value["tasks"] = shown
-        .tasks
-        .map_or(Value::Null, |tasks| json!({ "running": tasks.running, "desired": tasks.desired }));
-    value
+/// The settings of a service, its labels included.
+fn policy(policy: &ServicePolicy) -> Value {
+    json!({
+        "lookup": match policy.lookup {
+            LookupMethod::Registry => "registry",
+            LookupMethod::None => "none",
+        },
+        "insecure": policy.insecure != Insecure::No,
+        "auth_config": policy.auth_config,
+        "timeout_seconds": policy.timeout.map(|timeout| timeout.as_secs()),
+        "order": match policy.order {
+            OrderPolicy::Auto => "auto",
+            OrderPolicy::StartFirst => "start-first",
+            OrderPolicy::StopFirst => "stop-first",
+            OrderPolicy::Keep => "keep",
+        },
+        "jobs": policy.update_jobs,
+        "canary": policy.canary,
+        "rollback_on_failure": policy.rollback_on_failure,
+    })
 }
 
 /// An entry of the quarantine; `None`: the entry holds nothing back.

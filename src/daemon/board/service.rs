@@ -1,9 +1,13 @@
 //! One service, as page and API show it. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
+use super::rule::Rule;
+use crate::config::ServicePolicy;
 use crate::image::{Digest, ImageRef};
-use crate::model::decision::Reason;
+use crate::model::decision::{Details, Reason};
 use crate::model::finished::{Finished, NotBegunReason};
 use crate::model::held_back::Why;
 use crate::model::outcome::Outcome;
@@ -104,6 +108,12 @@ pub struct ShownService {
     pub newest: Option<Digest>,
     /// How many of its tasks ran and should have run when it was looked at.
     pub tasks: Option<ServiceStatus>,
+    /// The rule that decided; `None`: none speaks against the newest image.
+    pub rule: Option<Rule>,
+    /// Its settings; `None`: its labels cannot be read, or it was not looked at yet.
+    pub policy: Option<Arc<ServicePolicy>>,
+    /// The account for its registry, without its secret.
+    pub account: Option<String>,
     /// The last lines of its failed task's output.
     pub log: Vec<String>,
     /// The last output of its health check.
@@ -128,8 +138,10 @@ impl ShownService {
             self.log.clone_from(&before.log);
             self.health = self.health.take().or_else(|| before.health.clone());
         }
-        if self.tasks.is_none() {
-            self.tasks = before.tasks;
+        self.tasks = self.tasks.or(before.tasks);
+        if self.policy.is_none() && self.rule != Some(Rule::Labels) {
+            self.policy.clone_from(&before.policy);
+            self.account = self.account.take().or_else(|| before.account.clone());
         }
         self.changed = before.changed;
         let now = Self { run: before.run, ..self.clone() };
@@ -158,8 +170,17 @@ impl ShownService {
             State::Ended(finished) => return Self::of_end(finished),
         };
         let details = row.details.clone();
-        let (digest, newest, tasks) = (details.digest, details.newest, details.tasks);
-        Some(Self { digest, newest, tasks, ..Self::new(row.image.clone(), state, why) })
+        let rule = Rule::of_row(row);
+        let Details { digest, newest, tasks, policy, account } = details;
+        Some(Self {
+            digest,
+            newest,
+            tasks,
+            rule,
+            policy,
+            account,
+            ..Self::new(row.image.clone(), state, why)
+        })
     }
 
     /// How an update has left a service; `None`: it is gone.
@@ -179,6 +200,7 @@ impl ShownService {
         let why = if matches!(outcome, Outcome::Updated) { NEWEST.to_owned() } else { outcome.to_string() };
         let has_new = state == ServiceState::UpToDate || matches!(outcome, Outcome::Failed { .. });
         Some(Self {
+            rule: (state != ServiceState::UpToDate).then_some(Rule::Outcome),
             digest: if has_new { to.digest() } else { from.digest() }.cloned(),
             newest: to.digest().cloned(),
             log: log.clone(),
@@ -195,6 +217,9 @@ impl ShownService {
             digest: None,
             newest: None,
             tasks: None,
+            rule: None,
+            policy: None,
+            account: None,
             log: Vec::new(),
             health: None,
             since: Timestamp::UNIX_EPOCH,

@@ -5,6 +5,8 @@ use crate::cycle::Report;
 use crate::daemon::board::metrics::Usage;
 use crate::daemon::board::render::Around;
 use crate::image::ImageRef;
+use crate::ledger::steered::UserPause;
+use crate::model::attention::OtherHand;
 use crate::model::cause::Cause;
 use crate::model::decision::Reason;
 use crate::model::finished::{Finished, NotBegunReason};
@@ -266,6 +268,69 @@ fn metrics_count_what_ended_and_show_how_things_stand() {
     assert!(described.contains(&"# TYPE gantry_rollouts_total counter"), "{described:#?}");
     assert!(described.contains(&"# TYPE gantry_rollouts gauge"), "{described:#?}");
     assert!(!last.contains("# EOF") && last.lines().count() < 200, "{last}");
+}
+
+#[test]
+fn a_service_is_explained_rule_by_rule() {
+    let mut board = Board::new(at(0));
+    let held = |why| Row::sample_held("x", why).state;
+    board.apply(
+        1,
+        &decided([
+            ("newest", State::UpToDate),
+            ("job", State::LeftAlone(Reason::Job)),
+            ("waits", State::Waits),
+            ("other", held(NotBegunReason::OtherHand(OtherHand::Updating))),
+            ("paused", held(NotBegunReason::OtherHand(OtherHand::ByHand))),
+            ("wrong", State::Error("label gantry.update.order: no such order".to_owned())),
+        ]),
+        at(2),
+    );
+    board.apply(
+        1,
+        &Event::UpdateEnded(finished("broken", Outcome::RolledBack { cause: unhealthy(), by: By::Swarm })),
+        at(3),
+    );
+    let gates = |name: &str, around: &Around| -> Vec<(String, String)> {
+        let explained = board.explained(name, around).unwrap();
+        let text = |gate: &serde_json::Value, key: &str| gate[key].as_str().unwrap().to_owned();
+        let gates = explained["gates"].as_array().unwrap();
+        gates.iter().map(|gate| (text(gate, "gate"), text(gate, "verdict"))).collect()
+    };
+    let free = Around::default();
+    for (name, last, verdict, count) in [
+        ("newest", "outcome", "pass", 11),
+        ("job", "tasks", "hold", 4),
+        ("waits", "rollout", "hold", 10),
+        ("other", "other_changes", "hold", 6),
+        ("paused", "pause", "hold", 9),
+        ("wrong", "labels", "error", 2),
+        ("broken", "outcome", "hold", 11),
+    ] {
+        let gates = gates(name, &free);
+        assert_eq!(gates.len(), count, "{name}: {gates:?}");
+        let (decided, passed) = gates.split_last().unwrap();
+        assert_eq!((decided.0.as_str(), decided.1.as_str()), (last, verdict), "{name}");
+        assert!(passed.iter().all(|(_, verdict)| verdict == "pass"), "{name}: {gates:?}");
+    }
+    // A pause and the guard speak for all services, whatever the look decided before.
+    board.apply(
+        1,
+        &Event::Paused { why: "node2 is down".to_owned(), reason: "node", is_routine: false },
+        at(4),
+    );
+    let pause = Some(UserPause::new("anna", "sale", at(0), at(9)));
+    let explained = board.explained("job", &Around { pause, ..Around::default() }).unwrap();
+    let told: Vec<&str> =
+        explained["gates"].as_array().unwrap()[3..].iter().map(|it| it["why"].as_str().unwrap()).collect();
+    let until = "1970-01-12T13:46:49Z";
+    let expected = [
+        Reason::Job.to_string(),
+        format!("anna has paused updates until {until}: sale"),
+        "node2 is down".to_owned(),
+    ];
+    assert_eq!(told, expected);
+    assert!(board.explained("nobody", &free).is_none());
 }
 
 #[test]

@@ -204,7 +204,8 @@ async fn services(State(routes): State<Routes>) -> Json<Value> {
 }
 
 async fn service(State(routes): State<Routes>, Path(name): Path<String>) -> Response {
-    if let Some(service) = routes.shared.board.look().service(&name) {
+    let around = around(&routes.shared);
+    if let Some(service) = routes.shared.board.look().explained(&name, &around) {
         return Json(service).into_response();
     }
     let error = format!("Gantry knows no service {name:?}");

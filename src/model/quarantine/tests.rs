@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use super::*;
 use crate::config::{Config, ServicePolicy};
@@ -31,7 +32,7 @@ fn web(history: History) -> Candidate {
         is_itself: false,
         history,
         rank: Rank::Single,
-        policy: ServicePolicy::of(&config, &BTreeMap::default()),
+        policy: ServicePolicy::of(&config, &BTreeMap::default()).map(Arc::new),
         tasks: None,
         unfinished: None,
         order: None,

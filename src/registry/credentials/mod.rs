@@ -120,6 +120,14 @@ impl Credentials {
         Some(username).filter(|name| !name.is_empty() && *name != TOKEN_USERNAME)
     }
 
+    /// Which account it is, without its secret: its name, where it has one, and where it was found.
+    pub fn shown(&self) -> String {
+        match self.username() {
+            Some(name) => format!("{name} (from {})", self.source),
+            None => format!("a token (from {})", self.source),
+        }
+    }
+
     /// `text` without this account's secret. Some servers echo the secret, plain or encoded as it was sent.
     pub(super) fn redact(&self, text: &str) -> String {
         let (username, secret) = match &self.account {

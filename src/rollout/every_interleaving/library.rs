@@ -44,7 +44,7 @@ type Case = (usize, Place, bool, bool, u8, u8, u64);
 pub(super) struct Library {
     plan: Plan,
     selection: Arc<Selection>,
-    policy: ServicePolicy,
+    policy: Arc<ServicePolicy>,
     images: Vec<ImageRef>,
     services: RefCell<HashMap<(usize, Place), Service>>,
     planned: RefCell<HashMap<Case, (Inspected, Planned)>>,
@@ -69,7 +69,7 @@ impl Library {
         };
         Self {
             plan,
-            policy: ServicePolicy::of(&config, &[].into()).unwrap(),
+            policy: Arc::new(ServicePolicy::of(&config, &[].into()).unwrap()),
             selection: Arc::new(config.services),
             images: IMAGES.iter().flat_map(|name| (0..DIGESTS).map(|digit| image(name, digit))).collect(),
             services: RefCell::default(),
