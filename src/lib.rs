@@ -45,6 +45,7 @@
 //! | [`registry`] | the trait [`registry::Registry`]; look-ups over HTTP; credentials |
 //! | [`image`], [`hosts`], [`proxy`], [`secret`], [`words`], `back_off`, `process_group` | values and helpers that all of the above use |
 //! | [`telemetry`] | how a log line looks, and the thread that writes it |
+//! | [`meters`] | what is counted where Gantry talks to others, for metrics |
 //! | [`heartbeat`], [`tls`], [`descriptors`] | whether the work goes on; the one provider of cryptography; the limit of open files |
 //!
 //! # Invariants
@@ -99,6 +100,7 @@ pub mod heartbeat;
 pub mod hosts;
 pub mod image;
 pub mod ledger;
+pub mod meters;
 pub mod model;
 pub mod options;
 mod process_group;

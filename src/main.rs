@@ -17,6 +17,7 @@ use gantry::descriptors;
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::Ledger;
 use gantry::ledger::release::ReleaseTarget;
+use gantry::meters::Meters;
 use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
 use gantry::telemetry::{self, EndOfLog, NodeName, Output};
@@ -182,7 +183,13 @@ fn shared(daemon: &Daemon<Engine, HttpRegistry>) -> http::Shared {
         ledger: daemon.ledger.clone(),
         requests: daemon.requests.clone(),
     };
+    let meters = Meters {
+        engine: daemon.swarm.meter().clone(),
+        registries: daemon.registry.meter().clone(),
+        ..Meters::default()
+    };
     http::Shared {
+        meters,
         board: daemon.board.clone(),
         config: daemon.config.clone(),
         ledger: daemon.ledger.clone(),

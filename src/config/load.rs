@@ -245,6 +245,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
         },
         proxies,
         listener,
+        metrics_services: v.gantry_metrics_services,
     })
 }
 
@@ -267,6 +268,7 @@ fn listener(v: &Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<Strin
             ("GANTRY_HTTP_STEER_TOKEN", steer.is_some()),
             ("GANTRY_HTTP_OPEN", v.gantry_http_open),
             ("GANTRY_HTTP_HOSTS", v.gantry_http_hosts.is_some()),
+            ("GANTRY_METRICS_SERVICES", v.gantry_metrics_services),
             ("GANTRY_HTTP_TLS_CERT_FILE", cert.is_some()),
             ("GANTRY_HTTP_TLS_KEY_FILE", key.is_some()),
         ] {

@@ -11,7 +11,7 @@ use super::{Config, Loaded, Mistakes};
 pub type Environment = Vec<(OsString, OsString)>;
 
 /// The variables that are read once, when the process starts.
-const READ_ONCE: [&str; 18] = [
+const READ_ONCE: [&str; 19] = [
     "GANTRY_LOG_FORMAT",
     "GANTRY_LOG_LEVEL",
     "GANTRY_NODE_NAME",
@@ -28,6 +28,7 @@ const READ_ONCE: [&str; 18] = [
     "GANTRY_HTTP_STEER_TOKEN_FILE",
     "GANTRY_HTTP_OPEN",
     "GANTRY_HTTP_HOSTS",
+    "GANTRY_METRICS_SERVICES",
     "GANTRY_HTTP_TLS_CERT_FILE",
     "GANTRY_HTTP_TLS_KEY_FILE",
 ];

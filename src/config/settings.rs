@@ -58,6 +58,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// Page and API; `None`: nothing listens.
     pub listener: Option<Listener>,
+    /// Whether metrics have a series for each service that is not in order.
+    pub metrics_services: bool,
 }
 
 /// The listener of page and API.

@@ -418,6 +418,8 @@ table! {
         /// Names by which the page may be called, apart from `localhost` and IP addresses. Needed on a loopback address,
         /// and where reading needs no token: a page of another site could read Gantry's by a name of its own otherwise.
         "GANTRY_HTTP_HOSTS" gantry_http_hosts: WordList;
+        /// `true`: metrics have a series with the name of each service that is not in order, 100 at most.
+        "GANTRY_METRICS_SERVICES" gantry_metrics_services: bool = "false";
         /// The certificate chain for HTTPS, in PEM. It is read again when it changes.
         "GANTRY_HTTP_TLS_CERT_FILE" gantry_http_tls_cert_file: PathBuf;
         /// The key of that certificate, in PEM.

@@ -95,6 +95,42 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All names.
+    pub const NAMES: [&str; 13] = [
+        "excluded",
+        "pinned_by_digest",
+        "pinned_by_stack_file",
+        "job",
+        "ended",
+        "cronjob_runs",
+        "no_container",
+        "not_asked",
+        "held_back",
+        "gone_back",
+        "rolling_back",
+        "ledger_full",
+        "tasks_unknown",
+    ];
+
+    /// Its name, as metrics have it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Excluded => "excluded",
+            Self::PinnedByDigest => "pinned_by_digest",
+            Self::PinnedByStackFile => "pinned_by_stack_file",
+            Self::Job => "job",
+            Self::Ended => "ended",
+            Self::CronjobRuns => "cronjob_runs",
+            Self::NoContainer => "no_container",
+            Self::NotAsked => "not_asked",
+            Self::HeldBack(_) => "held_back",
+            Self::GoneBack(_) => "gone_back",
+            Self::RollingBack => "rolling_back",
+            Self::LedgerFull(_) => "ledger_full",
+            Self::TasksUnknown => "tasks_unknown",
+        }
+    }
+
     /// Whether the service is left alone for this moment only, so that an update it may need is still to come.
     pub fn is_for_now(&self) -> bool {
         matches!(self, Self::RollingBack | Self::NotAsked | Self::LedgerFull(_))

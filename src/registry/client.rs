@@ -26,6 +26,7 @@ use super::retry::Retries;
 use super::transport::HttpTransport;
 use super::{Credentials, HubRate, Lookup, Manifest, Registry, RegistryError};
 use crate::image::{DOCKER_HUB, Digest, ImageRefError};
+use crate::meters::RegistryMeter;
 use crate::proxy::Proxies;
 
 /// The image by which Docker Hub tells how many pulls are left.
@@ -61,9 +62,15 @@ pub struct HttpRegistry {
     docker_hub: String,
     transport: HttpTransport,
     manifests: Mutex<ManifestCache>,
+    meter: RegistryMeter,
 }
 
 impl HttpRegistry {
+    /// What its questions came to.
+    pub fn meter(&self) -> &RegistryMeter {
+        &self.meter
+    }
+
     /// With the settings of a real machine: `HttpRegistry::new(Settings::default())`.
     pub fn new(settings: Settings) -> Self {
         let clients = Clients::new(&settings.limits, settings.certificates);
@@ -74,6 +81,7 @@ impl HttpRegistry {
                 settings.limits.manifest_bytes,
             )),
             transport: HttpTransport::new(settings.limits, clients, settings.proxies),
+            meter: RegistryMeter::default(),
         }
     }
 
@@ -112,7 +120,10 @@ impl HttpRegistry {
         };
         let limit = self.limits().total;
         let result = tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(no_answer(limit)));
-        result.map_err(|failure| with_engines_proxy(failure, lookup).into_error(lookup))
+        let result = result.map_err(|failure| with_engines_proxy(failure, lookup).into_error(lookup));
+        let word = result.as_ref().err().map_or("ok", RegistryError::name);
+        self.meter.asked(lookup.image.registry(), word);
+        result
     }
 
     /// Asks one server until it answers, or no attempt is left.

@@ -167,3 +167,20 @@ fn unreachable(registry: &str, proxy: Option<&Proxy>) -> String {
         None => format!("{registry} cannot be reached"),
     }
 }
+
+impl RegistryError {
+    /// All names, and that of a good answer.
+    pub const RESULTS: [&str; 6] =
+        ["ok", "unauthorized", "not_found", "rate_limited", "unreachable", "other"];
+
+    /// Its name, as metrics have it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Refused { .. } => "unauthorized",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Failing { .. } | Self::Unreachable { .. } => "unreachable",
+            Self::Nonsense { .. } => "other",
+        }
+    }
+}

@@ -13,6 +13,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("hosts", &["image", "proxy"]),
     ("image", &[]),
     ("heartbeat", &[]),
+    ("meters", &[]),
     ("tls", &[]),
     ("descriptors", &[]),
     // The parsers of foreign text, for `make fuzz`.
@@ -23,7 +24,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("options", &["cost", "suggest", "words"]),
     ("config", &["cost", "options", "proxy", "secret", "suggest", "words"]),
     ("telemetry", &["config", "words"]),
-    ("swarm", &["config", "descriptors", "heartbeat", "hosts", "options", "proxy", "secret", "words"]),
+    (
+        "swarm",
+        &["config", "descriptors", "heartbeat", "hosts", "meters", "options", "proxy", "secret", "words"],
+    ),
     (
         "registry",
         &[
@@ -33,6 +37,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "descriptors",
             "hosts",
             "image",
+            "meters",
             "process_group",
             "proxy",
             "secret",
@@ -81,6 +86,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "hosts",
             "image",
             "ledger",
+            "meters",
             "model",
             "process_group",
             "proxy",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use gantry::daemon::http::{self, Shared};
 use gantry::daemon::steering::Wheel;
+use gantry::meters::Meters;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -118,6 +119,7 @@ async fn beside<T>(scene: &Scene, work: impl AsyncFnOnce(Api) -> T) -> T {
         config: config.clone(),
         ledger: daemon.ledger.clone(),
         heartbeat: daemon.heartbeat.clone(),
+        meters: Meters::default(),
         steering: Arc::new(wheel),
     };
     let (tell, told) = oneshot::channel();

@@ -17,7 +17,10 @@ use prometheus_client::registry::{Metric, Registry};
 use super::render::Around;
 use super::tally::MetricLabels;
 use super::{Board, ServiceState};
+use crate::image::DOCKER_HUB;
 use crate::ledger::entry::Subject;
+use crate::meters::Meters;
+use crate::model::decision::Reason;
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 
@@ -30,9 +33,28 @@ pub struct Usage {
     pub cpu: f64,
 }
 
+/// What the board does not know and metrics tell.
+#[derive(Clone, Debug, Default)]
+pub struct Edges {
+    /// `GANTRY_SLEEP_SECONDS`, where it is set.
+    pub interval: Option<f64>,
+    /// What the process itself uses.
+    pub usage: Usage,
+    /// How many streams of events are open.
+    pub streams: usize,
+    /// Whether services that are not in order have a series each.
+    pub names_services: bool,
+    /// What is counted where Gantry talks to others.
+    pub meters: Meters,
+}
+
+/// How many services have a series of their own, at most.
+const MAX_NAMED: usize = 100;
+
 impl Board {
-    /// All metrics. `interval` is `GANTRY_SLEEP_SECONDS`, in seconds, where it is set.
-    pub fn metrics(&self, around: &Around, interval: Option<f64>, usage: Usage, streams: usize) -> String {
+    /// All metrics.
+    pub fn metrics(&self, around: &Around, edges: &Edges) -> String {
+        let Edges { interval, usage, streams, names_services, meters } = edges;
         let mut registry = Registry::default();
         let seconds = |at: Timestamp| at.as_duration().as_secs_f64();
         let metrics = &self.metrics;
@@ -56,7 +78,7 @@ impl Board {
         float(&mut registry, name, words, zero(metrics.last_success));
         let (name, words) =
             ("gantry_cycle_interval_seconds", "GANTRY_SLEEP_SECONDS; 0: there is no interval");
-        float(&mut registry, name, words, interval.unwrap_or_default());
+        float(&mut registry, name, words, (*interval).unwrap_or_default());
         whole(&mut registry, "gantry_cycle_under_way", "How many runs are under way", self.runs.len());
 
         let services: Family<MetricLabels, Gauge> = Family::default();
@@ -64,6 +86,16 @@ impl Board {
             services.get_or_create(&vec![("state", state.name())]).set(as_gauge(count));
         }
         registry.register("gantry_services", "Services by the way they stand", services);
+        let left_alone: Family<MetricLabels, Gauge> = Family::default();
+        for reason in Reason::NAMES {
+            let alone = self.services.values().filter(|shown| shown.left_alone == Some(reason));
+            left_alone.get_or_create(&vec![("reason", reason)]).set(as_gauge(alone.count()));
+        }
+        registry.register(
+            "gantry_services_left_alone",
+            "Services that are left alone, by reason",
+            left_alone,
+        );
         share(&mut registry, "gantry_updates", "Updates that have ended", &metrics.updates);
         let words = "How long updates took";
         share(&mut registry, "gantry_update_duration_seconds", words, &metrics.update_seconds);
@@ -101,12 +133,52 @@ impl Board {
         }
         registry.register("gantry_guard_paused", "Whether no update begins, by reason", pauses);
         share(&mut registry, "gantry_images_removed", "Images removed from nodes", &metrics.images_removed);
-        whole(&mut registry, "gantry_event_streams", "Streams of events that are open", streams);
+        whole(&mut registry, "gantry_event_streams", "Streams of events that are open", *streams);
+        let words = "How long the engine took to answer";
+        share(&mut registry, "gantry_engine_request_duration_seconds", words, &meters.engine.0);
+        share(&mut registry, "gantry_registry_requests", "Questions to registries", &meters.registries.asked);
+        if let Some(rate) = &metrics.hub {
+            let pulls = |count: Option<u64>| {
+                let family: Family<MetricLabels, Gauge> = Family::default();
+                let count = count.and_then(|count| i64::try_from(count).ok()).unwrap_or_default();
+                family.get_or_create(&vec![("registry", DOCKER_HUB)]).set(count);
+                family
+            };
+            let (name, words) =
+                ("gantry_registry_ratelimit_remaining", "Pulls that the registry still allows");
+            registry.register(name, words, pulls(Some(rate.remaining)));
+            let (name, words) = ("gantry_registry_ratelimit_limit", "Pulls that the registry allows in all");
+            registry.register(name, words, pulls(rate.limit));
+        }
+        share(&mut registry, "gantry_http_requests", "Requests to the listener", &meters.requests.0);
+        if *names_services {
+            self.name_services(&mut registry);
+        }
 
         let mut text = String::new();
         // Writing to a text cannot fail.
         let _ = encode(&mut text, &registry);
         as_prometheus(&text)
+    }
+}
+
+impl Board {
+    /// A series for each service that is not in order, the first by name.
+    fn name_services(&self, registry: &mut Registry) {
+        let wanting = self.services.iter().filter(|(_, shown)| shown.state.wants_attention());
+        let omitted = wanting.clone().count().saturating_sub(MAX_NAMED);
+        let named: Family<Vec<(&'static str, String)>, Gauge> = Family::default();
+        for (name, shown) in wanting.take(MAX_NAMED) {
+            let labels = vec![
+                ("service", name.clone()),
+                ("image", shown.image.clone()),
+                ("reason", shown.state.name().to_owned()),
+            ];
+            named.get_or_create(&labels).set(1);
+        }
+        registry.register("gantry_service_attention", "Services that are not in order", named);
+        let words = "Services that are not in order and have no series";
+        whole(registry, "gantry_service_attention_omitted", words, omitted);
     }
 }
 

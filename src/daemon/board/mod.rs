@@ -212,6 +212,7 @@ impl Board {
                 _ => "ok",
             };
             self.metrics.run_ended(&record, result, at);
+            self.metrics.take_pulls(&report.hub);
             if record.has_news() {
                 self.remember(record);
             }

@@ -110,6 +110,8 @@ pub struct ShownService {
     pub tasks: Option<ServiceStatus>,
     /// The rule that decided; `None`: none speaks against the newest image.
     pub rule: Option<Rule>,
+    /// Why it is left alone, in one word.
+    pub left_alone: Option<&'static str>,
     /// Its settings; `None`: its labels cannot be read, or it was not looked at yet.
     pub policy: Option<Arc<ServicePolicy>>,
     /// The account for its registry, without its secret.
@@ -171,12 +173,17 @@ impl ShownService {
         };
         let details = row.details.clone();
         let rule = Rule::of_row(row);
+        let left_alone = match &row.state {
+            State::LeftAlone(reason) => Some(reason.name()),
+            _ => None,
+        };
         let Details { digest, newest, tasks, policy, account } = details;
         Some(Self {
             digest,
             newest,
             tasks,
             rule,
+            left_alone,
             policy,
             account,
             ..Self::new(row.image.clone(), state, why)
@@ -218,6 +225,7 @@ impl ShownService {
             newest: None,
             tasks: None,
             rule: None,
+            left_alone: None,
             policy: None,
             account: None,
             log: Vec::new(),

@@ -6,7 +6,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::record::{RunRecord, WokenBy};
+use crate::cycle::hub::HubPulls;
 use crate::model::event::Event;
+use crate::registry::HubRate;
 
 /// The results of a run.
 const RESULTS: [&str; 4] = ["ok", "failed", "postponed", "interrupted"];
@@ -42,6 +44,8 @@ pub struct Metrics {
     pub(super) cycle_seconds: Histogram,
     pub(super) last_end: Option<Timestamp>,
     pub(super) last_success: Option<Timestamp>,
+    /// What Docker Hub allowed the account with fewest pulls left, after the latest run that asked.
+    pub(super) hub: Option<HubRate>,
     pub(super) updates: Family<MetricLabels, Counter>,
     pub(super) update_seconds: Histogram,
     pub(super) rollouts: Family<MetricLabels, Counter>,
@@ -55,6 +59,7 @@ impl Default for Metrics {
             cycle_seconds: Histogram::new(RUN_SECONDS),
             last_end: None,
             last_success: None,
+            hub: None,
             updates: Family::default(),
             update_seconds: Histogram::new(UPDATE_SECONDS),
             rollouts: Family::default(),
@@ -102,6 +107,12 @@ impl Metrics {
     pub(super) fn rollout_ended(&self, state: &'static str) {
         let result = if state == "held" { "postponed" } else { state };
         self.rollouts.get_or_create(&vec![("result", result)]).inc();
+    }
+
+    /// Takes note of what Docker Hub allows.
+    pub(super) fn take_pulls(&mut self, pulls: &[HubPulls]) {
+        let rates = pulls.iter().filter_map(|pulls| pulls.after.as_ref().or(pulls.before.as_ref()));
+        self.hub = rates.min_by_key(|rate| rate.remaining).cloned().or_else(|| self.hub.take());
     }
 
     /// Counts a run that is over.

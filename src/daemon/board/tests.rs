@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cycle::Report;
-use crate::daemon::board::metrics::Usage;
+use crate::daemon::board::metrics::Edges;
 use crate::daemon::board::render::Around;
 use crate::image::ImageRef;
 use crate::ledger::steered::UserPause;
@@ -225,7 +225,9 @@ fn metrics_count_what_ended_and_show_how_things_stand() {
     board.apply(1, &paused("starting", true), at(3));
     assert_eq!(words(&board), ("paused".to_owned(), "paused: node".to_owned()), "no word of routine");
     let rolled_back = Outcome::RolledBack { by: By::Gantry, cause: unhealthy() };
-    let text = |board: &Board| board.metrics(&Around::default(), Some(300.0), Usage::default(), 3);
+    let text = |board: &Board| {
+        board.metrics(&Around::default(), &Edges { interval: Some(300.0), streams: 3, ..Edges::default() })
+    };
     let value = |text: &str, series: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
         line.unwrap_or_else(|| panic!("no {series} in {text}")).parse::<f64>().unwrap()

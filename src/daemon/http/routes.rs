@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,7 @@ use super::answer::{MAX_BODY, problem};
 use super::shared::{Operator, Peer, Routes, Shared, around};
 use super::{events, page, plan, steer, usage};
 use crate::config::Listener;
+use crate::daemon::board::metrics::Edges;
 use crate::daemon::board::render::{in_short, whole_run};
 use crate::daemon::health::MAX_AGE;
 
@@ -65,6 +66,7 @@ pub(super) fn router(listener: Listener, shared: Shared) -> Router {
     all.fallback(async || {
         problem(StatusCode::NOT_FOUND, "there is no such route", "docs/api.md lists the routes")
     })
+    .layer(from_fn_with_state(routes.clone(), count))
     .layer(DefaultBodyLimit::max(MAX_BODY))
     .layer(from_fn_with_state(routes.clone(), guard))
     .with_state(routes)
@@ -102,6 +104,14 @@ async fn guard(State(routes): State<Routes>, request: Request, next: Next) -> Re
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Counts requests by route and class of status code.
+async fn count(State(routes): State<Routes>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    routes.shared.meters.requests.answered(route.as_deref(), response.status().as_u16());
     response
 }
 
@@ -238,8 +248,13 @@ async fn quarantine(State(routes): State<Routes>) -> Json<Value> {
 
 async fn metrics(State(routes): State<Routes>) -> Response {
     let around = around(&routes.shared);
-    let interval = routes.shared.config.interval.map(|interval| interval.as_secs_f64());
-    let streams = MAX_STREAMS - routes.streams.available_permits();
-    let text = routes.shared.board.look().metrics(&around, interval, usage::own(), streams);
+    let edges = Edges {
+        interval: routes.shared.config.interval.map(|interval| interval.as_secs_f64()),
+        usage: usage::own(),
+        streams: MAX_STREAMS - routes.streams.available_permits(),
+        names_services: routes.shared.config.metrics_services,
+        meters: routes.shared.meters.clone(),
+    };
+    let text = routes.shared.board.look().metrics(&around, &edges);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -13,6 +13,7 @@ use crate::daemon::board::render::Around;
 use crate::daemon::steering::Steering;
 use crate::heartbeat::Heartbeat;
 use crate::ledger::Ledger;
+use crate::meters::Meters;
 
 /// What the routes work with.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct Shared {
     pub ledger: Arc<Ledger>,
     /// Whether the loop lives.
     pub heartbeat: Heartbeat,
+    /// What is counted where Gantry talks to others.
+    pub meters: Meters,
     /// What steering does.
     pub steering: Arc<dyn Steering>,
 }

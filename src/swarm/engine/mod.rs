@@ -20,6 +20,7 @@ use super::{
 use crate::config::{EngineAddress, Filter};
 use crate::heartbeat::Heartbeat;
 use crate::hosts::EngineRegistries;
+use crate::meters::EngineMeter;
 use crate::options::Name;
 use crate::proxy::Proxies;
 use crate::secret::Secret;
@@ -42,6 +43,11 @@ impl Engine {
     /// The same, where each answer is a sign of life.
     pub fn beating(address: EngineAddress, heartbeat: Heartbeat) -> Self {
         Self { transport: Transport::new(address, Some(heartbeat)) }
+    }
+
+    /// How long its answers take.
+    pub fn meter(&self) -> &EngineMeter {
+        &self.transport.meter
     }
 
     async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, SwarmError> {

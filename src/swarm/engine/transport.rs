@@ -22,6 +22,7 @@ use super::refusal::{meaning, route, silence};
 use crate::config::EngineAddress;
 use crate::descriptors;
 use crate::heartbeat::Heartbeat;
+use crate::meters::EngineMeter;
 use crate::secret::Secret;
 use crate::swarm::SwarmError;
 
@@ -74,12 +75,14 @@ pub(super) struct Transport {
     heartbeat: Option<Heartbeat>,
     /// As many requests as there are descriptors for. A cycle with many workers must not starve itself.
     at_once: Semaphore,
+    /// How long answers take.
+    pub(super) meter: EngineMeter,
 }
 
 impl Transport {
     pub(super) fn new(address: EngineAddress, heartbeat: Option<Heartbeat>) -> Self {
         let at_once = Semaphore::new(descriptors::requests_at_once());
-        Self { address, docker: Mutex::new(None), heartbeat, at_once }
+        Self { address, docker: Mutex::new(None), heartbeat, at_once, meter: EngineMeter::default() }
     }
 
     /// Sends a request and reads the whole answer.
@@ -98,10 +101,13 @@ impl Transport {
             }
             Ok(answer.freeze())
         };
-        tokio::time::timeout(ANSWER_TIMEOUT, read).await.unwrap_or_else(|_| {
+        let asked = Instant::now();
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, read).await.unwrap_or_else(|_| {
             let seconds = ANSWER_TIMEOUT.as_secs();
             Err(SwarmError::Unavailable(format!("{}: no answer to {what} in {seconds} s", self.address)))
-        })
+        });
+        self.meter.took(asked.elapsed());
+        answer
     }
 
     /// Sends a request and returns its answer as it comes.

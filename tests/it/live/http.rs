@@ -1,6 +1,5 @@
 //! Page and API of the real program: over HTTPS with tokens in files, and open.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -8,15 +7,10 @@ use reqwest::{Certificate, Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::support::Stage;
+use super::support::{Stage, free_port};
 
 const READ: &str = "a-token-for-reading";
 const STEER: &str = "a-token-for-steering";
-
-/// A port of this machine that no program uses.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Certificate and key of `localhost` in PEM, signed by a new authority, and that authority.
 fn certificate() -> (String, String, Certificate) {

@@ -25,6 +25,7 @@ mod jobs;
 mod killed;
 mod logs;
 mod meanwhile;
+mod metrics;
 mod no_harm;
 mod notification;
 mod options;

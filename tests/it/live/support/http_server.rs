@@ -47,3 +47,8 @@ impl Drop for HttpServer {
         }
     }
 }
+
+/// A port of this machine that no program uses.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

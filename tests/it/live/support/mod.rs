@@ -17,7 +17,7 @@ mod tokens;
 pub(crate) use apprise::Apprise;
 pub(crate) use gantry::{Daemon, Gantry, Line, Run};
 pub(crate) use http::{Answer, Request};
-pub(crate) use http_server::HttpServer;
+pub(crate) use http_server::{HttpServer, free_port};
 pub(crate) use lab::{Lab, wait};
 pub(crate) use ledger::Said;
 pub(crate) use private::{Account, JUERGEN, PULLER, PrivateRegistry};
