@@ -37,6 +37,7 @@ mod pacing;
 mod pages;
 mod registries;
 mod remembering;
+mod reverse_proxy;
 mod selection;
 mod socket_proxy;
 mod starting;
