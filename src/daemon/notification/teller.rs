@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::message::Message;
+use super::send::{Fault, deliver};
 use super::urgent::Urgent;
-use super::{Fault, Notifier, deliver, not_sent, progress, urgent};
+use super::{Notifier, not_sent, progress, urgent};
 use crate::config::Config;
 use crate::context::Events;
 use crate::cycle::Report;
