@@ -53,6 +53,7 @@ demo: swarm-can-run
 
 test: swarm-can-run check
 	$(LAB) apprise
+	$(LAB) smtp
 	tests/minutes $(LAB) run --build -- $(RUN_TESTS)
 
 smoke: swarm-can-run

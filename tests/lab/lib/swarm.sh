@@ -54,7 +54,7 @@ lab_install() {
         docker-registry:docker-registry curl:curl jq:jq util-linux:nsenter \
         mmdebstrap:mmdebstrap gcc:cc libc6-dev:cc shellcheck:shellcheck prometheus:prometheus nginx-light:nginx
     type -P docker >/dev/null || need_packages docker-cli:docker # a package of its own in newer Debians
-    apprise_python >/dev/null || need_packages python3-venv:pyvenv # it has no command to look for any more
+    pip_python >/dev/null || need_packages python3-venv:pyvenv # it has no command to look for any more
     is_static "$(type -P busybox)" || die "The busybox here needs libraries, which the lab's images do not have." \
         "Install Debian's package busybox-static."
 }
