@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use gantry::config::{self, Command, Config, EngineAddress, Loaded, Mistakes};
+use gantry::config::{self, Command, Config, Loaded, Mistakes};
 use gantry::cycle::cleanup::remover_name;
 use gantry::cycle::{by_hand, remover};
 use gantry::daemon::board::LiveBoard;
@@ -59,6 +59,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Ok(Command::Notify) => notify(),
         Ok(Command::Quarantine) => by_hand(None),
         Ok(Command::Release(name)) => by_hand(Some(name.map_or(ReleaseTarget::All, ReleaseTarget::Named))),
         Err(error) => {
@@ -108,13 +109,41 @@ fn by_hand(target: Option<ReleaseTarget>) -> ExitCode {
     }
 }
 
+/// Sends a test message to all addresses of notifications: 0 when all took it, 1 when one did not, 2 without any.
+fn notify() -> ExitCode {
+    let config = match notification::checked(Config::load(std::env::vars_os())) {
+        Ok(loaded) => loaded.config,
+        Err(mistakes) => {
+            telemetry::log_mistakes(&mistakes, Output::stderr());
+            return ExitCode::from(MISTAKES);
+        }
+    };
+    install_crypto_provider();
+    match runtime().map(|runtime| runtime.block_on(notification::trial::run(&config))) {
+        Ok(Some(trial)) => {
+            trial.lines.iter().for_each(|line| Output::stdout().line(&printable(line)));
+            if trial.is_taken { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Ok(None) => {
+            complain(
+                "there is no address to notify; set GANTRY_NOTIFICATION_URL or GANTRY_NOTIFICATION_APPRISE_URL",
+            );
+            ExitCode::from(MISTAKES)
+        }
+        Err(error) => {
+            complain(&printable(&format!("cannot start: {error}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Reads the configuration and does what it says.
 fn daemon_or_remover() -> ExitCode {
-    let Loaded { config, warnings } = match Config::load(std::env::vars_os()) {
+    let Loaded { config, warnings } = match notification::checked(Config::load(std::env::vars_os())) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
             telemetry::init(&mistakes.log);
@@ -154,9 +183,9 @@ fn daemon_or_remover() -> ExitCode {
 async fn tell_of_mistakes(mistakes: &Mistakes) {
     /// How long the engine may take to tell of the tasks before this one.
     const PATIENCE: Duration = Duration::from_secs(3);
-    if let (Some(address), Some(_)) = (&mistakes.engine, &mistakes.notification.apprise_url) {
+    if let Some(address) = mistakes.engine.as_deref().filter(|_| !mistakes.notification.is_off()) {
         install_crypto_provider();
-        let (engine, ids) = (Engine::new(EngineAddress::clone(address)), itself::container_ids());
+        let (engine, ids) = (Engine::new(address.clone()), itself::container_ids());
         let is_repeated = itself::has_ended_so(&engine, &ids, MISTAKES.into());
         if tokio::time::timeout(PATIENCE, is_repeated).await.unwrap_or(false) {
             tracing::warn!(

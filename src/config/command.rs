@@ -16,6 +16,8 @@ pub enum Command {
     Healthcheck,
     /// List what is not offered again.
     Quarantine,
+    /// Send a test message to all addresses of notifications.
+    Notify,
     /// Offer again what a service, or an image, was kept from; `None`: everything.
     Release(Option<String>),
 }
@@ -23,6 +25,9 @@ pub enum Command {
 /// What `gantry release` wants.
 const RELEASE: &str = "gantry release takes one service, one image with its tag, or --all; gantry quarantine lists what \
                        there is to release";
+
+/// What `gantry notify` wants.
+const NOTIFY: &str = "gantry notify --test sends a test message to all addresses of notifications";
 
 /// A command line that means nothing. The process ends with exit code 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +40,9 @@ pub enum UsageError {
         /// What would be.
         remedy: String,
     },
+    /// `gantry notify` alone.
+    #[error("what is to be sent? {NOTIFY}")]
+    NothingToNotify,
     /// `gantry release` alone.
     #[error("what is to be released? {RELEASE}")]
     NothingToRelease,
@@ -53,6 +61,14 @@ impl Command {
             "-V" | "--version" | "version" => Self::Version,
             "healthcheck" => Self::Healthcheck,
             "quarantine" => Self::Quarantine,
+            "notify" => match arguments.next() {
+                Some(help) if is_help(&help) => Self::Help,
+                Some(test) if test == "--test" => Self::Notify,
+                Some(unexpected) => {
+                    return Err(UsageError::Unexpected { unexpected, remedy: NOTIFY.to_owned() });
+                }
+                None => return Err(UsageError::NothingToNotify),
+            },
             "release" => match arguments.next() {
                 Some(help) if is_help(&help) => Self::Help,
                 Some(all) if all == "--all" => Self::Release(None),
@@ -68,6 +84,9 @@ impl Command {
             None => Ok(command),
             Some(_) if command == Self::Help => Ok(command),
             Some(help) if is_help(&help) => Ok(Self::Help),
+            Some(unexpected) if command == Self::Notify => {
+                Err(UsageError::Unexpected { unexpected, remedy: NOTIFY.to_owned() })
+            }
             Some(unexpected) if matches!(command, Self::Release(_)) => {
                 Err(UsageError::Unexpected { unexpected, remedy: RELEASE.to_owned() })
             }
@@ -86,9 +105,11 @@ fn unknown(argument: String) -> UsageError {
         let unexpected = format!("{variable}=...");
         let remedy = format!("{variable} is an environment variable: env {unexpected} gantry");
         return UsageError::Unexpected { unexpected, remedy };
-    } else if let Some(known) =
-        nearest(&argument, "--", ["--help", "--version", "healthcheck", "quarantine", "release"].into_iter())
-    {
+    } else if let Some(known) = nearest(
+        &argument,
+        "--",
+        ["--help", "--version", "healthcheck", "quarantine", "release", "notify"].into_iter(),
+    ) {
         format!("did you mean gantry {known}?")
     } else {
         "settings are environment variables, and gantry --help lists them".to_owned()
@@ -122,6 +143,8 @@ mod tests {
             (&["quarantine", "--help"], Command::Help),
             (&["release", "-h"], Command::Help),
             (&["release", "web", "--help"], Command::Help),
+            (&["notify", "--test"], Command::Notify),
+            (&["notify", "--help"], Command::Help),
             (&["release", "web"], Command::Release(Some("web".to_owned()))),
             (&["release", "--all"], Command::Release(None)),
         ] {
@@ -144,6 +167,9 @@ mod tests {
             &["release", "--everything"],
             &["release", "--all", "web"],
             &["release", "web", "shop"],
+            &["notify"],
+            &["notify", "me"],
+            &["notify", "--test", "me"],
         ];
         let errors = errors.map(|arguments| parse(arguments).unwrap_err()).join("\n");
         insta::assert_snapshot!(errors, @r#"
@@ -159,6 +185,9 @@ mod tests {
         "--everything" is not expected here; gantry release takes one service, one image with its tag, or --all; gantry quarantine lists what there is to release
         "web" is not expected here; gantry release takes one service, one image with its tag, or --all; gantry quarantine lists what there is to release
         "shop" is not expected here; gantry release takes one service, one image with its tag, or --all; gantry quarantine lists what there is to release
+        what is to be sent? gantry notify --test sends a test message to all addresses of notifications
+        "me" is not expected here; gantry notify --test sends a test message to all addresses of notifications
+        "me" is not expected here; gantry notify --test sends a test message to all addresses of notifications
         "#);
     }
 }

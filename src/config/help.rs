@@ -12,6 +12,8 @@ Usage: gantry             Keep the services on the newest image of their tag
        gantry quarantine  List the images that are not offered again, and why
        gantry release SERVICE|IMAGE|--all
                           Offer them again
+       gantry notify --test
+                          Send a test message to all addresses of notifications
        gantry healthcheck Tell a live daemon (exit code 0) from a dead one (1)
        gantry --help      Show this text
        gantry --version   Show the version
@@ -26,6 +28,7 @@ Exit codes of a single run (GANTRY_SLEEP_SECONDS=0):
 A daemon ends with 0 when it is told to stop. Other commands:
   quarantine   0 listed, 1 the engine cannot be asked
   release      0 something was released, 1 nothing matches or the engine cannot be asked
+  notify       0 all addresses took the message, 1 one did not, 2 there is no address
   healthcheck  0 healthy, 1 unhealthy
 ";
 

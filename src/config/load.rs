@@ -13,9 +13,9 @@ use super::shepherd;
 use super::value::{Url, Value, Zone};
 use super::variables::{Raw, VARIABLES, Variable, Variables};
 use super::{
-    Cleanup, Config, EngineAddress, Filter, Hooks, LabelsAllowed, Listener, LogFormat, LogLevel, LogSettings,
-    Login, Logins, Lookups, Mistake, Mistakes, Notification, NotificationCondition, QuarantineSettings,
-    Rollback, RolloutSettings, Selection, Source, Updates,
+    Cleanup, Config, Destination, EngineAddress, Filter, Hooks, LabelsAllowed, Listener, LogFormat, LogLevel,
+    LogSettings, Login, Logins, Lookups, Mistake, Mistakes, Notification, NotificationCondition,
+    NotificationUrls, QuarantineSettings, Rollback, RolloutSettings, Selection, Source, Updates,
 };
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
@@ -145,6 +145,13 @@ fn readable_log_settings(raw: &Raw) -> LogSettings {
 fn readable_notification(raw: &Raw) -> Notification {
     Notification {
         apprise_url: readable(raw.gantry_notification_apprise_url.as_ref()).map(|Url(url)| url),
+        urls: match (
+            set(raw.gantry_notification_url.as_ref()),
+            set(raw.gantry_notification_url_file.as_ref()),
+        ) {
+            (Some(text), _) => Some(NotificationUrls::Given(Destination::read_all(text).0)),
+            (None, file) => file.map(|path| NotificationUrls::File(path.into())),
+        },
         condition: NotificationCondition::All,
         title: set(raw.gantry_notification_title.as_ref()).map(str::to_owned),
         progress: None,
@@ -171,6 +178,12 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
     let logins = logins(&v, mistakes, warnings);
     let proxies = proxies(&v, warnings);
     let listener = listener(&v, mistakes, warnings);
+    let (given, file) = (v.gantry_notification_url, v.gantry_notification_url_file);
+    if given.is_some() && file.is_some() {
+        warnings
+            .push("GANTRY_NOTIFICATION_URL_FILE is ignored, as GANTRY_NOTIFICATION_URL is set".to_owned());
+    }
+    let urls = given.map(|list| NotificationUrls::Given(list.0)).or(file.map(NotificationUrls::File));
     let insecure = v.gantry_manifest_options.as_ref().is_some_and(|options| options.insecure);
     for option in v.gantry_manifest_options.iter().flat_map(|options| &options.unknown) {
         warnings.push(format!("GANTRY_MANIFEST_OPTIONS: {option} has no meaning; only --insecure has one"));
@@ -239,6 +252,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
         images_to_remove: v.gantry_images_to_remove.map_or_else(Vec::new, |images| images.0),
         notification: Notification {
             apprise_url: v.gantry_notification_apprise_url.map(|url| url.0),
+            urls,
             condition: v.gantry_notification_condition,
             title: v.gantry_notification_title,
             progress: v.gantry_notification_progress.0,

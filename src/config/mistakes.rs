@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{EngineAddress, LogSettings, Mistake, Notification};
+use super::{Config, EngineAddress, LogSettings, Mistake, Notification};
 use crate::proxy::Proxies;
 
 /// All mistakes in the environment.
@@ -33,6 +33,18 @@ impl fmt::Display for Mistakes {
 }
 
 impl Mistakes {
+    /// Mistakes in files that a configuration names, which is right apart from them.
+    pub fn in_files(config: Config, list: Vec<Mistake>) -> Self {
+        Self {
+            list,
+            unknown: Vec::new(),
+            log: config.log,
+            notification: Box::new(config.notification),
+            proxies: Box::new(config.proxies),
+            engine: Some(Box::new(config.engine)),
+        }
+    }
+
     /// A line for each mistake, and for each variable that Gantry does not know.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.list.iter().map(ToString::to_string).chain(self.unknown.iter().cloned())
@@ -42,7 +54,6 @@ impl Mistakes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     fn mistakes(variables: &[(&str, &str)]) -> Mistakes {
         Config::load(variables.iter().map(|(name, value)| (name.into(), value.into()))).unwrap_err()

@@ -6,6 +6,8 @@
 mod command;
 #[cfg(test)]
 mod cost;
+mod destination;
+mod destination_list;
 mod engine;
 mod filter;
 mod help;
@@ -27,6 +29,7 @@ mod value;
 mod variables;
 
 pub use command::{Command, UsageError};
+pub use destination::{Destination, MailRoute, MailTls, NotificationUrls, Protocol};
 pub use filter::Filter;
 pub use help::{help, markdown_labels, markdown_variables, version};
 pub use listen::MIN_TOKEN;

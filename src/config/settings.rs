@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::Filter;
+use super::{Filter, NotificationUrls};
 use crate::options::Options;
 use crate::proxy::Proxies;
 use crate::secret::Secret;
@@ -345,12 +345,21 @@ pub struct Cleanup {
 pub struct Notification {
     /// Where the Apprise server listens. It may carry a password.
     pub apprise_url: Option<Secret>,
+    /// The other addresses.
+    pub urls: Option<NotificationUrls>,
     /// After which cycles.
     pub condition: NotificationCondition,
     /// Appended to the title.
     pub title: Option<String>,
     /// How often a cycle tells how far it is while it goes on; `None`: never.
     pub progress: Option<Duration>,
+}
+
+impl Notification {
+    /// Whether there is no address at all.
+    pub fn is_off(&self) -> bool {
+        self.apprise_url.is_none() && self.urls.is_none()
+    }
 }
 
 /// The cycles after which a notification is sent.

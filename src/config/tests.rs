@@ -115,13 +115,14 @@ fn every_mistake_is_told_at_once_with_variable_value_and_what_was_expected() {
         ("GANTRY_MANIFEST_CMD", &long),
         ("GANTRY_UPDATE_ORDER", "first"),
         ("GANTRY_NOTIFICATION_APPRISE_URL", "user:password@apprise"),
+        ("GANTRY_NOTIFICATION_URL", "https://hooks.test/x pushover://password@host"),
         ("GANTRY_NOTIFICATION_CONDITION", "never"),
         ("GANTRY_LOG_FORMAT", "xml"),
         ("DOCKER_HOST", "ssh://manager"),
     ])
     .unwrap_err();
     insta::assert_snapshot!(mistakes, @r#"
-    the configuration has 13 mistakes:
+    the configuration has 14 mistakes:
       GANTRY_LOG_FORMAT="xml": expected text or json
       GANTRY_LOG_LEVEL="LOUD": expected NONE, ERROR, WARN, INFO or DEBUG
       TZ="Europe/Atlantis": expected the name of a time zone, such as UTC or Europe/Berlin
@@ -134,6 +135,7 @@ fn every_mistake_is_told_at_once_with_variable_value_and_what_was_expected() {
       GANTRY_ROLLBACK_ON_FAILURE="yes\n2026-11-23T11:20:00Z INFO forged": expected true or false
       GANTRY_ROLLOUT_MAX_FAILURE_RATIO="10%": expected a number from 0 to 1
       GANTRY_NOTIFICATION_APPRISE_URL=***: expected a URL that begins with http:// or https://
+      GANTRY_NOTIFICATION_URL=***: expected addresses that begin with https://, http://, slack+https://, discord+https://, teams+https://, ntfy+https://, gotify+https://, smtp:// or smtps://, separated by white space; address 2: expected one of these beginnings before ://, with ntfy+http:// and gotify+http:// for plain HTTP
       GANTRY_NOTIFICATION_CONDITION="never": expected all or on-change
     "#);
 }
@@ -427,9 +429,11 @@ fn both_tables_of_the_product_are_complete() {
         GANTRY_MANIFEST_OPTIONS GANTRY_ROLLBACK_ON_FAILURE GANTRY_ROLLBACK_OPTIONS GANTRY_UPDATE_JOBS \
         GANTRY_UPDATE_NUM_WORKERS GANTRY_UPDATE_OPTIONS GANTRY_UPDATE_TIMEOUT_SECONDS GANTRY_CLEANUP_IMAGES \
         GANTRY_CLEANUP_IMAGES_OPTIONS GANTRY_CLEANUP_IMAGES_REMOVER GANTRY_IMAGES_TO_REMOVE GANTRY_SERVICES_SELF \
-        GANTRY_NOTIFICATION_APPRISE_URL GANTRY_NOTIFICATION_CONDITION GANTRY_NOTIFICATION_TITLE \
-        GANTRY_NOTIFICATION_PROGRESS GANTRY_HTTP_ADDRESS GANTRY_HTTP_READ_TOKEN GANTRY_HTTP_READ_TOKEN_FILE \
-        GANTRY_HTTP_STEER_TOKEN GANTRY_HTTP_STEER_TOKEN_FILE GANTRY_HTTP_OPEN GANTRY_HTTP_HOSTS GANTRY_METRICS_SERVICES \
+        GANTRY_NOTIFICATION_APPRISE_URL GANTRY_NOTIFICATION_URL GANTRY_NOTIFICATION_URL_FILE \
+        GANTRY_NOTIFICATION_CONDITION GANTRY_NOTIFICATION_TITLE GANTRY_NOTIFICATION_PROGRESS \
+        GANTRY_HTTP_ADDRESS GANTRY_HTTP_READ_TOKEN GANTRY_HTTP_READ_TOKEN_FILE \
+        GANTRY_HTTP_STEER_TOKEN GANTRY_HTTP_STEER_TOKEN_FILE GANTRY_HTTP_OPEN GANTRY_HTTP_HOSTS \
+        GANTRY_METRICS_SERVICES \
         GANTRY_HTTP_TLS_CERT_FILE GANTRY_HTTP_TLS_KEY_FILE \
         GANTRY_UPDATE_ORDER GANTRY_ROLLOUT_MAX_FAILURE_RATIO GANTRY_ROLLOUT_MIN_FAILURES \
         GANTRY_ROLLOUT_INITIAL_WORKERS GANTRY_QUARANTINE GANTRY_QUARANTINE_SECONDS \

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::destination_list::DestinationList;
 use super::engine::DockerHost;
 use super::hosts::Hosts;
 use super::listen::{ListenAddress, ListenerToken};
@@ -390,6 +391,11 @@ table! {
         /// The address of an [Apprise](https://github.com/caronc/apprise-api) server that is told of each
         /// cycle's end, such as `http://apprise:8000/notify/KEY`.
         "GANTRY_NOTIFICATION_APPRISE_URL" gantry_notification_apprise_url: Url;
+        /// Addresses that are told of each cycle's end without an Apprise server: see docs/notifications.md. Up to 20,
+        /// separated by white space.
+        "GANTRY_NOTIFICATION_URL" gantry_notification_url: DestinationList;
+        /// A file with these addresses. It is read for each message.
+        "GANTRY_NOTIFICATION_URL_FILE" gantry_notification_url_file: PathBuf;
         /// `on-change`: only after a cycle with an update or an error.
         "GANTRY_NOTIFICATION_CONDITION" gantry_notification_condition: NotificationCondition = "all";
         /// Appended to the title.

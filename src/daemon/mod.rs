@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use self::board::render::whole_run;
 use self::board::{LiveBoard, WokenBy};
 pub use self::end::End;
 use self::hooks::{Hook, HookError, Leader, When};
@@ -147,7 +148,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             ledger: ledger.clone(),
             rollouts: rollouts.clone(),
             said: Said::default(),
-            teller: Arc::default(),
+            teller: Arc::new(Teller::on(self.board.clone())),
             runs: Runs::default(),
             number: 0,
             woken_by: WokenBy::Start,
@@ -262,7 +263,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             let report = run.end().await;
             if report.is_quiet() {
                 tracing::debug!(seconds = run_start.begun.elapsed().as_secs(), "{}", report.summary());
-                self.board.change(|board, at| board.end(run_start.number, &report, at));
+                self.board.change(|board, at| drop(board.end(run_start.number, &report, at)));
                 return Over { end: End::of(&report), cleanup: report.cleanup };
             }
             self.tell(&config, report, &run_start).await
@@ -272,8 +273,11 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
 
     async fn tell(&self, config: &Config, report: Report, run_start: &RunStart) -> Over {
         log::announce(&report, run_start.begun.elapsed());
-        self.board.change(|board, at| board.end(run_start.number, &report, at));
-        self.beating(run_start.teller.tell(config, &report, &self.stop)).await;
+        let mut record = None;
+        self.board.change(|board, at| record = board.end(run_start.number, &report, at));
+        let record = record.filter(|_| config.notification.urls.is_some());
+        let run = record.as_deref().map(whole_run);
+        self.beating(run_start.teller.tell(config, &report, run, &self.stop)).await;
         Over { end: End::of(&report), cleanup: report.cleanup }
     }
 
@@ -294,7 +298,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             itself: state.itself.found().cloned(),
             leftovers: state.leftovers.images(),
             engine_role: state.era.engine_role.clone(),
-            events: state.teller.events(config, state.number, &self.board),
+            events: state.teller.events(config, state.number),
             stop: state.era.stop.clone(),
             heartbeat: self.heartbeat.clone(),
             said: state.said.clone(),

@@ -1,7 +1,9 @@
 //! What somebody sees who starts the program wrongly, or only asks it something.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
 
+use crate::registry::trust::pki;
 use crate::support::http::{Answer, Server};
 
 /// The program with nothing but these variables.
@@ -172,4 +174,118 @@ fn a_log_that_nobody_reads_is_no_reason_to_die() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(expected));
     }
+}
+
+/// What `gantry notify --test` says, and its exit code.
+async fn notify(environment: Vec<(&'static str, String)>) -> (Option<i32>, String) {
+    let work = move || {
+        let pairs: Vec<(&str, &str)> =
+            environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let Output { status, stdout, stderr } = gantry(&pairs, &["notify", "--test"]).output().unwrap();
+        let said = [stdout, stderr].concat();
+        (status.code(), String::from_utf8(said).unwrap())
+    };
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_message_goes_to_each_address_and_says_what_came_back() {
+    let pki = pki();
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("authority.pem");
+    std::fs::write(&trusted, &pki.authority).unwrap();
+    let taking = Server::start_tls(pki.open(), |request| match request.path.as_str() {
+        "/notify/key" => Answer::new(200, ""),
+        _ => Answer::new(204, ""),
+    })
+    .await;
+    let refusing = Server::start_tls(pki.open(), |request| match request.path.as_str() {
+        "/services/hush" => {
+            Answer::new(403, "invalid_token").with("content-type", "text/plain; charset=utf-8")
+        }
+        "/api/hush" => Answer::json(404, r#"{"message": "Unknown Webhook", "code": 10015}"#),
+        "/workflow/hush" => Answer::json(400, r#"{"error": {"code": "x", "message": "no hush-sig"}}"#),
+        "/message" => {
+            Answer::json(401, r#"{"error": "Unauthorized", "errorDescription": "provide a valid token"}"#)
+        }
+        _ => Answer::json(403, r#"{"code": 40301, "http": 403, "error": "forbidden: hush-topic"}"#),
+    })
+    .await;
+    let (good, bad) = (taking.authority(), refusing.authority());
+    let of = |server: &str| {
+        format!(
+            "https://hush:hush@{server}/hush slack+https://{server}/services/hush discord+https://{server}/api/hush \
+             teams+https://{server}/workflow/hush?sig=hush-sig ntfy+https://hush@{server}/hush-topic \
+             gotify+https://{server}/?token=hush"
+        )
+    };
+    let with = |variables: &[(&'static str, String)]| {
+        let trusted = ("SSL_CERT_FILE", trusted.display().to_string());
+        [&[trusted], variables].concat()
+    };
+    let apprise = ("GANTRY_NOTIFICATION_APPRISE_URL", format!("https://{good}/notify/key"));
+    let title = ("GANTRY_NOTIFICATION_TITLE", "(production)".to_owned());
+
+    let (code, said) = notify(with(&[apprise, title, ("GANTRY_NOTIFICATION_URL", of(&good))])).await;
+    assert_eq!((code, said.lines().count()), (Some(0), 7), "{said}");
+    assert!(said.starts_with("GANTRY_NOTIFICATION_APPRISE_URL: sent (200 OK)\n"), "{said}");
+    assert!(
+        said.contains(
+            "\nGANTRY_NOTIFICATION_URL, address 5: ntfy+https://127.0.0.1: sent (204 No Content)\n"
+        ),
+        "{said}"
+    );
+    assert!(!said.contains("hush"), "{said}");
+    let requests = taking.requests();
+    let paths: BTreeSet<&str> = requests.iter().map(|request| request.path.as_str()).collect();
+    let expected = ["/", "/api/hush", "/hush", "/message", "/notify/key", "/services/hush", "/workflow/hush"];
+    assert_eq!(paths, BTreeSet::from(expected), "{requests:?}");
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.header("content-type") == "application/json" && request.has_tls)
+    );
+    let title = "Gantry: test message (production)";
+    assert!(requests.iter().all(|request| String::from_utf8_lossy(&request.body).contains(title)));
+    let with_header =
+        |name: &str, value: &str| requests.iter().find(|request| request.header(name) == value).unwrap();
+    assert_eq!(with_header("authorization", "Bearer hush").path, "/");
+    assert_eq!(with_header("x-gotify-key", "hush").path, "/message");
+    assert_eq!(with_header("authorization", "Basic aHVzaDpodXNo").path, "/hush");
+
+    let (code, said) = notify(with(&[("GANTRY_NOTIFICATION_URL", of(&bad))])).await;
+    assert_eq!(code, Some(1), "{said}");
+    let said = said.replace(bad.rsplit(':').next().unwrap(), "PORT");
+    insta::assert_snapshot!(said);
+    // The certificate of a server that is not known here.
+    let (code, said) = notify(vec![("GANTRY_NOTIFICATION_URL", format!("https://{good}/"))]).await;
+    assert!(code == Some(1) && said.contains("certificate"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_address_or_with_a_wrong_one_nothing_is_tested() {
+    let (code, said) = notify(Vec::new()).await;
+    assert!(code == Some(2) && said.contains("set GANTRY_NOTIFICATION_URL or"), "{said}");
+    let (code, said) = notify(vec![("GANTRY_NOTIFICATION_URL_FILE", "/nowhere/addresses".to_owned())]).await;
+    assert!(code == Some(2) && said.contains("cannot read /nowhere/addresses: No such file"), "{said}");
+    let (code, said) = complains(&[("GANTRY_NOTIFICATION_URL", "hush://a hush://b")], &[]);
+    assert!(code == Some(2) && said.contains("GANTRY_NOTIFICATION_URL=***: expected addresses"), "{said}");
+    assert!(said.contains("; address 2: expected") && !said.contains("hush"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_told_to_those_addresses_that_are_right() {
+    let server = Server::start(|_| Answer::new(200, "")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("addresses");
+    std::fs::write(&path, format!("hush://hush http://{}/hush", server.authority())).unwrap();
+    let path = path.display().to_string();
+    let work = move || complains(&[("GANTRY_NOTIFICATION_URL_FILE", &path)], &[]);
+    let (code, said) = tokio::task::spawn_blocking(work).await.unwrap();
+    assert!(code == Some(2) && !said.contains("hush"), "{said}");
+    let told = server.requests();
+    assert_eq!(told.len(), 1, "{said}");
+    let message: serde_json::Value = serde_json::from_slice(&told[0].body).unwrap();
+    assert_eq!((&message["type"], &message["run"]), (&"failure".into(), &serde_json::Value::Null));
+    assert!(message["text"].as_str().unwrap().contains("GANTRY_NOTIFICATION_URL_FILE="), "{message}");
 }

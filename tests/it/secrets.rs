@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::fake::{FakeSwarm, Front};
 use crate::support::http::{Answer, Server};
+use crate::support::smtp::MailServer;
 
 fn program(path: &Path, script: &str) {
     std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -34,6 +35,21 @@ async fn neither_hooks_nor_helpers_nor_the_log_get_a_secret() {
     .await;
     let url =
         format!("http://hush-user:hush-secret@{}/notify/hush%2Fkey?token=hush-token", apprise.authority());
+    // Two addresses that repeat what they were sent.
+    let hook = Server::start(|request| {
+        let (path, query, user) = (&request.path, &request.query, request.header("authorization"));
+        Answer::json(403, serde_json::json!({ "message": format!("no {path} {query} {user}") }).to_string())
+    })
+    .await;
+    let mail =
+        MailServer::start(|line| line.starts_with("AUTH").then(|| format!("535 5.7.8 what is {line}"))).await;
+    let urls = format!(
+        "http://hush-user:hush-secret@{0}/hush-hook?sig=hush-sig ntfy+http://hush-token@{0}/hush-topic \
+         smtp://hush-user:hush-secret@{1}/?from=hush@hush.test&to=hush@hush.test",
+        hook.authority(),
+        mail.authority()
+    );
+    std::fs::write(at("addresses"), urls).unwrap();
     let variables = [
         ("PATH", format!("{}:/usr/bin:/bin", folder.path().display())),
         ("DOCKER_HOST", front.address().to_string()),
@@ -45,6 +61,7 @@ async fn neither_hooks_nor_helpers_nor_the_log_get_a_secret() {
         ("GANTRY_REGISTRY_PASSWORD", "hush-password".to_owned()),
         ("GANTRY_UPDATE_OPTIONS", "--env-add A=hush-option".to_owned()),
         ("GANTRY_NOTIFICATION_APPRISE_URL", url),
+        ("GANTRY_NOTIFICATION_URL_FILE", at("addresses")),
         ("GANTRY_PRE_RUN_CMD", format!("env >{}", at("before"))),
         ("GANTRY_POST_RUN_CMD", format!("env >{}", at("after"))),
         ("MY_TOKEN", "given".to_owned()),
@@ -67,6 +84,17 @@ async fn neither_hooks_nor_helpers_nor_the_log_get_a_secret() {
         log.contains("Apprise answers 400 Bad Request: no key *** (***) for ***, ***; Basic ***"),
         "{log}"
     );
+    assert!(
+        log.contains(
+            "address 1: http://127.0.0.1) was not sent: http://127.0.0.1 answers 403 Forbidden: no "
+        ),
+        "{log}"
+    );
+    assert!(log.contains("smtp://127.0.0.1 answers 535: 5.7.8 what is AUTH PLAIN ***"), "{log}");
+    for base64 in ["aHVzaC11c2VyOmh1c2gtc2VjcmV0", "aHVzaC11c2VyAGh1c2gtc2VjcmV0"] {
+        assert!(!log.contains(base64), "{log}");
+    }
+    assert_eq!(hook.requests().len(), 2, "{log}");
     let told = apprise.requests();
     assert_eq!((told.len(), told[0].path.as_str()), (1, "/notify/hush%2Fkey"), "{log}");
 }

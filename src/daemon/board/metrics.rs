@@ -133,6 +133,7 @@ impl Board {
         }
         registry.register("gantry_guard_paused", "Whether no update begins, by reason", pauses);
         share(&mut registry, "gantry_images_removed", "Images removed from nodes", &metrics.images_removed);
+        share(&mut registry, "gantry_notifications", "Notifications by address", &metrics.notifications);
         whole(&mut registry, "gantry_event_streams", "Streams of events that are open", *streams);
         let words = "How long the engine took to answer";
         share(&mut registry, "gantry_engine_request_duration_seconds", words, &meters.engine.0);

@@ -12,6 +12,7 @@ pub use self::live::LiveBoard;
 pub use self::record::{RunRecord, WokenBy};
 pub use self::service::{ServiceState, ShownService};
 use self::tally::Metrics;
+pub use self::tally::NotificationResult;
 use crate::cycle::Report;
 use crate::model::event::Event;
 use crate::model::rollout::Rollout;
@@ -180,8 +181,13 @@ impl Board {
         }
     }
 
-    /// A run is over.
-    pub fn end(&mut self, run: u64, report: &Report, at: Timestamp) {
+    /// Counts what became of a notification at one address.
+    pub fn notified(&self, result: NotificationResult) {
+        self.metrics.notified(result);
+    }
+
+    /// A run is over. Returns what it came to.
+    pub fn end(&mut self, run: u64, report: &Report, at: Timestamp) -> Option<Arc<RunRecord>> {
         self.revision += 1;
         self.look_took(run, at);
         self.error.clone_from(&report.error);
@@ -203,20 +209,21 @@ impl Board {
         }
         self.rollouts
             .retain(|_, shown| shown.over.is_none_or(|over| at.duration_since(over) < ROLLOUT_STAYS));
-        if let Some(mut record) = self.runs.remove(&run) {
-            record.end(report, at);
-            let result = match report {
-                _ if report.is_interrupted => "interrupted",
-                _ if report.has_failed() => "failed",
-                _ if report.postponed.is_some() => "postponed",
-                _ => "ok",
-            };
-            self.metrics.run_ended(&record, result, at);
-            self.metrics.take_pulls(&report.hub);
-            if record.has_news() {
-                self.remember(record);
-            }
+        let mut record = self.runs.remove(&run)?;
+        record.end(report, at);
+        let result = match report {
+            _ if report.is_interrupted => "interrupted",
+            _ if report.has_failed() => "failed",
+            _ if report.postponed.is_some() => "postponed",
+            _ => "ok",
+        };
+        self.metrics.run_ended(&record, result, at);
+        self.metrics.take_pulls(&report.hub);
+        let record = Arc::new(record);
+        if record.has_news() {
+            self.remember(record.clone());
         }
+        Some(record)
     }
 
     /// When the next look begins.
@@ -278,8 +285,8 @@ impl Board {
         }
     }
 
-    fn remember(&mut self, record: RunRecord) {
-        self.history.push_front(Arc::new(record));
+    fn remember(&mut self, record: Arc<RunRecord>) {
+        self.history.push_front(record);
         self.history.truncate(MAX_HISTORY);
         let mut named = 0;
         for record in &mut self.history {

@@ -30,6 +30,29 @@ const OUTCOMES: [&str; 10] = [
 /// How a rollout ends.
 const ENDS: [&str; 4] = ["done", "stopped", "superseded", "postponed"];
 
+/// What became of a notification at one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotificationResult {
+    /// The address took it.
+    Sent,
+    /// The address did not take it, and Gantry tries again later.
+    Failed,
+    /// The address did not take it, and Gantry does not try again.
+    GivenUp,
+}
+
+impl NotificationResult {
+    const ALL: [Self; 3] = [Self::Sent, Self::Failed, Self::GivenUp];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::GivenUp => "given_up",
+        }
+    }
+}
+
 /// The upper bounds of durations, in seconds.
 const RUN_SECONDS: [f64; 10] = [0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0];
 const UPDATE_SECONDS: [f64; 12] = [1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0];
@@ -50,6 +73,7 @@ pub struct Metrics {
     pub(super) update_seconds: Histogram,
     pub(super) rollouts: Family<MetricLabels, Counter>,
     pub(super) images_removed: Family<MetricLabels, Counter>,
+    pub(super) notifications: Family<MetricLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -64,6 +88,7 @@ impl Default for Metrics {
             update_seconds: Histogram::new(UPDATE_SECONDS),
             rollouts: Family::default(),
             images_removed: Family::default(),
+            notifications: Family::default(),
         };
         for result in RESULTS {
             for trigger in WokenBy::ALL {
@@ -75,6 +100,7 @@ impl Default for Metrics {
             (&metrics.updates, "outcome", &OUTCOMES[..]),
             (&metrics.rollouts, "result", &ENDS[..]),
             (&metrics.images_removed, "result", &["removed", "failed"][..]),
+            (&metrics.notifications, "result", &NotificationResult::ALL.map(NotificationResult::name)[..]),
         ];
         for (family, label, values) in all {
             for value in values {
@@ -101,6 +127,11 @@ impl Metrics {
             }
             _ => {}
         }
+    }
+
+    /// Counts a notification.
+    pub(super) fn notified(&self, result: NotificationResult) {
+        self.notifications.get_or_create(&vec![("result", result.name())]).inc();
     }
 
     /// Counts a rollout that is over.

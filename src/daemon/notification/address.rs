@@ -33,9 +33,15 @@ fn parts(url: &str) -> Vec<String> {
     // Those of the addresses in the documentation say nothing.
     written.retain(|part| !["", "apprise", "notify"].contains(part));
     let plain = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
-    let account = format!("{}:{}", plain(parsed.username()), plain(parsed.password().unwrap_or_default()));
-    // What a server was sent for an account.
-    let mut parts = vec![STANDARD.encode(account)];
+    let (user, password) = (plain(parsed.username()), plain(parsed.password().unwrap_or_default()));
+    // What a web server was sent for an account, and a mail server (AUTH PLAIN, AUTH LOGIN).
+    let mut parts = vec![
+        STANDARD.encode(format!("{user}:{password}")),
+        STANDARD.encode(format!("\0{user}\0{password}")),
+        STANDARD.encode(&user),
+        STANDARD.encode(&password),
+    ];
+    parts.retain(|part| !part.is_empty());
     for part in written {
         let plain = plain(part);
         parts.extend(ESCAPED.map(|set| utf8_percent_encode(&plain, set).to_string()));
@@ -75,6 +81,7 @@ mod tests {
             ("POST /notify/k%C3%A9y-123/x failed", "POST /notify/***/*** failed"),
             ("bad p@ss/w0rd for ops at APPRISE.test:8443", "bad *** for *** at ***:8443"),
             ("Basic b3BzOnBAc3MvdzByZA==", "Basic ***"),
+            ("AUTH PLAIN AG9wcwBwQHNzL3cwcmQ=, b3Bz, cEBzcy93MHJk", "AUTH PLAIN ***, ***, ***"),
             ("a token: t0k+en, t0k en, t0k%20en", "a token: ***, ***, ***"),
             ("exact x-ray, expected x", "exact ***-ray, expected ***"),
             ("the disk is full", "the disk is full"),

@@ -1,8 +1,10 @@
 //! The notification of a cycle: the report, short enough for a telephone. Pure.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::config::{Mistakes, NotificationCondition};
 use crate::cycle::Report;
@@ -37,6 +39,9 @@ pub(super) struct Message {
     kind: Kind,
     /// Without it Apprise takes the body for what the receiver prefers: Markdown or HTML.
     format: Format,
+    /// The run that it tells of, as the API has it. Apprise is not sent that.
+    #[serde(skip)]
+    run: Option<Arc<Value>>,
 }
 
 /// How the body is written.
@@ -89,7 +94,29 @@ impl Message {
         if let Some(suffix) = suffix {
             let _ = write!(title, " {suffix}");
         }
-        Self { title, body: defused(body), kind, format: Format::Text }
+        Self { title, body: defused(body), kind, format: Format::Text, run: None }
+    }
+
+    /// The same, with the run that it tells of.
+    pub(super) fn about(self, run: Option<Value>) -> Self {
+        Self { run: run.map(Arc::new), ..self }
+    }
+
+    pub(super) fn title(&self) -> &str {
+        &self.title
+    }
+
+    pub(super) fn body(&self) -> &str {
+        &self.body
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The run that it tells of, as the API has it.
+    pub(super) fn run(&self) -> Option<&Value> {
+        self.run.as_deref()
     }
 
     /// Tells that nothing was started, and why.

@@ -1,22 +1,19 @@
-//! Sends a message to the Apprise server.
+//! Sends a message to one address.
 
-use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
+use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::address;
+use super::fault::{CONNECT_LIMIT, Fault, LIMIT, WORDS};
 use super::message::Message;
+use super::post::{self, HttpPost};
+use super::{address, mail};
+use crate::config::{Destination, Protocol};
 use crate::proxy::Proxies;
 use crate::words::{self, foreign};
-
-/// How long the server may take. It passes the message on to others before it answers.
-pub(super) const LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a connection to it may take.
-pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// From one try within [`LIMIT`] to the next. A server that is started again is back by the last one.
 const PAUSES: [Duration; 4] =
@@ -25,57 +22,49 @@ const PAUSES: [Duration; 4] =
 /// How much of an answer is read, in bytes.
 const ANSWER: usize = 16 * 1024;
 
-/// How much of the server's answer is shown, in characters.
-const WORDS: usize = 200;
-
-/// Why a message was not delivered. The address is not shown: it may have a password or a key in it.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// It would never be taken.
-    Refused(String),
-    /// The server is away, or cannot take anything now.
-    Away(String),
-    /// The server did not say in time what became of it.
-    Unanswered,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(cause) | Self::Away(cause) => f.write_str(cause),
-            Self::Unanswered => write!(f, "no answer within {} s", LIMIT.as_secs()),
-        }
-    }
-}
-
-/// Delivers a message. A server that is away is tried again, as long as [`LIMIT`] allows.
-pub(super) async fn deliver(url: &str, proxies: &Proxies, message: &Message) -> Result<(), Fault> {
+/// Delivers a message, and returns what the server says of it. A server that is away is tried again, as long as [`LIMIT`]
+/// allows.
+pub(super) async fn deliver(
+    destination: &Destination,
+    proxies: &Proxies,
+    message: &Message,
+) -> Result<String, Fault> {
     let deadline = Instant::now() + LIMIT;
     let mut pauses = PAUSES.into_iter();
     loop {
-        let cause = match post(url, proxies, message, deadline).await {
+        let cause = match try_once(destination, proxies, message, deadline).await {
             Err(Fault::Away(cause)) => cause,
             done => return done,
         };
         let is_in_time = |pause: &Duration| Instant::now() + *pause + CONNECT_LIMIT <= deadline;
         let Some(pause) = pauses.next().filter(is_in_time) else { return Err(Fault::Away(cause)) };
-        tracing::debug!(cause, "the notification is tried again");
+        tracing::debug!(to = destination.to(), cause, "the notification is tried again");
         sleep(pause).await;
     }
 }
 
-pub(super) async fn post(
-    url: &str,
+/// Tries once to deliver a message, until the deadline.
+pub(super) async fn try_once(
+    destination: &Destination,
     proxies: &Proxies,
     message: &Message,
     deadline: Instant,
-) -> Result<(), Fault> {
-    timeout_at(deadline, send(url, proxies, message)).await.unwrap_or(Err(Fault::Unanswered))
+) -> Result<String, Fault> {
+    let work = async {
+        match &destination.protocol {
+            Protocol::Mail(route) => Box::pin(mail::send(destination, route, message)).await,
+            _ => Box::pin(send(destination, proxies, message)).await,
+        }
+    };
+    timeout_at(deadline, work).await.unwrap_or(Err(Fault::Unanswered))
 }
 
-async fn send(url: &str, proxies: &Proxies, message: &Message) -> Result<(), Fault> {
+async fn send(destination: &Destination, proxies: &Proxies, message: &Message) -> Result<String, Fault> {
     crate::tls::install_crypto_provider();
-    let proxy = Url::parse(url).ok().and_then(|url| proxies.of(&url).cloned());
+    let (url, name) = (destination.url.reveal(), &destination.shown);
+    let HttpPost { url: to, header, body } = post::of(destination, message)
+        .ok_or_else(|| Fault::Refused(format!("{name} is not an address of the web")))?;
+    let proxy = Url::parse(&to).ok().and_then(|url| proxies.of(&url).cloned());
     let mut builder = Client::builder()
         .user_agent(concat!("gantry/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
@@ -88,35 +77,62 @@ async fn send(url: &str, proxies: &Proxies, message: &Message) -> Result<(), Fau
         builder = builder.proxy(used.map_err(|error| Fault::Refused(deepest(error, url)))?);
     }
     let client = builder.build().map_err(|error| Fault::Refused(deepest(error, url)))?;
-    let body = serde_json::to_vec(message).map_err(|error| Fault::Refused(error.to_string()))?;
-    let request = client.post(url).header(CONTENT_TYPE, "application/json").body(body);
+    let mut request = client.post(to).header(CONTENT_TYPE, "application/json").body(body.to_string());
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    let is_apprise = destination.protocol == Protocol::Apprise;
     let fault = |error: reqwest::Error| {
         if error.is_builder() {
             return Fault::Refused(deepest(error, url));
         }
         let cause = deepest(error, url);
+        let remedy = match () {
+            () if is_apprise => "",
+            () if cause.contains("certificate") => "; check the certificate of this host",
+            () => "; check the address, and that Gantry's container can reach this host",
+        };
         Fault::Away(match &proxy {
-            Some(proxy) => format!("cannot reach Apprise {proxy}: {cause}"),
-            None => format!("cannot reach Apprise: {cause}"),
+            Some(proxy) => format!("cannot reach {name} {proxy}: {cause}{remedy}"),
+            None => format!("cannot reach {name}: {cause}{remedy}"),
         })
     };
     let answer = request.send().await.map_err(fault)?;
     match answer.status() {
         // What Apprise says when no service stands behind the address.
-        StatusCode::NO_CONTENT => {
+        StatusCode::NO_CONTENT if is_apprise => {
             Err(Fault::Refused("Apprise has no service to tell under this key (204)".to_owned()))
         }
-        status if status.is_success() => Ok(()),
+        status if status.is_success() => Ok(status.to_string()),
         status => {
-            let cause = format!("Apprise answers {status}{}", said(answer, url).await);
+            let remedy = if is_apprise { "" } else { remedy(status) };
+            let cause = format!("{name} answers {status}{}{remedy}", said(answer, destination).await);
             let is_passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
             Err(if is_passing { Fault::Away(cause) } else { Fault::Refused(cause) })
         }
     }
 }
 
-/// What the server says of an error, where it says it in JSON, without the parts of its address.
-async fn said(mut answer: Response, url: &str) -> String {
+/// What to do about the status of a service.
+fn remedy(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        300..400 => "; give the address that it leads to",
+        401 | 403 => "; check the account or the token in the address",
+        404 | 410 => "; check the path of the address, which the service does not know",
+        407 => "; check the account in the variable of the proxy",
+        429 => "; the service takes no more messages for a while",
+        400..500 => "; check that the address begins with the name of this service",
+        _ => "; see the log of this service",
+    }
+}
+
+/// What the server says of an error, without the parts of its address.
+async fn said(mut answer: Response, destination: &Destination) -> String {
+    let is_text = answer
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("text/plain"));
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
         body.extend_from_slice(&chunk[..chunk.len().min(ANSWER - body.len())]);
@@ -124,11 +140,19 @@ async fn said(mut answer: Response, url: &str) -> String {
             break;
         }
     }
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let text = body.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut words = json.get("error").and_then(Value::as_str);
+    if destination.protocol != Protocol::Apprise {
+        let others = ["/errorDescription", "/message", "/error/message"];
+        let others = others.iter().find_map(|path| json.pointer(path)).and_then(Value::as_str);
+        // Slack says it in a word.
+        let text = std::str::from_utf8(&body).ok().filter(|_| is_text && json.is_null());
+        words = others.or(words).or(text);
+    }
     // Before it is cut: a half of a key would not be recognized any more.
-    let text: String = foreign(&address::without(text, url)).chars().take(WORDS).collect();
-    if text.is_empty() { text } else { format!(": {text}") }
+    let words = address::without(words.unwrap_or_default().trim(), destination.url.reveal());
+    let words: String = foreign(&words).chars().take(WORDS).collect();
+    if words.is_empty() { words } else { format!(": {words}") }
 }
 
 /// The innermost cause, without the parts of the address; those around it only say that a request failed, and to which

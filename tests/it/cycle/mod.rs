@@ -1,6 +1,7 @@
 //! Whole cycles over the fake swarm and registry, in paused time: hours of time-outs in milliseconds.
 
 mod accounts;
+mod addresses;
 mod behind_a_proxy;
 mod cleaning;
 mod daemon;

@@ -52,7 +52,7 @@ async fn server_with(status: &Arc<AtomicU16>) -> Server {
 }
 
 async fn tell(notifier: &mut Notifier, config: &Config, report: &Report) {
-    notifier.tell(config, report, &CancellationToken::new()).await;
+    notifier.tell(config, report, None, &CancellationToken::new()).await;
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn told_to_stop_it_does_not_wait_for_a_server_that_is_away() {
             sleep(secs(2)).await;
             stop.cancel();
         };
-        tokio::join!(stopping, notifier.tell(&config, &report, &stop));
+        tokio::join!(stopping, notifier.tell(&config, &report, None, &stop));
         assert!(begun.elapsed() < secs(4), "{:?}", begun.elapsed());
     })
     .await;

@@ -20,7 +20,7 @@ use crate::support::log::Log;
 const SLOW: &str = "registry.test/slow:1";
 
 /// Services of [`APP`], whose new image fails; and one service whose update goes on for so long.
-fn broken(scene: Scene, services: usize, seconds: u64) -> Scene {
+pub(super) fn broken(scene: Scene, services: usize, seconds: u64) -> Scene {
     for index in 0..services {
         scene.service(&format!("web-{index}")).replicas(1).order("stop-first").create();
     }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::support::{Apprise, Gantry, HttpServer, Run, Stage, wait};
+use super::support::{Apprise, Gantry, HttpServer, RealMail, Run, Stage, wait};
 use crate::support::http::Answer;
 
 /// What the tests of this file need of the program: where to tell, and what to add to the title.
@@ -215,4 +215,60 @@ fn a_server_that_does_not_answer_costs_its_time_limit_and_when_gantry_is_told_to
     let daemon = telling(&stage, &url).set("GANTRY_SLEEP_SECONDS", "3600").start();
     wait("second notification", 60, || (asked.lock().unwrap().len() == 2).then_some(()));
     was_not_sent(&daemon.stop(), "Gantry was told to stop");
+}
+
+/// `GANTRY_NOTIFICATION_URL` and `GANTRY_NOTIFICATION_URL_FILE` on the real swarm, with a real mail server.
+#[test]
+fn a_run_is_told_by_mail_and_as_json_without_an_apprise_server() {
+    let stage = Stage::new();
+    let mail = RealMail::start(&stage);
+    let endpoint = HttpServer::start(|_| Answer::new(200, ""));
+    let image = stage.image("app", "1", &[]);
+    let service = stage.service("web", &image, &[]);
+    let urls = format!(
+        "http://{}/hook?key=k3y smtp://gantry:{}@{}/?from=Gantry%20<gantry@a.test>&to=ops@b.test,dev@b.test&tls=required",
+        endpoint.authority(),
+        RealMail::PASSWORD,
+        mail.authority(),
+    );
+    let gantry = stage
+        .gantry()
+        .set("SSL_CERT_FILE", &mail.trusted().display().to_string())
+        .set("GANTRY_NOTIFICATION_CONDITION", "on-change");
+    let given = gantry.clone().set("GANTRY_NOTIFICATION_URL", &urls);
+
+    let run = given.run();
+    assert_eq!((run.code, endpoint.requests().len(), mail.delivered().len()), (Some(0), 0, 0), "{run}");
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &urls).unwrap();
+    let in_file = gantry.set("GANTRY_NOTIFICATION_URL_FILE", &file.path().display().to_string());
+    for (tag, gantry) in [("2", given), ("3", in_file)] {
+        stage.image("app", tag, &[]);
+        let before = endpoint.requests().len();
+        let run = gantry.run();
+        assert_eq!(run.code, Some(0), "{run}");
+        let secret = |said: &&str| said.contains("k3y") || said.contains("w0rd");
+        assert_eq!(run.messages().into_iter().filter(secret).count(), 0, "{run}");
+        let text = format!("1 service: 1 updated\n\nupdated ({}): {}", image.name, service.name);
+
+        let told = &endpoint.requests()[before..];
+        assert_eq!(told.len(), 1, "{run}");
+        let told: serde_json::Value = serde_json::from_slice(&told[0].body).unwrap();
+        assert_eq!((&told["title"], &told["type"]), (&"Gantry: 1 updated".into(), &"success".into()));
+        assert_eq!((&told["text"], &told["run"]["id"]), (&text.as_str().into(), &1.into()));
+        let one = &told["run"]["services"][0];
+        assert_eq!((&one["service"], &one["outcome"]), (&service.name.as_str().into(), &"updated".into()));
+
+        let mails = mail.delivered();
+        assert_eq!(mails.len(), 1, "{run}");
+        let mail = &mails[0];
+        assert_eq!(
+            (&mail["user"], &mail["tls"], &mail["from"]),
+            (&"gantry".into(), &true.into(), &"gantry@a.test".into())
+        );
+        assert_eq!(mail["to"], serde_json::json!(["ops@b.test", "dev@b.test"]));
+        assert_eq!(mail["subject"], "Gantry: 1 updated");
+        assert_eq!(mail["text"].as_str().unwrap().trim_end().replace("\r\n", "\n"), text);
+    }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Pki {
 
 impl Pki {
     /// The server that admits everybody.
-    pub(super) fn open(&self) -> Arc<rustls::ServerConfig> {
+    pub(crate) fn open(&self) -> Arc<rustls::ServerConfig> {
         Arc::clone(&self.server)
     }
 }

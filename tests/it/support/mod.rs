@@ -5,6 +5,7 @@ pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod smtp;
 pub(crate) mod way;
 
 use gantry::image::Digest;
