@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use lettre::message::Mailbox;
@@ -255,6 +256,8 @@ fn mail_route(url: &reqwest::Url) -> Result<MailRoute, &'static str> {
     let tls = match (url.scheme(), &tls.iter().map(String::as_str).collect::<Vec<_>>()[..]) {
         ("smtps", [] | ["required"]) => MailTls::Always,
         ("smtp", ["required"]) => MailTls::Required,
+        // A network on the way could hide that the server offers STARTTLS, and read the password.
+        ("smtp", []) if account.is_some() && !is_loopback(host) => MailTls::Required,
         ("smtp", [] | ["offered"]) => MailTls::Offered,
         _ => return Err(MAIL_TLS),
     };
@@ -270,6 +273,11 @@ fn mail_route(url: &reqwest::Url) -> Result<MailRoute, &'static str> {
         to,
         tls,
     })
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// What stands after the question mark. A `+` is itself, as in `ops+gantry@example.com`.
@@ -358,7 +366,9 @@ mod tests {
         let route = mail(
             "smtp://us%40er:p%2Fw@mail.test/?from=Gantry%20<g@a.test>&to=ops+gantry@a.test,b@a.test&to=c@a.test",
         );
-        assert_eq!((route.host.as_str(), route.port, route.tls), ("mail.test", 587, MailTls::Offered));
+        assert_eq!((route.host.as_str(), route.port, route.tls), ("mail.test", 587, MailTls::Required));
+        let own = mail("smtp://user:password@127.0.0.1/?from=a@a.test&to=b@a.test");
+        assert_eq!(own.tls, MailTls::Offered, "no network lies between");
         let (user, password) = route.account.unwrap();
         assert_eq!((user.reveal(), password.reveal()), ("us@er", "p/w"));
         assert_eq!(route.from.to_string(), "Gantry <g@a.test>");
@@ -367,6 +377,7 @@ mod tests {
         for (text, port, tls) in [
             ("smtp://m.test:25?from=a@a.test&to=b@a.test&tls=offered", 25, MailTls::Offered),
             ("smtp://m.test?from=a@a.test&to=b@a.test&tls=required", 587, MailTls::Required),
+            ("smtp://m.test?from=a@a.test&to=b@a.test", 587, MailTls::Offered),
             ("smtps://[::1]/?from=a@a.test&to=b@a.test", 465, MailTls::Always),
         ] {
             let route = mail(text);
