@@ -34,6 +34,7 @@ mod other_hands;
 mod outages;
 mod overlapping;
 mod pacing;
+mod page;
 mod pages;
 mod registries;
 mod remembering;
