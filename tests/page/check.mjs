@@ -132,7 +132,7 @@ await check('the drawer opens by keyboard and gives the focus back', { scene: 't
   await page.keyboard.press('Enter');
   await wait(400);
   assert.equal(new URL(page.url()).search, '?explain=quince-web');
-  assert.match(await page.locator('#drawer').innerText(), /gantry\.rollout\.canary/);
+  assert.match(await page.locator('#drawer').innerText(), /rollback on failure/);
   await page.keyboard.press('Escape');
   await wait(200);
   assert.equal(await page.evaluate(() => document.activeElement.dataset.service), 'quince-web');

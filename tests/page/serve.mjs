@@ -171,8 +171,8 @@ export function swarm({ services = 20, scene = 'rollout' } = {}) {
   return { world, rows, state, step, news, id };
 }
 
-const explain = row => ({ ...row, account: row.state === 'error' ? 'deploy' : null, next: null,
-  policy: { GANTRY_SLEEP_SECONDS: '300', 'gantry.rollout.canary': 'true', GANTRY_UPDATE_NUM_WORKERS: '50', 'gantry.update.window': 'mon-fri 22:00-04:00' } });
+const explain = row => ({ ...row, account: row.state === 'error' ? 'deploy' : null, next: null, gates: [{ gate: 'selection', verdict: 'pass', why: 'the filters select it' + HOSTILE }, { gate: 'other_changes', verdict: 'hold', why: row.why }],
+  policy: { lookup: 'registry', insecure: false, auth_config: null, timeout_seconds: 300, order: 'auto', jobs: false, canary: true, rollback_on_failure: true } });
 
 const underWay = run => ({ ...run, state: 'under_way', failed: false, ended: null, summary: '', services: [] });
 

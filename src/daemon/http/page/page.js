@@ -655,6 +655,7 @@ async function draw(kind, name, title, fill) {
 	body.replaceChildren(h('div', parts));
 	if (had) $('drawer-title').focus();
 }
+const row = (name, value) => h('tr', h('th', { scope: 'row' }, words(name)), h('td', value));
 const facts = list => h('dl', list.map(([name, ...value]) => value[0] && [h('dt', name), h('dd', ...value)]));
 function withCopy(digest) {
 	const copy = button('', 'Copy', { 'aria-label': 'Copy digest', click: () => navigator.clipboard.writeText(digest).then(() => put(copy, 'Copied'), () => put(copy, 'Not copied')) });
@@ -668,10 +669,11 @@ function explain(name) {
 		const entry = world?.attention.find(item => item.service === name), next = s.next || world?.look.next;
 		return [h('div.row', mark(letterOf(s.state)), s.since && h('span.soft', 'since ', when(s.since))), s.why && h('p.why', capital(s.why)),
 			facts([['Image', s.image], ['Runs', s.digest ? withCopy(s.digest) : 'unknown digest'], ['Newest', s.newest && (s.newest === s.digest ? 'the same digest' : withCopy(s.newest))],
-				['Tasks', s.tasks && `${s.tasks.running} of ${s.tasks.desired} running`], ['Account', s.account || 'none: Gantry asks the registry without a login'], ['Next', next && when(next, true)]]),
+				['Tasks', s.tasks && `${s.tasks.running} of ${s.tasks.desired} running`], ['Account', s.account || 'none'], ['Next', next && when(next, true)]]),
 			world?.steer && h('div.row', button('.main', 'Update now', { click() { $('drawer').close(); runNow({ services: [name] }, name); } }), quarantined(s.image, [name]).map(releaseButton)),
 			entry?.health && h('p.soft', 'Health check: ' + entry.health), log(entry?.log, 'Last words'),
-			s.policy && table('Settings in effect', [['Setting in effect'], ['Value']], Object.entries(s.policy).map(([key, value]) => h('tr', h('th', { scope: 'row' }, key), h('td', String(value)))))];
+			s.gates && table('Rules', [['Rule'], ['Says']], s.gates.map(({ gate, verdict, why }) => row(gate, verdict + ': ' + why))),
+			s.policy && table('Settings', [['Setting'], ['Value']], Object.entries(s.policy).map(([key, value]) => row(key, String(value))))];
 	});
 }
 let drawerTimer = 0;
@@ -842,7 +844,7 @@ document.addEventListener('mouseover', event => {
 let searchTimer = 0;
 for (const [el, then] of [
 	[$('run'), () => runNow({})], [$('pause'), askPause], [$('resume'), resume], [$('retry'), () => wakeUp?.()], [$('ask-cancel'), () => $('ask').close()],
-	[$('gate-cancel'), () => show($('gate'), false)], [$('other'), () => gate('A token that may steer shows the buttons to run, pause and release.', true)],
+	[$('gate-cancel'), () => show($('gate'), false)], [$('other'), () => gate('A token that may steer shows the buttons for it.', true)],
 	[$('show-all'), () => { $('search').value = ''; setFilter({ states: 'all', query: '' }); $('services-title').focus(); }],
 	...Object.keys(shown).map(id => [one($(id), '.more'), () => { shown[id] += 100; repaint(id); }]),
 	[$('older'), () => call('runs').then(({ runs }) => { olderRuns = runs; repaint('history'); }, error => say('No older runs: ' + error.message, 'bad'))],
