@@ -1,5 +1,7 @@
 //! Runs that overlap on the real swarm: a trigger takes effect during rollouts, and the newest digest overtakes.
 
+use std::time::{Duration, Instant};
+
 use super::support::{Line, Service, Stage, wait};
 
 /// To which digest Gantry has sent a service, in order.
@@ -65,4 +67,38 @@ fn a_fix_and_another_image_overtake_a_slow_rollout_beside_a_service_that_hangs()
         assert!(is_known, "{}: {images:?}: {run}", web.name);
     }
     assert!(run.says(&[&format!("{} updated", 8 - got_slow)]), "the run of the fix is over: {run}");
+}
+
+/// From the wake-up to the first update of another image: two seconds are promised. Beside a rollout whose first step takes
+/// 40 seconds, five are enough to tell a busy machine from a barrier.
+#[test]
+fn another_image_is_updated_soon_after_the_trigger_path_is_touched() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    let webs: Vec<_> = (0..3).map(|index| stage.service(&format!("web{index}"), &old, &[])).collect();
+    let other = stage.service("other", &stage.image("other", "1", &[]), &[]);
+    let path = stage.write("trigger", "");
+    let gantry = stage.gantry().set("GANTRY_SLEEP_SECONDS", "3600").set("GANTRY_UPDATE_NUM_WORKERS", "4");
+    let daemon = gantry.set("GANTRY_TRIGGER_PATH", path.to_str().unwrap()).start();
+    daemon.wait_for("4 services: 4 up to date", 60);
+    stage.slow_image("web", "2", 40);
+    stage.write("trigger", "slow");
+    wait("the slow rollout", 60, || {
+        webs.iter().any(|web| !sent(&daemon.lines(), web).is_empty()).then_some(())
+    });
+
+    let mut measured = Vec::new();
+    for version in ["2", "3", "4"] {
+        let new = stage.image("other", version, &[]);
+        let (before, touched) = (sent(&daemon.lines(), &other).len(), Instant::now());
+        stage.write("trigger", version);
+        wait("its update", 30, || (sent(&daemon.lines(), &other).len() > before).then_some(()));
+        measured.push(touched.elapsed());
+        other.wait_for(&new, 60);
+    }
+    println!("from the trigger to the first update of another image: {measured:?}");
+    let is_over = |line: &Line| line.message() == "updated" && webs.iter().any(|web| line.is_about(web));
+    assert!(!daemon.lines().iter().any(is_over), "the slow rollout goes on all the while");
+    assert!(measured.iter().all(|time| *time < Duration::from_secs(5)), "{measured:?}");
+    daemon.stop();
 }
