@@ -12,6 +12,7 @@ mod guarding;
 mod harmless;
 mod itself;
 mod killed;
+mod killed_while_overlapping;
 mod late;
 mod looking;
 mod meanwhile;

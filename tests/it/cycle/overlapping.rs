@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gantry::cycle::remover::Removal;
 use gantry::daemon::End;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::daemon::daemon;
@@ -12,7 +13,7 @@ use crate::fake::{Asked, Call, FakeSwarm, millis, pinned, secs};
 use crate::support::log::Log;
 
 /// Another image than [`APP`].
-const OTHER: &str = "registry.test/other:1";
+pub(super) const OTHER: &str = "registry.test/other:1";
 
 /// Another tag of the repository of [`APP`].
 const SECOND: &str = "registry.test/app:2";
@@ -36,9 +37,20 @@ fn names(services: usize) -> impl Iterator<Item = String> {
 }
 
 /// Tags that move while the daemon runs: when, and to which digest.
-struct Pushes(Vec<(Duration, &'static str, &'static str)>);
+pub(super) struct Pushes(pub(super) Vec<(Duration, &'static str, &'static str)>);
 
 impl Pushes {
+    /// The tags move from now on.
+    pub(super) fn begin(&self, scene: &Scene) -> JoinHandle<()> {
+        let (registry, pushes, begun) = (scene.registry.clone(), self.0.clone(), Instant::now());
+        tokio::spawn(async move {
+            for (at, tag, name) in pushes {
+                sleep_until(begun + at).await;
+                registry.release(tag, name);
+            }
+        })
+    }
+
     /// Runs the daemon for so long while the tags move.
     async fn run(&self, scene: &Scene, until: Duration) {
         self.run_with_kills(scene, &[], until).await;
@@ -46,13 +58,7 @@ impl Pushes {
 
     /// The same. At these seconds, the daemon is killed, and another one is started a little later.
     async fn run_with_kills(&self, scene: &Scene, kills: &[u64], until: Duration) {
-        let (registry, pushes, begun) = (scene.registry.clone(), self.0.clone(), Instant::now());
-        let pushing = tokio::spawn(async move {
-            for (at, tag, name) in pushes {
-                sleep_until(begun + at).await;
-                registry.release(tag, name);
-            }
-        });
+        let (begun, pushing) = (Instant::now(), self.begin(scene));
         for second in kills {
             let daemon = daemon(scene);
             tokio::select! {
@@ -78,7 +84,7 @@ impl Pushes {
 
     /// What must hold of all that was sent, whatever was pushed: no digest that a finished look has seen replaced, and never
     /// more at once than there are workers.
-    fn check(&self, swarm: &FakeSwarm, workers: usize) {
+    pub(super) fn check(&self, swarm: &FakeSwarm, workers: usize) {
         for asked in swarm.update_log().iter().filter(|asked| !asked.is_rollback) {
             let of_tag = self.0.iter().filter(|(_, tag, _)| asked.image().starts_with(&format!("{tag}@")));
             let before: Vec<_> = of_tag.filter(|(at, ..)| *at <= asked.at).collect();
@@ -93,7 +99,7 @@ impl Pushes {
 }
 
 /// How often a service was sent an image.
-fn offers(scene: &Scene, service: &str, image: &str) -> usize {
+pub(super) fn offers(scene: &Scene, service: &str, image: &str) -> usize {
     let log = scene.swarm.update_log();
     log.iter()
         .filter(|asked| asked.service == service && asked.image() == image && !asked.is_rollback)
