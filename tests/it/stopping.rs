@@ -24,12 +24,18 @@ struct Engine {
 
 impl Engine {
     fn new() -> Self {
-        let swarm = FakeSwarm::with_nodes(1);
+        let (engine, swarm) = Self::empty();
         // Without tasks, an update of it is over at once.
         swarm.new_service("web").replicas(0).create();
+        engine
+    }
+
+    /// The same without the service, and the swarm itself.
+    fn empty() -> (Self, FakeSwarm) {
+        let swarm = FakeSwarm::with_nodes(1).in_our_time();
         let folder = tempfile::tempdir().unwrap();
         let front = Front::unix(&swarm, &folder.path().join("docker.sock"));
-        Self { front, folder }
+        (Self { front, folder }, swarm)
     }
 
     /// From now on, the lease can be taken and never be given back: that is not answered.
@@ -99,6 +105,68 @@ async fn a_second_signal_ends_it_at_once_whichever_it_is() {
         assert!(!log.contains(OVERDUE) && took < STOP_LIMIT, "it took {took:?}\n{log}");
     });
     join_all(ends).await;
+}
+
+/// Starts the program with two runs under way, of two services whose tasks take long to start.
+async fn with_two_runs(engine: &Engine, swarm: &FakeSwarm) -> Gantry {
+    let slow = |name: &str| {
+        // Without a registry, Gantry sends the image without a digest. Each has its own: of one image, the second would wait.
+        let image = format!("registry.test/{name}:1");
+        swarm.new_service(name).image(&image).order("start-first").create();
+        swarm.image(&image).starts_after(secs(600));
+    };
+    slow("first");
+    let mut gantry = engine.gantry(&[("GANTRY_SLEEP_SECONDS", "1")]);
+    gantry.says("updating service=first").await;
+    slow("second");
+    gantry.says("updating service=second").await;
+    let run = |service: &str| {
+        let line =
+            gantry.log.lines().find(|line| line.contains(&format!("updating service={service} "))).unwrap();
+        line.split_whitespace().find(|word| word.starts_with("run=")).map(str::to_owned)
+    };
+    assert!(run("first").is_some() && run("first") != run("second"), "{}", gantry.log);
+    gantry
+}
+
+#[tokio::test]
+async fn with_several_runs_under_way_a_stop_takes_no_longer() {
+    let (engine, swarm) = Engine::empty();
+    let gantry = with_two_runs(&engine, &swarm).await;
+    let told = Instant::now();
+    gantry.send(Signal::TERM);
+    let (code, log) = gantry.end().await;
+    assert!(code == Some(0) && told.elapsed() < STOP_LIMIT, "{code:?} after {:?}\n{log}", told.elapsed());
+    assert!(!log.contains(OVERDUE) && !log.contains(AT_ONCE), "{log}");
+    let reports = log.lines().filter(|line| line.contains(": 1 interrupted")).count();
+    assert_eq!(reports, 2, "each run has one report\n{log}");
+    let ledger = swarm.config("gantry").unwrap();
+    assert!(!ledger.labels.contains_key("gantry.lease"), "{ledger:?}");
+}
+
+#[tokio::test]
+async fn with_several_runs_under_way_the_limit_and_a_second_signal_count() {
+    for is_twice in [false, true] {
+        let (engine, swarm) = Engine::empty();
+        let gantry = with_two_runs(&engine, &swarm).await;
+        let engine = engine.keeps_the_lease();
+        let told = Instant::now();
+        gantry.send(Signal::TERM);
+        if is_twice {
+            engine.waits_for_its_answer().await;
+            gantry.send(Signal::TERM);
+        }
+        let (code, log) = gantry.end().await;
+        let took = told.elapsed();
+        if is_twice {
+            assert!(
+                code == Some(1) && log.contains(AT_ONCE) && took < STOP_LIMIT,
+                "{code:?} {took:?}\n{log}"
+            );
+        } else {
+            assert!(code == Some(0) && log.contains(OVERDUE) && took < PATIENCE, "{code:?} {took:?}\n{log}");
+        }
+    }
 }
 
 /// Whether there is a process with the id that a hook has written to this file.

@@ -24,6 +24,7 @@ mod releasing;
 mod remembering;
 mod removing;
 mod requests;
+mod several_runs;
 mod taking_over;
 mod taking_turns;
 mod telling;
