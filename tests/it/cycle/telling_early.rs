@@ -208,3 +208,83 @@ async fn a_long_run_tells_how_far_it_is_at_most_once_per_time() {
         assert!(pair[1].duration_since(pair[0]) + secs(1) >= EVERY, "{times:?}");
     }
 }
+
+#[tokio::test]
+async fn with_hooks_a_stop_and_progress_are_told_while_the_run_goes_on() {
+    let (server, times) = server().await;
+    hurried(async {
+        let scene = telling(&server.authority())
+            .with("GANTRY_POST_RUN_CMD", "true")
+            .with("GANTRY_NOTIFICATION_PROGRESS", 60)
+            .with("GANTRY_SLEEP_SECONDS", 20);
+        let scene = broken(scene, 6, 90);
+        let stop = scene.stop.clone();
+        tokio::spawn(async move {
+            sleep(secs(160)).await;
+            stop.cancel();
+        });
+        assert_eq!(daemon(&scene).run(|_| {}).await, End::Good);
+    })
+    .await;
+    let (told, times) = (told(&server), times.lock().unwrap().clone());
+    let [stopped, progress, end] = titles(&told)[..] else { panic!("{told:#?}") };
+    assert_eq!(stopped, "Gantry: rollout of registry.test/app:1 stopped after 2 of 6");
+    assert!(progress.starts_with("Gantry: run 1: "), "{told:#?}");
+    assert!(end.contains("1 updated") && end.contains("app:1 stopped"), "{told:#?}");
+    assert!(times[2].duration_since(times[0]) > secs(30), "{times:?}");
+}
+
+#[tokio::test]
+async fn each_of_two_runs_under_way_tells_its_own_stop_progress_and_end() {
+    const EVERY: u64 = 60;
+    const THIRD: &str = "registry.test/third:1";
+    let (server, times) = server().await;
+    hurried(async {
+        let scene = telling(&server.authority())
+            .with("GANTRY_SLEEP_SECONDS", 10)
+            .with("GANTRY_NOTIFICATION_PROGRESS", EVERY);
+        for index in 0..6 {
+            scene.service(&format!("web-{index}")).replicas(1).order("stop-first").create();
+        }
+        for (name, tag, wait) in [("slow", SLOW, 300), ("third", THIRD, 130)] {
+            scene.registry.release(tag, "old");
+            scene.service(name).replicas(1).image(&pinned(tag, "old")).create();
+            scene.swarm.image(&pinned(tag, "new")).starts_after(secs(wait));
+        }
+        scene.swarm.image(&pinned(APP, "bad")).crashes_after(millis(10), 1);
+        scene.registry.release(SLOW, "new");
+        let (registry, stop) = (scene.registry.clone(), scene.stop.clone());
+        tokio::spawn(async move {
+            sleep(secs(35)).await;
+            registry.release(APP, "bad");
+            registry.release(THIRD, "new");
+            sleep(secs(400)).await;
+            stop.cancel();
+        });
+        assert_eq!(daemon(&scene).run(|_| {}).await, End::Good);
+    })
+    .await;
+    let (told, times) = (told(&server), times.lock().unwrap().clone());
+    let titles = titles(&told);
+    let is_stop = |title: &&str| *title == "Gantry: rollout of registry.test/app:1 stopped after 2 of 6";
+    assert_eq!(titles.iter().filter(|title| is_stop(title)).count(), 1, "{titles:#?}");
+    assert!(is_stop(&titles[0]), "before anything else: {titles:#?}");
+    let ends: Vec<&str> = titles
+        .iter()
+        .filter(|title| title.contains("1 updated") && !title.contains(": run "))
+        .copied()
+        .collect();
+    assert!(ends.len() == 2 && ends[0].contains("app:1 stopped"), "{titles:#?}");
+    assert_eq!(ends[1], "Gantry: 1 updated", "the run that began first ends last");
+    let mut numbers = std::collections::BTreeMap::<&str, Vec<Instant>>::new();
+    for (title, at) in titles.iter().zip(&times) {
+        if let Some((_, rest)) = title.split_once(": run ") {
+            numbers.entry(rest.split_once(':').unwrap().0).or_default().push(*at);
+        }
+    }
+    assert_eq!(numbers.len(), 2, "one for each run: {titles:#?}");
+    assert!(numbers["1"].len() >= 4 && numbers.values().all(|told| told.len() >= 2), "{titles:#?}");
+    for told in numbers.values().flat_map(|told| told.windows(2)) {
+        assert!(told[1].duration_since(told[0]) + secs(1) >= secs(EVERY), "{times:?}");
+    }
+}
