@@ -37,7 +37,7 @@ help:
 	@echo 'make soak      500 cycles in a swarm where something always fails, and every request broken in every way'
 	@echo 'make search    every order of events of two Gantrys in a small world, with two troubles at once'
 	@echo 'make fuzz      give each parser of foreign text a minute of made-up input (FUZZ_SECONDS, TARGETS)'
-	@echo 'make bench     measure speed and memory (root on Debian)'
+	@echo 'make bench     measure speed and memory, or PARTS=overtaking of it (root on Debian)'
 	@echo 'make page      check the status page in Chromium with invented data; needs Node.js'
 	@echo 'make screenshots  take pictures of it, in target/page/shots'
 	@echo 'make check     formatting, clippy, documentation, shell scripts'
@@ -59,8 +59,9 @@ test: swarm-can-run check
 smoke: swarm-can-run
 	$(LAB) run --build -- $(RUN_SMOKE)
 
+# PARTS="no-change pushes": some of them only; tests/bench/main.rs lists all. `pushes` alone takes ten minutes, or GANTRY_BENCH_SECONDS.
 bench: swarm-can-run
-	$(LAB) run -- $(CARGO) bench --locked --bench gantry
+	$(LAB) run -- $(CARGO) bench --locked --bench gantry -- $(PARTS)
 
 soak: export GANTRY_SOAK_CYCLES ?= 500
 soak: export GANTRY_FAULTS ?= all

@@ -1,10 +1,14 @@
 //! `make bench`: how fast, how light. A program to run and read, never a test: it asserts nothing about
 //! time. Ratios are of one run on one machine; absolute numbers are only as good as the machine was idle.
 //!
-//! - `no change`: the release binary against an engine and a registry that answer with realistic bodies and
+//! - `no-change`: the release binary against an engine and a registry that answer with realistic bodies and
 //!   do nothing else.
+//! - `pushes`: the release binary while one of 200 images gets a new digest every second, on a fake swarm.
 //! - `rollout`: the release binary on the lab's real swarm, beside a loop that only posts the updates and
 //!   watches one list. Left out when there is no lab (`tests/lab/lab run -- cargo bench`).
+//! - `overtaking`: the same, with a new digest that is pushed in the middle of a rollout.
+//!
+//! `make bench PARTS="no-change pushes"` runs some of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,15 +19,39 @@
 )]
 #![allow(clippy::cast_precision_loss, reason = "numbers for people")]
 
+#[path = "../it/fake/mod.rs"]
+mod fake;
+mod fake_swarm;
 mod no_change;
+mod process;
+mod pushes;
 mod rollout;
 mod server;
 
+/// The first argument of the process that is the fake swarm.
+const FAKE_SWARM: &str = "fake-swarm";
+
 fn main() {
     gantry::tls::install_crypto_provider();
-    no_change::run();
-    match std::env::var("GANTRY_LAB_REGISTRY") {
-        Ok(registry) => rollout::run(&registry),
-        Err(_) => println!("rollout: left out, there is no lab (run `make bench`)"),
+    // cargo gives `--bench`.
+    let given: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [first, socket, services, images] = &given[..]
+        && first == FAKE_SWARM
+    {
+        return fake_swarm::serve(socket.as_ref(), services.parse().unwrap(), images.parse().unwrap());
+    }
+    let is_meant = |part: &str| given.is_empty() || given.iter().any(|given| given == part);
+    if is_meant("no-change") {
+        no_change::run();
+    }
+    if is_meant("pushes") {
+        pushes::run();
+    }
+    let in_lab = [("rollout", rollout::rollouts as fn(&str)), ("overtaking", rollout::overtakings)];
+    for (part, run) in in_lab.into_iter().filter(|(part, _)| is_meant(part)) {
+        match std::env::var("GANTRY_LAB_REGISTRY") {
+            Ok(registry) => run(&registry),
+            Err(_) => println!("{part}: left out, there is no lab (run `make bench`)"),
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! A cycle in which nothing changes: what it costs to look.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -12,13 +11,11 @@ use http_body_util::Full;
 use hyper::Response;
 use serde_json::{Value, json};
 
+use crate::process::{cpu_seconds, peak_kib};
 use crate::server::{Answer, serve_tcp, serve_unix};
 
 /// How many cycles CPU time is averaged over.
 const CYCLES: usize = 20;
-
-/// The kernel counts CPU time in hundredths of a second on every Linux that Docker supports (`USER_HZ`).
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// So many engine requests make a cycle: about the engine, the ledger, the services and the excluded ones. Should that ever
 /// change, the table shows it.
@@ -124,20 +121,6 @@ fn gantry(socket: &Path, interval: &str) -> Command {
     command
 }
 
-fn cpu_seconds(process: &Child) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
-    // The name may hold spaces; the fields after it do not. utime and stime are the 14th and 15th.
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    ticks / TICKS_PER_SECOND
-}
-
-fn peak_kib(process: &Child) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 fn engine_of(services: usize, repositories: usize, registry: &str) -> Answer {
     let listed: Vec<Value> = (0..services)
         .map(|index| service(index, &format!("{registry}/site-{}", index % repositories)))
@@ -173,34 +156,37 @@ fn registry() -> Answer {
     })
 }
 
+/// A specification with what a site's service has: about 1.6 kB.
+pub(crate) fn spec(index: usize, image: &str) -> Value {
+    json!({
+        "Name": format!("site-{index}"),
+        "Labels": { "gantry.enable": "true", "com.docker.stack.namespace": format!("site-{index}") },
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": image,
+                "Labels": { "com.docker.stack.namespace": format!("site-{index}") },
+                "Env": [format!("SITE={index}"), "DATABASE_HOST=db.internal", "PHP_MEMORY_LIMIT=256M"],
+                "Mounts": [{ "Type": "volume", "Source": format!("site-{index}-data"), "Target": "/var/www" }],
+                "Healthcheck": { "Test": ["CMD-SHELL", "curl -f localhost"], "Interval": 10_000_000_000_u64 },
+                "Isolation": "default", "StopGracePeriod": 10_000_000_000_u64, "DNSConfig": {},
+            },
+            "Resources": { "Limits": { "MemoryBytes": 536_870_912 }, "Reservations": {} },
+            "RestartPolicy": { "Condition": "any", "Delay": 5_000_000_000_u64, "MaxAttempts": 0 },
+            "Placement": { "Platforms": [{ "Architecture": "amd64", "OS": "linux" }] },
+            "Networks": [{ "Target": "7d8f6f0e5c4b3a291807f6e5d4c3b2a1", "Aliases": ["web"] }],
+            "ForceUpdate": 0, "Runtime": "container",
+        },
+        "Mode": { "Replicated": { "Replicas": 1 } },
+        "UpdateConfig": { "Parallelism": 1, "FailureAction": "rollback", "Monitor": 5_000_000_000_u64,
+                          "MaxFailureRatio": 0, "Order": "start-first" },
+        "EndpointSpec": { "Mode": "vip", "Ports": [{ "Protocol": "tcp", "TargetPort": 80,
+                          "PublishedPort": 30_000 + index, "PublishMode": "ingress" }] },
+    })
+}
+
 /// A service as an engine lists it after one update of ours: about 4 kB, previous specification included.
 fn service(index: usize, repository: &str) -> Value {
-    let spec = |digest: &str| {
-        json!({
-            "Name": format!("site-{index}"),
-            "Labels": { "gantry.enable": "true", "com.docker.stack.namespace": format!("site-{index}") },
-            "TaskTemplate": {
-                "ContainerSpec": {
-                    "Image": format!("{repository}:stable@{digest}"),
-                    "Labels": { "com.docker.stack.namespace": format!("site-{index}") },
-                    "Env": [format!("SITE={index}"), "DATABASE_HOST=db.internal", "PHP_MEMORY_LIMIT=256M"],
-                    "Mounts": [{ "Type": "volume", "Source": format!("site-{index}-data"), "Target": "/var/www" }],
-                    "Healthcheck": { "Test": ["CMD-SHELL", "curl -f localhost"], "Interval": 10_000_000_000_u64 },
-                    "Isolation": "default", "StopGracePeriod": 10_000_000_000_u64, "DNSConfig": {},
-                },
-                "Resources": { "Limits": { "MemoryBytes": 536_870_912 }, "Reservations": {} },
-                "RestartPolicy": { "Condition": "any", "Delay": 5_000_000_000_u64, "MaxAttempts": 0 },
-                "Placement": { "Platforms": [{ "Architecture": "amd64", "OS": "linux" }] },
-                "Networks": [{ "Target": "7d8f6f0e5c4b3a291807f6e5d4c3b2a1", "Aliases": ["web"] }],
-                "ForceUpdate": 0, "Runtime": "container",
-            },
-            "Mode": { "Replicated": { "Replicas": 1 } },
-            "UpdateConfig": { "Parallelism": 1, "FailureAction": "rollback", "Monitor": 5_000_000_000_u64,
-                              "MaxFailureRatio": 0, "Order": "start-first" },
-            "EndpointSpec": { "Mode": "vip", "Ports": [{ "Protocol": "tcp", "TargetPort": 80,
-                              "PublishedPort": 30_000 + index, "PublishMode": "ingress" }] },
-        })
-    };
+    let spec = |digest: &str| spec(index, &format!("{repository}:stable@{digest}"));
     let old = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
     json!({
         "ID": format!("service{index:018}"),
