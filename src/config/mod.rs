@@ -28,6 +28,7 @@ mod tests;
 mod value;
 mod variables;
 
+pub(crate) use self::variables::PREFIX;
 pub use command::{Command, UsageError};
 pub use destination::{Destination, MailRoute, MailTls, NotificationUrls, Protocol};
 pub use filter::Filter;

@@ -29,7 +29,7 @@ use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, Mistake, Notificat
 use crate::secret::Secret;
 
 /// Every label that begins so is ours, known or not.
-pub(super) const PREFIX: &str = "gantry.";
+pub(crate) const PREFIX: &str = "gantry.";
 
 /// What there is to know of a variable.
 #[derive(Debug)]

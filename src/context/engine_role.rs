@@ -8,13 +8,14 @@ use std::mem::{Discriminant, discriminant};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
 use crate::heartbeat::Heartbeat;
 use crate::model::event::Event;
-use crate::swarm::SwarmError;
+use crate::swarm::{EngineView, Role, Swarm, SwarmError};
 
 /// How long the engine may say that it is no manager: one that is promoted again soon is no reason to end the run.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long no connection to the engine can be opened for want of a file descriptor: other work may close its files. With
 /// the longest wait between two requests, the run ends within a minute.
 const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long overlapping runs share what the engine said of itself.
+const VIEW_AGE: Duration = Duration::from_secs(10);
 
 /// Whether the engine is still a manager while a cycle works. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
@@ -39,12 +43,30 @@ struct RoleState {
     since: Option<(Discriminant<SwarmError>, Instant)>,
     /// Why the run has ended.
     lost: Option<String>,
+    /// What the engine last said of itself, as a manager, and when.
+    view: Option<(Instant, EngineView)>,
 }
 
 impl EngineRole {
     /// The role of a manager, until the engine says otherwise.
     pub fn new(stop: CancellationToken, heartbeat: Heartbeat, events: Events) -> Self {
         Self { state: Arc::default(), stop, heartbeat, events }
+    }
+
+    /// What the engine says of itself. Where updates are under way (`is_busy`), runs share an answer of a manager for a few
+    /// seconds: that it is one, each of their other requests shows as well.
+    pub(crate) async fn view<S: Swarm>(&self, swarm: &S, is_busy: bool) -> Result<EngineView, SwarmError> {
+        let known = self.state.lock().unwrap_or_else(PoisonError::into_inner).view.clone();
+        if let Some((asked, view)) = known.filter(|(asked, _)| is_busy && asked.elapsed() < VIEW_AGE) {
+            let since = SignedDuration::try_from(asked.elapsed()).unwrap_or_default();
+            let time = view.time.and_then(|time| time.checked_add(since).ok());
+            return Ok(EngineView { time, ..view });
+        }
+        let asked = Instant::now();
+        let view = swarm.engine().await?;
+        let kept = (view.role == Role::Manager).then(|| (asked, view.clone()));
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).view = kept;
+        Ok(view)
     }
 
     /// Notes that the engine could be read, so it is a manager.
@@ -72,6 +94,7 @@ impl EngineRole {
             _ => return,
         };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.view = None;
         let (kind, now) = (discriminant(error), Instant::now());
         let (_, since) = *match &mut state.since {
             Some(since) if since.0 == kind => since,

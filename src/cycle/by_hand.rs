@@ -25,6 +25,7 @@ use crate::model::attention::OtherHand;
 use crate::model::candidate::Candidate;
 use crate::model::decision::Decision;
 use crate::model::inspected::{Inspected, ResolvedTag};
+use crate::rollout::rollouts::Known;
 use crate::rollout::send::why_not_sent;
 use crate::swarm::{ConfigObject, Listing, Service, Swarm};
 
@@ -89,7 +90,7 @@ async fn look<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<CommandI
         );
     }
     let context = apart(config, swarm, &Arc::new(()), RunScope::default());
-    let found = discover::discover(&context).await?;
+    let found = discover::discover(&context, &Known::default()).await?;
     let mut candidates: Vec<Candidate> = found.itself.into_iter().chain(found.others).collect();
     let services = swarm.services(Listing::Filters(&[])).await.context("cannot list the services")?;
     let quarantine = context.quarantine();

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use crate::back_off::BackOff;
-use crate::config::{OnContainers, ServicePolicy};
+use crate::config::{OnContainers, PREFIX, ServicePolicy};
 use crate::context::{Context, Events};
 use crate::hosts::EngineRegistries;
 use crate::ledger::book::Book;
@@ -22,6 +22,7 @@ use crate::model::rank::Rank;
 use crate::model::task_lifecycle::TaskLifecycle;
 use crate::model::unfinished::Unfinished;
 use crate::options::{Ids, Name, Options};
+use crate::rollout::rollouts::Known;
 use crate::swarm::tasks::{by_service, tasks_of_any};
 use crate::swarm::{EngineView, Listing, Role, Service, Swarm, SwarmError, Task};
 
@@ -47,12 +48,14 @@ const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(1), Duration::from_se
 
 /// Looks at the swarm, again after a while where the engine does not answer. Only a single cycle whose engine has not
 /// answered at all fails at once: waiting for an address that may be wrong helps no user.
-pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
+///
+/// The engine is not asked what is `known`.
+pub(crate) async fn discover<S: Swarm, R>(context: &Context<S, R>, known: &Known) -> Result<Found> {
     let begun = Instant::now();
     let mut back_off = BACK_OFF;
     let mut is_reached = context.config.interval.is_some() || context.config.trigger_path.is_some();
     loop {
-        let error = match look(context, &mut is_reached).await {
+        let error = match look(context, known, &mut is_reached).await {
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
@@ -76,9 +79,11 @@ pub async fn discover<S: Swarm, R>(context: &Context<S, R>) -> Result<Found> {
 
 /// Reads the ledger and lists the services: one request each, one more for filters that are not about labels, one for the
 /// tasks of those that may have ended, and a few where something is unfinished.
-async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Result<Found> {
+async fn look<S: Swarm, R>(context: &Context<S, R>, known: &Known, is_reached: &mut bool) -> Result<Found> {
     let selection = &context.config.services;
-    let engine = context.swarm.engine().await.context("cannot ask the engine about itself")?;
+    let is_busy = !known.in_hand.is_empty();
+    let engine = context.engine_role.view(&*context.swarm, is_busy).await;
+    let engine = engine.context("cannot ask the engine about itself")?;
     *is_reached = true;
     must_be_manager(context, &engine)?;
 
@@ -111,7 +116,7 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, is_reached: &mut bool) -> Re
     });
     let mut candidates: Vec<Candidate> = candidates.collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
-    complete(context, &mut candidates, now).await;
+    complete(context, known, &mut candidates, now).await;
     warn(&context.events, &candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);
     Ok(Found { itself, others, newest, hosts: Arc::new(engine.registries) })
@@ -171,22 +176,31 @@ fn must_be_manager<S: Swarm, R>(context: &Context<S, R>, engine: &EngineView) ->
 
 /// Asks for what the list does not tell of unfinished services: their tasks, in one request, and the ids of what
 /// their options name.
-async fn complete<S: Swarm, R>(context: &Context<S, R>, candidates: &mut [Candidate], now: Timestamp) {
+async fn complete<S: Swarm, R>(
+    context: &Context<S, R>,
+    known: &Known,
+    candidates: &mut [Candidate],
+    now: Timestamp,
+) {
     let swarm = &*context.swarm;
     let mut unfinished: Vec<(&mut Unfinished, &Options)> = candidates
         .iter_mut()
-        .filter(|candidate| !candidate.is_excluded)
+        .filter(|candidate| !candidate.is_excluded && !known.in_hand.contains(&candidate.id))
         .filter_map(|Candidate { unfinished, policy, .. }| {
             Some((Arc::make_mut(unfinished.as_mut()?), &policy.as_ref().ok()?.update_options))
         })
         .collect();
-    let untold = unfinished.iter().filter(|(unfinished, _)| unfinished.needs_tasks());
+    let is_asked = |unfinished: &Unfinished| {
+        let is_skipped = known.skips_recent && unfinished.is_over && !unfinished.is_left_behind;
+        unfinished.needs_tasks() && !is_skipped
+    };
+    let untold = unfinished.iter().filter(|(unfinished, _)| is_asked(unfinished));
     let untold: Vec<String> = untold.map(|(unfinished, _)| unfinished.service.id.clone()).collect();
     if !untold.is_empty() {
         match tasks_of_any(swarm, &untold).await {
             Ok(tasks) => {
                 let tasks = by_service(tasks);
-                for (unfinished, _) in &mut unfinished {
+                for (unfinished, _) in unfinished.iter_mut().filter(|(unfinished, _)| is_asked(unfinished)) {
                     let own = tasks_of(&tasks, &unfinished.service);
                     unfinished.take_tasks(own, now);
                 }
@@ -241,7 +255,8 @@ fn candidate<S, R>(
 ) -> Candidate {
     let facts = service.spec.facts();
     let policy = ServicePolicy::of(&context.config, &facts.labels).map(Arc::new);
-    let on_containers = OnContainers::of(&context.config, &facts.labels, &service.spec.container_labels());
+    let on_containers =
+        OnContainers::of(&context.config, &facts.labels, &service.spec.container_labels_like(PREFIX));
     if let Some(OnContainers { warning, .. }) = &on_containers
         && context.said.is_news(&format!("{}: {warning}", service.id))
     {

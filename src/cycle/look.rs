@@ -55,7 +55,7 @@ pub(super) async fn look<S: Swarm, R: Registry>(
 ) -> Result<Next> {
     context.beat();
     rollouts.look_begins();
-    let found = discover::discover(context).await?;
+    let found = discover::discover(context, &rollouts.known()).await?;
     let keyring = context.beating(Keyring::open(&context.credential_sources())).await?;
     let hub = hub::before(context, &keyring, found.itself.iter().chain(&found.others)).await;
     let mut handed_in = None;

@@ -12,6 +12,7 @@ use crate::context::RunScope;
 use crate::ledger::steered::UserPause;
 use crate::model::row::Row;
 use crate::registry::{Keyring, Registry};
+use crate::rollout::rollouts::Known;
 use crate::swarm::Swarm;
 
 /// What a run would do now.
@@ -35,7 +36,7 @@ pub async fn preview<S: Swarm, R: Registry>(
     scope: RunScope,
 ) -> Result<Preview> {
     let context = apart(config, swarm, registry, scope);
-    let found = discover::discover(&context).await?;
+    let found = discover::discover(&context, &Known::default()).await?;
     let keyring = Keyring::open(&context.credential_sources()).await?;
     let candidates = found.itself.into_iter().chain(found.others).collect();
     let mut inspected = inspect::inspect(&context, &keyring, &found.hosts, candidates).await;

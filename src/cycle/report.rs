@@ -78,7 +78,11 @@ impl Report {
     pub(super) fn take_decisions(&mut self, planned: Vec<Planned>) -> Vec<Update> {
         let mut updates = Vec::new();
         for planned in planned {
-            let (row, update) = Row::decided(planned);
+            let (mut row, update) = Row::decided(planned);
+            if matches!(row.state, State::UpToDate) {
+                // A report only counts it, and many runs may be under way.
+                row.details = None;
+            }
             self.rows.push(row);
             updates.extend(update);
         }

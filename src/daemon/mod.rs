@@ -200,7 +200,11 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
                 return end.unwrap_or(last);
             }
             let rollouts = state.rollouts.clone();
-            let wait = self.beating(self.wait(due, trigger.as_mut(), &rollouts));
+            let wait = self.beating(async {
+                let woken = self.wait(due, trigger.as_mut(), &rollouts).await;
+                let is_stopped = self.stop.run_until_cancelled(rollouts.look_may_begin()).await.is_none();
+                if is_stopped { Woken::Stopped } else { woken }
+            });
             let Woken::By(woken_by) = state.meanwhile(wait).await else {
                 state.last_end().await;
                 tracing::info!("stopped");

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{self, LedgerChange};
-use super::lease::{LOOK_INTERVAL, Lease, LeaseStep, LeaseWait, Party};
+use super::lease::{Holding, LOOK_INTERVAL, Lease, LeaseStep, LeaseWait, Party, holding};
 use super::left_behind::LeftBehind;
 use super::{Hold, LeaseRole, Ledger, MAX_CONFLICTS, codec, forbidden, was_another_faster};
 use crate::swarm::{ConfigObject, Swarm, SwarmError, TaskState};
@@ -75,19 +75,11 @@ impl Ledger {
                 _ => Some(state.object.clone()),
             }
         };
-        let Some(mut object) = object else {
+        let Some(object) = object else {
             drop(writing);
             return self.write_as_holder(swarm, request, on_look).await;
         };
-        // We could not give it back, and since it was read another Gantry may have taken it over.
-        if object
-            .as_ref()
-            .and_then(|object| book::lease(&object.labels))
-            .is_some_and(|it| it.holder.id == self.id)
-            && let Ok(seen) = self.look(swarm).await
-        {
-            object = seen;
-        }
+        let (mut object, mut is_stale) = self.without_own(swarm, object).await;
         let (service, task) = request.task.clone().unwrap_or_default();
         let since = Some(request.since);
         let mut me = Party { id: self.id.clone(), who: request.who.clone(), service, task, since };
@@ -97,9 +89,14 @@ impl Ledger {
         loop {
             on_look();
             let looked_at = Instant::now();
-            let holder =
-                object.as_ref().and_then(|object| book::lease(&object.labels)).map(|lease| lease.holder);
-            match self.try_once(swarm, &mut me, request, object.as_ref(), &mut wait).await {
+            let known = object.as_ref().filter(|_| !is_stale);
+            let holder = known.and_then(|object| book::lease(&object.labels)).map(|lease| lease.holder);
+            let tried = if is_stale {
+                Ok(false)
+            } else {
+                self.try_once(swarm, &mut me, request, object.as_ref(), &mut wait).await
+            };
+            match tried {
                 Ok(true) => {
                     wait.end_trouble();
                     self.state().role = LeaseRole::Holder { me, sure: looked_at };
@@ -155,7 +152,7 @@ impl Ledger {
             }
             writing = Some(self.writing.lock().await);
             match self.look(swarm).await {
-                Ok(seen) => object = seen,
+                Ok(seen) => (object, is_stale) = (seen, false),
                 Err(SwarmError::Forbidden(words)) => self.go_on_alone(&forbidden(&words)),
                 // What follows asks the engine again, and meets the same.
                 Err(error) => tracing::debug!(%error, "cannot read the ledger now"),
@@ -164,6 +161,23 @@ impl Ledger {
                 self.state().role = LeaseRole::Alone;
                 return LeaseOutcome::OursAfterWait;
             }
+        }
+    }
+
+    /// The config as it was last read, and whether that may be outdated. Where this process could not give the lease back,
+    /// another Gantry may have taken the lease over since: it is read again.
+    async fn without_own<S: Swarm>(
+        &self,
+        swarm: &S,
+        object: Option<ConfigObject>,
+    ) -> (Option<ConfigObject>, bool) {
+        let lease = object.as_ref().and_then(|object| book::lease(&object.labels));
+        if lease.is_none_or(|lease| lease.holder.id != self.id) {
+            return (object, false);
+        }
+        match self.look(swarm).await {
+            Ok(seen) => (seen, false),
+            Err(_) => (object, true),
         }
     }
 
@@ -177,7 +191,11 @@ impl Ledger {
         if request.changes.is_empty() {
             return LeaseOutcome::Ours;
         }
-        request.changes.iter().cloned().for_each(|change| self.note(change));
+        // They are written here, so `keep` need not hear of them.
+        self.remember(&request.changes);
+        if self.write_what_was_read(swarm).await {
+            return LeaseOutcome::Ours;
+        }
         let begun = Instant::now();
         loop {
             on_look();
@@ -195,6 +213,25 @@ impl Ledger {
                 () = request.stop.cancelled() => return LeaseOutcome::Stopped,
             }
         }
+    }
+
+    /// Writes what is to be remembered to the config as this run's look has read it, if it is still that one. Returns whether
+    /// that is done.
+    async fn write_what_was_read<S: Swarm>(&self, swarm: &S) -> bool {
+        let _writing = self.writing.lock().await;
+        let (object, role) = {
+            let state = self.state();
+            (state.object.clone(), state.role.clone())
+        };
+        let (Some(object), LeaseRole::Holder { me, .. }) = (object, role) else { return false };
+        let looked_at = Instant::now();
+        if holding(book::lease(&object.labels).as_ref(), &me.id) != Holding::Undisputed
+            || self.write(swarm, Some(&object), Hold::By(&me), &[]).await.is_err()
+        {
+            return false;
+        }
+        self.state().role = LeaseRole::Holder { me, sure: looked_at };
+        true
     }
 
     /// Records the unjudged updates of the previous lease holder.

@@ -29,13 +29,16 @@ impl Ledger {
         // Since when it does not work, and whether that was said.
         let mut trouble: Option<(Instant, bool)> = None;
         loop {
-            let (is_holder, has_pending, last_attempt) = {
+            let (sure, has_pending, last_attempt) = {
                 let state = self.state();
-                let is_holder = matches!(state.role, LeaseRole::Holder { .. });
-                (is_holder, !state.pending.is_empty(), state.last_attempt)
+                let sure = match state.role {
+                    LeaseRole::Holder { sure, .. } => Some(sure),
+                    _ => None,
+                };
+                (sure, !state.pending.is_empty(), state.last_attempt)
             };
-            match (has_pending, is_holder) {
-                (false, false) => {
+            match (has_pending, sure) {
+                (false, None) => {
                     self.news.notified().await;
                     continue;
                 }
@@ -44,8 +47,14 @@ impl Ledger {
                         sleep_until(last + WRITE_INTERVAL).await;
                     }
                 }
-                (false, true) => {
-                    let _ = timeout_at(Instant::now() + LOOK_INTERVAL, self.news.notified()).await;
+                (false, Some(sure)) => {
+                    // Where it does not work, no sooner than this after the last try.
+                    let since = if trouble.is_some() { Instant::now() } else { sure };
+                    if timeout_at(since + LOOK_INTERVAL, self.news.notified()).await.is_err()
+                        && self.is_sure_since(since)
+                    {
+                        continue;
+                    }
                 }
             }
             match self.tend(swarm).await {
@@ -122,6 +131,13 @@ impl Ledger {
     fn remember_alone(&self, changes: &[LedgerChange]) {
         let mut state = self.state();
         state.labels = book::change(&state.labels, changes);
+    }
+
+    /// Whether a look of a run has shown meanwhile that the lease is ours, and nothing is to be written.
+    fn is_sure_since(&self, since: Instant) -> bool {
+        let state = self.state();
+        let is_sure = matches!(state.role, LeaseRole::Holder { sure, .. } if sure > since);
+        is_sure && state.pending.is_empty()
     }
 
     /// Looks again after a write of our own, which has given the config another version: that is not another process's

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use self::book::{Book, Labels, LedgerChange};
-use self::lease::{Party, SURE};
+use self::lease::{Holding, Party, SURE, holding};
 use self::steered::UserPause;
 use crate::swarm::{ConfigObject, EngineView, Swarm, SwarmError};
 use crate::words::{piece, some_of};
@@ -203,14 +203,20 @@ impl Ledger {
 
     /// To be remembered. It is written soon, as long as the ledger is [kept](Self::keep).
     pub fn note(&self, change: LedgerChange) {
-        let mut state = self.state();
-        if state.is_memory_only {
-            state.labels = book::change(&state.labels, &[change]);
-        } else {
-            state.pending.push(change);
-            drop(state);
+        if self.remember(&[change]) {
             self.news.notify_one();
         }
+    }
+
+    /// Takes note of changes. Returns whether they are to be written.
+    fn remember(&self, changes: &[LedgerChange]) -> bool {
+        let mut state = self.state();
+        if state.is_memory_only {
+            state.labels = book::change(&state.labels, changes);
+        } else {
+            state.pending.extend_from_slice(changes);
+        }
+        !state.is_memory_only
     }
 
     /// Whether a new update may begin now.
@@ -260,14 +266,28 @@ impl Ledger {
         if self.state().is_memory_only {
             return Ok(());
         }
+        let looked_at = Instant::now();
         let answer = self.look(swarm).await;
         self.state().is_overtaken = false;
+        if let Ok(object) = &answer {
+            self.see(object.as_ref(), looked_at);
+        }
         match answer {
             Err(SwarmError::Forbidden(words)) => {
                 self.go_on_alone(&forbidden(&words));
                 Ok(())
             }
             answer => answer.map(|_| ()),
+        }
+    }
+
+    /// A look at the lease without more: if this process holds the lease undisputed, it is sure of that.
+    fn see(&self, object: Option<&ConfigObject>, looked_at: Instant) {
+        let lease = object.and_then(|object| book::lease(&object.labels));
+        if let LeaseRole::Holder { me, sure } = &mut self.state().role
+            && holding(lease.as_ref(), &me.id) == Holding::Undisputed
+        {
+            *sure = looked_at;
         }
     }
 

@@ -20,8 +20,8 @@ pub struct Row {
     pub state: State,
     /// Whether its last change may be an update that an earlier run began and did not judge.
     pub is_left_behind: bool,
-    /// What the look showed of it; empty where a later stage made the row.
-    pub details: Details,
+    /// What the look showed of it; `None` where a later stage made the row, or nothing more is told of it.
+    pub details: Option<Box<Details>>,
 }
 
 /// How a service stands in a run.
@@ -116,7 +116,7 @@ impl Row {
             Decision::LeftAlone(reason) => State::LeftAlone(reason),
             Decision::Error(cause) => State::Error(cause),
         };
-        (Self { service, image, state, is_left_behind, details }, next)
+        (Self { service, image, state, is_left_behind, details: Some(Box::new(details)) }, next)
     }
 
     /// The row of an update that does not begin.
@@ -133,7 +133,7 @@ impl Row {
 
     /// The row of a service without further details.
     pub fn new(service: String, image: String, state: State) -> Self {
-        Self { service, image, state, is_left_behind: false, details: Details::default() }
+        Self { service, image, state, is_left_behind: false, details: None }
     }
 
     /// Why its update did not begin.

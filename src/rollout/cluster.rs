@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::budget::Budget;
 use super::guard::{ClusterSight, Guard, GuardNews, Shut, busiest};
 use crate::config::Config;
 use crate::context::{Context, PATIENCE};
@@ -28,9 +29,6 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// The shortest time that a shut guard is waited for, whatever the interval: a server takes a while to start again.
 const LEAST_PATIENCE: Duration = Duration::from_secs(300);
-
-/// Time that one request uses up: in the long run a rollout reads 3.3 times a second, and the ledger every 3 s.
-const PER_REQUEST: Duration = Duration::from_millis(300);
 
 /// The nodes, as one request showed them.
 #[derive(Clone, Debug)]
@@ -52,14 +50,13 @@ pub(super) struct Cluster {
     latest: Mutex<Option<Read>>,
     /// When a request for the nodes last ended, or will have been silent.
     asked: Mutex<Instant>,
-    /// Until when the requests so far have used up the time.
-    spent: Mutex<Instant>,
+    budget: Arc<Budget>,
     looked: Notify,
 }
 
 impl Cluster {
     /// A cluster that was not looked at yet. Its guard sees no look before updates wait.
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, budget: Arc<Budget>) -> Self {
         let limit = config.updates.max_starting_per_node;
         let patience = config.interval.unwrap_or(PATIENCE).clamp(LEAST_PATIENCE, PATIENCE);
         Self {
@@ -69,7 +66,7 @@ impl Cluster {
             is_asked_for: AtomicBool::new(false),
             latest: Mutex::default(),
             asked: Mutex::new(Instant::now()),
-            spent: Mutex::new(Instant::now()),
+            budget,
             looked: Notify::new(),
         }
     }
@@ -117,13 +114,12 @@ impl Cluster {
 
     /// Counts requests to the engine.
     pub(super) fn spend(&self, requests: u32) {
-        let mut spent = lock(&self.spent);
-        *spent = Instant::now().max(*spent) + PER_REQUEST * requests;
+        self.budget.spend(requests);
     }
 
     /// Until when the requests so far have used up the time.
     pub(super) fn spent(&self) -> Instant {
-        *lock(&self.spent)
+        self.budget.spent()
     }
 
     /// The nodes, read at most so long ago. The guard is shown them with `all_tasks`, where these are counted, or that nothing

@@ -221,7 +221,7 @@ impl Machine {
             Phase::FoundRollingBack { .. } => Verdict::Wait,
             Phase::Failed(_) => return Step::RollBack,
             Phase::RollingBack(restoring, watch) => {
-                restoring.spec.get_or_insert_with(|| service.spec.clone());
+                restoring.spec.get_or_insert_with(|| service.copied_spec());
                 let verdict = rolling_back(&view, restoring, watch);
                 remark = watch.remark();
                 verdict

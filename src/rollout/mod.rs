@@ -7,6 +7,7 @@ pub use self::rollouts::Rollouts;
 mod aftercare;
 mod attempts;
 mod begin;
+mod budget;
 mod cluster;
 pub mod convergence;
 #[cfg(test)]
@@ -22,7 +23,7 @@ mod paused;
 mod placing;
 mod queue;
 pub mod rolled_out;
-mod rollouts;
+pub(crate) mod rollouts;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod send;

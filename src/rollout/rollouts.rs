@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::budget::Budget;
 use super::rolled_out::RolledOut;
 use crate::context::Context;
 use crate::image::{Digest, ImageRef};
@@ -20,8 +21,22 @@ use crate::model::inspected::{Inspected, ResolvedTag};
 use crate::model::row::Row;
 use crate::model::update::Update;
 
+/// Shortest time from one look to the next while updates are under way, however often Gantry is woken. With what a change
+/// of the trigger path waits for, an update begins within two seconds.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1_500);
+
+/// How often looks see the tasks of all services that were updated in the last hours, where looks are more frequent: they
+/// may be thousands, and only tell of an image that fails late.
+const RECENT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many requests to the engine a look with updates makes as a rule: it reads the ledger, lists the services and writes
+/// what it has found.
+const LOOK_REQUESTS: u32 = 3;
+
 /// The rollouts of all runs that are under way.
 pub struct Rollouts<S, R> {
+    /// What looks and rollouts ask of the engine.
+    pub(super) budget: Arc<Budget>,
     state: Mutex<RolloutsState<S, R>>,
     /// There are requests, or updates may begin again.
     news: Notify,
@@ -41,6 +56,19 @@ struct RolloutsState<S, R> {
     newest: BTreeMap<String, Digest>,
     /// How many want that no update begins.
     pauses: usize,
+    /// When the latest look began.
+    looked: Option<Instant>,
+    /// When a look last saw the tasks of all services that were updated in the last hours.
+    looked_at_recent: Option<Instant>,
+}
+
+/// What a look need not ask the engine.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The services whose updates are under way, by id: their workers see what is unfinished.
+    pub(crate) in_hand: BTreeSet<String>,
+    /// Whether a look has just seen the tasks of services that have come to their end in the last hours.
+    pub(crate) skips_recent: bool,
 }
 
 /// A request of a run to the rollouts.
@@ -71,8 +99,11 @@ impl<S, R> Default for Rollouts<S, R> {
             ended: BTreeSet::new(),
             newest: BTreeMap::new(),
             pauses: 0,
+            looked: None,
+            looked_at_recent: None,
         };
-        Self { state: Mutex::new(state), news: Notify::new(), idle: Notify::new(), wake: Notify::new() }
+        let (news, idle, wake) = (Notify::new(), Notify::new(), Notify::new());
+        Self { budget: Arc::default(), state: Mutex::new(state), news, idle, wake }
     }
 }
 
@@ -87,9 +118,33 @@ impl<S, R> Rollouts<S, R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns when the next look may begin: while updates are under way, looks keep a distance from one another.
+    pub async fn look_may_begin(&self) {
+        let due = {
+            let state = self.state();
+            state.looked.filter(|_| !state.under_way.is_empty()).map(|looked| looked + LOOK_INTERVAL)
+        };
+        if let Some(due) = due {
+            sleep_until(due).await;
+        }
+    }
+
+    /// What a look that begins now need not ask the engine.
+    pub(crate) fn known(&self) -> Known {
+        let (mut state, now) = (self.state(), Instant::now());
+        let looked = state.looked_at_recent;
+        let skips_recent = looked.is_some_and(|looked| now.duration_since(looked) < RECENT_INTERVAL);
+        if !skips_recent {
+            state.looked_at_recent = Some(now);
+        }
+        Known { in_hand: state.under_way.keys().cloned().collect(), skips_recent }
+    }
+
     /// A look begins: from now on it counts which updates end.
     pub(crate) fn look_begins(&self) {
+        self.budget.spend(LOOK_REQUESTS);
         let mut state = self.state();
+        state.looked = Some(Instant::now());
         state.ended.clear();
         state.newest.clear();
     }
@@ -268,7 +323,7 @@ impl Rollouts<(), ()> {
     }
 
     /// The services under way with their images, and those whose updates have ended since the latest look began.
-    pub(super) fn in_hand(&self) -> (BTreeMap<String, ImageRef>, BTreeSet<String>) {
+    pub(super) fn all_in_hand(&self) -> (BTreeMap<String, ImageRef>, BTreeSet<String>) {
         let state = self.state();
         (state.under_way.clone(), state.ended.clone())
     }

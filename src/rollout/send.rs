@@ -220,7 +220,7 @@ pub(crate) async fn why_not_sent<S: Swarm, R>(
         return Ok(Some(Outcome::Removed));
     };
     let tasks = tasks_of_any(&*context.swarm, std::slice::from_ref(&update.id)).await?;
-    let cluster = Arc::new(Cluster::new(&context.config));
+    let cluster = Arc::new(Cluster::new(&context.config, Arc::default()));
     let nodes = cluster.nodes(context, Duration::ZERO, None).await?;
     let seen = ServiceView { service: Some(&service), tasks: &tasks, nodes: &nodes };
     match decide(context, &Surroundings::new(cluster), update, (&service, seen), &ids).await {

@@ -69,7 +69,7 @@ impl<S: Swarm, R: Registry> Rollouts<S, R> {
 
 /// Carries out what runs hand in, until nothing is left to do.
 async fn run<S: Swarm, R: Registry>(rollouts: &Rollouts<S, R>, context: &Arc<Context<S, R>>) {
-    let look_out = LookOut::new(context);
+    let look_out = LookOut::new(context, rollouts.budget.clone());
     let cluster = &look_out.cluster;
     cluster.first_look(context).await;
     let mut session = Session {

@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::budget::Budget;
 use super::cluster::Cluster;
 use super::machine::ServiceView;
 use super::ordering::Surroundings;
@@ -124,8 +125,8 @@ pub(super) struct Place {
 
 impl LookOut {
     /// A look-out that watches nothing yet.
-    pub(super) fn new<S, R>(context: &Context<S, R>) -> Arc<Self> {
-        let cluster = Arc::new(Cluster::new(&context.config));
+    pub(super) fn new<S, R>(context: &Context<S, R>, budget: Arc<Budget>) -> Arc<Self> {
+        let cluster = Arc::new(Cluster::new(&context.config, budget));
         Arc::new(Self {
             look_request: Mutex::default(),
             has_work: Notify::new(),

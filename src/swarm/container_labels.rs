@@ -28,6 +28,16 @@ struct ContainerSpecJson {
 }
 
 impl Spec {
+    /// The labels that it gives to containers, if any of their names may begin so. The whole text is read only where it has
+    /// more such words than the service has labels: a look does this with every service.
+    pub fn container_labels_like(&self, prefix: &str) -> BTreeMap<String, String> {
+        let (json, labels) = (self.json(), &self.facts().labels);
+        let own = labels.keys().filter(|name| name.starts_with(prefix)).count();
+        let words = json.matches(&format!("\"{prefix}")).count();
+        // Letters may be written as numbers.
+        if words > own || json.contains("\\u") { self.container_labels() } else { BTreeMap::new() }
+    }
+
     /// The labels that it gives to containers (`labels:` beside `image:` in a stack file); none where they cannot be read.
     pub fn container_labels(&self) -> BTreeMap<String, String> {
         let json: SpecJson = serde_json::from_str(self.json()).unwrap_or_default();
@@ -53,5 +63,19 @@ mod tests {
             r#"{"TaskTemplate":{"PluginSpec":{"Name":"x"}}}"#,
         ];
         assert!(none.iter().all(|json| labels(json).is_empty()));
+    }
+
+    #[test]
+    fn labels_with_a_prefix_are_found_however_they_are_written() {
+        let found = |own: &str, container: &str| {
+            let json = format!(
+                r#"{{"Labels":{{{own}}},"TaskTemplate":{{"ContainerSpec":{{"Labels":{{{container}}}}}}}}}"#
+            );
+            !Spec::from_json(&json).unwrap().container_labels_like("gantry.").is_empty()
+        };
+        let label = r#""gantry.enable":"true""#;
+        assert!(found("", label) && found(label, label));
+        assert!(found(label, r#""\u0067antry.enable":"true""#));
+        assert!(!found(label, r#""team":"a""#) && !found("", ""));
     }
 }

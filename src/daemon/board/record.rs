@@ -154,7 +154,9 @@ impl ServiceRecord {
             seconds: None,
         };
         let known = |digest: &Option<Digest>| digest.as_ref().map(|digest| digest.as_str().to_owned());
-        let (from, to) = (known(&row.details.digest), known(&row.details.newest));
+        let details = row.details.as_deref();
+        let from = details.and_then(|details| known(&details.digest));
+        let to = details.and_then(|details| known(&details.newest));
         Some(match &row.state {
             State::Ended(finished) => Self {
                 log: finished.log.clone(),

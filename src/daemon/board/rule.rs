@@ -55,7 +55,9 @@ impl Rule {
             State::Waits => Self::Rollout,
             State::LeftAlone(reason) => Self::of_reason(reason),
             State::NeedsAttention(_) | State::Ended(_) => Self::Outcome,
-            State::Error(_) if row.details.policy.is_none() => Self::Labels,
+            State::Error(_) if row.details.as_ref().is_none_or(|details| details.policy.is_none()) => {
+                Self::Labels
+            }
             State::Error(_) => Self::Registry,
             State::Held(held) => match held.why {
                 NotBegunReason::OtherHand(OtherHand::ByHand) => Self::Pause,

@@ -171,7 +171,7 @@ impl ShownService {
             State::Held(held) => (ServiceState::Held, why_held(held.why)?),
             State::Ended(finished) => return Self::of_end(finished),
         };
-        let details = row.details.clone();
+        let details = row.details.as_deref().cloned().unwrap_or_default();
         let rule = Rule::of_row(row);
         let left_alone = match &row.state {
             State::LeftAlone(reason) => Some(reason.name()),

@@ -217,7 +217,7 @@ impl Gantry {
             key.put(u8::from(self.ledger_copy.is_overtaken));
         }
         self.put_look(key);
-        let (under_way, ended) = self.hands.0.in_hand();
+        let (under_way, ended) = self.hands.0.all_in_hand();
         for (id, to) in &under_way {
             key.text(id);
             key.image(to);

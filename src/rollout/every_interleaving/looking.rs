@@ -27,6 +27,12 @@ impl Scene<'_> {
         self.me.hands.0.look_begins();
         self.me.read(self.world);
         self.me.ledger_copy.is_overtaken = false;
+        // As `Ledger::see`.
+        if let LeaseRole::Holder { me, sure } = &mut self.me.role
+            && holding(self.me.ledger_copy.lease.as_ref(), &me.id) == Holding::Undisputed
+        {
+            *sure = self.world.now;
+        }
         self.me.look = Look::Listed(self.list());
         if self.me.session.is_none() { self.decide() } else { Ok(()) }
     }
@@ -128,7 +134,9 @@ impl Scene<'_> {
 
     /// One step towards the lease, as `Ledger::try_once`. Whether the lease is ours.
     fn try_once(&mut self, decided: &mut Decided, answer: Answer) -> bool {
-        if std::mem::replace(&mut decided.reads_first, true) {
+        let is_own = self.me.ledger_copy.lease.as_ref().is_some_and(|lease| lease.holder.id == self.me.id);
+        // What could not be given back may have been, or another process may have taken it over.
+        if std::mem::replace(&mut decided.reads_first, true) || is_own {
             self.me.read(self.world);
         }
         let lease = self.me.ledger_copy.lease.clone();

@@ -58,7 +58,7 @@ impl Whole {
     /// What the engine made of what was sent: it is what the service has, as long as that follows upon what it had before.
     pub(super) fn kept_by(&self, service: &Service) -> Option<Spec> {
         let follows = service.previous.as_ref().is_some_and(|previous| previous.is_same_as(&self.replaced));
-        follows.then(|| service.spec.clone())
+        follows.then(|| service.copied_spec())
     }
 }
 

@@ -364,6 +364,36 @@ async fn a_lease_that_could_not_be_given_back_is_looked_at_again_before_it_is_be
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_was_given_back_unheard_is_not_believed_while_the_ledger_cannot_be_read() {
+    let scene = slow(1, secs(1));
+    let context = scene.context();
+    assert_eq!(outcome(&cycle::run(&context).await, "web-0"), &Outcome::Updated);
+    // The ledger as a look reads it that begins before an earlier run has given the lease back, unheard.
+    scene.swarm.now(|world| {
+        let object = world.configs.get("gantry").expect("a ledger").clone();
+        let mut labels = object.labels.clone();
+        labels.insert("gantry.lease".to_owned(), format!("by={} who=me", context.ledger.id()));
+        world.update_config(&object.id, object.version, &labels).expect("the lease");
+    });
+    scene.registry.release(APP, "newer");
+    scene.registry.set_latency(secs(30));
+    scene.swarm.clear_log();
+    scene.swarm.later(secs(10), |world| {
+        let object = world.configs.get("gantry").expect("a ledger").clone();
+        let mut labels = object.labels.clone();
+        labels.insert("gantry.lease".to_owned(), "by=another who=another".to_owned());
+        world.update_config(&object.id, object.version, &labels).expect("the lease");
+        // When it is asked again, the engine does not answer.
+        world.script.fail(Call::Config, None, 1, Fault::Error(SwarmError::Unavailable("away".to_owned())));
+    });
+    let running = tokio::spawn(async move { cycle::run(&context).await });
+    scene.swarm.until("a look at the other image", |_| scene.registry.lookups_of(APP) > 1).await;
+    sleep(secs(75)).await;
+    assert!(scene.swarm.update_log().is_empty(), "another Gantry has the lease");
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_process_itself_has_written_is_no_other_gantrys_work() {
     use gantry::ledger::Ledger;
     use gantry::ledger::acquire::{LeaseOutcome, LeaseRequest};

@@ -1,0 +1,36 @@
+//! The engine's time: how many requests it has been asked, and from when on it may be asked more.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Time that one request uses up: in the long run looks and rollouts make 3.3 requests a second.
+const PER_REQUEST: Duration = Duration::from_millis(300);
+
+/// The time that requests to the engine have used up. Looks and rollouts share it.
+#[derive(Debug)]
+pub(super) struct Budget(Mutex<Instant>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+}
+
+impl Budget {
+    /// Counts requests to the engine.
+    pub(super) fn spend(&self, requests: u32) {
+        let mut spent = self.lock();
+        *spent = Instant::now().max(*spent) + PER_REQUEST * requests;
+    }
+
+    /// Until when the requests so far have used up the time.
+    pub(super) fn spent(&self) -> Instant {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
