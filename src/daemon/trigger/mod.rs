@@ -121,10 +121,10 @@ impl Trigger {
         self.watch.as_ref().and_then(PathWatch::take_now)
     }
 
-    /// Waits for a change, and until it is over.
+    /// Waits for a change, and until it is over. A change is not lost where the wait is given up.
     pub async fn changed(&mut self) {
         while !self.is_pending && !self.happened().await {}
-        self.is_pending = false;
+        self.is_pending = true;
         let deadline = Instant::now() + RESTLESS;
         loop {
             // What has just been made is watched only from now on.
@@ -135,6 +135,7 @@ impl Trigger {
             }
         }
         self.look().await;
+        self.is_pending = false;
     }
 
     /// Waits for a sign, and tells whether something has changed.

@@ -52,6 +52,20 @@ async fn whatever_changes_at_a_file_is_noticed_once() {
 }
 
 #[tokio::test]
+async fn a_change_outlives_a_wait_that_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trigger");
+    let mut trigger = Trigger::new(path.clone()).await;
+    fs::write(&path, "1").unwrap();
+    // A user's request, or a registry's event, comes before the change is noticed, and while it comes to rest.
+    for milliseconds in [0, 1, 20, 100, 150] {
+        assert!(timeout(Duration::from_millis(milliseconds), trigger.changed()).await.is_err());
+    }
+    assert!(is_noticed(&mut trigger).await);
+    assert!(is_quiet(&mut trigger).await, "and once");
+}
+
+#[tokio::test]
 async fn whatever_changes_in_a_folder_is_noticed_however_deep() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
