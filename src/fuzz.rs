@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::hint::black_box;
 
 use crate::config::{Config, ServicePolicy};
+use crate::daemon::webhook;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::book::{self, Book};
 use crate::options::{Ids, Options, ServiceCommand};
@@ -30,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("proxies", proxies),
     ("registry-answer", registry::fuzz::answer),
     ("specification", specification),
+    ("webhook", webhook::fuzz::events),
     ("words", words_of_others),
 ];
 

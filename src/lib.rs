@@ -28,6 +28,7 @@
 //! |---|---|
 //! | [`config`] | the one table of variables and labels; everything Gantry was told, checked |
 //! | [`daemon`] | when to run a cycle and when to stop; who we are; hooks, trigger, notification, health checks |
+//! | [`daemon::webhook`] | what each registry sends after a push and how it proves who it is, both pure; when Gantry looks ([`daemon::webhook::coalesce`]) |
 //! | [`cycle`] | the pipeline above, one file a stage |
 //! | [`rollout`] | `send` writes, `watch` looks, [`rollout::machine`] judges (its diagram is beside it), `aftercare` keeps an eye on what was called updated, [`rollout::pace`] says who is next, [`rollout::guard`] whether the cluster is fit for it |
 //! | [`model::rank`] | which service gets a new image first, and what its update can show of the image |

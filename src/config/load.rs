@@ -275,11 +275,14 @@ fn listener(v: &Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<Strin
     let read = source("GANTRY_HTTP_READ_TOKEN", read.0, read.1);
     let steer = (v.gantry_http_steer_token.as_ref(), v.gantry_http_steer_token_file.as_ref());
     let steer = source("GANTRY_HTTP_STEER_TOKEN", steer.0, steer.1);
+    let hook = (v.gantry_http_hook_token.as_ref(), v.gantry_http_hook_token_file.as_ref());
+    let hook = source("GANTRY_HTTP_HOOK_TOKEN", hook.0, hook.1);
     let Some(ListenAddress(address)) = v.gantry_http_address else {
         let (cert, key) = (&v.gantry_http_tls_cert_file, &v.gantry_http_tls_key_file);
         for (name, is_set) in [
             ("GANTRY_HTTP_READ_TOKEN", read.is_some()),
             ("GANTRY_HTTP_STEER_TOKEN", steer.is_some()),
+            ("GANTRY_HTTP_HOOK_TOKEN", hook.is_some()),
             ("GANTRY_HTTP_OPEN", v.gantry_http_open),
             ("GANTRY_HTTP_HOSTS", v.gantry_http_hosts.is_some()),
             ("GANTRY_METRICS_SERVICES", v.gantry_metrics_services),
@@ -308,7 +311,7 @@ fn listener(v: &Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<Strin
     let tls = cert.clone().zip(key.clone());
     let hosts = v.gantry_http_hosts.as_ref().map_or_else(Vec::new, |hosts| hosts.0.clone());
     let read = read.filter(|_| !v.gantry_http_open);
-    Some(Listener { address, read, steer, hosts, tls })
+    Some(Listener { address, read, steer, hook, hosts, tls })
 }
 
 /// The engine's address. The certificates are in the folder of the docker CLI.

@@ -11,7 +11,7 @@ use super::{Config, Loaded, Mistakes};
 pub type Environment = Vec<(OsString, OsString)>;
 
 /// The variables that are read once, when the process starts.
-const READ_ONCE: [&str; 19] = [
+const READ_ONCE: [&str; 21] = [
     "GANTRY_LOG_FORMAT",
     "GANTRY_LOG_LEVEL",
     "GANTRY_NODE_NAME",
@@ -26,6 +26,8 @@ const READ_ONCE: [&str; 19] = [
     "GANTRY_HTTP_READ_TOKEN_FILE",
     "GANTRY_HTTP_STEER_TOKEN",
     "GANTRY_HTTP_STEER_TOKEN_FILE",
+    "GANTRY_HTTP_HOOK_TOKEN",
+    "GANTRY_HTTP_HOOK_TOKEN_FILE",
     "GANTRY_HTTP_OPEN",
     "GANTRY_HTTP_HOSTS",
     "GANTRY_METRICS_SERVICES",
@@ -167,6 +169,7 @@ mod tests {
         GANTRY_NOTIFICATION_URL
         GANTRY_HTTP_READ_TOKEN
         GANTRY_HTTP_STEER_TOKEN
+        GANTRY_HTTP_HOOK_TOKEN
         ");
         let hooks = include_str!("../../docs/hooks.md");
         for name in withheld {

@@ -71,6 +71,8 @@ pub struct Listener {
     pub read: Option<Source>,
     /// What steering needs; `None`: there are no routes for it.
     pub steer: Option<Source>,
+    /// The secret of webhooks; `None`: there are no routes for them.
+    pub hook: Option<Source>,
     /// Names by which it may be called where reading needs no token.
     pub hosts: Vec<String>,
     /// The files of certificate and key; `None`: plain HTTP.

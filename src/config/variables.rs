@@ -419,6 +419,12 @@ table! {
         /// A file with that token, or with a line `NAME TOKEN` for each user. The name stands in the log and in the
         /// history of runs. It is read again when it changes.
         "GANTRY_HTTP_STEER_TOKEN_FILE" gantry_http_steer_token_file: PathBuf;
+        /// The secret of webhooks (docs/webhooks.md): registries sign their events with it, or send it. Without it,
+        /// `/hooks/` answers 404.
+        "GANTRY_HTTP_HOOK_TOKEN" gantry_http_hook_token: ListenerToken;
+        /// A file with that secret, or with a line `NAME TOKEN` for each sender. The name stands in the log and in the
+        /// history of runs. It is read again when it changes.
+        "GANTRY_HTTP_HOOK_TOKEN_FILE" gantry_http_hook_token_file: PathBuf;
         /// `true`: reading needs no token, from wherever the address can be reached.
         "GANTRY_HTTP_OPEN" gantry_http_open: bool = "false";
         /// Names by which the page may be called, apart from `localhost` and IP addresses. Needed on a loopback address,

@@ -16,6 +16,10 @@ pub struct RunScope {
     pub images: Vec<String>,
     /// Filters that they pass; empty: all do.
     pub filters: Vec<Filter>,
+    /// Names of services that the run does not look at.
+    pub excluded: Vec<String>,
+    /// The run does not look at a service that passes all of these; empty: no service is excluded this way.
+    pub excluded_filters: Vec<Filter>,
 }
 
 impl RunScope {
@@ -24,10 +28,18 @@ impl RunScope {
         *self == Self::default()
     }
 
+    /// Makes it look at these images as well. It must have no other bounds than images.
+    pub fn widen(&mut self, images: Vec<String>) {
+        let is_new = |image: &String| !self.images.contains(image);
+        let new: Vec<String> = images.into_iter().filter(is_new).collect();
+        self.images.extend(new);
+    }
+
     /// Whether name and image of a service are in it.
     pub fn has(&self, service: &Service) -> bool {
         let facts = service.spec.facts();
         let is_named = self.services.is_empty() || self.services.contains(&facts.name);
+        let is_named = is_named && !self.excluded.contains(&facts.name);
         is_named && (self.images.is_empty() || self.has_image(facts.image.as_deref().unwrap_or_default()))
     }
 
@@ -40,17 +52,38 @@ impl RunScope {
 }
 
 impl fmt::Display for RunScope {
-    /// ` of A, B` for a part of the services, nothing for all.
+    /// ` of A, B without C` for a part of the services, nothing for all.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let filters = self.filters.iter().map(ToString::to_string);
         let parts: Vec<String> = self.services.iter().chain(&self.images).cloned().chain(filters).collect();
-        if parts.is_empty() { Ok(()) } else { write!(f, " of {}", parts.join(", ")) }
+        let excluded = self.excluded_filters.iter().map(ToString::to_string);
+        let excluded: Vec<String> = self.excluded.iter().cloned().chain(excluded).collect();
+        for (word, names) in [("of", parts), ("without", excluded)] {
+            if !names.is_empty() {
+                write!(f, " {word} {}", names.join(", "))?;
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_says_what_is_looked_at() {
+        let filter = |text| vec![Filter::parse(text).unwrap()];
+        let scope = RunScope {
+            services: vec!["web".to_owned()],
+            filters: filter("label=tier=1"),
+            excluded: vec!["shop".to_owned()],
+            excluded_filters: filter("name=api"),
+            ..RunScope::default()
+        };
+        assert_eq!(format!("a run{scope}"), "a run of web, label=tier=1 without shop, name=api");
+        assert_eq!(RunScope::default().to_string(), "");
+    }
 
     #[test]
     fn an_image_is_the_same_however_it_is_written() {

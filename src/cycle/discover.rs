@@ -134,8 +134,16 @@ async fn within_scope<S: Swarm, R>(context: &Context<S, R>, listed: Vec<Service>
         let asked = asked.context("cannot list the services that the run was asked for")?;
         passing = Some(asked.into_iter().map(|service| service.id).collect::<HashSet<String>>());
     }
+    let mut excluded = HashSet::new();
+    if !scope.excluded_filters.is_empty() {
+        let asked = context.swarm.services(Listing::Filters(&scope.excluded_filters)).await;
+        let asked = asked.context("cannot list the services that the run was asked to leave out")?;
+        excluded.extend(asked.into_iter().map(|service| service.id));
+    }
     let is_meant = |service: &Service| {
-        scope.has(service) && passing.as_ref().is_none_or(|passing| passing.contains(&service.id))
+        scope.has(service)
+            && !excluded.contains(&service.id)
+            && passing.as_ref().is_none_or(|passing| passing.contains(&service.id))
     };
     Ok(listed.into_iter().filter(is_meant).collect())
 }

@@ -96,15 +96,17 @@ impl Report {
 
     /// Whether nothing is to be told but that earlier runs are at work.
     pub fn is_quiet(&self) -> bool {
+        self.is_without_news() && self.held().next().is_some()
+    }
+
+    /// Whether nothing was updated, failed or is left behind.
+    pub fn is_without_news(&self) -> bool {
         let is_new = |row: &Row| match row.state {
             State::Ended(_) => true,
             State::Held(ref held) => held.why != NotBegunReason::UnderWay,
             _ => false,
         };
-        !self.has_failed()
-            && !self.is_incomplete()
-            && self.held().next().is_some()
-            && !self.rows.iter().any(is_new)
+        !self.has_failed() && !self.is_incomplete() && !self.rows.iter().any(is_new)
     }
 
     /// Takes note of decisions that nothing follows from in this cycle.

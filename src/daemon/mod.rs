@@ -42,6 +42,7 @@ pub mod log;
 pub mod notification;
 pub mod steering;
 pub mod trigger;
+pub mod webhook;
 
 /// From one sign of life to the next while something is waited for.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -107,10 +108,11 @@ struct LoopState<S, R> {
     era: Era,
 }
 
-/// The number of a run, when it began, and who tells of it.
+/// The number of a run, when and why it began, and who tells of it.
 struct RunStart {
     number: u64,
     begun: Instant,
+    is_hint: bool,
     teller: Arc<Teller>,
 }
 
@@ -179,7 +181,9 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         let mut whole_begun = Instant::now();
         loop {
             let begun = Instant::now();
-            let asked = if state.woken_by == WokenBy::Api { self.requests.take() } else { None };
+            let is_asked = matches!(state.woken_by, WokenBy::Api | WokenBy::Webhook);
+            let asked = if is_asked { self.requests.take() } else { None };
+            state.woken_by = asked.as_ref().map_or(state.woken_by, |asked| asked.trigger);
             if asked.as_ref().is_none_or(|asked| asked.scope.is_everything()) {
                 whole_begun = begun;
                 // What has changed until now is seen by the look that begins now.
@@ -224,12 +228,12 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
     ) -> Option<Over> {
         state.number += 1;
         let number = state.number;
-        let run_start = RunStart { number, begun, teller: state.teller.clone() };
+        let is_hint = asked.as_ref().is_some_and(|asked| asked.trigger == WokenBy::Webhook);
+        let run_start = RunStart { number, begun, is_hint, teller: state.teller.clone() };
         let by = asked.as_ref().map(|asked| asked.by.clone());
         state.scope = asked.as_ref().map(|asked| asked.scope.clone()).unwrap_or_default();
         self.board.change(|board, at| board.begin(number, state.woken_by, by.clone(), at));
         if let Some(asked) = asked {
-            tracing::info!(by, run = number, "a user asked for a run");
             asked.begins(number);
         }
         let (config, environment, mut report) = match self.pre_run(&state.said, trigger).await {
@@ -259,29 +263,28 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         Some(self.tell(&config, report, &run_start).await)
     }
 
-    /// Waits for the end of a run, and tells of it. One that changed nothing beside others is worth a line for debugging only.
+    /// Waits for the end of a run, and tells of it.
     async fn end_run(self, run: Run<S, R>, run_start: RunStart) -> Over {
         let span = run.span();
         let config = self.config.clone();
         let work = async {
             let report = run.end().await;
-            if report.is_quiet() {
-                tracing::debug!(seconds = run_start.begun.elapsed().as_secs(), "{}", report.summary());
-                self.board.change(|board, at| drop(board.end(run_start.number, &report, at)));
-                return Over { end: End::of(&report), cleanup: report.cleanup };
-            }
             self.tell(&config, report, &run_start).await
         };
         work.instrument(span).await
     }
 
+    /// Tells of a run. One that changed nothing beside others, or after a registry's event, is worth a line for debugging only.
     async fn tell(&self, config: &Config, report: Report, run_start: &RunStart) -> Over {
-        log::announce(&report, run_start.begun.elapsed());
         let mut record = None;
         self.board.change(|board, at| record = board.end(run_start.number, &report, at));
-        let record = record.filter(|_| config.notification.urls.is_some());
-        let run = record.as_deref().map(whole_run);
-        self.beating(run_start.teller.tell(config, &report, run, &self.stop)).await;
+        if report.is_quiet() || run_start.is_hint && report.is_without_news() {
+            tracing::debug!(seconds = run_start.begun.elapsed().as_secs(), "{}", report.summary());
+        } else {
+            log::announce(&report, run_start.begun.elapsed());
+            let run = record.filter(|_| config.notification.urls.is_some()).as_deref().map(whole_run);
+            self.beating(run_start.teller.tell(config, &report, run, &self.stop)).await;
+        }
         Over { end: End::of(&report), cleanup: report.cleanup }
     }
 
@@ -427,7 +430,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             biased;
             () = self.stop.cancelled() => Woken::Stopped,
             () = due => Woken::By(WokenBy::Interval),
-            () = self.requests.asked() => Woken::By(WokenBy::Api),
+            by = self.requests.asked() => Woken::By(by),
             () = rollouts.look_pays() => {
                 tracing::debug!("a service that was under way can get a newer digest");
                 Woken::By(WokenBy::Interval)

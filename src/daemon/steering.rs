@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
 use tokio::sync::{Notify, oneshot};
 
+use super::board::WokenBy;
 use crate::config::Config;
 use crate::context::RunScope;
 use crate::cycle::{by_hand, preview};
@@ -19,7 +20,7 @@ use crate::ledger::steered::{SteeringAction, UserPause};
 use crate::model::row::Row;
 use crate::registry::Registry;
 use crate::swarm::{Swarm, SwarmError};
-use crate::words::printable;
+use crate::words::{printable, some_of};
 
 /// How many runs may be asked for before one of them begins.
 const MAX_ASKED: usize = 100;
@@ -28,6 +29,9 @@ const MAX_ASKED: usize = 100;
 pub trait Steering: Send + Sync {
     /// Asks for a run in this user's name. Returns its number once it begins, or why there is none.
     fn run(&self, by: String, scope: RunScope) -> BoxFuture<'static, Result<u64, String>>;
+
+    /// A registry has told of a push, and the token of this name proves it: looks at this part of the services soon.
+    fn look(&self, by: String, scope: RunScope);
 
     /// Releases what is held back, in this user's name.
     fn release(&self, by: String, target: ReleaseTarget) -> BoxFuture<'static, Result<Released, String>>;
@@ -63,12 +67,21 @@ pub struct Asked {
     pub by: String,
     /// What it looks at.
     pub scope: RunScope,
+    /// What started it: a user's request, or a registry's event.
+    pub trigger: WokenBy,
     replies: Vec<oneshot::Sender<u64>>,
 }
 
 impl Asked {
     /// The run begins.
     pub(super) fn begins(self, number: u64) {
+        let by = self.by;
+        if self.trigger == WokenBy::Webhook {
+            let images = some_of(&self.scope.images, " ");
+            tracing::info!(by, run = number, images, "a registry told of a push");
+        } else {
+            tracing::info!(by, run = number, "a user asked for a run");
+        }
         for reply in self.replies {
             // A user who has gone does not wait.
             let _ = reply.send(number);
@@ -93,9 +106,13 @@ impl Requests {
         let (reply, number) = oneshot::channel();
         let mut queue = self.queue();
         if let Some(asked) = queue.iter_mut().find(|it| it.scope.is_everything() || it.scope == scope) {
+            if asked.trigger == WokenBy::Webhook {
+                // From now on, a user waits for it.
+                (asked.trigger, asked.by) = (WokenBy::Api, by);
+            }
             asked.replies.push(reply);
         } else if queue.len() < MAX_ASKED {
-            queue.push_back(Asked { by, scope, replies: vec![reply] });
+            queue.push_back(Asked { by, scope, trigger: WokenBy::Api, replies: vec![reply] });
         } else {
             return None;
         }
@@ -104,14 +121,33 @@ impl Requests {
         Some(number)
     }
 
+    /// A registry has told of news in this part of the services. One run waits for all such news at most, so that they take
+    /// no user's place.
+    fn hear(&self, by: String, scope: RunScope) {
+        let mut queue = self.queue();
+        if queue.iter().any(|it| it.scope.is_everything()) {
+            return;
+        }
+        match queue.iter_mut().find(|it| it.trigger == WokenBy::Webhook) {
+            Some(asked) if scope.is_everything() => asked.scope = scope,
+            Some(asked) => asked.scope.widen(scope.images),
+            None => queue.push_back(Asked { by, scope, trigger: WokenBy::Webhook, replies: Vec::new() }),
+        }
+        drop(queue);
+        self.news.notify_one();
+    }
+
     /// The run that was asked for first.
     pub(super) fn take(&self) -> Option<Asked> {
         self.queue().pop_front()
     }
 
-    /// Returns when a run is asked for.
-    pub(super) async fn asked(&self) {
-        while self.queue().is_empty() {
+    /// Returns when a run is asked for, with what started it.
+    pub(super) async fn asked(&self) -> WokenBy {
+        loop {
+            if let Some(trigger) = self.queue().front().map(|asked| asked.trigger) {
+                return trigger;
+            }
             self.news.notified().await;
         }
     }
@@ -150,6 +186,10 @@ impl<S: Swarm, R: Registry> Steering for Wheel<S, R> {
             number.await.map_err(|_| "Gantry is being stopped".to_owned())
         }
         .boxed()
+    }
+
+    fn look(&self, by: String, scope: RunScope) {
+        self.requests.hear(by, scope);
     }
 
     fn release(&self, by: String, target: ReleaseTarget) -> BoxFuture<'static, Result<Released, String>> {
@@ -246,6 +286,54 @@ mod tests {
         requests.take().unwrap().begins(8);
         assert!(requests.take().is_none());
         assert_eq!((web.await, same.await, all.await, shop.await), (Ok(7), Ok(7), Ok(8), Ok(8)));
+    }
+
+    fn images(names: &[&str]) -> RunScope {
+        RunScope { images: names.iter().map(|name| (*name).to_owned()).collect(), ..RunScope::default() }
+    }
+
+    #[tokio::test]
+    async fn news_of_registries_wait_in_one_run_and_displace_no_user() {
+        let requests = Requests::default();
+        let first = requests.ask("anna".to_owned(), one("web")).unwrap();
+        for image in ["a:1", "b:1", "a:1"] {
+            requests.hear("harbor".to_owned(), images(&[image]));
+        }
+        assert_eq!(requests.asked().await, WokenBy::Api);
+        requests.take().unwrap().begins(7);
+        assert_eq!(first.await, Ok(7));
+        assert_eq!(requests.asked().await, WokenBy::Webhook);
+        let asked = requests.take().unwrap();
+        assert_eq!(
+            (&*asked.by, asked.scope, asked.trigger),
+            ("harbor", images(&["a:1", "b:1"]), WokenBy::Webhook)
+        );
+        // What comes while that run looks is looked at by the next one.
+        requests.hear("harbor".to_owned(), images(&["a:1"]));
+        assert_eq!(requests.take().unwrap().scope, images(&["a:1"]));
+        // A user who asks for the same waits for it, and finds it in the history.
+        requests.hear("harbor".to_owned(), images(&["a:1"]));
+        let same = requests.ask("anna".to_owned(), images(&["a:1"])).unwrap();
+        let asked = requests.take().unwrap();
+        assert_eq!((&*asked.by, asked.trigger), ("anna", WokenBy::Api));
+        asked.begins(9);
+        assert_eq!(same.await, Ok(9));
+        // A run of all services that has not begun sees the news as well.
+        let all = requests.ask("anna".to_owned(), RunScope::default()).unwrap();
+        requests.hear("harbor".to_owned(), images(&["a:1"]));
+        requests.take().unwrap().begins(8);
+        assert!(all.await == Ok(8) && requests.take().is_none());
+    }
+
+    #[test]
+    fn a_full_queue_of_users_takes_the_news_of_registries() {
+        let requests = Requests::default();
+        for index in 0..MAX_ASKED {
+            requests.ask("ci".to_owned(), one(&index.to_string())).unwrap();
+        }
+        requests.hear("harbor".to_owned(), images(&["a:1"]));
+        let last = std::iter::from_fn(|| requests.take()).last().unwrap();
+        assert_eq!(last.scope, images(&["a:1"]));
     }
 
     #[test]

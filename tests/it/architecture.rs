@@ -17,7 +17,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("descriptors", &[]),
     // The parsers of foreign text, for `make fuzz`.
-    ("fuzz", &["config", "image", "ledger", "options", "proxy", "registry", "swarm", "words"]),
+    ("fuzz", &["config", "daemon", "image", "ledger", "options", "proxy", "registry", "swarm", "words"]),
     ("suggest", &["words"]),
     // The test that text costs in proportion to its length.
     ("cost", &["image", "proxy", "words"]),
@@ -92,6 +92,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "proxy",
             "registry",
             "rollout",
+            "secret",
             "swarm",
             "tls",
             "words",

@@ -21,26 +21,27 @@ use crate::support::log::Log;
 mod access;
 mod steering;
 
-const READ: &str = "a-token-for-reading";
-const STEER: &str = "a-token-for-steering";
+pub(crate) const READ: &str = "a-token-for-reading";
+pub(crate) const STEER: &str = "a-token-for-steering";
+pub(crate) const HOOK: &str = "a-token-for-registries";
 
 /// How long a run of these tests may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client of a listener.
-struct Api {
-    client: Client,
-    address: SocketAddr,
+pub(crate) struct Api {
+    pub(crate) client: Client,
+    pub(crate) address: SocketAddr,
     token: Option<&'static str>,
 }
 
 impl Api {
     /// The same, with this token.
-    fn with(&self, token: Option<&'static str>) -> Self {
+    pub(crate) fn with(&self, token: Option<&'static str>) -> Self {
         Self { client: self.client.clone(), address: self.address, token }
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("http://{}{path}", self.address));
         match self.token {
             Some(token) => request.bearer_auth(token),
@@ -48,7 +49,7 @@ impl Api {
         }
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, HeaderMap, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, HeaderMap, Value) {
         answer(self.request(Method::GET, path)).await
     }
 
@@ -57,7 +58,7 @@ impl Api {
     }
 
     /// Waits until the state is like this.
-    async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let (status, _, state) = self.get("/api/v1/state").await;
@@ -73,7 +74,7 @@ impl Api {
 
 impl Api {
     /// Waits until a run is over.
-    async fn until_run(&self, id: u64) -> (StatusCode, HeaderMap, Value) {
+    pub(crate) async fn until_run(&self, id: u64) -> (StatusCode, HeaderMap, Value) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = self.get(&format!("/api/v1/runs/{id}")).await;
@@ -86,7 +87,7 @@ impl Api {
     }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, HeaderMap, Value) {
+pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, HeaderMap, Value) {
     let answer = request.send().await.unwrap();
     let (status, headers) = (answer.status(), answer.headers().clone());
     let text = answer.text().await.unwrap();
@@ -94,17 +95,21 @@ async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, HeaderMap, Val
 }
 
 /// A scene with page and API at a free port of this machine.
-fn listening(tokens: &[(&'static str, &str)]) -> Scene {
+pub(crate) fn listening(tokens: &[(&'static str, &str)]) -> Scene {
     let scene = Scene::new().with("GANTRY_SLEEP_SECONDS", 3_600).with("GANTRY_HTTP_ADDRESS", "127.0.0.1:0");
     tokens.iter().fold(scene, |scene, (name, value)| scene.with(name, value))
 }
 
 fn both() -> Scene {
-    listening(&[("GANTRY_HTTP_READ_TOKEN", READ), ("GANTRY_HTTP_STEER_TOKEN", STEER)])
+    listening(&[
+        ("GANTRY_HTTP_READ_TOKEN", READ),
+        ("GANTRY_HTTP_STEER_TOKEN", STEER),
+        ("GANTRY_HTTP_HOOK_TOKEN", HOOK),
+    ])
 }
 
 /// Does the work beside a daemon and its listener.
-async fn beside<T>(scene: &Scene, work: impl AsyncFnOnce(Api) -> T) -> T {
+pub(crate) async fn beside<T>(scene: &Scene, work: impl AsyncFnOnce(Api) -> T) -> T {
     let daemon = daemon(scene);
     let config = daemon.config.clone();
     let wheel = Wheel {
@@ -464,13 +469,16 @@ async fn the_description_has_each_route_with_what_it_answers() {
         let paths = description["paths"].as_object().unwrap();
         for (path, methods) in paths {
             for (method, route) in methods.as_object().unwrap() {
-                let called = path.replace("{name}", "web").replace("{id}", "1");
+                let called = path.replace("{name}", "web").replace("{id}", "1").replace("{kind}", "generic");
                 let called = if path.ends_with("{id}") { "/api/v1/runs/99".to_owned() } else { called };
                 let method: Method = method.to_uppercase().parse().unwrap();
-                let answer = api.request(method, &called).body("{}").send().await.unwrap();
+                let body = if path.ends_with("{kind}") { r#"{"image":"registry.test/app:1"}"# } else { "{}" };
+                let request = api.request(method, &called).header("x-webhook-secret", HOOK).body(body);
+                let answer = request.send().await.unwrap();
                 let (status, answers) = (answer.status().as_u16().to_string(), &route["responses"]);
                 assert!(answers.get(&status).is_some(), "{path} answers {status}, which is not described");
-                if path.ends_with("/events") || !called.starts_with("/api/") {
+                if path.ends_with("/events") || !["/api/", "/hooks/"].iter().any(|it| called.starts_with(it))
+                {
                     continue;
                 }
                 let body: Value = answer.json().await.unwrap();

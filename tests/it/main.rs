@@ -30,5 +30,6 @@ mod soak;
 mod stopping;
 mod supply;
 mod support;
+mod webhooks;
 mod wire_engine;
 mod worst_inputs;

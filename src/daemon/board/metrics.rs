@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
 use super::render::Around;
-use super::tally::MetricLabels;
+use super::tally::{MetricLabels, Metrics};
 use super::{Board, ServiceState};
 use crate::image::DOCKER_HUB;
 use crate::ledger::entry::Subject;
@@ -132,8 +132,7 @@ impl Board {
             pauses.get_or_create(&vec![("reason", reason)]).set(i64::from(is_paused));
         }
         registry.register("gantry_guard_paused", "Whether no update begins, by reason", pauses);
-        share(&mut registry, "gantry_images_removed", "Images removed from nodes", &metrics.images_removed);
-        share(&mut registry, "gantry_notifications", "Notifications by address", &metrics.notifications);
+        metrics.register_counts(&mut registry);
         whole(&mut registry, "gantry_event_streams", "Streams of events that are open", *streams);
         let words = "How long the engine took to answer";
         share(&mut registry, "gantry_engine_request_duration_seconds", words, &meters.engine.0);
@@ -180,6 +179,20 @@ impl Board {
         registry.register("gantry_service_attention", "Services that are not in order", named);
         let words = "Services that are not in order and have no series";
         whole(registry, "gantry_service_attention_omitted", words, omitted);
+    }
+}
+
+impl Metrics {
+    /// Counts beside those of runs and updates.
+    fn register_counts(&self, registry: &mut Registry) {
+        share(registry, "gantry_images_removed", "Images removed from nodes", &self.images_removed);
+        share(registry, "gantry_notifications", "Notifications by address", &self.notifications);
+        let words = "Requests to webhooks, by sender and by what came of them";
+        share(registry, "gantry_webhook_requests", words, &self.webhooks);
+        let words = "Digests that tags moved to, by what made Gantry look";
+        share(registry, "gantry_new_digests", words, &self.new_digests);
+        let words = "From a sender's event to the first update";
+        share(registry, "gantry_webhook_to_update_seconds", words, &self.webhook_seconds);
     }
 }
 

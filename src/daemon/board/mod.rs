@@ -8,16 +8,18 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use self::digests::KnownDigests;
 pub use self::live::LiveBoard;
 pub use self::record::{RunRecord, WokenBy};
 pub use self::service::{ServiceState, ShownService};
 use self::tally::Metrics;
-pub use self::tally::NotificationResult;
+pub use self::tally::{NotificationResult, repository_of};
 use crate::cycle::Report;
 use crate::model::event::Event;
 use crate::model::rollout::Rollout;
 use crate::model::row::Row;
 
+mod digests;
 mod explain;
 mod live;
 pub mod metrics;
@@ -65,6 +67,8 @@ pub struct Board {
     pub node: String,
     /// The revision at which a service was removed last: who knows less needs the whole state.
     pub removed: u64,
+    /// The digests that the registries gave.
+    pub digests: KnownDigests,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -118,6 +122,7 @@ impl Board {
             error: None,
             node: String::new(),
             removed: 0,
+            digests: KnownDigests::default(),
             metrics: Metrics::default(),
         }
     }
@@ -133,7 +138,7 @@ impl Board {
     /// Takes an event of a run into account.
     pub fn apply(&mut self, run: u64, event: &Event, at: Timestamp) {
         self.revision += 1;
-        self.metrics.apply(event);
+        self.metrics.apply(event, at);
         if let Some((name, image)) = Rollout::of(event) {
             let new = || ShownRollout { rollout: Rollout::new(image), since: at, over: None };
             let shown = self.rollouts.entry(name).or_insert_with(new);
@@ -149,6 +154,7 @@ impl Board {
         match event {
             Event::Decided(rows) => {
                 self.look_took(run, at);
+                self.learn(run, rows);
                 for row in rows {
                     self.take_row(run, row, at);
                 }
@@ -206,6 +212,7 @@ impl Board {
             for name in gone {
                 self.remove(&name);
             }
+            self.digests.keep(self.services.values().map(|shown| &*shown.image));
         }
         self.rollouts
             .retain(|_, shown| shown.over.is_none_or(|over| at.duration_since(over) < ROLLOUT_STAYS));
@@ -245,6 +252,23 @@ impl Board {
             *counts.entry(shown.state).or_default() += 1;
         }
         counts
+    }
+
+    /// Whether nothing is known yet: the first look is not over.
+    pub fn is_new(&self) -> bool {
+        self.services.is_empty() && self.metrics.last_success.is_none()
+    }
+
+    /// Takes over the digests that the registries gave.
+    fn learn(&mut self, run: u64, rows: &[Row]) {
+        let trigger = self.runs.get(&run).map_or(WokenBy::Interval, |record| record.trigger);
+        for row in rows {
+            if let Some(digest) = row.details.as_ref().and_then(|details| details.newest.as_ref())
+                && self.digests.take(&row.image, digest)
+            {
+                self.metrics.digest_seen(trigger);
+            }
+        }
     }
 
     fn look_took(&mut self, run: u64, at: Timestamp) {

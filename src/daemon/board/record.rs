@@ -134,7 +134,9 @@ impl RunRecord {
 
     /// Whether history keeps it: something happened, failed or was asked for.
     pub fn has_news(&self) -> bool {
-        self.failed || self.by.is_some() || self.has_changes
+        // A registry's event that came to nothing is none.
+        let was_asked_for = self.by.is_some() && self.trigger != WokenBy::Webhook;
+        self.failed || was_asked_for || self.has_changes
     }
 }
 

@@ -1,12 +1,15 @@
 //! What is counted while Gantry works, for metrics. Pure.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::record::{RunRecord, WokenBy};
 use crate::cycle::hub::HubPulls;
+use crate::image::ImageRef;
 use crate::model::event::Event;
 use crate::registry::HubRate;
 
@@ -57,6 +60,20 @@ impl NotificationResult {
 const RUN_SECONDS: [f64; 10] = [0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0];
 const UPDATE_SECONDS: [f64; 12] = [1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0];
 
+/// From a sender's event to the first update: the goal is two seconds.
+const WEBHOOK_SECONDS: [f64; 8] = [0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 15.0, 60.0];
+
+/// The results of a request to a webhook.
+const WEBHOOK_RESULTS: [&str; 5] = ["triggered", "ignored", "unknown_image", "unauthorized", "malformed"];
+
+/// How long the events of one push take to arrive. What comes later is another push.
+const ONE_PUSH: SignedDuration = SignedDuration::from_secs(5);
+
+/// The repository of an image with its registry, however it is written: what webhooks are about.
+pub fn repository_of(image: &ImageRef) -> String {
+    format!("{}/{}", image.registry().to_ascii_lowercase(), image.repository())
+}
+
 /// The labels of a series: names and values from fixed sets.
 pub(super) type MetricLabels = Vec<(&'static str, &'static str)>;
 
@@ -74,6 +91,11 @@ pub struct Metrics {
     pub(super) rollouts: Family<MetricLabels, Counter>,
     pub(super) images_removed: Family<MetricLabels, Counter>,
     pub(super) notifications: Family<MetricLabels, Counter>,
+    pub(super) webhooks: Family<MetricLabels, Counter>,
+    pub(super) new_digests: Family<MetricLabels, Counter>,
+    pub(super) webhook_seconds: Histogram,
+    /// When senders told of pushes that no update has followed, by repository.
+    told: BTreeMap<String, Timestamp>,
 }
 
 impl Default for Metrics {
@@ -89,6 +111,10 @@ impl Default for Metrics {
             rollouts: Family::default(),
             images_removed: Family::default(),
             notifications: Family::default(),
+            webhooks: Family::default(),
+            new_digests: Family::default(),
+            webhook_seconds: Histogram::new(WEBHOOK_SECONDS),
+            told: BTreeMap::new(),
         };
         for result in RESULTS {
             for trigger in WokenBy::ALL {
@@ -101,6 +127,7 @@ impl Default for Metrics {
             (&metrics.rollouts, "result", &ENDS[..]),
             (&metrics.images_removed, "result", &["removed", "failed"][..]),
             (&metrics.notifications, "result", &NotificationResult::ALL.map(NotificationResult::name)[..]),
+            (&metrics.new_digests, "seen_by", &["webhook", "interval", "api"][..]),
         ];
         for (family, label, values) in all {
             for value in values {
@@ -112,9 +139,41 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Counts a request to a webhook. A sender has series once it has sent something: all of them, so that `increase()` sees
+    /// what follows.
+    pub fn webhook(&self, sender: &'static str, result: &'static str) {
+        for known in WEBHOOK_RESULTS {
+            let counter = self.webhooks.get_or_create(&vec![("sender", sender), ("result", known)]);
+            counter.inc_by(u64::from(known == result));
+        }
+    }
+
+    /// A sender has told of a push to this repository, as [`repository_of`] names it.
+    pub fn pushed(&mut self, repository: &str, at: Timestamp) {
+        let told = self.told.entry(repository.to_owned()).or_insert(at);
+        if at.duration_since(*told) > ONE_PUSH {
+            *told = at;
+        }
+    }
+
+    /// Counts a digest that a registry gave for the first time.
+    pub(super) fn digest_seen(&self, by: WokenBy) {
+        let by = match by {
+            WokenBy::Webhook => "webhook",
+            WokenBy::Api => "api",
+            WokenBy::Interval | WokenBy::Start | WokenBy::Path => "interval",
+        };
+        self.new_digests.get_or_create(&vec![("seen_by", by)]).inc();
+    }
+
     /// Counts an event.
-    pub(super) fn apply(&self, event: &Event) {
+    pub(super) fn apply(&mut self, event: &Event, at: Timestamp) {
         match event {
+            Event::UpdateBegan { to, found: None, .. } => {
+                if let Some(told) = self.told.remove(&repository_of(to)) {
+                    self.webhook_seconds.observe(at.duration_since(told).as_secs_f64());
+                }
+            }
             Event::UpdateEnded(finished) => {
                 self.updates.get_or_create(&vec![("outcome", finished.outcome.name())]).inc();
                 self.update_seconds.observe(finished.took.as_secs_f64());

@@ -12,6 +12,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 
 use crate::config::{Listener, MIN_TOKEN, Source};
+use crate::daemon::webhook::proof::HookToken;
+use crate::secret::Secret;
 
 /// The longest file of tokens that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
@@ -41,23 +43,26 @@ pub(super) enum Access {
 pub(super) struct Tokens {
     read: Option<KnownTokens>,
     steer: Option<KnownTokens>,
+    hook: Option<KnownTokens>,
     refused: Mutex<RefusedTokens>,
 }
 
 /// The tokens of one kind.
 #[derive(Debug)]
 enum KnownTokens {
-    /// Given as a value. The name is that of a user whose token has no name.
+    /// Given as a value.
     Value(Vec<NamedToken>),
-    /// In a file that is read again when it changes.
-    File(PathBuf, tokio::sync::Mutex<TokenFile>),
+    /// In a file that is read again when it changes. The name is that of a user whose token has no name.
+    File(PathBuf, &'static str, tokio::sync::Mutex<TokenFile>),
 }
 
-/// A token, as it is compared.
+/// A token and its name.
 #[derive(Clone, Debug)]
 struct NamedToken {
     name: String,
     hash: [u8; 32],
+    /// The token itself: senders of webhooks sign with it.
+    secret: Secret,
 }
 
 #[derive(Debug, Default)]
@@ -78,17 +83,16 @@ struct RefusedTokens {
 impl Tokens {
     /// The tokens that the configuration names.
     pub(super) fn new(listener: &Listener) -> Self {
-        let known = |source: &Option<Source>, name: &str| {
+        let known = |source: &Option<Source>, name: &'static str| {
             source.as_ref().map(|source| match source {
-                Source::Value(token) => {
-                    KnownTokens::Value(vec![NamedToken { name: name.to_owned(), hash: hash(token.reveal()) }])
-                }
-                Source::File(path) => KnownTokens::File(path.clone(), tokio::sync::Mutex::default()),
+                Source::Value(token) => KnownTokens::Value(vec![NamedToken::new(name, token.reveal())]),
+                Source::File(path) => KnownTokens::File(path.clone(), name, tokio::sync::Mutex::default()),
             })
         };
         Self {
             read: known(&listener.read, "reader"),
             steer: known(&listener.steer, "operator"),
+            hook: known(&listener.hook, "webhook"),
             refused: Mutex::default(),
         }
     }
@@ -101,6 +105,20 @@ impl Tokens {
     /// Whether there is a token for steering.
     pub(super) fn can_steer(&self) -> bool {
         self.steer.is_some()
+    }
+
+    /// Whether there is a token for webhooks.
+    pub(super) fn can_hook(&self) -> bool {
+        self.hook.is_some()
+    }
+
+    /// The tokens of webhooks, as they are now.
+    pub(super) async fn hook_tokens(&self) -> Vec<HookToken> {
+        let tokens = match &self.hook {
+            Some(known) => known.all().await,
+            None => Vec::new(),
+        };
+        tokens.into_iter().map(|NamedToken { name, secret, .. }| HookToken { name, secret }).collect()
     }
 
     /// What a request with these headers may do.
@@ -125,7 +143,7 @@ impl Tokens {
     }
 
     /// Counts a refused token. The log has a line at most once a minute.
-    fn note_refused(&self, from: &str) {
+    pub(super) fn note_refused(&self, from: &str) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let known = refused.by_address.len();
         if known < 100 || refused.by_address.contains_key(from) {
@@ -145,19 +163,35 @@ impl KnownTokens {
     async fn find(&self, hash: &[u8; 32]) -> Option<String> {
         match self {
             Self::Value(tokens) => find(tokens, hash),
-            Self::File(path, loaded) => {
-                let mut loaded = loaded.lock().await;
-                if loaded.looked.is_none_or(|looked| looked.elapsed() >= LOOK_INTERVAL) {
-                    loaded.load(path).await;
-                }
-                find(&loaded.tokens, hash)
-            }
+            Self::File(path, name, loaded) => find(&loaded.lock().await.now(path, name).await.tokens, hash),
+        }
+    }
+
+    /// All of them.
+    async fn all(&self) -> Vec<NamedToken> {
+        match self {
+            Self::Value(tokens) => tokens.clone(),
+            Self::File(path, name, loaded) => loaded.lock().await.now(path, name).await.tokens.clone(),
         }
     }
 }
 
+impl NamedToken {
+    fn new(name: &str, token: &str) -> Self {
+        Self { name: name.chars().take(64).collect(), hash: hash(token), secret: Secret::new(token) }
+    }
+}
+
 impl TokenFile {
-    async fn load(&mut self, path: &PathBuf) {
+    /// The file as it is now. The name is that of a user whose token has no name.
+    async fn now(&mut self, path: &PathBuf, name: &str) -> &Self {
+        if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_INTERVAL) {
+            self.load(path, name).await;
+        }
+        self
+    }
+
+    async fn load(&mut self, path: &PathBuf, name: &str) {
         self.looked = Some(Instant::now());
         let read = async {
             let metadata = tokio::fs::metadata(path).await.map_err(|error| error.to_string())?;
@@ -169,7 +203,7 @@ impl TokenFile {
                 return Ok(None);
             }
             let text = tokio::fs::read_to_string(path).await.map_err(|error| error.to_string())?;
-            Ok(Some((modified, tokens(&text)?)))
+            Ok(Some((modified, tokens(&text, name)?)))
         };
         let told = match tokio::time::timeout(PATIENCE, read).await {
             Ok(Ok(None)) => return,
@@ -204,7 +238,7 @@ fn hash(token: &str) -> [u8; 32] {
 }
 
 /// Reads a file of tokens: one token, or lines of a name and a token.
-fn tokens(text: &str) -> Result<Vec<NamedToken>, String> {
+fn tokens(text: &str, unnamed: &str) -> Result<Vec<NamedToken>, String> {
     let lines: Vec<(usize, &str)> = text
         .lines()
         .enumerate()
@@ -217,14 +251,14 @@ fn tokens(text: &str) -> Result<Vec<NamedToken>, String> {
     let one = |(number, line): (usize, &str)| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (name, token) = match words[..] {
-            [token] if lines.len() == 1 => ("operator", token),
+            [token] if lines.len() == 1 => (unnamed, token),
             [name, token] => (name, token),
             _ => return Err(format!("line {number}: expected a name and a token")),
         };
         if token.chars().count() < MIN_TOKEN {
             return Err(format!("line {number}: a token needs at least {MIN_TOKEN} characters"));
         }
-        Ok(NamedToken { name: name.chars().take(64).collect(), hash: hash(token) })
+        Ok(NamedToken::new(name, token))
     };
     lines.iter().copied().map(one).collect()
 }
@@ -280,7 +314,8 @@ mod tests {
     #[test]
     fn a_file_has_one_token_or_lines_with_names() {
         let names = |text: &str| {
-            tokens(text).map(|tokens| tokens.into_iter().map(|token| token.name).collect::<Vec<_>>())
+            tokens(text, "operator")
+                .map(|tokens| tokens.into_iter().map(|token| token.name).collect::<Vec<_>>())
         };
         assert_eq!(names("0123456789abcdef\n"), Ok(vec!["operator".to_owned()]));
         let two = "# people\nanna 0123456789abcdef\n\n ci  fedcba9876543210 \n";

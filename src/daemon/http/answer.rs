@@ -7,6 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
@@ -22,28 +23,33 @@ pub(super) fn problem(status: StatusCode, error: impl fmt::Display, remedy: impl
     (status, Json(json!({ "error": error.to_string(), "remedy": remedy.to_string() }))).into_response()
 }
 
-/// The body of a request, as this type.
-pub(super) async fn body<T: for<'de> Deserialize<'de> + Default>(body: Body) -> Result<T, Response> {
-    let bytes = timeout(BODY_LIMIT, axum::body::to_bytes(body, MAX_BODY)).await;
-    let bytes = match bytes {
-        Ok(Ok(bytes)) => bytes,
+/// The bytes of a request's body, of which there may be so many.
+pub(super) async fn bytes(body: Body, max: usize) -> Result<Bytes, Response> {
+    match timeout(BODY_LIMIT, axum::body::to_bytes(body, max)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => {
-            let remedy = format!("a body may have {MAX_BODY} bytes");
-            return Err(problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long or broke off", remedy));
+            let remedy = format!("a body may have {max} bytes");
+            Err(problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long or broke off", remedy))
         }
         Err(_) => {
             let remedy = format!("a body may take {} s", BODY_LIMIT.as_secs());
-            return Err(problem(StatusCode::REQUEST_TIMEOUT, "the body took too long", remedy));
+            Err(problem(StatusCode::REQUEST_TIMEOUT, "the body took too long", remedy))
         }
-    };
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(T::default());
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        problem(
-            StatusCode::BAD_REQUEST,
-            format!("the body cannot be read: {error}"),
-            "docs/api.md has examples",
-        )
-    })
+}
+
+/// The body of a request, as this type.
+pub(super) async fn body<T: for<'de> Deserialize<'de> + Default>(body: Body) -> Result<T, Response> {
+    read(&bytes(body, MAX_BODY).await?).map_err(|error| unreadable(&error))
+}
+
+/// A body as this type. An empty body is the default.
+pub(super) fn read<T: for<'de> Deserialize<'de> + Default>(bytes: &[u8]) -> serde_json::Result<T> {
+    if bytes.iter().all(u8::is_ascii_whitespace) { Ok(T::default()) } else { serde_json::from_slice(bytes) }
+}
+
+/// The answer to a body that cannot be read.
+pub(super) fn unreadable(error: &serde_json::Error) -> Response {
+    let error = format!("the body cannot be read: {error}");
+    problem(StatusCode::BAD_REQUEST, error, "docs/api.md has examples")
 }

@@ -29,10 +29,12 @@ use tower_service::Service as _;
 use self::shared::Peer;
 pub use self::shared::Shared;
 use crate::config::Listener;
+use crate::daemon::webhook::desk::Desk;
 
 mod access;
 mod answer;
 mod events;
+mod hooks;
 mod page;
 mod plan;
 mod routes;
@@ -60,8 +62,16 @@ pub async fn serve(listener: Listener, shared: Shared, told: impl FnOnce(SocketA
     let scheme = if listener.tls.is_some() { "https" } else { "http" };
     tracing::info!("page and API listen at {scheme}://{address}");
     told(address);
-    let mut tls = listener.tls.clone().map(|(cert, key)| Certificate::new(cert, key));
-    let router = routes::router(listener, shared);
+    let tls = listener.tls.clone().map(|(cert, key)| Certificate::new(cert, key));
+    let desk = Arc::new(Desk::default());
+    let router = routes::router(listener, shared.clone(), desk.clone());
+    tokio::select! {
+        () = accept(socket, tls, router) => {}
+        () = desk.drive(&shared.board, &*shared.steering) => {}
+    }
+}
+
+async fn accept(socket: TcpListener, mut tls: Option<Certificate>, router: axum::Router) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(permit) = connections.clone().acquire_owned().await else { return };

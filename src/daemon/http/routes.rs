@@ -16,20 +16,21 @@ use tokio::time::Instant;
 
 use super::access::{Access, Tokens, is_cross_site, is_known_host};
 use super::answer::{MAX_BODY, problem};
-use super::shared::{Operator, Peer, Routes, Shared, around};
-use super::{events, page, plan, steer, usage};
+use super::shared::{Operator, Routes, Shared, address_of, around};
+use super::{events, hooks, page, plan, steer, usage};
 use crate::config::Listener;
 use crate::daemon::board::metrics::Edges;
 use crate::daemon::board::render::{in_short, whole_run};
 use crate::daemon::health::MAX_AGE;
+use crate::daemon::webhook::desk::Desk;
 
 /// How many streams of events there are at most.
 const MAX_STREAMS: usize = 128;
 
 /// The router of page and API.
-pub(super) fn router(listener: Listener, shared: Shared) -> Router {
+pub(super) fn router(listener: Listener, shared: Shared, desk: Arc<Desk>) -> Router {
     let tokens = Arc::new(Tokens::new(&listener));
-    let can_steer = tokens.can_steer();
+    let (can_steer, can_hook) = (tokens.can_steer(), tokens.can_hook());
     let routes = Routes {
         shared,
         tokens,
@@ -37,6 +38,7 @@ pub(super) fn router(listener: Listener, shared: Shared) -> Router {
         hosts: Arc::new(listener.hosts),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         plans: Arc::new(Semaphore::new(1)),
+        desk,
     };
     let read = Router::new()
         .route("/api/v1/state", get(state))
@@ -55,6 +57,10 @@ pub(super) fn router(listener: Listener, shared: Shared) -> Router {
         .route("/api/v1/pause", post(steer::pause))
         .route("/api/v1/resume", post(steer::resume))
         .layer(from_fn_with_state(routes.clone(), must_steer));
+    // Each has a proof of its own.
+    let webhooks = Router::new()
+        .route("/hooks/run-gantry", post(hooks::run_gantry))
+        .route("/hooks/{kind}", post(hooks::event));
     let free = Router::new()
         .route("/", get(index))
         .route("/page.css", get(async |headers: HeaderMap| page::style(&headers)))
@@ -63,6 +69,7 @@ pub(super) fn router(listener: Listener, shared: Shared) -> Router {
         .route("/api/v1/openapi.json", get(openapi));
     let all = free.merge(read);
     let all = if can_steer { all.merge(steering) } else { all };
+    let all = if can_hook { all.merge(webhooks) } else { all };
     all.fallback(async || {
         problem(StatusCode::NOT_FOUND, "there is no such route", "docs/api.md lists the routes")
     })
@@ -76,11 +83,13 @@ pub(super) fn router(listener: Listener, shared: Shared) -> Router {
 async fn guard(State(routes): State<Routes>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().host());
-    let is_exposed = routes.is_local || routes.tokens.is_open();
+    // Senders of webhooks prove who they are, and no browser does so for the page of another site.
+    let is_hook = routes.tokens.can_hook() && request.uri().path().starts_with("/hooks/");
+    let is_exposed = !is_hook && (routes.is_local || routes.tokens.is_open());
     let mut response = if is_exposed && !is_known_host(host, &routes.hosts) {
         let remedy = "GANTRY_HTTP_HOSTS lists the names by which the page may be called";
         problem(StatusCode::MISDIRECTED_REQUEST, "the page is not known by this name", remedy)
-    } else if is_cross_site(request.method(), request.headers()) {
+    } else if !is_hook && is_cross_site(request.method(), request.headers()) {
         let remedy = "send the request from the page itself, or from a program that is no browser";
         problem(StatusCode::FORBIDDEN, "the request comes from the page of another site", remedy)
     } else {
@@ -116,7 +125,7 @@ async fn count(State(routes): State<Routes>, request: Request, next: Next) -> Re
 }
 
 fn access(routes: &Routes, request: &Request) -> impl Future<Output = Access> + use<> {
-    let peer = request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.0.ip().to_string());
+    let peer = address_of(request);
     let (tokens, headers) = (routes.tokens.clone(), request.headers().clone());
     async move { tokens.access(&headers, &peer).await }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::Request;
 use tokio::sync::Semaphore;
 
 use super::access::Tokens;
@@ -11,6 +12,7 @@ use crate::config::Config;
 use crate::daemon::board::LiveBoard;
 use crate::daemon::board::render::Around;
 use crate::daemon::steering::Steering;
+use crate::daemon::webhook::desk::Desk;
 use crate::heartbeat::Heartbeat;
 use crate::ledger::Ledger;
 use crate::meters::Meters;
@@ -48,6 +50,8 @@ pub(super) struct Routes {
     pub(super) streams: Arc<Semaphore>,
     /// One plan at a time: each asks the registries.
     pub(super) plans: Arc<Semaphore>,
+    /// The hints of registries.
+    pub(super) desk: Arc<Desk>,
 }
 
 impl fmt::Debug for Routes {
@@ -63,6 +67,11 @@ pub(super) struct Operator(pub(super) String);
 /// The peer of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Peer(pub(super) SocketAddr);
+
+/// The address from which a request comes.
+pub(super) fn address_of(request: &Request) -> String {
+    request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.0.ip().to_string())
+}
 
 /// What the board does not know itself.
 pub(super) fn around(shared: &Shared) -> Around {

@@ -20,7 +20,7 @@ use crate::daemon::steering::Released;
 use crate::ledger::release::ReleaseTarget;
 
 /// The longest that a request waits for the end of a run, in seconds: proxies give up after a minute.
-const MAX_WAIT: u64 = 55;
+pub(super) const MAX_WAIT: u64 = 55;
 
 /// How long a pause lasts where its user does not say, and at most: a pause that is forgotten keeps fixes away.
 const PAUSE: SignedDuration = SignedDuration::from_hours(24);
@@ -68,8 +68,20 @@ pub(super) async fn begin_run(
         let error = format!("no service that Gantry updates matches {}", unknown.join(", "));
         return problem(StatusCode::NOT_FOUND, error, "api/v1/services lists services and images");
     }
+    let scope = RunScope { services, images, filters, ..RunScope::default() };
+    run_and_wait(&routes, by, scope, seconds, "runs/").await
+}
+
+/// Starts a run and waits for so many seconds, at most [`MAX_WAIT`], for its end. `runs` is the path of all runs as seen from
+/// the request's.
+pub(super) async fn run_and_wait(
+    routes: &Routes,
+    by: String,
+    scope: RunScope,
+    seconds: u64,
+    runs: &str,
+) -> Response {
     let mut changes = routes.shared.board.changes();
-    let scope = RunScope { services, images, filters };
     let id = match routes.shared.steering.run(by, scope).await {
         Ok(id) => id,
         Err(why) => return problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later"),
@@ -80,7 +92,7 @@ pub(super) async fn begin_run(
     };
     let wait = async {
         loop {
-            if let Some(done) = is_done(&routes) {
+            if let Some(done) = is_done(routes) {
                 return done;
             }
             if changes.changed().await.is_err() {
@@ -94,7 +106,7 @@ pub(super) async fn begin_run(
         Err(_) => {
             let run = routes.shared.board.look().run(id).map_or(Value::Null, whole_run);
             let mut response = (StatusCode::ACCEPTED, Json(run)).into_response();
-            if let Ok(location) = HeaderValue::from_str(&format!("runs/{id}")) {
+            if let Ok(location) = HeaderValue::from_str(&format!("{runs}{id}")) {
                 response.headers_mut().insert(header::LOCATION, location);
             }
             response

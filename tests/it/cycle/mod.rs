@@ -20,6 +20,7 @@ mod ordering;
 mod other_hands;
 mod overlapping;
 mod pacing;
+mod pushed;
 mod releasing;
 mod remembering;
 mod removing;

@@ -13,8 +13,12 @@ use super::support::{Stage, free_port};
 
 const TOKEN: &str = "a-token-for-prometheus";
 
-/// Metrics that are there only in certain settings: Docker Hub among the registries, or a configured webhook or address.
-const CONDITIONAL: [&str; 2] = ["gantry_registry_ratelimit_remaining", "gantry_registry_ratelimit_limit"];
+/// Metrics that are there only in certain settings: Docker Hub among the registries, or a sender of webhooks.
+const CONDITIONAL: [&str; 3] = [
+    "gantry_registry_ratelimit_remaining",
+    "gantry_registry_ratelimit_limit",
+    "gantry_webhook_requests_total",
+];
 
 /// A running Prometheus. Ended when dropped.
 struct Prometheus {

@@ -46,3 +46,4 @@ mod trigger;
 mod turns;
 mod updating;
 mod variables;
+mod webhooks;

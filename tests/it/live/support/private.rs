@@ -55,14 +55,14 @@ impl PrivateRegistry {
     pub(crate) fn with_passwords(stage: &Stage) -> Self {
         let lines = [PULLER, JUERGEN].map(|it| format!("{}:{}\n", it.user, it.hash));
         let file = stage.write("registry/accounts", &lines.concat());
-        Self::start(stage, &format!("htpasswd: {{realm: lab, path: {}}}", file.display()), None)
+        Self::start(stage, &format!("auth: {{htpasswd: {{realm: lab, path: {}}}}}", file.display()), None)
     }
 
     /// That believes a token server.
     pub(crate) fn with_tokens(stage: &Stage, tokens: &TokenServer) -> Self {
         let certificate = stage.write("registry/token.pem", &tokens.issuer.certificate());
         let auth = format!(
-            "token: {{realm: \"{}\", service: {}, issuer: {}, rootcertbundle: {}}}",
+            "auth: {{token: {{realm: \"{}\", service: {}, issuer: {}, rootcertbundle: {}}}}}",
             tokens.realm(),
             Issuer::SERVICE,
             Issuer::NAME,
@@ -71,21 +71,31 @@ impl PrivateRegistry {
         Self::start(stage, &auth, Some(&tokens.issuer))
     }
 
-    fn start(stage: &Stage, auth: &str, issuer: Option<&Arc<Issuer>>) -> Self {
+    /// That wants no account, and tells this address of its events, with this value of an `Authorization` header.
+    pub(crate) fn notifying(stage: &Stage, url: &str, authorization: &str) -> Self {
+        let endpoint = format!(
+            "{{name: gantry, url: \"{url}\", headers: {{Authorization: [\"{authorization}\"]}}, timeout: 1s, threshold: 3, \
+             backoff: 200ms}}"
+        );
+        Self::start(stage, &format!("notifications: {{endpoints: [{endpoint}]}}"), None)
+    }
+
+    /// With these further settings.
+    fn start(stage: &Stage, settings: &str, issuer: Option<&Arc<Issuer>>) -> Self {
         // Between the look for a free port and the registry's own start, somebody else may take it.
-        let started = (0..5).find_map(|_| Self::start_once(stage, auth, issuer));
+        let started = (0..5).find_map(|_| Self::start_once(stage, settings, issuer));
         started.expect("a registry that does not end at once")
     }
 
     /// `None`: it has ended, and whoever may answer there is somebody else.
-    fn start_once(stage: &Stage, auth: &str, issuer: Option<&Arc<Issuer>>) -> Option<Self> {
+    fn start_once(stage: &Stage, settings: &str, issuer: Option<&Arc<Issuer>>) -> Option<Self> {
         let free = std::net::TcpListener::bind((stage.lab.host.as_str(), 0)).unwrap();
         let host = free.local_addr().unwrap().to_string();
         drop(free);
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\n\
              storage:\n  filesystem: {{rootdirectory: {}}}\n  maintenance: {{uploadpurging: {{enabled: false}}}}\n\
-             http: {{addr: \"{host}\"}}\nauth: {{{auth}}}\n",
+             http: {{addr: \"{host}\"}}\n{settings}\n",
             stage.folder.path().join("registry/data").display(),
         );
         let config = stage.write("registry/config.yml", &config);
