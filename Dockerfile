@@ -34,7 +34,7 @@ RUN find src -type f -exec touch {} + \
 # The image's file tree. All of busybox's commands are there, as hooks are shell commands of the user; whoever runs one has
 # the Docker socket, to which no command adds a right. `right` counts leap seconds, which no computer's clock does; `posix` says everything
 # a second time.
-RUN mkdir -p /image/bin /image/etc/ssl/certs /image/root /image/usr/share /image/tmp \
+RUN mkdir -p /image/bin /image/etc/ssl/certs /image/root /image/run /image/usr/share /image/tmp \
     && chmod 1777 /image/tmp \
     && cp target/*/release/gantry /image/bin/ \
     && for applet in $(/bin/busybox --list); do ln -s busybox "/image/bin/$applet"; done \
@@ -71,6 +71,6 @@ LABEL org.opencontainers.image.title="Gantry" \
 COPY --from=build /image /
 ENV PATH=/bin
 # A Swarm update of Gantry itself goes on when the new one is healthy, so it is asked soon and often; the
-# question is cheap. The time-out is for nodes that are busy starting fifty containers.
+# question is cheap: /healthz at the socket in /run, or in /dev/shm on a read-only root. The time-out is for nodes that are busy starting fifty containers.
 HEALTHCHECK --interval=5s --timeout=10s --start-period=10s --retries=6 CMD ["/bin/gantry", "healthcheck"]
 ENTRYPOINT ["/bin/gantry"]

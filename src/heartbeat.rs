@@ -1,6 +1,6 @@
 //! A sign of life. The work beats, so that the health check can tell a loop that works or waits from a dead one.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,12 +12,24 @@ pub struct Heartbeat {
     born: Instant,
     last_millis: Arc<AtomicU64>,
     illness: Arc<Mutex<Option<String>>>,
+    has_seen_engine: Arc<AtomicBool>,
 }
 
 impl Heartbeat {
     /// A heart that has just beaten.
     pub fn new(now: Instant) -> Self {
-        Self { born: now, last_millis: Arc::new(AtomicU64::new(0)), illness: Arc::default() }
+        let last_millis = Arc::new(AtomicU64::new(0));
+        Self { born: now, last_millis, illness: Arc::default(), has_seen_engine: Arc::default() }
+    }
+
+    /// Notes that the engine has answered.
+    pub fn see_engine(&self) {
+        self.has_seen_engine.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the engine has ever answered.
+    pub fn has_seen_engine(&self) -> bool {
+        self.has_seen_engine.load(Ordering::Relaxed)
     }
 
     /// Gives a sign of life.

@@ -29,6 +29,8 @@
 //! | [`config`] | the one table of variables and labels; everything Gantry was told, checked |
 //! | [`daemon`] | when to run a cycle and when to stop; who we are; hooks, trigger, notification, health checks |
 //! | [`daemon::webhook`] | what each registry sends after a push and how it proves who it is, both pure; when Gantry looks ([`daemon::webhook::coalesce`]) |
+//! | [`cli`] | the commands that ask a daemon by its API, and what they print |
+//! | [`local_socket`] | where the daemon's socket is, which process may have it, and how commands find it |
 //! | [`cycle`] | the pipeline above, one file a stage |
 //! | [`rollout`] | `send` writes, `watch` looks, [`rollout::machine`] judges (its diagram is beside it), `aftercare` keeps an eye on what was called updated, [`rollout::pace`] says who is next, [`rollout::guard`] whether the cluster is fit for it |
 //! | [`model::rank`] | which service gets a new image first, and what its update can show of the image |
@@ -88,6 +90,7 @@
 )]
 
 mod back_off;
+pub mod cli;
 pub mod config;
 pub mod context;
 #[cfg(test)]
@@ -101,6 +104,7 @@ pub mod heartbeat;
 pub mod hosts;
 pub mod image;
 pub mod ledger;
+pub mod local_socket;
 pub mod meters;
 pub mod model;
 pub mod options;

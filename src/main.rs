@@ -7,22 +7,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use gantry::config::{self, Command, Config, Loaded, Mistakes};
+use gantry::cli::{self, Command, DaemonAddress, Done, Narrowed, Trouble};
+use gantry::config::{self, Config, Filter, Loaded, Mistakes};
+use gantry::context::RunScope;
 use gantry::cycle::cleanup::remover_name;
+use gantry::cycle::preview::{Preview, preview};
 use gantry::cycle::{by_hand, remover};
-use gantry::daemon::board::LiveBoard;
+use gantry::daemon::board::{Board, LiveBoard, render};
 use gantry::daemon::steering::Wheel;
 use gantry::daemon::{Daemon, End, health, http, itself, notification, stop_overdue};
 use gantry::descriptors;
 use gantry::heartbeat::Heartbeat;
 use gantry::ledger::Ledger;
 use gantry::ledger::release::ReleaseTarget;
+use gantry::local_socket;
 use gantry::meters::Meters;
+use gantry::model::event::Event;
 use gantry::registry::{HttpRegistry, Settings};
 use gantry::swarm::engine::Engine;
 use gantry::telemetry::{self, EndOfLog, NodeName, Output};
 use gantry::tls::install_crypto_provider;
 use gantry::words::printable;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,30 +46,27 @@ const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     let _end_of_log = EndOfLog;
-    let say = |text: &str| Output::stdout().line(text);
+    let answer = |text: &str| {
+        Output::stdout().line(text);
+        ExitCode::SUCCESS
+    };
     match Command::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Run) => daemon_or_remover(),
-        Ok(Command::Help) => {
-            say(&config::help());
-            ExitCode::SUCCESS
+        Ok(Command::Daemon) => daemon_or_remover(),
+        Ok(Command::Help) => answer(&config::help()),
+        Ok(Command::HelpOf(help)) => answer(&help),
+        Ok(Command::Version) => answer(&config::version()),
+        Ok(Command::Man) => answer(cli::manual().trim_end()),
+        Ok(Command::Completions(shell)) => answer(cli::completions(&shell).unwrap_or_default().trim_end()),
+        Ok(Command::Healthcheck) => {
+            let (said, code) = match health::check() {
+                Ok(healthy) => (healthy, ExitCode::SUCCESS),
+                Err(unhealthy) => (unhealthy, ExitCode::FAILURE),
+            };
+            Output::stdout().line(&printable(&said));
+            code
         }
-        Ok(Command::Version) => {
-            say(&config::version());
-            ExitCode::SUCCESS
-        }
-        Ok(Command::Healthcheck) => match health::check() {
-            Ok(healthy) => {
-                say(&printable(&healthy));
-                ExitCode::SUCCESS
-            }
-            Err(unhealthy) => {
-                say(&printable(&unhealthy));
-                ExitCode::FAILURE
-            }
-        },
         Ok(Command::Notify) => notify(),
-        Ok(Command::Quarantine) => by_hand(None),
-        Ok(Command::Release(name)) => by_hand(Some(name.map_or(ReleaseTarget::All, ReleaseTarget::Named))),
+        Ok(command) => ask(&command),
         Err(error) => {
             complain(&error.to_string());
             ExitCode::from(MISTAKES)
@@ -69,14 +74,104 @@ fn main() -> ExitCode {
     }
 }
 
+/// Asks a daemon. Where none answers, what can be done without one is done so.
+fn ask(command: &Command) -> ExitCode {
+    let target = DaemonAddress::find(|name| std::env::var(name).ok());
+    let done = target.and_then(|target| {
+        let runtime = runtime().map_err(|error| Trouble::of_start(&error))?;
+        let done = runtime.block_on(cli::ask(command, &target, TimeZone::system()));
+        done.map_err(|trouble| trouble.at(&target))
+    });
+    let done = match (command, done) {
+        (Command::Quarantine { json: false }, Err(trouble)) if trouble.is_absence => return by_hand(None),
+        (Command::Release(name), Err(trouble)) if trouble.is_absence => {
+            return by_hand(Some(name.clone().map_or(ReleaseTarget::All, ReleaseTarget::Named)));
+        }
+        (Command::Plan { scope, .. }, Err(trouble)) if trouble.is_absence => return plan(command, scope),
+        (Command::Explain { service, .. }, Err(trouble)) if trouble.is_absence => {
+            return plan(command, &Narrowed { services: vec![service.clone()], ..Narrowed::default() });
+        }
+        (_, done) => done,
+    };
+    conclude(done)
+}
+
+/// Says what a command has come to.
+fn conclude(done: Result<Done, Trouble>) -> ExitCode {
+    match done {
+        Ok(done) => {
+            if !done.text.is_empty() {
+                Output::stdout().line(&done.text);
+            }
+            ExitCode::from(done.code)
+        }
+        Err(trouble) => {
+            complain(&trouble.words);
+            ExitCode::from(trouble.code)
+        }
+    }
+}
+
+/// Says what a run of this scope would do, without a daemon.
+fn plan(command: &Command, scope: &Narrowed) -> ExitCode {
+    let wrong: Vec<&str> =
+        scope.filters.iter().map(String::as_str).filter(|filter| Filter::parse(filter).is_none()).collect();
+    if !wrong.is_empty() {
+        complain(&printable(&format!("{} is not of the form key=value", wrong.join(", "))));
+        return ExitCode::from(MISTAKES);
+    }
+    let filters = scope.filters.iter().filter_map(|filter| Filter::parse(filter)).collect();
+    let scope = RunScope {
+        services: scope.services.clone(),
+        images: scope.images.clone(),
+        filters,
+        ..RunScope::default()
+    };
+    with_engine(async |config, engine| {
+        let looked = preview(&config, &engine, &Arc::new(registry(&config)), scope).await?;
+        let answer = match command {
+            Command::Explain { service, .. } => explained(service, looked),
+            _ => render::plan(&looked.rows),
+        };
+        Ok(conclude(cli::without_daemon(command, &answer, &TimeZone::system())))
+    })
+}
+
 /// Says why a command did not do what it was asked, where no answer is expected.
 fn complain(why: &str) {
     Output::stderr().line(&format!("gantry: {why}"));
 }
 
+/// A service as the API explains it; null: it is not known.
+fn explained(service: &str, looked: Preview) -> Value {
+    let now = Timestamp::now();
+    let mut board = Board::new(now);
+    board.apply(0, &Event::Decided(looked.rows), now);
+    let around = render::Around { pause: looked.pause, ..render::Around::default() };
+    board.explained(service, &around).unwrap_or_default()
+}
+
 /// Lists what is not offered, or releases some of it: 0 when there was something to release, else 1.
 fn by_hand(target: Option<ReleaseTarget>) -> ExitCode {
     let say = |text: &str| Output::stdout().line(text);
+    with_engine(async |config, engine| {
+        let is_done = match target {
+            None => {
+                say(&by_hand::listed(&config, &engine).await?.to_string());
+                true
+            }
+            Some(target) => {
+                let release = by_hand::release(&config, &engine, &target).await?;
+                say(&release.to_string());
+                release.miss.is_none()
+            }
+        };
+        Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+/// Does what needs the engine and no daemon.
+fn with_engine(work: impl AsyncFnOnce(Arc<Config>, Arc<Engine>) -> Result<ExitCode>) -> ExitCode {
     let config = match Config::load(std::env::vars_os()) {
         Ok(loaded) => Arc::new(loaded.config),
         Err(mistakes) => {
@@ -85,28 +180,17 @@ fn by_hand(target: Option<ReleaseTarget>) -> ExitCode {
         }
     };
     install_crypto_provider();
-    let work = async {
-        let engine = Arc::new(Engine::new(config.engine.clone()));
-        match target {
-            None => {
-                say(&by_hand::listed(&config, &engine).await?.to_string());
-                Ok(true)
-            }
-            Some(target) => {
-                let release = by_hand::release(&config, &engine, &target).await?;
-                say(&release.to_string());
-                Ok(release.miss.is_none())
-            }
-        }
-    };
-    match runtime().map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(work)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            complain(&printable(&format!("{error:#} (DOCKER_HOST: {})", config.engine)));
-            ExitCode::FAILURE
-        }
-    }
+    let engine = Arc::new(Engine::new(config.engine.clone()));
+    let done = runtime().map_err(anyhow::Error::from).and_then(|runtime| {
+        let done = runtime.block_on(work(config.clone(), engine));
+        // Names that are being resolved are not waited for.
+        runtime.shutdown_background();
+        done
+    });
+    done.unwrap_or_else(|error| {
+        complain(&printable(&format!("{error:#} (DOCKER_HOST: {})", config.engine)));
+        ExitCode::FAILURE
+    })
 }
 
 /// Sends a test message to all addresses of notifications: 0 when all took it, 1 when one did not, 2 without any.
@@ -243,14 +327,14 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
         environment: std::env::vars_os().collect(),
         swarm: Arc::new(engine),
         stop: stop.clone(),
-        heartbeat: heartbeat.clone(),
+        heartbeat,
         board: LiveBoard::default(),
         requests: Arc::default(),
     };
     if let Some(listener) = daemon.config.listener.clone() {
         tokio::spawn(http::serve(listener, shared(&daemon), |_| ()));
     }
-    tokio::spawn(health::serve(heartbeat));
+    tokio::spawn(http::serve_socket(local_socket::places(), shared(&daemon)));
     let end = tokio::select! {
         end = daemon.run(|name| node_name.set(name)) => end,
         () = stop_overdue(&stop, STOP_LIMIT) => {

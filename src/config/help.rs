@@ -8,15 +8,34 @@ use super::variables::{LABELS, Label, VARIABLES, Variable};
 const WIDTH: usize = 100;
 
 const USAGE: &str = "\
-Usage: gantry             Keep the services on the newest image of their tag
-       gantry quarantine  List the images that are not offered again, and why
-       gantry release SERVICE|IMAGE|--all
-                          Offer them again
-       gantry notify --test
-                          Send a test message to all addresses of notifications
-       gantry healthcheck Tell a live daemon (exit code 0) from a dead one (1)
-       gantry --help      Show this text
-       gantry --version   Show the version
+Usage: gantry            Keep the services on the newest image of their tag
+       gantry COMMAND    See and steer a daemon; gantry COMMAND --help shows the command's options
+
+Commands:
+  status               Show how things stand, in one screen
+  watch                Show rollouts and failures as they come
+  plan                 Show what a run would do now; it changes nothing
+  explain SERVICE      Show why a service is updated or not
+  run                  Start a run
+  history [ID]         List the runs with news, or show one of them
+  quarantine           List the images that are not offered again, and why
+  release NAME|--all   Offer an image again
+  pause [WHY]          Let no update begin for some time
+  resume               Let updates begin again
+  notify --test        Send a test message to all addresses of notifications
+  healthcheck          Tell a live daemon from a dead one
+  completions SHELL    Print completions for a shell
+  man                  Print the manual page
+  help [COMMAND]       Show all commands, variables and labels, or one command's help
+  version              Show the version
+
+In Gantry's container (docker exec CONTAINER gantry status), commands reach the daemon by its
+socket. Elsewhere, these variables name the daemon:
+  GANTRY_URL           The address of its page and API
+  GANTRY_TOKEN         A token for reading, or for steering
+  GANTRY_TOKEN_FILE    A file with that token
+The pages in docs/ explain all of it: command-line.md, api.md, status-page.md, how-it-works.md,
+configuration.md, troubleshooting.md.
 
 Exit codes of a single run (GANTRY_SLEEP_SECONDS=0):
   0  Nothing failed, and each service has what it should have. What the quarantine or a rule keeps
@@ -25,11 +44,17 @@ Exit codes of a single run (GANTRY_SLEEP_SECONDS=0):
   2  The configuration or the command line is wrong. Nothing was touched.
   3  Nothing failed, but something that should have been updated is left behind: postponed,
      unproved, without a node, or not begun. The last line of the log says what.
-A daemon ends with 0 when it is told to stop. Other commands:
-  quarantine   0 listed, 1 the engine cannot be asked
-  release      0 something was released, 1 nothing matches or the engine cannot be asked
-  notify       0 all addresses took the message, 1 one did not, 2 there is no address
-  healthcheck  0 healthy, 1 unhealthy
+A daemon ends with 0 when it is told to stop. Commands end with 0, with 2 where the command line is
+wrong, and with 1 where the daemon cannot be asked. More of them:
+  status       1 something needs attention
+  plan         3 updates are pending, 1 errors
+  explain      1 the service is not known
+  run --wait   1 something failed, 4 the run is still under way
+  history ID   1 there is no such run
+  release      1 nothing matches
+  resume       1 nothing was paused
+  notify       1 one address did not take the message, 2 there is no address
+  healthcheck  1 unhealthy
 ";
 
 /// The text of `gantry --version`, without a line feed at its end.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
 
+use super::client::CLIENT_VARIABLES;
 use super::engine::DockerHost;
 use super::listen::{ListenAddress, ListenerToken};
 use super::policy::{EXCLUDED, EXCLUDED_BY_LABEL};
@@ -85,6 +86,8 @@ fn raw(
                 Ok(value) => _ = ours.insert(name, value),
                 Err(value) => mistakes.push(not_utf8(variable, &value.to_string_lossy())),
             },
+            // A daemon whose container is entered to ask another one may have them.
+            None if CLIENT_VARIABLES.contains(&name.as_str()) => {}
             None if name.starts_with(PREFIX) => unknown_ours.push(name),
             None if !value.is_empty() => others.push(name),
             None => {}

@@ -3,7 +3,7 @@
 //! No code here reads the environment, the clock or a file, or logs. The environment comes in as pairs; mistakes and
 //! warnings go out as values.
 
-mod command;
+mod client;
 #[cfg(test)]
 mod cost;
 mod destination;
@@ -30,7 +30,7 @@ mod value;
 mod variables;
 
 pub(crate) use self::variables::PREFIX;
-pub use command::{Command, UsageError};
+pub use client::{CLIENT_VARIABLES, TOKEN, TOKEN_FILE, URL};
 pub use destination::{Destination, MailRoute, MailTls, NotificationUrls, Protocol};
 pub use filter::Filter;
 pub use help::{help, markdown_labels, markdown_variables, version};

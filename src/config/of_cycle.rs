@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 
+use super::client::TOKEN;
 use super::load::PREFIX;
 use super::variables::VARIABLES;
 use super::{Config, Loaded, Mistakes};
@@ -42,7 +43,9 @@ pub fn is_ours(name: &OsStr) -> bool {
 
 /// Whether hooks do not find this variable of Gantry's in their environment, as its value is or may hold a secret.
 pub fn is_withheld(name: &OsStr) -> bool {
-    is_ours(name) && VARIABLES.iter().any(|variable| variable.is_secret && name == variable.name)
+    let is_secret =
+        |name: &OsStr| VARIABLES.iter().any(|variable| variable.is_secret && name == variable.name);
+    name == TOKEN || (is_ours(name) && is_secret(name))
 }
 
 impl Config {
@@ -171,8 +174,9 @@ mod tests {
         GANTRY_HTTP_STEER_TOKEN
         GANTRY_HTTP_HOOK_TOKEN
         ");
+        assert!(is_withheld(OsStr::new(TOKEN)), "of the command line");
         let hooks = include_str!("../../docs/hooks.md");
-        for name in withheld {
+        for name in withheld.into_iter().chain([TOKEN]) {
             assert!(hooks.contains(&format!("\n- `{name}`\n")), "docs/hooks.md does not list {name}");
         }
     }

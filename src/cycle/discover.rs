@@ -166,6 +166,7 @@ fn must_be_manager<S: Swarm, R>(context: &Context<S, R>, engine: &EngineView) ->
     let why = match engine.role {
         Role::Manager => {
             context.engine_role.note_manager();
+            context.heartbeat.see_engine();
             context.heartbeat.diagnose(None);
             return Ok(());
         }

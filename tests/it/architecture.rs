@@ -15,6 +15,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("heartbeat", &[]),
     ("meters", &[]),
     ("tls", &[]),
+    ("local_socket", &[]),
     ("descriptors", &[]),
     // The parsers of foreign text, for `make fuzz`.
     ("fuzz", &["config", "daemon", "image", "ledger", "options", "proxy", "registry", "swarm", "words"]),
@@ -86,6 +87,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "hosts",
             "image",
             "ledger",
+            "local_socket",
             "meters",
             "model",
             "process_group",
@@ -98,6 +100,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "words",
         ],
     ),
+    // A process of its own beside the daemon's: it knows the daemon by its API alone.
+    ("cli", &["config", "local_socket", "secret", "suggest", "tls", "words"]),
 ];
 
 /// What a file that decides has nothing of: no I/O, no clock, no logging. Its first lines say that it is one: "Pure."

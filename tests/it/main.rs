@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod asking;
 mod circles;
 mod command_line;
 mod contract;

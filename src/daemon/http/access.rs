@@ -97,6 +97,11 @@ impl Tokens {
         }
     }
 
+    /// No tokens: reading needs none, and none steers.
+    pub(super) fn none() -> Self {
+        Self { read: None, steer: None, hook: None, refused: Mutex::default() }
+    }
+
     /// Whether reading needs no token.
     pub(super) fn is_open(&self) -> bool {
         self.read.is_none()

@@ -28,6 +28,7 @@ use tower_service::Service as _;
 
 use self::shared::Peer;
 pub use self::shared::Shared;
+pub use self::socket::serve_socket;
 use crate::config::Listener;
 use crate::daemon::webhook::desk::Desk;
 
@@ -39,6 +40,7 @@ mod page;
 mod plan;
 mod routes;
 mod shared;
+mod socket;
 mod steer;
 mod usage;
 
@@ -130,6 +132,7 @@ async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn connection(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, router: axum::Router) {
     let _ = stream.set_nodelay(true);
+    let peer = Some(peer);
     match tls {
         None => serve_connection(stream, peer, router).await,
         Some(acceptor) => {
@@ -143,11 +146,13 @@ async fn connection(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor
 
 fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     router: axum::Router,
 ) -> impl Future<Output = ()> {
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(Peer(peer));
+        }
         router.clone().call(request.map(Body::new))
     });
     let serving = http1::Builder::new()

@@ -29,17 +29,35 @@ const MAX_STREAMS: usize = 128;
 
 /// The router of page and API.
 pub(super) fn router(listener: Listener, shared: Shared, desk: Arc<Desk>) -> Router {
-    let tokens = Arc::new(Tokens::new(&listener));
-    let (can_steer, can_hook) = (tokens.can_steer(), tokens.can_hook());
-    let routes = Routes {
+    router_of(Routes {
         shared,
-        tokens,
+        tokens: Arc::new(Tokens::new(&listener)),
         is_local: listener.address.ip().is_loopback(),
+        owner: None,
         hosts: Arc::new(listener.hosts),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         plans: Arc::new(Semaphore::new(1)),
         desk,
-    };
+    })
+}
+
+/// The same routes where only the `owner` can reach them.
+pub(super) fn router_of_socket(shared: Shared, owner: &'static str) -> Router {
+    router_of(Routes {
+        shared,
+        tokens: Arc::new(Tokens::none()),
+        is_local: false,
+        owner: Some(owner),
+        hosts: Arc::default(),
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        plans: Arc::new(Semaphore::new(1)),
+        desk: Arc::default(),
+    })
+}
+
+fn router_of(routes: Routes) -> Router {
+    let can_steer = routes.owner.is_some() || routes.tokens.can_steer();
+    let can_hook = routes.tokens.can_hook();
     let read = Router::new()
         .route("/api/v1/state", get(state))
         .route("/api/v1/events", get(stream))
@@ -85,7 +103,8 @@ async fn guard(State(routes): State<Routes>, request: Request, next: Next) -> Re
     let host = host.or_else(|| request.uri().host());
     // Senders of webhooks prove who they are, and no browser does so for the page of another site.
     let is_hook = routes.tokens.can_hook() && request.uri().path().starts_with("/hooks/");
-    let is_exposed = !is_hook && (routes.is_local || routes.tokens.is_open());
+    let is_open = routes.is_local || routes.tokens.is_open();
+    let is_exposed = routes.owner.is_none() && !is_hook && is_open;
     let mut response = if is_exposed && !is_known_host(host, &routes.hosts) {
         let remedy = "GANTRY_HTTP_HOSTS lists the names by which the page may be called";
         problem(StatusCode::MISDIRECTED_REQUEST, "the page is not known by this name", remedy)
@@ -127,7 +146,13 @@ async fn count(State(routes): State<Routes>, request: Request, next: Next) -> Re
 fn access(routes: &Routes, request: &Request) -> impl Future<Output = Access> + use<> {
     let peer = address_of(request);
     let (tokens, headers) = (routes.tokens.clone(), request.headers().clone());
-    async move { tokens.access(&headers, &peer).await }
+    let owner = routes.owner;
+    async move {
+        match owner {
+            Some(owner) => Access::Steer(owner.to_owned()),
+            None => tokens.access(&headers, &peer).await,
+        }
+    }
 }
 
 fn refused() -> Response {
@@ -183,7 +208,15 @@ async fn healthz(State(routes): State<Routes>) -> Response {
             let words = format!("no sign of life from the loop for {} s", age.as_secs());
             problem(StatusCode::SERVICE_UNAVAILABLE, words, "restart Gantry; the log tells more")
         }
-        None => Json(json!({ "healthy": true })).into_response(),
+        None if !heartbeat.has_seen_engine() => {
+            let words = format!("the engine has not answered yet ({})", routes.shared.config.engine);
+            problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                words,
+                "DOCKER_HOST names the engine; the log tells more",
+            )
+        }
+        None => Json(json!({ "healthy": true, "last_sign_of_life_seconds": age.as_secs() })).into_response(),
     }
 }
 

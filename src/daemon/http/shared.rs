@@ -47,6 +47,8 @@ pub(super) struct Routes {
     pub(super) tokens: Arc<Tokens>,
     pub(super) hosts: Arc<Vec<String>>,
     pub(super) is_local: bool,
+    /// The user in whose name all requests are, where only that user can reach the routes. Needs no token.
+    pub(super) owner: Option<&'static str>,
     pub(super) streams: Arc<Semaphore>,
     /// One plan at a time: each asks the registries.
     pub(super) plans: Arc<Semaphore>,

@@ -144,6 +144,7 @@ impl Transport {
             let is_answer = matches!(chunk, Ok(_) | Err(Error::DockerResponseServerError { .. }));
             if let Some(heartbeat) = heartbeat.as_ref().filter(|_| is_answer) {
                 heartbeat.beat(Instant::now());
+                heartbeat.see_engine();
             }
             chunk.map_err(|error| translate(&error, &what, &address))
         }))

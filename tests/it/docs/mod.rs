@@ -29,7 +29,11 @@ const BANNED: [&str; 9] = [
 ];
 
 /// Names in the pages that look like variables of Gantry and are not in its table.
-const OTHER_NAMES: [&str; 5] = [
+const OTHER_NAMES: [&str; 8] = [
+    // Read by commands alone.
+    "GANTRY_URL",
+    "GANTRY_TOKEN",
+    "GANTRY_TOKEN_FILE",
     // Set by Gantry for the command after a cycle.
     "GANTRY_CYCLE_FAILED",
     "GANTRY_CYCLE_SUMMARY",

@@ -12,6 +12,7 @@
 pub(crate) mod support;
 
 mod auth;
+mod command_line;
 mod daemon;
 mod deployed;
 mod failing;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use gantry::config::EngineAddress;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// How long a stop may take, as docs/how-it-works.md says.
@@ -21,11 +21,29 @@ fn command(engine: &EngineAddress, variables: &[(&str, &str)]) -> Command {
     command
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
+        // Where the socket is, which a killed program leaves behind.
+        .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"))
         .env("DOCKER_HOST", engine.to_string())
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
+}
+
+/// A command of the program: its exit code, what it answers, and what it says on standard error.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) code: Option<i32>,
+    pub(crate) text: String,
+    pub(crate) errors: String,
+}
+
+/// What the program says with this engine, these variables and these arguments.
+pub(crate) async fn tell(engine: &EngineAddress, variables: &[(&str, &str)], arguments: &[&str]) -> Told {
+    let output = timeout(PATIENCE * 3, command(engine, variables).args(arguments).output()).await;
+    let output = output.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Told { code: output.status.code(), text: text(output.stdout), errors: text(output.stderr) }
 }
 
 /// What `gantry healthcheck` says of the program with this engine.
@@ -35,17 +53,31 @@ pub(crate) async fn healthcheck(engine: &EngineAddress) -> Result<String, String
     if output.status.success() { Ok(said) } else { Err(said) }
 }
 
+type OutputLines = Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>;
+
+fn lines_of(output: impl AsyncRead + Send + Unpin + 'static) -> OutputLines {
+    let output: Box<dyn AsyncRead + Send + Unpin> = Box::new(output);
+    BufReader::new(output).lines()
+}
+
 /// The program while it runs. Killed when dropped.
 pub(crate) struct Gantry {
     child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
+    lines: OutputLines,
     pub(crate) log: String,
 }
 
 impl Gantry {
     pub(crate) fn start(engine: &EngineAddress, variables: &[(&str, &str)]) -> Self {
         let mut child = command(engine, variables).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = lines_of(child.stderr.take().unwrap());
+        Self { child, lines, log: String::new() }
+    }
+
+    /// The program with arguments, whose answer is read instead of its log.
+    pub(crate) fn answering(engine: &EngineAddress, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let mut child = command(engine, variables).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = lines_of(child.stdout.take().unwrap());
         Self { child, lines, log: String::new() }
     }
 
@@ -61,6 +93,11 @@ impl Gantry {
             self.log.push('\n');
             true
         })
+    }
+
+    /// Closes its output.
+    pub(crate) fn read_no_more(self) -> Child {
+        self.child
     }
 
     /// Waits until it has said these words.

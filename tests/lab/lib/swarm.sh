@@ -52,7 +52,7 @@ lab_install() {
     need_root
     need_packages iproute2:ip iptables:iptables busybox-static:busybox docker.io:dockerd \
         docker-registry:docker-registry curl:curl jq:jq util-linux:nsenter \
-        mmdebstrap:mmdebstrap gcc:cc libc6-dev:cc shellcheck:shellcheck prometheus:prometheus nginx-light:nginx
+        mmdebstrap:mmdebstrap gcc:cc libc6-dev:cc shellcheck:shellcheck prometheus:prometheus nginx-light:nginx tmux:tmux
     type -P docker >/dev/null || need_packages docker-cli:docker # a package of its own in newer Debians
     pip_python >/dev/null || need_packages python3-venv:pyvenv # it has no command to look for any more
     is_static "$(type -P busybox)" || die "The busybox here needs libraries, which the lab's images do not have." \

@@ -57,11 +57,21 @@ impl Stage {
         self.say_to(&self.lab.docker_host(1), arguments)
     }
 
-    /// As [`Self::say`], to another engine.
-    pub(crate) fn say_to(&self, docker_host: &str, arguments: &[&str]) -> Said {
+    /// `gantry` with these arguments, for this stage's ledger, before it runs.
+    pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Command {
+        self.command_to(&self.lab.docker_host(1), arguments)
+    }
+
+    fn command_to(&self, docker_host: &str, arguments: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gantry"));
         command.env_clear().env("DOCKER_HOST", docker_host).env("GANTRY_LEDGER_NAME", self.ledger());
-        let output = command.args(arguments).output().unwrap();
+        command.args(arguments);
+        command
+    }
+
+    /// As [`Self::say`], to another engine.
+    pub(crate) fn say_to(&self, docker_host: &str, arguments: &[&str]) -> Said {
+        let output = self.command_to(docker_host, arguments).output().unwrap();
         // An answer, or on standard error why there is none.
         let text = [output.stdout, output.stderr].concat();
         Said { code: output.status.code(), text: String::from_utf8(text).unwrap() }
