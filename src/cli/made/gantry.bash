@@ -34,6 +34,9 @@ _gantry() {
             gantry,man)
                 cmd="gantry__subcmd__man"
                 ;;
+            gantry,notify)
+                cmd="gantry__subcmd__notify"
+                ;;
             gantry,pause)
                 cmd="gantry__subcmd__pause"
                 ;;
@@ -68,7 +71,7 @@ _gantry() {
 
     case "${cmd}" in
         gantry)
-            opts="-h -V --help --version status watch plan explain run history quarantine release pause resume healthcheck completions man help version"
+            opts="-h -V --help --version status watch plan explain run history quarantine release pause resume notify healthcheck completions man help version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -153,6 +156,20 @@ _gantry() {
             ;;
         gantry__subcmd__man)
             opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gantry__subcmd__notify)
+            opts="-h --test --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

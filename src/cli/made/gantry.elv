@@ -32,6 +32,7 @@ set edit:completion:arg-completer[gantry] = {|@words|
             cand release 'Offer an image again'
             cand pause 'Let no update begin for some time'
             cand resume 'Let updates begin again'
+            cand notify 'Send a test message to all addresses of notifications'
             cand healthcheck 'Tell a live daemon from a dead one'
             cand completions 'Print completions for a shell'
             cand man 'Print the manual page'
@@ -90,6 +91,11 @@ set edit:completion:arg-completer[gantry] = {|@words|
             cand --help 'Print help'
         }
         &'gantry;resume'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'gantry;notify'= {
+            cand --test 'Send it'
             cand -h 'Print help'
             cand --help 'Print help'
         }

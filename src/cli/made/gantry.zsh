@@ -107,6 +107,13 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(notify)
+_arguments "${_arguments_options[@]}" : \
+'--test[Send it]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (healthcheck)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -157,6 +164,7 @@ _gantry_commands() {
 'release:Offer an image again' \
 'pause:Let no update begin for some time' \
 'resume:Let updates begin again' \
+'notify:Send a test message to all addresses of notifications' \
 'healthcheck:Tell a live daemon from a dead one' \
 'completions:Print completions for a shell' \
 'man:Print the manual page' \
@@ -194,6 +202,11 @@ _gantry__subcmd__history_commands() {
 _gantry__subcmd__man_commands() {
     local commands; commands=()
     _describe -t commands 'gantry man commands' commands "$@"
+}
+(( $+functions[_gantry__subcmd__notify_commands] )) ||
+_gantry__subcmd__notify_commands() {
+    local commands; commands=()
+    _describe -t commands 'gantry notify commands' commands "$@"
 }
 (( $+functions[_gantry__subcmd__pause_commands] )) ||
 _gantry__subcmd__pause_commands() {
