@@ -9,7 +9,7 @@ use super::parts::{change, count, list, name, number, table, text, words};
 /// The actions, in the order of the page; what has none is counted alone.
 const ACTIONS: [&str; 3] = ["error", "update", "held"];
 
-/// What a run would do, as text. The exit code follows from [`Planned`].
+/// What a run would do, as text. The exit code follows from `Planned`.
 pub(crate) fn plan(answer: &Value) -> (String, u8) {
     let services = list(answer, "services");
     let of = |action: &str| {
