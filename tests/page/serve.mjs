@@ -83,9 +83,9 @@ export function swarm({ services = 20, scene = 'rollout' } = {}) {
       log: ['FATAL: could not open file "data/node.map": Permission denied', 'LOG: the store is shut down' + bad], health: 'exit code 1: connection refused' + bad });
     world.quarantine.push({ service: store.service, image: store.image, digest: hex(store.image + 'new'), cause: store.why, since: ago(21), until: ago(-60 * 23), touched: 1 });
     const held = others.filter(row => row.image === others[big ? 40 : 3].image);
-    held.forEach(row => { row.newest = hex('held'); set(row, 'h', 'outside its update window: mon-fri 22:00-04:00', 130); });
+    held.forEach(row => { row.newest = hex('held'); set(row, 'h', 'a user or another program rolled back another service of this image', 130); });
     world.rollouts.push({ image: held[0].image, from: held[0].digest, to: hex('held'), canary: [], width: 1, under_way: 0, touched: 0, succeeded: 0, failed: 0, waiting: held.length, total: held.length,
-      state: 'held', superseded_by: null, held_for: 'the update window mon-fri 22:00-04:00 opens at 22:00', since: ago(130) });
+      state: 'held', superseded_by: null, held_for: 'a user or another program rolled back a service of this image', since: ago(130) });
     if (big) {
       for (let i = 0; i < 70; i++) {
         const row = others[200 + i * 5];
@@ -117,10 +117,10 @@ export function swarm({ services = 20, scene = 'rollout' } = {}) {
   const verdict = () => {
     const sum = counts(), people = sum.needs_attention + sum.rollback_failed + sum.error, busy = sum.updating + sum.waiting;
     if (scene === 'unknown') return { level: 'unknown', words: 'no look yet' };
-    if (people) return { level: 'attention', words: `${people} ${people === 1 ? 'service needs' : 'services need'} you${busy ? `, ${busy} are on their way` : ''}; all others are on the newest image` + bad };
+    if (people) return { level: 'attention', words: `${people} ${people === 1 ? 'service needs' : 'services need'} attention, 1 rollout was stopped` + bad };
     if (world.guard.by_hand || world.guard.paused.length) return { level: 'paused', words: 'updates are paused; all services run' };
-    if (busy) return { level: 'busy', words: `${busy} of ${rows.size} services get a newer image` };
-    return { level: 'ok', words: `all ${rows.size - sum.left_alone} services that Gantry updates are on the newest image` };
+    if (busy) return { level: 'busy', words: `${sum.updating} updates are under way, ${sum.waiting} services wait` };
+    return { level: 'ok', words: sum.left_alone ? `${sum.up_to_date} of ${rows.size} services are on the newest image; ${sum.left_alone} left alone` : `all ${rows.size} services are on the newest image` };
   };
   const groups = () => {
     const all = new Map(), letter = Object.fromEntries(Object.entries(STATES).map(([key, word]) => [word, key]));
@@ -171,7 +171,7 @@ export function swarm({ services = 20, scene = 'rollout' } = {}) {
   return { world, rows, state, step, news, id };
 }
 
-const explain = row => ({ ...row, account: row.state === 'error' ? 'deploy' : null, next: null, gates: [{ gate: 'selection', verdict: 'pass', why: 'the filters select it' + HOSTILE }, { gate: 'other_changes', verdict: 'hold', why: row.why }],
+const explain = row => ({ ...row, account: row.state === 'error' ? 'deploy' : null, next: null, gates: [{ gate: 'selection', verdict: 'pass', why: 'GANTRY_SERVICES_FILTERS selects it, and nothing excludes it' }, { gate: 'outcome', verdict: 'hold', why: row.why }],
   policy: { lookup: 'registry', insecure: false, auth_config: null, timeout_seconds: 300, order: 'auto', jobs: false, canary: true, rollback_on_failure: true } });
 
 const underWay = run => ({ ...run, state: 'under_way', failed: false, ended: null, summary: '', services: [] });

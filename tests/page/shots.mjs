@@ -48,6 +48,9 @@ await shot('20-hostile-1280-light', { scene: 'hostile', width: 1280 });
 await shot('20-unknown', { scene: 'unknown', width: 1000, full: false });
 await shot('no-script', { scene: 'trouble', script: false, width: 1000 });
 await shot('gate', { token: 'x'.repeat(20), width: 1000, full: false, height: 500 });
+// Those of the documentation: docs/pictures.
+await shot('status-page', { scene: 'trouble', steps: 4, width: 1200, height: 860, full: false });
+await shot('explanation', { scene: 'trouble', steps: 4, width: 1200, height: 860, full: false, act: async page => { await page.click('#attention [data-service]'); await page.waitForTimeout(500); } });
 await shot('drawer-1600-light', { scene: 'trouble', steps: 4, full: false, act: async page => { await page.click('#attention [data-service]'); await page.waitForTimeout(500); } });
 await shot('drawer-320-dark', { scene: 'trouble', width: 320, height: 800, scheme: 'dark', full: false, act: async page => { await page.click('#attention [data-service]'); await page.waitForTimeout(500); } });
 await shot('report', { scene: 'trouble', width: 1280, full: false, act: async page => { await page.click('[data-run="398"]'); await page.waitForTimeout(500); } });
