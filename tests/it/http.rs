@@ -393,6 +393,8 @@ async fn slow_endless_and_broken_requests_cost_a_limit_and_nothing_else() {
     let scene = both();
     scene.service("web").create();
     beside(&scene, async |api| {
+        let is_well = |state: &Value| state["verdict"]["level"] == "ok";
+        api.with(Some(READ)).until("first look", is_well).await;
         let address = api.address;
         let lines = |head: &str| format!("{head}\r\nhost: localhost\r\n\r\n").into_bytes();
         let endless_head = [b"GET / HTTP/1.1\r\nx: ".to_vec(), vec![b'a'; 1 << 20]].concat();

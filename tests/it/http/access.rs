@@ -12,6 +12,7 @@ async fn without_the_right_token_nothing_is_told_and_nothing_is_done() {
     let scene = both();
     scene.service("web").create();
     beside(&scene, async |api| {
+        api.with(Some(READ)).until("first look", |state| state["verdict"]["level"] == "ok").await;
         let routes = ["state", "events", "services", "services/web", "runs", "runs/1", "quarantine", "plan"];
         for token in [None, Some("a-token-that-is-wrong"), Some("")] {
             for route in routes {

@@ -96,6 +96,12 @@ fn of_dashboard() -> Vec<String> {
     all.map(|expression| expression.replace("$__rate_interval", "1m")).collect()
 }
 
+/// The rules, as Prometheus has read and evaluated them.
+fn of_rules(prometheus: &Prometheus) -> Vec<Value> {
+    let rules = prometheus.ask("rules", &[]).unwrap_or_default();
+    rules["data"]["groups"][0]["rules"].as_array().cloned().unwrap_or_default()
+}
+
 /// The metrics that a text names.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -139,26 +145,26 @@ fn a_real_prometheus_can_evaluate_every_rule_and_every_query() {
     until("service that needs attention", || prometheus.count(&attention) == 1);
     until("second scrape", || prometheus.count("rate(process_cpu_seconds_total[1m]) >= 0") == 1);
 
+    // The rules are evaluated without an error, and the one that has a reason says so.
+    until("evaluation of all rules", || {
+        let rules = of_rules(&prometheus);
+        let is_pending = |rule: &Value| rule["name"] == "GantryNeedsAttention" && rule["state"] == "pending";
+        assert!(rules.iter().all(|rule| rule["health"] != "err"), "{rules:#?}");
+        rules.len() > 10 && rules.iter().all(|rule| rule["health"] == "ok") && rules.iter().any(is_pending)
+    });
+
     // Each query can be evaluated, and names only what is there.
     let known = prometheus.ask("label/__name__/values", &[]).unwrap();
     let known: BTreeSet<&str> = known["data"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     for expression in of_dashboard() {
         prometheus.count(&expression);
     }
-    let queries = named(&(of_dashboard().join("\n") + &read("rules.yml")));
+    let rules = of_rules(&prometheus).into_iter().map(|rule| rule["query"].as_str().unwrap().to_owned());
+    let queries = named(&of_dashboard().into_iter().chain(rules).collect::<Vec<_>>().join("\n"));
     assert!(queries.len() > 20, "{queries:?}");
     let unknown: Vec<_> =
         queries.iter().filter(|name| !known.contains(&***name) && !CONDITIONAL.contains(&&***name)).collect();
     assert!(unknown.is_empty(), "no such metrics: {unknown:?}");
-
-    // The rules are evaluated without an error, and the one that has a reason says so.
-    until("evaluation of all rules", || {
-        let rules = prometheus.ask("rules", &[]).unwrap_or_default();
-        let rules = rules["data"]["groups"][0]["rules"].as_array().cloned().unwrap_or_default();
-        let is_pending = |rule: &Value| rule["name"] == "GantryNeedsAttention" && rule["state"] == "pending";
-        assert!(rules.iter().all(|rule| rule["health"] != "err"), "{rules:#?}");
-        rules.len() > 10 && rules.iter().all(|rule| rule["health"] == "ok") && rules.iter().any(is_pending)
-    });
 
     // The page names each metric, and no other.
     let page = std::fs::read_to_string(folder().with_file_name("metrics.md")).unwrap();
