@@ -55,7 +55,7 @@ pub enum Protocol {
     Mail(Box<MailRoute>),
 }
 
-/// A mail server, and who gets mail from whom.
+/// A mail server, the sender and the recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailRoute {
     /// The server's name or address.
