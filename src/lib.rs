@@ -38,6 +38,7 @@
 //! | [`model::task_lifecycle`] | whether the tasks of a service run on, end, or have no node |
 //! | [`cycle::resume`] | updates that a previous run has left under way: found in the services, and in the ledger's note that a run was cut off ([`ledger::LeftBehind`]) |
 //! | [`cycle::by_hand`] | `gantry quarantine` and `gantry release`, by the rules of the plan |
+//! | [`gate`] | which new images a service accepts, and when: one pure file a gate |
 //! | [`model::quarantine`] | the digests that a service is not offered, and why |
 //! | [`cycle::cleanup`], [`cycle::remover`] | which images go, and the job on each node that removes them |
 //! | [`cycle::hub`] | what Docker Hub still allows |
@@ -100,6 +101,7 @@ pub mod daemon;
 pub mod descriptors;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+pub mod gate;
 pub mod heartbeat;
 pub mod hosts;
 pub mod image;

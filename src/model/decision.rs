@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::attention::{Attention, OtherHand};
+use super::held::Held;
 use super::held_back::{Doubt, HeldBack};
 use super::update::Update;
 use crate::config::ServicePolicy;
@@ -92,10 +93,12 @@ pub enum Reason {
     LedgerFull(String),
     /// Its last change has not ended, and the engine did not list its tasks.
     TasksUnknown,
+    /// A gate does not let the newest image pass yet.
+    Held(Box<Held>),
 }
 
 impl Reason {
-    /// All names.
+    /// The names of all that are no gates.
     pub const NAMES: [&str; 13] = [
         "excluded",
         "pinned_by_digest",
@@ -112,7 +115,7 @@ impl Reason {
         "tasks_unknown",
     ];
 
-    /// Its name, as metrics have it.
+    /// Its name, as metrics have it; that of the gate where one holds the image.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Excluded => "excluded",
@@ -128,6 +131,7 @@ impl Reason {
             Self::RollingBack => "rolling_back",
             Self::LedgerFull(_) => "ledger_full",
             Self::TasksUnknown => "tasks_unknown",
+            Self::Held(held) => held.gate().name(),
         }
     }
 
@@ -141,6 +145,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HeldBack(held) => return held.fmt(f),
+            Self::Held(held) => return held.fmt(f),
             Self::GoneBack(doubt) => return doubt.fmt(f),
             Self::LedgerFull(why) => {
                 return write!(f, "not offered: {why}; `gantry quarantine` lists them, `gantry release` makes room");

@@ -12,6 +12,7 @@ pub mod down_nodes;
 pub mod eligible;
 pub mod event;
 pub mod finished;
+pub mod held;
 pub mod held_back;
 pub mod history;
 pub mod image_history;

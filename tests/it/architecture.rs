@@ -13,6 +13,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("hosts", &["image", "proxy"]),
     ("image", &[]),
     ("heartbeat", &[]),
+    ("gate", &["image", "words"]),
     ("meters", &[]),
     ("tls", &[]),
     ("local_socket", &[]),
@@ -23,7 +24,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // The test that text costs in proportion to its length.
     ("cost", &["image", "proxy", "words"]),
     ("options", &["cost", "suggest", "words"]),
-    ("config", &["cost", "options", "proxy", "secret", "suggest", "words"]),
+    ("config", &["cost", "gate", "options", "proxy", "secret", "suggest", "words"]),
     ("telemetry", &["config", "words"]),
     (
         "swarm",
@@ -48,7 +49,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("ledger", &["cost", "image", "suggest", "swarm", "words"]),
     ("back_off", &[]),
-    ("model", &["config", "image", "ledger", "options", "registry", "swarm", "words"]),
+    ("model", &["config", "gate", "image", "ledger", "options", "registry", "swarm", "words"]),
     ("context", &["config", "heartbeat", "image", "ledger", "model", "registry", "swarm"]),
     (
         "rollout",

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::render::Around;
 use super::rule::Rule;
 use super::{Board, ServiceState, ShownService};
+use crate::gate::Refusal;
 
 /// What a rule says that lets a service pass.
 fn passed(rule: Rule, shown: &ShownService) -> &'static str {
@@ -19,10 +20,20 @@ fn passed(rule: Rule, shown: &ShownService) -> &'static str {
         Rule::OtherChanges => "no change by a user or another program is under way",
         Rule::Quarantine => "this digest is not in quarantine",
         Rule::Tag => "its tag has not gone back to an older digest",
+        Rule::Gate(_) => "it lets the image pass",
         Rule::Pause => "no user has paused updates",
         Rule::Rollout => "no other service has to come first",
         Rule::Outcome => "its tasks are fine",
     }
+}
+
+/// What a gate says that holds the image.
+fn held(gate: &str, refusal: &Refusal) -> Value {
+    let mut held = json!({ "gate": gate, "verdict": "hold", "why": refusal.why });
+    if let Some(until) = refusal.until {
+        held["until"] = json!(format!("{until:.0}"));
+    }
+    held
 }
 
 impl Board {
@@ -46,6 +57,13 @@ impl Board {
                     let is_error = matches!(shown.state, ServiceState::Error);
                     gates.push(gate(if is_error { "error" } else { "hold" }, &shown.why));
                 }
+                (Rule::Gate(gate), _) if shown.refusals.iter().any(|refusal| refusal.gate == gate) => {
+                    for refusal in shown.refusals.iter().filter(|refusal| refusal.gate == gate) {
+                        gates.push(held(rule.name(), refusal));
+                    }
+                }
+                // Gates that the service does not have are not worth a line.
+                (Rule::Gate(_), _) => {}
                 _ if decided.is_none_or(|decided| rule < decided) => {
                     gates.push(gate("pass", passed(rule, shown)));
                 }

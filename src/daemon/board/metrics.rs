@@ -17,6 +17,7 @@ use prometheus_client::registry::{Metric, Registry};
 use super::render::Around;
 use super::tally::{MetricLabels, Metrics};
 use super::{Board, ServiceState};
+use crate::gate::Gate;
 use crate::image::DOCKER_HUB;
 use crate::ledger::entry::Subject;
 use crate::meters::Meters;
@@ -83,7 +84,14 @@ impl Board {
 
         let services: Family<MetricLabels, Gauge> = Family::default();
         for (state, count) in self.counts() {
-            services.get_or_create(&vec![("state", state.name())]).set(as_gauge(count));
+            if state != ServiceState::Held {
+                services.get_or_create(&vec![("state", state.name())]).set(as_gauge(count));
+            }
+        }
+        for reason in Gate::ALL.map(Gate::name).into_iter().chain(["other"]) {
+            let held = self.services.values().filter(|shown| shown.held_by() == Some(reason));
+            let labels = vec![("state", ServiceState::Held.name()), ("reason", reason)];
+            services.get_or_create(&labels).set(as_gauge(held.count()));
         }
         registry.register("gantry_services", "Services by the way they stand", services);
         let left_alone: Family<MetricLabels, Gauge> = Family::default();

@@ -295,13 +295,17 @@ fn rollout(shown: &ShownRollout) -> Value {
 }
 
 fn service_in_short(name: &str, shown: &ShownService) -> Value {
-    json!({
+    let mut value = json!({
         "service": name,
         "image": shown.image,
         "state": shown.state.name(),
         "why": shown.why,
         "since": time(shown.since),
-    })
+    });
+    if let Some(until) = shown.until() {
+        value["until"] = json!(time(until));
+    }
+    value
 }
 
 fn with_words(name: &str, shown: &ShownService) -> Value {

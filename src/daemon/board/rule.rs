@@ -1,5 +1,6 @@
 //! The rules that decide whether a service gets an image. Pure.
 
+use crate::gate::Gate;
 use crate::model::attention::OtherHand;
 use crate::model::decision::Reason;
 use crate::model::finished::NotBegunReason;
@@ -24,6 +25,8 @@ pub enum Rule {
     Quarantine,
     /// Where its tag stood before.
     Tag,
+    /// A gate that its settings put up.
+    Gate(Gate),
     /// A user's pause.
     Pause,
     /// How its image fares with other services.
@@ -34,7 +37,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, in their order.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Selection,
         Self::Labels,
         Self::Image,
@@ -43,6 +46,14 @@ impl Rule {
         Self::OtherChanges,
         Self::Quarantine,
         Self::Tag,
+        Self::Gate(Gate::Tags),
+        Self::Gate(Gate::Age),
+        Self::Gate(Gate::Approval),
+        Self::Gate(Gate::Signature),
+        Self::Gate(Gate::Platform),
+        Self::Gate(Gate::Command),
+        Self::Gate(Gate::Window),
+        Self::Gate(Gate::Order),
         Self::Pause,
         Self::Rollout,
         Self::Outcome,
@@ -76,6 +87,7 @@ impl Rule {
             Reason::RollingBack | Reason::TasksUnknown => Self::OtherChanges,
             Reason::HeldBack(_) | Reason::LedgerFull(_) => Self::Quarantine,
             Reason::GoneBack(_) => Self::Tag,
+            Reason::Held(held) => Self::Gate(held.gate()),
         }
     }
 
@@ -90,6 +102,7 @@ impl Rule {
             Self::OtherChanges => "other_changes",
             Self::Quarantine => "quarantine",
             Self::Tag => "tag",
+            Self::Gate(gate) => gate.name(),
             Self::Pause => "pause",
             Self::Rollout => "rollout",
             Self::Outcome => "outcome",

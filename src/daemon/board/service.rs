@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::rule::Rule;
 use crate::config::ServicePolicy;
+use crate::gate::Refusal;
 use crate::image::{Digest, ImageRef};
 use crate::model::decision::{Details, Reason};
 use crate::model::finished::{Finished, NotBegunReason};
@@ -112,6 +113,8 @@ pub struct ShownService {
     pub rule: Option<Rule>,
     /// Why it is left alone, in one word.
     pub left_alone: Option<&'static str>,
+    /// What its gates say, where one holds it, in their order.
+    pub refusals: Vec<Refusal>,
     /// Its settings; `None`: its labels cannot be read, or it was not looked at yet.
     pub policy: Option<Arc<ServicePolicy>>,
     /// The account for its registry, without its secret.
@@ -150,6 +153,17 @@ impl ShownService {
         now != *before
     }
 
+    /// What holds it, in one word: a gate, or anything else; `None`: nothing does.
+    pub(super) fn held_by(&self) -> Option<&'static str> {
+        let gate = self.refusals.first().map(|refusal| refusal.gate.name());
+        (self.state == ServiceState::Held).then(|| gate.unwrap_or("other"))
+    }
+
+    /// When the gate that holds it opens by itself, where that is known.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.refusals.first()?.until
+    }
+
     /// A service that is being updated.
     pub(super) fn updating(from: &ImageRef, to: &ImageRef) -> Self {
         Self {
@@ -177,6 +191,10 @@ impl ShownService {
             State::LeftAlone(reason) => Some(reason.name()),
             _ => None,
         };
+        let refusals = match &row.state {
+            State::LeftAlone(Reason::Held(held)) => held.refusals().cloned().collect(),
+            _ => Vec::new(),
+        };
         let Details { digest, newest, tasks, policy, account } = details;
         Some(Self {
             digest,
@@ -184,6 +202,7 @@ impl ShownService {
             tasks,
             rule,
             left_alone,
+            refusals,
             policy,
             account,
             ..Self::new(row.image.clone(), state, why)
@@ -226,6 +245,7 @@ impl ShownService {
             tasks: None,
             rule: None,
             left_alone: None,
+            refusals: Vec::new(),
             policy: None,
             account: None,
             log: Vec::new(),
@@ -240,9 +260,11 @@ impl ShownService {
 fn of_reason(reason: &Reason) -> ServiceState {
     match reason {
         Reason::HeldBack(held) if held.why != Why::LeftByHand => ServiceState::Quarantined,
-        Reason::GoneBack(_) | Reason::LedgerFull(_) | Reason::NotAsked | Reason::TasksUnknown => {
-            ServiceState::Held
-        }
+        Reason::GoneBack(_)
+        | Reason::LedgerFull(_)
+        | Reason::NotAsked
+        | Reason::TasksUnknown
+        | Reason::Held(_) => ServiceState::Held,
         Reason::RollingBack => ServiceState::Updating,
         _ => ServiceState::LeftAlone,
     }
