@@ -238,6 +238,14 @@ pub fn without_markup(text: &str) -> String {
     }
 }
 
+/// A length of time as settings write it, in the largest unit that leaves no rest: `90s`, `36h`, `7d`.
+pub fn timespan(time: std::time::Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [(604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "m")];
+    let fitting = units.into_iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
+    fitting.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -21,6 +22,9 @@ use super::{
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
 use crate::suggest::unknown_names;
+
+/// How long an approval holds where `GANTRY_APPROVAL_EXPIRES` is 0.
+const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// Every variable that begins so is ours, known or not.
 pub(super) const PREFIX: &str = "GANTRY_";
@@ -232,6 +236,9 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             jobs: v.gantry_update_jobs,
             options: v.gantry_update_options.unwrap_or_default().0,
             max_starting_per_node: v.gantry_update_max_starting_per_node.0,
+            min_age: v.gantry_update_min_age.0,
+            approval: v.gantry_update_approval,
+            approval_expires: v.gantry_approval_expires.0.unwrap_or(A_YEAR),
         },
         rollout: RolloutSettings {
             max_failure_ratio: v.gantry_rollout_max_failure_ratio.0,

@@ -45,6 +45,10 @@ pub struct ServicePolicy {
     pub insecure: Insecure,
     /// Whether it is updated although it is a job, or its tasks have ended: that runs them.
     pub update_jobs: bool,
+    /// For how long a digest must have been known before it is offered; `None`: it is offered at once.
+    pub min_age: Option<Duration>,
+    /// Whether a new digest waits for a user's approval.
+    pub approval: bool,
     /// How long its update may take; `None`: as long as it makes progress.
     pub timeout: Option<Duration>,
     /// Whether its new task or the end of the old one comes first.
@@ -98,6 +102,8 @@ impl ServicePolicy {
                 None => Insecure::No,
             },
             update_jobs: own.update_jobs.unwrap_or(config.updates.jobs),
+            min_age: own.update_min_age.map_or(config.updates.min_age, |age| age.0),
+            approval: own.update_approval.unwrap_or(config.updates.approval),
             timeout: own.update_timeout_seconds.map_or(config.updates.timeout, |seconds| seconds.0),
             order: own.update_order.unwrap_or(config.updates.order),
             update_options: own.update_options.map_or_else(|| config.updates.options.clone(), |own| own.0),

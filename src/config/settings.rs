@@ -287,6 +287,12 @@ pub struct Updates {
     pub options: Options,
     /// How many tasks may be starting on one node at once; `None`: no limit.
     pub max_starting_per_node: Option<usize>,
+    /// For how long a digest must have been known before it is offered; `None`: it is offered at once.
+    pub min_age: Option<Duration>,
+    /// Whether a new digest waits for a user's approval.
+    pub approval: bool,
+    /// How long an approval holds that is not used.
+    pub approval_expires: Duration,
 }
 
 /// Whether the new task is started before the old one is stopped.

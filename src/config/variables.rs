@@ -22,8 +22,8 @@ use super::hosts::Hosts;
 use super::listen::{ListenAddress, ListenerToken};
 use super::scope::Scope;
 use super::value::{
-    Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
-    Seconds, UpdateOptions, Url, Value, WordList, Zone,
+    Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, MinAge, ObjectName, Ratio,
+    RollbackOptions, Seconds, Timespan, UpdateOptions, Url, Value, WordList, Zone,
 };
 use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, OrderPolicy};
 use crate::secret::Secret;
@@ -348,6 +348,15 @@ table! {
         /// makes the service an error.
         "GANTRY_UPDATE_OPTIONS" gantry_update_options: UpdateOptions
             label "gantry.update.options" update_options;
+        /// Offer a digest only when Gantry has known it for so long, by its own clock: `36h`, `7d`, at most `90d`. Each digest
+        /// has its own clock, so that a tag which moves more often is still updated. See docs/policies.md.
+        "GANTRY_UPDATE_MIN_AGE" gantry_update_min_age: MinAge = "0"
+            label "gantry.update.min_age" update_min_age;
+        /// `true`: a new digest waits until a user approves it (`gantry approve`). See docs/policies.md.
+        "GANTRY_UPDATE_APPROVAL" gantry_update_approval: bool = "false"
+            label "gantry.update.approval" update_approval;
+        /// How long an approval that is not used holds. 0: for a year.
+        "GANTRY_APPROVAL_EXPIRES" gantry_approval_expires: Timespan = "7d";
         /// No update starts while so many tasks, of whatever service, are starting on one node. 0: no limit.
         "GANTRY_UPDATE_MAX_STARTING_PER_NODE" gantry_update_max_starting_per_node: Limit = "0";
 

@@ -36,6 +36,11 @@ impl Events {
         self.emit(&Event::Notice { services, image: image.to_owned(), words: words.to_string() });
     }
 
+    /// What gates make of a digest is news.
+    pub(crate) fn gate_news(&self, image: &str, words: impl fmt::Display) {
+        self.emit(&Event::GateNews { image: image.to_owned(), words: words.to_string() });
+    }
+
     /// A request failed; `service` may be empty.
     pub(crate) fn trouble(&self, what: impl fmt::Display, service: &str, error: &dyn fmt::Display) {
         self.emit(&Event::Trouble {

@@ -20,6 +20,8 @@ pub struct RunScope {
     pub excluded: Vec<String>,
     /// The run does not look at a service that passes all of these; empty: no service is excluded this way.
     pub excluded_filters: Vec<Filter>,
+    /// Whether updates begin in spite of windows and ages, as a user wants them now.
+    pub now: bool,
 }
 
 impl RunScope {

@@ -163,7 +163,7 @@ impl<S: Swarm> CommandInput<S> {
             credentials: None,
             alternates: false,
         };
-        let inspected = [Inspected { candidate: candidate.clone(), answer: Some(Ok(answer)), account: None }];
+        let inspected = [Inspected { answer: Some(Ok(answer)), ..Inspected::new(candidate.clone()) }];
         let planned = plan::plan(&inspected, &self.context.selection(), &quarantine);
         let planned = gone_back::judge(&inspected, &quarantine).hold(planned);
         let planned = quarantine.hold_what_finds_no_room(&inspected, planned);

@@ -54,14 +54,13 @@ pub async fn inspect<S, R: Registry>(
     hosts: &Arc<EngineRegistries>,
     candidates: Vec<Candidate>,
 ) -> Vec<Inspected> {
-    let mut inspected: Vec<Inspected> = candidates
-        .into_iter()
-        .map(|candidate| Inspected { candidate, answer: None, account: None })
-        .collect();
+    let mut inspected: Vec<Inspected> = candidates.into_iter().map(Inspected::new).collect();
 
     for (group, answer) in ask_all(context, group(context, keyring, hosts, &mut inspected).await).await {
+        let lookup = Arc::new(group.lookup);
         for member in group.members {
             inspected[member].answer = Some(answer.clone());
+            inspected[member].lookup = Some(lookup.clone());
         }
     }
     inspected

@@ -31,6 +31,7 @@ impl<S: Swarm, R> Context<S, R> {
         Quarantine {
             is_on: config.enabled,
             book: self.ledger.book(),
+            seen: self.ledger.seen.book(),
             now: self.ledger.now(),
             duration: config.duration,
             node: self.ledger.node(),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use tokio::sync::oneshot;
 
+use super::gates::Remember;
 use super::gone_back::Tags;
 use super::hub::HubAccounts;
 use super::report::Report;
-use super::{discover, gone_back, hub, inspect, lease, plan};
+use super::{discover, gates, gone_back, hub, inspect, lease, plan};
 use crate::context::Context;
 use crate::ledger::acquire::LeaseOutcome;
 use crate::model::attention::OtherHand;
@@ -68,6 +69,7 @@ pub(super) async fn look<S: Swarm, R: Registry>(
         let (mut inspected, under_way) = rollouts.set_apart(inspected);
         report.leave(under_way);
         lease::ask_tasks(context, &mut inspected).await;
+        gates::pass(context, &mut inspected, Remember::Yes).await;
         let Decided { planned, quarantine, tags } = decide(context, &inspected);
         context.events.emit(&Event::Decided(planned.iter().cloned().map(|it| Row::decided(it).0).collect()));
         rollouts.take_out(&inspected, &planned);

@@ -4,48 +4,56 @@ use std::sync::Arc;
 
 use super::resume;
 use crate::config::Selection;
-use crate::image::{Digest, ImageRef};
+use crate::image::ImageRef;
 use crate::model::attention::Attention;
-use crate::model::candidate::Candidate;
 use crate::model::decision::{Decision, Details, Planned, Reason};
 use crate::model::eligible::{asks_registry, start};
-use crate::model::inspected::{Inspected, ResolvedTag};
+use crate::model::inspected::{Gated, Inspected, ResolvedTag};
 use crate::model::quarantine::Quarantine;
 use crate::model::update::{Start, Update};
-use crate::registry::Credentials;
 
 /// Decides on all services that were looked at.
 pub fn plan(inspected: &[Inspected], selection: &Arc<Selection>, quarantine: &Quarantine) -> Vec<Planned> {
     inspected
         .iter()
-        .map(|Inspected { candidate, answer, account }| Planned {
-            service: candidate.name.clone(),
-            image: candidate.image_name(),
-            decision: decide(candidate, answer.as_ref(), account.as_ref(), selection, quarantine),
-            is_left_behind: candidate.unfinished.as_ref().is_some_and(|unfinished| unfinished.is_left_behind),
-            details: Details {
-                digest: candidate.image().and_then(ImageRef::digest).cloned(),
-                newest: answer.as_ref().and_then(|answer| Some(answer.as_ref().ok()?.digest.clone())),
-                tasks: candidate.tasks,
-                policy: candidate.policy.as_ref().ok().cloned(),
-                account: answer
-                    .as_ref()
-                    .and_then(|answer| answer.as_ref().ok()?.credentials.as_ref())
-                    .or(account.as_ref())
-                    .map(|account| account.shown()),
-            },
+        .map(|inspected| Planned {
+            service: inspected.candidate.name.clone(),
+            image: inspected.candidate.image_name(),
+            decision: hold(inspected, decide(inspected, selection, quarantine)),
+            is_left_behind: inspected.candidate.unfinished.as_ref().is_some_and(|it| it.is_left_behind),
+            details: details(inspected),
         })
         .collect()
 }
 
-/// Decides on one service. `answer` is missing when its registry was not asked; the nodes pull with `account` then.
-fn decide(
-    candidate: &Candidate,
-    answer: Option<&Result<ResolvedTag, String>>,
-    account: Option<&Arc<Credentials>>,
-    selection: &Arc<Selection>,
-    quarantine: &Quarantine,
-) -> Decision {
+/// What the look showed of a service.
+fn details(inspected: &Inspected) -> Details {
+    let Inspected { candidate, answer, account, .. } = inspected;
+    let answer = answer.as_ref().and_then(|answer| answer.as_ref().ok());
+    let account = answer.and_then(|answer| answer.credentials.as_ref()).or(account.as_ref());
+    Details {
+        digest: candidate.image().and_then(ImageRef::digest).cloned(),
+        newest: answer.map(|answer| answer.digest.clone()),
+        tasks: candidate.tasks,
+        policy: candidate.policy.as_ref().ok().cloned(),
+        account: account.map(|account| account.shown()),
+    }
+}
+
+/// Gates decide about beginning and about nothing else: an update that has begun passes.
+fn hold(inspected: &Inspected, decision: Decision) -> Decision {
+    match (&inspected.gated, decision) {
+        (Some(Gated::Held(held)), Decision::Update(update)) if update.begun.is_none() => {
+            Decision::LeftAlone(Reason::Held(held.clone()))
+        }
+        (_, decision) => decision,
+    }
+}
+
+/// Decides on one service, apart from what gates hold. Where its registry was not asked, the nodes pull with the account that
+/// was found for it.
+fn decide(inspected: &Inspected, selection: &Arc<Selection>, quarantine: &Quarantine) -> Decision {
+    let candidate = &inspected.candidate;
     if candidate.is_excluded {
         return Decision::LeftAlone(Reason::Excluded);
     }
@@ -68,22 +76,25 @@ fn decide(
         Err(error) => return Decision::Error(error.to_string()),
     };
     let mut held = None;
-    let (to, platforms, force, credentials) = match answer {
+    let (to, platforms, force, credentials) = match &inspected.answer {
         None if asks_registry(candidate, policy) => return Decision::LeftAlone(Reason::NotAsked),
-        None => (from.unpinned(), None, true, account.cloned()),
+        None => (from.unpinned(), None, true, inspected.account.clone()),
         Some(Err(cause)) => return Decision::Error(cause.clone()),
-        Some(Ok(ResolvedTag { digest, manifest, credentials, .. })) => {
+        Some(Ok(answer)) => {
+            let ResolvedTag { digest, manifest, credentials, .. } = inspected.offered().unwrap_or(answer);
             held = quarantine.holds_back(candidate, &from, digest);
             let platforms = manifest.as_ref().map(|manifest| manifest.platforms.clone());
             let platforms = platforms.filter(|platforms| !platforms.is_empty());
-            (from.pinned(digest), platforms, false, credentials.clone())
+            let image = match &inspected.gated {
+                Some(Gated::Offer(offer)) => &offer.image,
+                _ => &from,
+            };
+            (image.pinned(digest), platforms, false, credentials.clone())
         }
     };
     // Without an answer there is no other digest than the one that a node finds.
-    let is_newest = |image: &ImageRef| match answer {
-        Some(Ok(answer)) => is_current(image.digest(), answer),
-        _ => true,
-    };
+    let is_newest =
+        |image: &ImageRef| inspected.offered().is_none_or(|answer| answer.is_current(image.digest()));
     let is_up_to_date = !force && is_newest(&from);
     let update = Update {
         id: candidate.id.clone(),
@@ -125,14 +136,6 @@ fn decide(
         _ if is_up_to_date => Decision::UpToDate,
         _ => Decision::Update(Box::new(update)),
     }
-}
-
-/// A digest is current when it is the tag's, or one of the platforms that the tag's index still lists.
-fn is_current(recorded: Option<&Digest>, answer: &ResolvedTag) -> bool {
-    recorded.is_some_and(|recorded| {
-        *recorded == answer.digest
-            || answer.manifest.as_deref().is_some_and(|manifest| manifest.children.contains(recorded))
-    })
 }
 
 #[cfg(test)]

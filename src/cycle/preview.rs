@@ -5,8 +5,9 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::by_hand::apart;
+use super::gates::Remember;
 use super::look::{Decided, decide};
-use super::{discover, inspect, lease};
+use super::{discover, gates, inspect, lease};
 use crate::config::Config;
 use crate::context::RunScope;
 use crate::ledger::steered::UserPause;
@@ -41,6 +42,7 @@ pub async fn preview<S: Swarm, R: Registry>(
     let candidates = found.itself.into_iter().chain(found.others).collect();
     let mut inspected = inspect::inspect(&context, &keyring, &found.hosts, candidates).await;
     lease::ask_tasks(&context, &mut inspected).await;
+    gates::pass(&context, &mut inspected, Remember::No).await;
     let Decided { planned, .. } = decide(&context, &inspected);
     let mut rows: Vec<Row> = planned.into_iter().map(|planned| Row::decided(planned).0).collect();
     rows.sort_by(|a, b| a.service.cmp(&b.service));

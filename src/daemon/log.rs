@@ -63,6 +63,7 @@ pub fn write(event: &Event) {
             tracing::info!(json.event = kind, "resumed after {} s (no longer: {was})", after.as_secs());
         }
         Event::Notice { services, image, words } => notice(kind, services, image, words),
+        Event::GateNews { image, words } => tracing::info!(image, json.event = kind, "{words}"),
         Event::Trouble { what, service, error } => match service.as_str() {
             "" => tracing::warn!(error, json.event = kind, "{what}"),
             service => tracing::warn!(service, error, json.event = kind, "{what}"),

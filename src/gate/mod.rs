@@ -5,6 +5,9 @@
 
 use jiff::Timestamp;
 
+pub mod age;
+pub mod approval;
+
 /// A gate, in the order in which they are asked: what is in memory first, registries last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gate {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::approved::Approvals;
 use super::codec;
 use super::entry::{DigestVerdict, Entry, Subject};
 use super::lease::{Lease, Party};
 use super::left_behind::LeftBehind;
 use super::orders::{OrderNote, Orders};
 use super::steered::{SteeringAction, UserPause, read_actions, with_action};
+use crate::gate::approval::Approval;
 use crate::image::Digest;
 
 /// Most entries that are kept.
@@ -40,6 +42,8 @@ pub struct Book {
     pub orders: Orders,
     /// A user's word that no update begins, also one whose time is over.
     pub pause: Option<UserPause>,
+    /// What users have approved, also what has run out.
+    pub approvals: Approvals,
     /// The latest steering actions, the oldest first.
     pub actions: Vec<SteeringAction>,
     /// Labels that look like entries and cannot be read.
@@ -58,6 +62,10 @@ pub enum LedgerChange {
     Order(String, OrderNote),
     /// No update begins; `None`: updates may begin again.
     Pause(Option<UserPause>),
+    /// A user has approved a digest.
+    Approve(Approval),
+    /// This approval is used up or void.
+    Revoke(Approval),
     /// A user has steered.
     Steered(SteeringAction),
 }
@@ -79,7 +87,8 @@ impl Book {
         let orders = labels.get(codec::ORDERS).map(|text| Orders::read(text)).unwrap_or_default();
         let pause = labels.get(codec::PAUSE).and_then(|text| UserPause::read(text));
         let actions = labels.get(codec::STEERED).map(|text| read_actions(text)).unwrap_or_default();
-        let mut book = Self { orders, pause, actions, ..Self::default() };
+        let approvals = Approvals::read(labels);
+        let mut book = Self { orders, pause, approvals, actions, ..Self::default() };
         for (key, text) in labels {
             let Some(subject) = codec::subject(key) else { continue };
             match codec::read(&subject, text) {
@@ -121,6 +130,8 @@ impl Book {
             }
             LedgerChange::Order(id, note) => self.orders.put(id, *note),
             LedgerChange::Pause(pause) => self.pause.clone_from(pause),
+            LedgerChange::Approve(approval) => self.approvals.put(approval.clone()),
+            LedgerChange::Revoke(approval) => self.approvals.remove(approval),
             LedgerChange::Steered(action) => self.actions.push(action.clone()),
         }
     }
@@ -142,7 +153,10 @@ impl Book {
                     && old.digest == entry.digest;
                 let kept = if is_kept { old.clone() } else { entry.clone() };
                 let (before, had) = (old.before_then(&entry.digest), old.had_then(&entry.had));
-                Entry { before, had, ..kept }
+                // With a release, a user lets the image have a new start.
+                let is_released = entry.verdict == DigestVerdict::Released;
+                let stopped = if is_released { Vec::new() } else { old.stopped_then(&entry.digest) };
+                Entry { before, had, stopped, ..kept }
             }
             _ => entry.clone(),
         }
@@ -254,6 +268,11 @@ pub fn change(labels: &Labels, changes: &[LedgerChange]) -> Labels {
             LedgerChange::Order(..) => {
                 book.apply(change);
                 put(codec::ORDERS, book.orders.write());
+                continue;
+            }
+            LedgerChange::Approve(_) | LedgerChange::Revoke(_) => {
+                book.apply(change);
+                book.approvals.write(&mut after);
                 continue;
             }
             LedgerChange::Pause(pause) => {

@@ -83,6 +83,7 @@ pub fn write(entry: &Entry) -> String {
     add(&mut text, "node", &one_word(&entry.node));
     add(&mut text, "before", &entry.before.join(","));
     add(&mut text, "had", &entry.had.join(","));
+    add(&mut text, "stopped", &entry.stopped.join(","));
     if entry.flips > 0 {
         add(&mut text, "flips", &entry.flips.to_string());
     }
@@ -121,6 +122,7 @@ pub fn read(subject: &Subject, text: &str) -> Option<Entry> {
         node: words.get("node").unwrap_or_default().to_owned(),
         before: words.list("before"),
         had: words.list("had"),
+        stopped: words.list("stopped"),
         flips: words.get("flips").and_then(|flips| flips.parse().ok()).unwrap_or_default(),
         cause: words.cause.chars().take(MAX_CAUSE_CHARS).collect(),
     })
@@ -230,6 +232,7 @@ mod tests {
             node: "node1".to_owned(),
             before: Vec::new(),
             had: Vec::new(),
+            stopped: Vec::new(),
             flips: 0,
             cause: "a task failed on node2: task: non-zero exit (1)".to_owned(),
         }

@@ -57,6 +57,8 @@ pub struct Entry {
     pub before: Vec<String>,
     /// Digests that services had when this one was offered to them, in their short form. Only for images.
     pub had: Vec<String>,
+    /// Digests whose rollout was stopped before, in their short form. Only for images.
+    pub stopped: Vec<String>,
     /// How often the tag has gone back before, lately. Only for tags.
     pub flips: u32,
     /// Why, in words; may be empty.
@@ -109,6 +111,21 @@ impl Entry {
         all.extend(self.had.iter().filter(|digest| !had.contains(digest)).cloned());
         all.truncate(MAX_BEFORE);
         all
+    }
+
+    /// Whether the rollout of this digest was stopped before another one was offered.
+    pub fn was_stopped(&self, digest: &Digest) -> bool {
+        self.stopped.iter().any(|stopped| stopped == digest.short())
+    }
+
+    /// The digests whose rollouts were stopped before an entry about `digest` replaces this one.
+    pub fn stopped_then(&self, digest: &Digest) -> Vec<String> {
+        let is_stopped = self.verdict == DigestVerdict::Quarantined && self.digest != *digest;
+        let mut stopped: Vec<String> =
+            is_stopped.then(|| self.digest.short().to_owned()).into_iter().collect();
+        stopped.extend(self.stopped.iter().filter(|old| *old != digest.short()).cloned());
+        stopped.truncate(MAX_BEFORE);
+        stopped
     }
 
     /// Whether its tag has, or had, this digest.

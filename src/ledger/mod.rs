@@ -26,6 +26,7 @@ use crate::swarm::{ConfigObject, EngineView, Swarm, SwarmError};
 use crate::words::{piece, some_of};
 
 pub mod acquire;
+pub mod approved;
 pub mod book;
 pub mod codec;
 #[cfg(test)]
@@ -36,9 +37,12 @@ pub mod lease;
 mod left_behind;
 pub mod orders;
 pub mod release;
+pub mod seen;
+mod seen_store;
 pub mod steered;
 
 pub use self::left_behind::LeftBehind;
+pub use self::seen_store::SeenStore;
 
 /// What the config says of itself. Its labels say the rest.
 pub const TEXT: &str = "Gantry remembers in the labels of this config which images broke which services, and who is \
@@ -71,6 +75,8 @@ pub struct Ledger {
     runs: watch::Sender<usize>,
     /// Held while images are removed.
     pub cleaning: tokio::sync::Mutex<()>,
+    /// Since when digests are known.
+    pub seen: SeenStore,
 }
 
 /// The ledger as this process has it.
@@ -152,6 +158,7 @@ impl Ledger {
             suspects_remover: AtomicBool::default(),
             runs: watch::Sender::default(),
             cleaning: tokio::sync::Mutex::default(),
+            seen: SeenStore::beside(name),
         }
     }
 
@@ -466,29 +473,4 @@ pub fn is_ours(object: &ConfigObject) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-    use crate::config::Config;
-    use crate::telemetry::{Output, subscriber};
-
-    #[tokio::test(start_paused = true)]
-    async fn what_a_full_ledger_forgets_is_told_once_a_minute() {
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = log.clone();
-        let write = Box::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
-        let settings = Config::load([]).unwrap().config.log;
-        let (subscriber, _) = subscriber(&settings, Output { write, now: jiff::Timestamp::now });
-        let _guard = tracing::subscriber::set_default(subscriber);
-        let ledger = Ledger::new("gantry");
-        for second in 0..90 {
-            ledger.tell_forgotten(vec![format!("entry-{second}")]);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        let log = log.lock().unwrap();
-        assert_eq!(log.len(), 2, "{log:?}");
-        assert!(log[0].ends_with("forgotten=entry-0\n"), "{log:?}");
-        assert!(log[1].contains("entry-1 entry-2 ") && log[1].contains("entry-20 and 40 more\""), "{log:?}");
-    }
-}
+mod tests;

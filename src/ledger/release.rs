@@ -134,6 +134,7 @@ pub fn release(
             at: now,
             before: Vec::new(),
             had: Vec::new(),
+            stopped: Vec::new(),
             flips: 0,
             cause: String::new(),
             ..entry.clone()

@@ -118,6 +118,13 @@ pub enum Event {
         /// What a user should know.
         words: String,
     },
+    /// What gates make of a digest, where that is news.
+    GateNews {
+        /// The image.
+        image: String,
+        /// What there is to tell.
+        words: String,
+    },
     /// A request failed. The run goes on without its answer, or tries again.
     Trouble {
         /// What Gantry cannot do, in words.
@@ -164,7 +171,7 @@ pub enum Event {
 }
 
 /// The names of all events.
-pub const NAMES: [&str; 25] = [
+pub const NAMES: [&str; 26] = [
     "run_began",
     "decided",
     "not_begun",
@@ -183,6 +190,7 @@ pub const NAMES: [&str; 25] = [
     "paused",
     "resumed",
     "notice",
+    "gate_news",
     "trouble",
     "engine_lost",
     "pulls",
@@ -214,6 +222,7 @@ impl Event {
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
             Self::Notice { .. } => "notice",
+            Self::GateNews { .. } => "gate_news",
             Self::Trouble { .. } => "trouble",
             Self::EngineLost(_) => "engine_lost",
             Self::Pulls(_) => "pulls",

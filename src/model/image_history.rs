@@ -40,7 +40,8 @@ impl ImageHistory {
     /// The records from the decisions of this cycle, each with the service that was inspected.
     pub fn of(inspected: &[Inspected], planned: &[Planned], quarantine: &Quarantine) -> Self {
         let mut image_history = Self::default();
-        for (Inspected { candidate, answer, .. }, Planned { decision, .. }) in inspected.iter().zip(planned) {
+        for (inspected, Planned { decision, .. }) in inspected.iter().zip(planned) {
+            let candidate = &inspected.candidate;
             let Some(image) = candidate.image().and_then(image_name) else { continue };
             match decision {
                 Decision::LeftAlone(Reason::HeldBack(held)) if held.why == Why::BrokeService => {
@@ -64,7 +65,7 @@ impl ImageHistory {
                 Decision::UpToDate
                     if candidate.tasks.is_some_and(|tasks| (1..=tasks.running).contains(&tasks.desired)) =>
                 {
-                    if let Some(Ok(ResolvedTag { digest, .. })) = answer {
+                    if let Some(ResolvedTag { digest, .. }) = inspected.offered() {
                         image_history.0.entry((image, digest.clone())).or_default().succeeded += 1;
                     }
                 }

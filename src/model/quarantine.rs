@@ -6,6 +6,7 @@
 //! also tells a rollback for its sake from a person's word.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::book::{Book, LedgerChange, Present};
 use crate::ledger::entry::{DigestVerdict, Entry, Subject, image_name};
+use crate::ledger::seen::SeenBook;
 use crate::model::candidate::Candidate;
 use crate::model::decision::{Decision, Planned, Reason};
 use crate::model::held_back::{HeldBack, Why};
@@ -27,6 +29,8 @@ pub struct Quarantine {
     pub is_on: bool,
     /// What the ledger remembers.
     pub book: Book,
+    /// The digests that gates may let pass, though their tags have left them.
+    pub seen: Arc<SeenBook>,
     /// The time, by the engine's clock.
     pub now: Timestamp,
     /// How long a digest stays; `None`: until its tag moves on, or by hand.
@@ -59,13 +63,18 @@ impl Quarantine {
             Some(entry) if entry.verdict != DigestVerdict::Excused => return None,
             _ => {}
         }
-        if let Some(entry) = of_image.filter(|entry| entry.holds_back(digest, self.now, self.duration)) {
+        let is_stopped = |entry: &&Entry| {
+            entry.holds_back(digest, self.now, self.duration)
+                || (entry.was_stopped(digest) && self.may_be_offered(&image, digest))
+        };
+        if let Some(entry) = of_image.filter(is_stopped) {
             return Some(held(Why::RolloutStopped, entry, &image));
         }
         if own.is_some() {
             return None;
         }
-        let (why, cause) = Self::shown(&candidate.history, from, digest, of_image)?;
+        let has_choice = self.may_be_offered(&image, digest);
+        let (why, cause) = Self::shown(&candidate.history, from, (digest, has_choice), of_image)?;
         let news = self.entry(&candidate.name, &candidate.id, image, digest, verdict_of(why), &cause);
         let release = candidate.name.clone();
         Some(HeldBack { why, digest: digest.clone(), cause, release, news: Some(Box::new(news)) })
@@ -101,22 +110,29 @@ impl Quarantine {
         if self.is_on { finds_no_room(&self.book, update) } else { None }
     }
 
-    /// What the service itself shows.
+    /// Whether gates may let this digest of an image pass.
+    fn may_be_offered(&self, image: &str, digest: &Digest) -> bool {
+        self.seen.image(image).is_some_and(|seen| seen.since(digest).is_some())
+    }
+
+    /// What the service itself shows. `has_choice`: gates may offer the digest, wherever its tag stands.
     fn shown(
         history: &History,
         from: &ImageRef,
-        digest: &Digest,
+        (digest, has_choice): (&Digest, bool),
         of_image: Option<&Entry>,
     ) -> Option<(Why, String)> {
         let History { previous, rollback, failed, .. } = history;
         // Where the tag has moved since, or gone back, an older specification tells nothing.
-        let is_still_offered = of_image.is_none_or(|entry| entry.digest == *digest);
+        let is_still_offered = has_choice || of_image.is_none_or(|entry| entry.digest == *digest);
         if *rollback == Some(RolledBack::BySwarm) {
             let error = failed.get(digest)?.as_ref()?;
             return Some((Why::BrokeService, format!("Swarm rolled it back: {error}")));
         }
         let left = previous.as_ref().filter(|image| image_name(image) == image_name(from))?.digest()?;
-        let was_offered = of_image.is_some_and(|entry| entry.digest == *digest && !entry.has_gone_back());
+        let was_offered = of_image.is_some_and(|entry| {
+            (entry.digest == *digest && !entry.has_gone_back()) || (has_choice && entry.has_had(digest))
+        });
         let is_left = left == digest && from.digest() != Some(digest);
         let is_by_hand = if rollback.is_some() { is_still_offered } else { was_offered };
         // A rollback from a digest that failed is what Gantry does, and maybe it was Gantry: killed before it could
@@ -145,7 +161,8 @@ impl Quarantine {
 
     /// Whether only the service's tasks tell which digest it was rolled back from, or that a failure was the reason.
     pub fn needs_tasks(&self, inspected: &Inspected) -> bool {
-        let Inspected { candidate, answer: Some(Ok(answer)), .. } = inspected else { return false };
+        let candidate = &inspected.candidate;
+        let Some(answer) = inspected.offered() else { return false };
         candidate.image().is_some_and(|image| {
             self.is_on
                 && candidate.history.rollback.is_some()
@@ -180,6 +197,7 @@ impl Quarantine {
             node: self.node.clone(),
             before: Vec::new(),
             had: Vec::new(),
+            stopped: Vec::new(),
             flips: 0,
             cause: cause.to_owned(),
         }
@@ -209,9 +227,13 @@ impl Quarantine {
         // The time of an offer that is remembered already is not worth a write.
         let is_new = |entry: &Entry| {
             let Subject::Image(name) = &entry.subject else { return true };
-            self.book
-                .image(name)
-                .is_none_or(|old| old.digest != entry.digest || old.verdict == DigestVerdict::Released)
+            // A service that is offered an older digest than others were says nothing of where the image is.
+            let is_older = |old: &Entry| {
+                self.seen.image(name).is_some_and(|seen| seen.is_older(&entry.digest, &old.digest))
+            };
+            self.book.image(name).is_none_or(|old| {
+                (old.digest != entry.digest && !is_older(old)) || old.verdict == DigestVerdict::Released
+            })
         };
         entries.filter(is_new).map(LedgerChange::Put).collect()
     }
@@ -224,7 +246,14 @@ impl Quarantine {
 
     /// The entries that have had their time.
     pub fn outdated(&self, present: &Present) -> Vec<LedgerChange> {
-        self.book.outdated(present).into_iter().map(LedgerChange::Forget).collect()
+        let may_be_offered = |entry: &Entry| self.may_be_offered(&entry.image, &entry.digest);
+        let outdated = self.book.outdated(present).into_iter();
+        let has_it = |entry: &Entry| matches!(present.services.get(&entry.service_id), Some(Some(has)) if *has == entry.digest);
+        let is_gone = |entry: &Entry| present.gone.contains(&entry.service_id);
+        outdated
+            .filter(|entry| !may_be_offered(entry) || has_it(entry) || is_gone(entry))
+            .map(LedgerChange::Forget)
+            .collect()
     }
 
     /// Ids of services that are remembered and were not looked at: they may be gone.

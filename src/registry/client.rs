@@ -268,6 +268,15 @@ impl Registry for HttpRegistry {
         Ok(manifest)
     }
 
+    async fn has(&self, lookup: &Lookup, digest: &Digest) -> Result<bool, RegistryError> {
+        let ask = |call| async move { self.digest_at(&call, digest.as_str()).await };
+        match self.bounded(lookup, ask).await {
+            Ok(found) => Ok(found == *digest),
+            Err(RegistryError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn hub_rate(
         &self,
         credentials: Option<&Arc<Credentials>>,

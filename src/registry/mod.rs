@@ -94,6 +94,13 @@ pub trait Registry: Send + Sync + 'static {
         digest: &Digest,
     ) -> impl Future<Output = Result<Arc<Manifest>, RegistryError>> + Send;
 
+    /// Whether the look-up's repository still has `digest`, which no tag may have any more.
+    fn has(
+        &self,
+        lookup: &Lookup,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<bool, RegistryError>> + Send;
+
     /// How many pulls Docker Hub still allows this account, or this address without one; `None` where it
     /// sets no limit. Docker Hub does not count the request. Asked once, and for a few seconds at most.
     fn hub_rate(

@@ -1,3 +1,5 @@
+use crate::image::Digest;
+use crate::model::candidate::Candidate;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
@@ -35,6 +37,7 @@ fn labels(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn no_quarantine() -> Quarantine {
     Quarantine {
         is_on: true,
+        seen: Arc::default(),
         book: Book::default(),
         now: jiff::Timestamp::UNIX_EPOCH,
         duration: None,
@@ -79,7 +82,7 @@ fn answer(digit: char, children: Option<&[char]>) -> ResolvedTag {
 }
 
 fn decision(candidate: &Candidate, answer: Option<Result<ResolvedTag, String>>) -> Decision {
-    let inspected = Inspected { candidate: candidate.clone(), answer, account: None };
+    let inspected = Inspected { answer, ..Inspected::new(candidate.clone()) };
     let mut planned = plan(&[inspected], &Arc::new(config(&[]).services), &no_quarantine());
     assert_eq!(planned.len(), 1, "exactly one decision for each service");
     planned.remove(0).decision
@@ -216,22 +219,10 @@ fn a_registry_that_was_to_be_asked_and_was_not_forces_nothing() {
 #[test]
 fn every_service_gets_its_own_decision_whoever_stands_beside_it() {
     let all = [
-        Inspected { candidate: candidate(&pinned('a')), answer: Some(Ok(answer('a', None))), account: None },
-        Inspected {
-            candidate: candidate_with(&pinned('a'), &[("gantry.update.order", "?")], &[]),
-            answer: None,
-            account: None,
-        },
-        Inspected {
-            candidate: candidate(&pinned('c')),
-            answer: Some(Ok(answer('a', Some(&['b'])))),
-            account: None,
-        },
-        Inspected {
-            candidate: candidate(&pinned('b')),
-            answer: Some(Ok(answer('a', Some(&['b'])))),
-            account: None,
-        },
+        Inspected { answer: Some(Ok(answer('a', None))), ..Inspected::new(candidate(&pinned('a'))) },
+        Inspected { ..Inspected::new(candidate_with(&pinned('a'), &[("gantry.update.order", "?")], &[])) },
+        Inspected { answer: Some(Ok(answer('a', Some(&['b'])))), ..Inspected::new(candidate(&pinned('c'))) },
+        Inspected { answer: Some(Ok(answer('a', Some(&['b'])))), ..Inspected::new(candidate(&pinned('b'))) },
     ];
     let selection = Arc::new(config(&[]).services);
     let words = |inspected: &[Inspected]| -> Vec<String> {
@@ -271,9 +262,8 @@ fn update_of(image: &str, variables: &[(&str, &str)]) -> Update {
     let mut variables = variables.to_vec();
     variables.push(("GANTRY_SERVICES_FILTERS", "label=gantry.enable=true"));
     let inspected = Inspected {
-        candidate: candidate_with(image, &[], &variables),
         answer: Some(Ok(answer('b', Some(&[])))),
-        account: None,
+        ..Inspected::new(candidate_with(image, &[], &variables))
     };
     let selection = Arc::new(config(&variables).services);
     let inspected = match inspected.candidate.policy.as_ref().unwrap().lookup {

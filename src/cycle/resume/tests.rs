@@ -116,9 +116,10 @@ fn decision_of(
         may_collide: false,
     };
     let answer = ResolvedTag { digest: digest(newest), manifest: None, credentials: None, alternates: false };
-    let inspected = Inspected { candidate, answer: Some(Ok(answer)), account: None };
+    let inspected = Inspected { answer: Some(Ok(answer)), ..Inspected::new(candidate) };
     let quarantine = Quarantine {
         is_on: true,
+        seen: Arc::default(),
         book,
         now: jiff::Timestamp::UNIX_EPOCH,
         duration: None,
@@ -254,6 +255,7 @@ fn book(verdict: DigestVerdict) -> Book {
         node: String::new(),
         before: Vec::new(),
         had: Vec::new(),
+        stopped: Vec::new(),
         flips: 0,
         cause: "it crashed".to_owned(),
     };

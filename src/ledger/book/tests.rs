@@ -29,6 +29,7 @@ fn entry(subject: Subject, verdict: DigestVerdict, name: u8) -> Entry {
         node: "node1".to_owned(),
         before: Vec::new(),
         had: Vec::new(),
+        stopped: Vec::new(),
         flips: 0,
         cause: String::new(),
     }

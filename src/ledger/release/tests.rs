@@ -39,6 +39,7 @@ fn entry(subject: Subject, verdict: DigestVerdict) -> Entry {
         node: String::new(),
         before: Vec::new(),
         had: Vec::new(),
+        stopped: Vec::new(),
         flips: 0,
         cause: "it crashed".to_owned(),
     }

@@ -43,6 +43,7 @@ fn web(history: History) -> Candidate {
 fn quarantine(entries: &[(&str, DigestVerdict, char, &str)]) -> Quarantine {
     let empty = Quarantine {
         is_on: true,
+        seen: Arc::default(),
         book: Book::default(),
         now: Timestamp::from_second(1_800_000_000).unwrap(),
         duration: None,

@@ -170,7 +170,7 @@ impl Library {
         let candidate = self.candidate(index, listed, world);
         let digest = self.image((listed.place.image.0, tag)).digest().unwrap().clone();
         let answer = ResolvedTag { digest, manifest: None, credentials: None, alternates: false };
-        let mut inspected = Inspected { candidate, answer: Some(Ok(answer)), account: None };
+        let mut inspected = Inspected { answer: Some(Ok(answer)), ..Inspected::new(candidate) };
         if quarantine.needs_tasks(&inspected)
             && let Some(left) = listed.place.previous.filter(|left| world.is_bad(index, *left))
         {
@@ -235,6 +235,7 @@ fn tasks(index: usize, service: &Service, place: Place, world: &World) -> TaskHi
 pub(super) fn quarantine(memory: &Memory) -> Quarantine {
     Quarantine {
         is_on: true,
+        seen: Arc::default(),
         book: memory.book().clone(),
         now: Timestamp::UNIX_EPOCH,
         duration: None,

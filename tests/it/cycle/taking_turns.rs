@@ -411,6 +411,7 @@ async fn what_the_process_itself_has_written_is_no_other_gantrys_work() {
         node: String::new(),
         before: Vec::new(),
         had: Vec::new(),
+        stopped: Vec::new(),
         flips: 0,
         cause: String::new(),
     };

@@ -24,6 +24,10 @@ struct State {
     hanging: Vec<String>,
     latency: Duration,
     lookups: Vec<Lookup>,
+    /// The digests that tags had before.
+    pushed: BTreeSet<Digest>,
+    /// The digests that were asked for by themselves.
+    digest_questions: Vec<Digest>,
     manifest_requests: usize,
     at_work: usize,
     most_at_work: usize,
@@ -46,7 +50,19 @@ impl FakeRegistry {
 
     /// Moves a tag to a digest. An image of one platform, unless more is said of the digest.
     pub fn push(&self, tagged: &str, digest: &Digest) {
-        self.state().tags.insert(key(tagged), digest.clone());
+        let mut state = self.state();
+        state.tags.insert(key(tagged), digest.clone());
+        state.pushed.insert(digest.clone());
+    }
+
+    /// Removes a digest that no tag has.
+    pub fn remove(&self, digest: &Digest) {
+        self.state().pushed.remove(digest);
+    }
+
+    /// How often digests were asked for by themselves.
+    pub fn digest_questions(&self) -> usize {
+        self.state().digest_questions.len()
     }
 
     /// Moves a tag to the digest of [`super::digest`]`(name)` and returns the pinned reference.
@@ -206,11 +222,25 @@ impl Registry for FakeRegistry {
         if let Some(manifest) = state.manifests.get(digest) {
             return Ok(manifest.clone());
         }
-        if state.tags.values().chain(state.by_turns.values().flatten()).any(|known| known == digest) {
+        if state
+            .tags
+            .values()
+            .chain(&state.pushed)
+            .chain(state.by_turns.values().flatten())
+            .any(|known| known == digest)
+        {
             let amd64 = Platform { os: "linux".to_owned(), architecture: "amd64".to_owned() };
             return Ok(Arc::new(Manifest { children: BTreeSet::new(), platforms: vec![amd64] }));
         }
         Err(RegistryError::NotFound { image: name.clone(), registry: host(&key(&name)) })
+    }
+
+    async fn has(&self, lookup: &Lookup, digest: &Digest) -> Result<bool, RegistryError> {
+        let name = lookup.image.tagged();
+        self.state().digest_questions.push(digest.clone());
+        self.work(&key(&name)).await?;
+        let state = self.state();
+        Ok(state.pushed.contains(digest) || state.tags.values().any(|known| known == digest))
     }
 
     async fn hub_rate(

@@ -1,0 +1,211 @@
+//! Between inspect and plan: which images the gates of the services let pass. What they remember is read and written here, and
+//! a registry is asked only for a digest that its tag has left.
+//!
+//! No service without a gate costs a request.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::offer::{self, Asked, Passed};
+use crate::config::LookupMethod;
+use crate::context::Context;
+use crate::image::Digest;
+use crate::ledger::book::LedgerChange;
+use crate::ledger::entry::image_name;
+use crate::ledger::seen::{SeenBook, SeenChange};
+use crate::model::inspected::{Gated, Inspected, Offer, ResolvedTag};
+use crate::model::quarantine::Quarantine;
+use crate::registry::Registry;
+use crate::swarm::Swarm;
+use crate::words::some_of;
+
+/// Whether what is seen is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remember {
+    /// It is.
+    Yes,
+    /// It counts for this once: for a plan, which writes nothing.
+    No,
+}
+
+/// Asks the gates of each service which image it may have.
+pub(super) async fn pass<S: Swarm, R: Registry>(
+    context: &Context<S, R>,
+    inspected: &mut [Inspected],
+    remember: Remember,
+) {
+    let mut gated: Vec<&mut Inspected> = inspected.iter_mut().filter(|it| has_gates(it)).collect();
+    if gated.is_empty() {
+        return;
+    }
+    for inspected in &mut gated {
+        // Ours is asked in any case.
+        let asks_none = inspected.answer.is_none() && !inspected.candidate.is_itself;
+        if asks_none && policy_of(inspected).is_some_and(|policy| policy.lookup == LookupMethod::None) {
+            let why = "no registry is asked, so no age is known and nothing can be approved; take gantry.manifest.cmd=none \
+                       or the gates (gantry.update.min_age, gantry.update.approval) away";
+            inspected.answer = Some(Err(why.to_owned()));
+        }
+    }
+    let book = match seen(context, &gated, remember).await {
+        Ok(book) => book,
+        Err(error) => {
+            for inspected in gated {
+                let why = format!("cannot tell since when digests are known: {error}");
+                inspected.answer = inspected.answer.take().map(|answer| answer.and(Err(why)));
+            }
+            return;
+        }
+    };
+    let quarantine = context.quarantine();
+    if remember == Remember::Yes {
+        void_approvals(context, &gated, &quarantine);
+    }
+    let mut found: BTreeMap<(String, Digest), Result<ResolvedTag, String>> = BTreeMap::new();
+    for inspected in gated {
+        let decided = decide(inspected, &book, &quarantine, context.scope.now);
+        let Some((name, passed)) = decided else { continue };
+        inspected.gated = match passed {
+            Passed::Tag => None,
+            Passed::Held(held) => Some(Gated::Held(held)),
+            Passed::Offer(digest) => {
+                let key = (name, digest);
+                if !found.contains_key(&key) {
+                    let answer = look_up(context, inspected, &key.1).await;
+                    found.insert(key.clone(), answer);
+                }
+                match &found[&key] {
+                    Ok(resolved) => offer_of(context, inspected, resolved),
+                    Err(why) => {
+                        inspected.answer = Some(Err(why.clone()));
+                        None
+                    }
+                }
+            }
+        };
+    }
+}
+
+fn policy_of(inspected: &Inspected) -> Option<&crate::config::ServicePolicy> {
+    inspected.candidate.policy.as_deref().ok()
+}
+
+fn has_gates(inspected: &Inspected) -> bool {
+    policy_of(inspected).is_some_and(offer::has_gates)
+        && crate::model::eligible::may_be_updated(&inspected.candidate)
+}
+
+fn decide(
+    inspected: &Inspected,
+    book: &SeenBook,
+    quarantine: &Quarantine,
+    passes_age: bool,
+) -> Option<(String, Passed)> {
+    let Inspected { candidate, answer: Some(Ok(tag)), .. } = inspected else { return None };
+    let from = candidate.image()?;
+    let name = image_name(from)?;
+    let policy = policy_of(inspected)?;
+    let asked = Asked { candidate, policy, from, name: &name, tag, seen: book.image(&name)? };
+    let passed = offer::pass(&asked, quarantine, passes_age);
+    Some((name, passed))
+}
+
+fn offer_of<S, R>(context: &Context<S, R>, inspected: &Inspected, resolved: &ResolvedTag) -> Option<Gated> {
+    let image = inspected.candidate.image()?.unpinned();
+    if let Some(Ok(tag)) = &inspected.answer {
+        let (moved, offered) = (tag.digest.short(), resolved.digest.short());
+        let words = format!(
+            "{} has moved on to {moved}; {offered} is rolled out as it may be by now",
+            image.tagged()
+        );
+        if context.said.is_news(&words) {
+            context.events.gate_news(&image.tagged(), words);
+        }
+    }
+    Some(Gated::Offer(Box::new(Offer { image, resolved: resolved.clone() })))
+}
+
+/// Takes note of where the tags stand now. Returns all that is known.
+async fn seen<S: Swarm, R>(
+    context: &Context<S, R>,
+    gated: &[&mut Inspected],
+    remember: Remember,
+) -> Result<SeenBook, String> {
+    let store = &context.ledger.seen;
+    let known = store.read(&*context.swarm).await.map_err(|error| error.to_string())?;
+    let mut book = SeenBook::clone(&known);
+    let at = context.ledger.now();
+    let mut changes: BTreeMap<String, SeenChange> = BTreeMap::new();
+    for Inspected { candidate, answer, .. } in gated {
+        if let (Some(image), Some(Ok(tag))) = (candidate.image().and_then(image_name), answer) {
+            let digest = tag.digest.clone();
+            changes.insert(image.clone(), SeenChange::Stands { image, digest, at });
+        }
+    }
+    for (image, change) in &changes {
+        let struck = book.struck_out_by(change);
+        book.apply(change);
+        if !struck.is_empty() && remember == Remember::Yes {
+            let digests: Vec<&str> = struck.iter().map(Digest::short).collect();
+            let words = format!("{} was recalled: the tag went back", some_of(&digests, ", "));
+            context.events.gate_news(image, words);
+        }
+    }
+    if remember == Remember::Yes {
+        let used: BTreeSet<String> = changes.keys().cloned().collect();
+        let changes: Vec<SeenChange> = changes.into_values().collect();
+        store.note(&*context.swarm, &changes, &used).await.map_err(|error| error.to_string())?;
+    }
+    Ok(book)
+}
+
+/// Forgets approvals that are used up, because each service that they are for has the digest.
+fn void_approvals<S, R>(context: &Context<S, R>, gated: &[&mut Inspected], quarantine: &Quarantine) {
+    for approval in quarantine.book.approvals.iter() {
+        let services = gated.iter().filter_map(|Inspected { candidate, .. }| {
+            let image = candidate.image()?;
+            let is_its = image_name(image).as_deref() == Some(&approval.image)
+                && approval.service.as_ref().is_none_or(|service| *service == candidate.name);
+            is_its.then(|| image.digest() == Some(&approval.digest))
+        });
+        let has: Vec<bool> = services.collect();
+        if !has.is_empty() && has.iter().all(|has| *has) {
+            context.ledger.note(LedgerChange::Revoke(approval.clone()));
+        }
+    }
+}
+
+/// Asks the registry for a digest that its tag has left.
+async fn look_up<S: Swarm, R: Registry>(
+    context: &Context<S, R>,
+    inspected: &Inspected,
+    digest: &Digest,
+) -> Result<ResolvedTag, String> {
+    let Some(lookup) = &inspected.lookup else { return Err("its registry was not asked".to_owned()) };
+    let image = lookup.image.tagged();
+    let asked = async {
+        if !context.registry.has(lookup, digest).await? {
+            return Ok(None);
+        }
+        context.registry.manifest(lookup, digest).await.map(Some)
+    };
+    let short = digest.short();
+    match context.beating(asked).await {
+        Ok(Some(manifest)) => Ok(ResolvedTag {
+            digest: digest.clone(),
+            manifest: Some(manifest),
+            credentials: lookup.credentials.clone(),
+            alternates: false,
+        }),
+        Ok(None) => {
+            if let Some(name) = image_name(&lookup.image) {
+                let change = SeenChange::Gone { image: name.clone(), digest: digest.clone() };
+                let used = BTreeSet::from([name]);
+                if let Err(error) = context.ledger.seen.note(&*context.swarm, &[change], &used).await {
+                    context.events.trouble(format!("cannot remember that {short} is gone"), "", &error);
+                }
+            }
+            Err(format!("{short} of {image} is gone from the registry; the next look chooses again"))
+        }
+        Err(error) => Err(format!("cannot look up {short} of {image}: {error}")),
+    }
+}
