@@ -295,6 +295,7 @@ fn shared(daemon: &Daemon<Engine, HttpRegistry>) -> http::Shared {
         registry: daemon.registry.clone(),
         ledger: daemon.ledger.clone(),
         requests: daemon.requests.clone(),
+        board: daemon.board.clone(),
     };
     let meters = Meters {
         engine: daemon.swarm.meter().clone(),

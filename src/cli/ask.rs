@@ -83,6 +83,14 @@ pub async fn ask(command: &Command, target: &DaemonAddress, zone: TimeZone) -> R
             let answer = client.post("resume", &json!({}), Some(CHANGE_LIMIT)).await?;
             nothing_or(answer, |_| "updates begin again".to_owned())
         }
+        Command::Approve { name, digest, by, why } => {
+            let body = digest.as_ref().map(|digest| json!({ "digest": digest, "why": why, "by": by }));
+            approve(&client, name, body, &zone).await
+        }
+        Command::Revoke(name) => {
+            let answer = client.post("revoke", &named(name), Some(CHANGE_LIMIT)).await?;
+            nothing_or(answer, |_| format!("{name} waits for approval again"))
+        }
         _ => Err(Trouble::new("this command asks no daemon")),
     }
 }
@@ -156,11 +164,33 @@ async fn run(
     }
 }
 
+/// An image has a tag; a service's name has none.
+fn named(name: &str) -> Value {
+    if name.contains([':', '/']) { json!({ "image": name }) } else { json!({ "service": name }) }
+}
+
+/// Approves a digest, or lists what waits.
+async fn approve(
+    client: &ApiClient,
+    name: &str,
+    body: Option<Value>,
+    zone: &TimeZone,
+) -> Result<Done, Trouble> {
+    let Some(mut body) = body else {
+        let answer = client.get("services").await?.good()?;
+        return Ok(Done { text: show::waiting(&answer, name, zone), code: FAILED });
+    };
+    body.as_object_mut()
+        .into_iter()
+        .for_each(|body| body.extend(named(name).as_object().cloned().unwrap_or_default()));
+    let answer = client.post("approve", &body, Some(CHANGE_LIMIT)).await?;
+    nothing_or(answer, |body| show::approved(body, zone))
+}
+
 async fn release(client: &ApiClient, name: Option<&str>) -> Result<Done, Trouble> {
     let body = match name {
         None => json!({ "all": true }),
-        Some(name) if name.contains([':', '/']) => json!({ "image": name }),
-        Some(name) => json!({ "service": name }),
+        Some(name) => named(name),
     };
     let answer = client.post("release", &body, Some(CHANGE_LIMIT)).await?;
     nothing_or(answer, |body| body["words"].as_str().unwrap_or("released").to_owned())

@@ -77,6 +77,19 @@ pub enum Command {
     },
     /// Let updates begin again.
     Resume,
+    /// Let a digest be rolled out that waits for a user's word.
+    Approve {
+        /// An image with its tag, or a service.
+        name: String,
+        /// The digest, or its beginning; `None`: list what waits.
+        digest: Option<String>,
+        /// Who approves.
+        by: Option<String>,
+        /// Why; empty: no reason is given.
+        why: String,
+    },
+    /// Take the approvals of an image with its tag, or of a service, back.
+    Revoke(String),
     /// Print completions for this shell.
     Completions(String),
     /// Print the manual page.
@@ -169,6 +182,13 @@ impl Command {
                 Self::Pause { lasts: one("for"), why: why.join(" ") }
             }
             "resume" => Self::Resume,
+            "approve" => Self::Approve {
+                name: one("name").unwrap_or_default(),
+                digest: one("digest"),
+                by: one("by"),
+                why: one("why").unwrap_or_default(),
+            },
+            "revoke" => Self::Revoke(one("name").unwrap_or_default()),
             "notify" if !is("test") => return Err(UsageError::NothingToNotify),
             "notify" => Self::Notify,
             "healthcheck" => Self::Healthcheck,
@@ -256,6 +276,20 @@ mod tests {
                 Command::Pause { lasts: Some("2h".to_owned()), why: "new switch".to_owned() },
             ),
             (&["resume"], Command::Resume),
+            (
+                &["approve", "shop:live", "0123456789ab", "--by", "anna", "--why", "tested"],
+                Command::Approve {
+                    name: "shop:live".to_owned(),
+                    digest: Some("0123456789ab".to_owned()),
+                    by: Some("anna".to_owned()),
+                    why: "tested".to_owned(),
+                },
+            ),
+            (
+                &["approve", "shop"],
+                Command::Approve { name: "shop".to_owned(), digest: None, by: None, why: String::new() },
+            ),
+            (&["revoke", "shop"], Command::Revoke("shop".to_owned())),
             (&["completions", "zsh"], Command::Completions("zsh".to_owned())),
             (&["man"], Command::Man),
             (&["notify", "--test"], Command::Notify),

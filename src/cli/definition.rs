@@ -30,6 +30,8 @@ pub(super) fn definition() -> Definition {
             asks(released(plain("release", "Offer an image again"))),
             asks(pause(plain("pause", "Let no update begin for some time"))),
             asks(plain("resume", "Let updates begin again")),
+            asks(approved(plain("approve", "Let an image be rolled out that waits for your word"))),
+            asks(target(plain("revoke", "Take an approval back that was not used yet"))),
             plain("notify", "Send a test message to all addresses of notifications").arg(test()),
             plain("healthcheck", "Tell a live daemon from a dead one"),
             plain("completions", "Print completions for a shell").arg(shell()),
@@ -83,6 +85,20 @@ fn released(command: Definition) -> Definition {
     command.args([
         Arg::new("name").value_name("SERVICE|IMAGE").help(what),
         Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("name").help("Everything"),
+    ])
+}
+
+fn target(command: Definition) -> Definition {
+    let what = "One image with its tag, or one service";
+    command.arg(Arg::new("name").value_name("IMAGE|SERVICE").required(true).help(what))
+}
+
+fn approved(command: Definition) -> Definition {
+    let digest = "The digest, or its first 12 digits or more; without it, list what waits";
+    target(command).args([
+        Arg::new("digest").value_name("DIGEST").help(digest),
+        Arg::new("by").long("by").value_name("NAME").help("Who approves, where no token says so"),
+        Arg::new("why").long("why").value_name("TEXT").help("Why, for other users to read"),
     ])
 }
 

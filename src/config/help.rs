@@ -22,6 +22,8 @@ Commands:
   release NAME|--all   Offer an image again
   pause [WHY]          Let no update begin for some time
   resume               Let updates begin again
+  approve NAME DIGEST  Let an image be rolled out that waits for your word
+  revoke NAME          Take an approval back that was not used yet
   notify --test        Send a test message to all addresses of notifications
   healthcheck          Tell a live daemon from a dead one
   completions SHELL    Print completions for a shell
@@ -53,6 +55,8 @@ wrong, and with 1 where the daemon cannot be asked. More of them:
   history ID   1 there is no such run
   release      1 nothing matches
   resume       1 nothing was paused
+  approve      1 nothing was approved
+  revoke       1 there was no approval
   notify       1 one address did not take the message, 2 there is no address
   healthcheck  1 unhealthy
 ";

@@ -26,6 +26,7 @@ mod settings;
 mod shepherd;
 #[cfg(test)]
 mod tests;
+mod timespan;
 mod value;
 mod variables;
 

@@ -12,7 +12,7 @@ use super::{Config, Loaded, Mistakes};
 pub type Environment = Vec<(OsString, OsString)>;
 
 /// The variables that are read once, when the process starts.
-const READ_ONCE: [&str; 21] = [
+const READ_ONCE: [&str; 22] = [
     "GANTRY_LOG_FORMAT",
     "GANTRY_LOG_LEVEL",
     "GANTRY_NODE_NAME",
@@ -20,6 +20,7 @@ const READ_ONCE: [&str; 21] = [
     "GANTRY_TRIGGER_PATH",
     "GANTRY_PRE_RUN_CMD",
     "GANTRY_LEDGER_NAME",
+    "GANTRY_APPROVAL_EXPIRES",
     "GANTRY_REGISTRY_TRUSTED_HOSTS",
     "GANTRY_IMAGES_TO_REMOVE",
     "GANTRY_HTTP_ADDRESS",

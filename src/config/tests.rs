@@ -274,6 +274,8 @@ fn a_service_without_labels_has_the_settings_of_the_run() {
         lookup: Registry,
         insecure: ByVariable,
         update_jobs: false,
+        min_age: None,
+        approval: false,
         timeout: Some(
             60s,
         ),
@@ -322,6 +324,8 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
         ("gantry.rollback.options", "--rollback-monitor 5s"),
         ("gantry.rollout.canary", "true"),
         ("gantry.update.jobs", "true"),
+        ("gantry.update.min_age", "7d"),
+        ("gantry.update.approval", "TRUE"),
         ("gantry.update.options", "--env-add A=B"),
         ("gantry.update.order", "keep"),
         ("gantry.update.timeout_seconds", "0"),
@@ -341,6 +345,10 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
         lookup: None,
         insecure: ByVariable,
         update_jobs: true,
+        min_age: Some(
+            604800s,
+        ),
+        approval: true,
         timeout: None,
         order: Keep,
         update_options: [
@@ -437,10 +445,11 @@ fn both_tables_of_the_product_are_complete() {
         GANTRY_HTTP_TLS_CERT_FILE GANTRY_HTTP_TLS_KEY_FILE \
         GANTRY_UPDATE_ORDER GANTRY_ROLLOUT_MAX_FAILURE_RATIO GANTRY_ROLLOUT_MIN_FAILURES \
         GANTRY_ROLLOUT_INITIAL_WORKERS GANTRY_QUARANTINE GANTRY_QUARANTINE_SECONDS \
-        GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_LEDGER_NAME GANTRY_LABELS_ALLOWED \
+        GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_UPDATE_MIN_AGE GANTRY_UPDATE_APPROVAL \
+        GANTRY_APPROVAL_EXPIRES GANTRY_LEDGER_NAME GANTRY_LABELS_ALLOWED \
         gantry.auth.config gantry.services.excluded gantry.manifest.cmd gantry.manifest.options \
         gantry.rollback.on_failure gantry.rollback.options gantry.update.jobs gantry.update.options \
-        gantry.update.timeout_seconds gantry.update.order gantry.rollout.canary HOME";
+        gantry.update.timeout_seconds gantry.update.min_age gantry.update.approval gantry.update.order gantry.rollout.canary HOME";
     let (mut names, mut product) = (names, product.split_whitespace().collect::<Vec<_>>());
     names.sort_unstable();
     product.sort_unstable();

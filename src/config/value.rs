@@ -79,7 +79,7 @@ choices! {
 }
 
 /// A whole number without sign, point or unit, within bounds.
-fn whole_number(text: &str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
+pub(super) fn whole_number(text: &str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
     let text = text.trim();
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| text.parse().ok()).flatten().filter(|number| bounds.contains(number))
@@ -95,42 +95,6 @@ impl Value for Seconds {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let seconds = whole_number(text, 0..=999_999_999).ok_or(Self::EXPECTED)?;
         Ok(Self((seconds > 0).then(|| Duration::from_secs(seconds))))
-    }
-}
-
-/// A length of time with a unit; 0 stands for none.
-pub(super) struct Timespan(pub(super) Option<Duration>);
-
-impl Value for Timespan {
-    /// The bound is that of [`Seconds`].
-    const EXPECTED: &'static str = "a time such as 90s, 15m, 36h, 7d or 2w, or a whole number of seconds";
-
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        let text = text.trim();
-        let (number, unit) = match text.char_indices().last() {
-            Some((at, 's')) => (&text[..at], 1),
-            Some((at, 'm')) => (&text[..at], 60),
-            Some((at, 'h')) => (&text[..at], 3_600),
-            Some((at, 'd')) => (&text[..at], 86_400),
-            Some((at, 'w')) => (&text[..at], 604_800),
-            _ => (text, 1),
-        };
-        let seconds = whole_number(number, 0..=999_999_999 / unit).ok_or(Self::EXPECTED)? * unit;
-        Ok(Self((seconds > 0).then(|| Duration::from_secs(seconds))))
-    }
-}
-
-/// How long a digest must have been known, 90 days at most; 0 stands for none.
-pub(super) struct MinAge(pub(super) Option<Duration>);
-
-impl Value for MinAge {
-    const EXPECTED: &'static str =
-        "a time from 0 to 90d such as 36h or 7d (s, m, h, d or w), or a whole number of seconds";
-
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        let age = Timespan::parse(text).map_err(|_| Self::EXPECTED)?.0;
-        let is_bounded = age.is_none_or(|age| age <= Duration::from_secs(90 * 86_400));
-        if is_bounded { Ok(Self(age)) } else { Err(Self::EXPECTED) }
     }
 }
 

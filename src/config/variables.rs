@@ -21,9 +21,10 @@ use super::engine::DockerHost;
 use super::hosts::Hosts;
 use super::listen::{ListenAddress, ListenerToken};
 use super::scope::Scope;
+use super::timespan::{MinAge, Timespan};
 use super::value::{
-    Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, MinAge, ObjectName, Ratio,
-    RollbackOptions, Seconds, Timespan, UpdateOptions, Url, Value, WordList, Zone,
+    Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
+    Seconds, UpdateOptions, Url, Value, WordList, Zone,
 };
 use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, OrderPolicy};
 use crate::secret::Secret;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::offer::{self, Asked, Passed};
+use super::offer::{self, GateQuestion, Passed};
 use crate::config::LookupMethod;
 use crate::context::Context;
 use crate::image::Digest;
@@ -104,7 +104,7 @@ fn decide(
     let from = candidate.image()?;
     let name = image_name(from)?;
     let policy = policy_of(inspected)?;
-    let asked = Asked { candidate, policy, from, name: &name, tag, seen: book.image(&name)? };
+    let asked = GateQuestion { candidate, policy, from, name: &name, tag, seen: book.image(&name)? };
     let passed = offer::pass(&asked, quarantine, passes_age);
     Some((name, passed))
 }

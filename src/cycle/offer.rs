@@ -18,7 +18,7 @@ use crate::words::timespan;
 
 /// What is asked of the gates.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct GateQuestion<'a> {
     /// The service.
     pub candidate: &'a Candidate,
     /// Its settings.
@@ -50,8 +50,8 @@ pub(super) fn has_gates(policy: &ServicePolicy) -> bool {
 }
 
 /// Which digest the service gets. `passes_age` is a user's word that digests need no age this time.
-pub(super) fn pass(asked: &Asked<'_>, quarantine: &Quarantine, passes_age: bool) -> Passed {
-    let Asked { candidate, policy, from, name, tag, seen } = *asked;
+pub(super) fn pass(asked: &GateQuestion<'_>, quarantine: &Quarantine, passes_age: bool) -> Passed {
+    let GateQuestion { candidate, policy, from, name, tag, seen } = *asked;
     if tag.is_current(from.digest()) {
         return Passed::Tag;
     }
@@ -118,7 +118,7 @@ fn unapproved(known: &KnownDigest, from: &ImageRef, run_out: Option<&Approval>) 
 }
 
 /// The tag has gone back from what the service has, a moment ago.
-fn held_while_back(asked: &Asked<'_>) -> Held {
+fn held_while_back(asked: &GateQuestion<'_>) -> Held {
     let since = asked.seen.back_since().unwrap_or_default();
     let until = since.checked_add(RECALLED_AFTER).unwrap_or(since);
     let digest = asked.tag.digest.short();

@@ -9,10 +9,12 @@ use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
 use tokio::sync::{Notify, oneshot};
 
-use super::board::WokenBy;
+use self::approving::{ApprovalGround, ApprovalRequest, ApprovalTarget, Approved, NotApproved};
+use super::board::{LiveBoard, WokenBy};
 use crate::config::Config;
 use crate::context::RunScope;
 use crate::cycle::{by_hand, preview};
+use crate::gate::approval::Approval;
 use crate::ledger::Ledger;
 use crate::ledger::book::LedgerChange;
 use crate::ledger::release::ReleaseTarget;
@@ -21,6 +23,8 @@ use crate::model::row::Row;
 use crate::registry::Registry;
 use crate::swarm::{Swarm, SwarmError};
 use crate::words::{printable, some_of};
+
+pub mod approving;
 
 /// How many runs may be asked for before one of them begins.
 const MAX_ASKED: usize = 100;
@@ -46,6 +50,13 @@ pub trait Steering: Send + Sync {
 
     /// Lets updates begin again, in this user's name, and asks for a run. `None`: there was no pause.
     fn resume(&self, by: String) -> BoxFuture<'static, Result<Option<UserPause>, String>>;
+
+    /// Approves a digest, and asks for a run that rolls it out.
+    fn approve(&self, request: ApprovalRequest) -> BoxFuture<'static, Result<Approved, NotApproved>>;
+
+    /// Takes approvals back, in this user's name. Returns those that there were.
+    fn revoke(&self, by: String, target: ApprovalTarget)
+    -> BoxFuture<'static, Result<Vec<Approval>, String>>;
 
     /// What a run of this scope would do now. Nothing is written, and nothing is updated.
     fn plan(&self, scope: RunScope) -> BoxFuture<'static, Result<Vec<Row>, String>>;
@@ -165,6 +176,15 @@ pub struct Wheel<S, R> {
     pub ledger: Arc<Ledger>,
     /// Where runs are asked for.
     pub requests: Arc<Requests>,
+    /// What is known of services.
+    pub board: LiveBoard,
+}
+
+impl<S, R> Wheel<S, R> {
+    /// How long an approval holds that is not used.
+    fn approval_lasts(&self) -> SignedDuration {
+        SignedDuration::try_from(self.config.updates.approval_expires).unwrap_or(SignedDuration::MAX)
+    }
 }
 
 impl<S, R> fmt::Debug for Wheel<S, R> {
@@ -249,6 +269,69 @@ impl<S: Swarm, R: Registry> Steering for Wheel<S, R> {
             // What was held is looked at now. Where 100 runs wait, one of them does that.
             drop(requests.ask(by, RunScope::default()));
             Ok(Some(pause))
+        }
+        .boxed()
+    }
+
+    fn approve(&self, request: ApprovalRequest) -> BoxFuture<'static, Result<Approved, NotApproved>> {
+        let (swarm, ledger, requests) = (self.swarm.clone(), self.ledger.clone(), self.requests.clone());
+        let (board, lasts) = (self.board.clone(), self.approval_lasts());
+        async move {
+            let not_written = |error: &SwarmError| NotApproved::NotWritten(not_written(error));
+            // Another manager may have seen or written something since the latest look.
+            ledger.refresh(&*swarm).await.map_err(|error| not_written(&error))?;
+            let seen = ledger.seen.read(&*swarm).await.map_err(|error| not_written(&error))?;
+            let (book, now) = (ledger.book(), ledger.now());
+            let approved = {
+                let ground = ApprovalGround { board: &board.look(), seen: &seen, book: &book, now, lasts };
+                approving::approve(&request, &ground)?
+            };
+            let Approval { image, service, digest, by, why, .. } = approved.approval.clone();
+            let whose = service.as_ref().map_or_else(String::new, |service| format!(" for {service}"));
+            let what = format!("approved {} of {image}{whose}: {why}", digest.short());
+            let action = SteeringAction::new(now, &by, what.trim_end_matches(": "));
+            let changes = [LedgerChange::Approve(approved.approval.clone()), LedgerChange::Steered(action)];
+            ledger.amend(&*swarm, &changes).await.map_err(|error| not_written(&error))?;
+            tracing::info!(
+                audit = "approve",
+                by,
+                image,
+                service,
+                digest = digest.short(),
+                why,
+                "approved by a user"
+            );
+            let services = service.into_iter().collect();
+            // Where 100 runs wait, one of them does that.
+            drop(requests.ask(by, RunScope { services, images: vec![image], ..RunScope::default() }));
+            Ok(approved)
+        }
+        .boxed()
+    }
+
+    fn revoke(
+        &self,
+        by: String,
+        target: ApprovalTarget,
+    ) -> BoxFuture<'static, Result<Vec<Approval>, String>> {
+        let (swarm, ledger, board) = (self.swarm.clone(), self.ledger.clone(), self.board.clone());
+        let lasts = self.approval_lasts();
+        async move {
+            ledger.refresh(&*swarm).await.map_err(|error| not_written(&error))?;
+            let (book, seen, now) = (ledger.book(), ledger.seen.book(), ledger.now());
+            let found = {
+                let ground = ApprovalGround { board: &board.look(), seen: &seen, book: &book, now, lasts };
+                approving::approvals_of(&target, &ground)
+            };
+            if found.is_empty() {
+                return Ok(found);
+            }
+            let mut changes: Vec<LedgerChange> = found.iter().cloned().map(LedgerChange::Revoke).collect();
+            let what = format!("revoked the approval of {}", target.name());
+            changes.push(LedgerChange::Steered(SteeringAction::new(now, &by, &what)));
+            ledger.amend(&*swarm, &changes).await.map_err(|error| not_written(&error))?;
+            tracing::info!(audit = "revoke", by, target = target.name(), "a user took an approval back");
+            Ok(found)
         }
         .boxed()
     }

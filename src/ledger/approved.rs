@@ -8,8 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::book::Labels;
-use super::codec::{Words, add, one_word};
+use super::codec::{Labels, Words, add, one_word};
 use crate::gate::approval::Approval;
 use crate::words::printable;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::approved::Approvals;
 use super::codec;
+pub use super::codec::Labels;
 use super::entry::{DigestVerdict, Entry, Subject};
 use super::lease::{Lease, Party};
 use super::left_behind::LeftBehind;
@@ -30,9 +31,6 @@ const FULL_BYTES: usize = 24 << 10;
 
 /// More bytes than most entries have.
 const ENTRY_BYTES: usize = 512;
-
-/// The labels of the config, as they are in the swarm.
-pub type Labels = BTreeMap<String, String>;
 
 /// What is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

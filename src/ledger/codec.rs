@@ -6,12 +6,16 @@
 //! gantry.image.r.test/app:1 = offered digest=sha256:... at=... node=node1 before=0123456789ab,ba9876543210
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::entry::{DigestVerdict, Entry, MAX_BEFORE, Subject};
 use super::lease::{Claim, Party};
 use super::left_behind::LeftBehind;
 use crate::words::cut;
+
+/// The labels of a config, as they are in the swarm.
+pub type Labels = BTreeMap<String, String>;
 
 /// The labels about services; the service's name follows.
 const SERVICE: &str = "gantry.service.";

@@ -35,6 +35,7 @@ pub mod entry;
 mod keep;
 pub mod lease;
 mod left_behind;
+mod object;
 pub mod orders;
 pub mod release;
 pub mod seen;
@@ -42,23 +43,19 @@ mod seen_store;
 pub mod steered;
 
 pub use self::left_behind::LeftBehind;
+pub use self::object::is_ours;
+pub(crate) use self::object::{MAX_CONFLICTS, was_another_faster};
 pub use self::seen_store::SeenStore;
 
 /// What the config says of itself. Its labels say the rest.
 pub const TEXT: &str = "Gantry remembers in the labels of this config which images broke which services, and who is \
      rolling out. Read it with `gantry quarantine`, change it with `gantry release`.\n";
 
-/// What tells our config from a user's config of the same name.
-const MARK: &str = "Gantry remembers";
-
 /// Shortest time from one attempt to write what is to be remembered to the next.
 const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// From one line about what was forgotten for want of room to the next.
 const FORGOTTEN_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How often a write is tried again that found another version, before it is left to the next time.
-pub(crate) const MAX_CONFLICTS: u32 = 5;
 
 /// The memory of one process, and its connection to the ledger in the swarm.
 #[derive(Debug)]
@@ -460,16 +457,6 @@ impl Ledger {
 /// Why there is no ledger, where the engine or a proxy forbids configs.
 fn forbidden(words: &str) -> String {
     format!("configs are forbidden to Gantry ({words})")
-}
-
-/// Whether the ledger is another one by now than the one that was read.
-pub(crate) fn was_another_faster(error: &SwarmError) -> bool {
-    matches!(error, SwarmError::Conflict | SwarmError::NameTaken(_) | SwarmError::NotFound(_))
-}
-
-/// Whether a config is Gantry's.
-pub fn is_ours(object: &ConfigObject) -> bool {
-    STANDARD.decode(&object.data).is_ok_and(|data| data.starts_with(MARK.as_bytes()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::book::Labels;
+use super::codec::Labels;
 use crate::gate::age::KnownDigest;
 use crate::image::Digest;
 

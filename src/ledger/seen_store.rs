@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::book::Labels;
+use super::codec::Labels;
+use super::object::{MAX_CONFLICTS, is_ours, was_another_faster};
 use super::seen::{SeenBook, SeenChange};
-use super::{MAX_CONFLICTS, is_ours, was_another_faster};
 use crate::swarm::{ConfigObject, Swarm, SwarmError};
 
 /// What the config says of itself. Its labels say the rest.

@@ -85,6 +85,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "context",
             "cycle",
             "descriptors",
+            "gate",
             "heartbeat",
             "hosts",
             "image",

@@ -19,6 +19,7 @@ use crate::fake::millis;
 use crate::support::log::Log;
 
 mod access;
+mod approving;
 mod steering;
 
 pub(crate) const READ: &str = "a-token-for-reading";
@@ -118,6 +119,7 @@ pub(crate) async fn beside<T>(scene: &Scene, work: impl AsyncFnOnce(Api) -> T) -
         registry: daemon.registry.clone(),
         ledger: daemon.ledger.clone(),
         requests: daemon.requests.clone(),
+        board: daemon.board.clone(),
     };
     let shared = Shared {
         board: daemon.board.clone(),

@@ -16,6 +16,9 @@ _gantry() {
             ",$1")
                 cmd="gantry"
                 ;;
+            gantry,approve)
+                cmd="gantry__subcmd__approve"
+                ;;
             gantry,completions)
                 cmd="gantry__subcmd__completions"
                 ;;
@@ -52,6 +55,9 @@ _gantry() {
             gantry,resume)
                 cmd="gantry__subcmd__resume"
                 ;;
+            gantry,revoke)
+                cmd="gantry__subcmd__revoke"
+                ;;
             gantry,run)
                 cmd="gantry__subcmd__run"
                 ;;
@@ -71,12 +77,34 @@ _gantry() {
 
     case "${cmd}" in
         gantry)
-            opts="-h -V --help --version status watch plan explain run history quarantine release pause resume notify healthcheck completions man help version"
+            opts="-h -V --help --version status watch plan explain run history quarantine release pause resume approve revoke notify healthcheck completions man help version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gantry__subcmd__approve)
+            opts="-h --by --why --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --why)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -255,6 +283,20 @@ _gantry() {
             return 0
             ;;
         gantry__subcmd__resume)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gantry__subcmd__revoke)
             opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

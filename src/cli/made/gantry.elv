@@ -32,6 +32,8 @@ set edit:completion:arg-completer[gantry] = {|@words|
             cand release 'Offer an image again'
             cand pause 'Let no update begin for some time'
             cand resume 'Let updates begin again'
+            cand approve 'Let an image be rolled out that waits for your word'
+            cand revoke 'Take an approval back that was not used yet'
             cand notify 'Send a test message to all addresses of notifications'
             cand healthcheck 'Tell a live daemon from a dead one'
             cand completions 'Print completions for a shell'
@@ -91,6 +93,16 @@ set edit:completion:arg-completer[gantry] = {|@words|
             cand --help 'Print help'
         }
         &'gantry;resume'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'gantry;approve'= {
+            cand --by 'Who approves, where no token says so'
+            cand --why 'Why, for other users to read'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'gantry;revoke'= {
             cand -h 'Print help'
             cand --help 'Print help'
         }

@@ -36,6 +36,8 @@ complete -c gantry -n "__fish_gantry_needs_command" -f -a "quarantine" -d 'List 
 complete -c gantry -n "__fish_gantry_needs_command" -f -a "release" -d 'Offer an image again'
 complete -c gantry -n "__fish_gantry_needs_command" -f -a "pause" -d 'Let no update begin for some time'
 complete -c gantry -n "__fish_gantry_needs_command" -f -a "resume" -d 'Let updates begin again'
+complete -c gantry -n "__fish_gantry_needs_command" -f -a "approve" -d 'Let an image be rolled out that waits for your word'
+complete -c gantry -n "__fish_gantry_needs_command" -f -a "revoke" -d 'Take an approval back that was not used yet'
 complete -c gantry -n "__fish_gantry_needs_command" -f -a "notify" -d 'Send a test message to all addresses of notifications'
 complete -c gantry -n "__fish_gantry_needs_command" -f -a "healthcheck" -d 'Tell a live daemon from a dead one'
 complete -c gantry -n "__fish_gantry_needs_command" -f -a "completions" -d 'Print completions for a shell'
@@ -67,6 +69,10 @@ complete -c gantry -n "__fish_gantry_using_subcommand release" -s h -l help -d '
 complete -c gantry -n "__fish_gantry_using_subcommand pause" -l for -d 'For how long, such as 30m or 2h; 24 hours without it' -r
 complete -c gantry -n "__fish_gantry_using_subcommand pause" -s h -l help -d 'Print help'
 complete -c gantry -n "__fish_gantry_using_subcommand resume" -s h -l help -d 'Print help'
+complete -c gantry -n "__fish_gantry_using_subcommand approve" -l by -d 'Who approves, where no token says so' -r
+complete -c gantry -n "__fish_gantry_using_subcommand approve" -l why -d 'Why, for other users to read' -r
+complete -c gantry -n "__fish_gantry_using_subcommand approve" -s h -l help -d 'Print help'
+complete -c gantry -n "__fish_gantry_using_subcommand revoke" -s h -l help -d 'Print help'
 complete -c gantry -n "__fish_gantry_using_subcommand notify" -l test -d 'Send it'
 complete -c gantry -n "__fish_gantry_using_subcommand notify" -s h -l help -d 'Print help'
 complete -c gantry -n "__fish_gantry_using_subcommand healthcheck" -s h -l help -d 'Print help'

@@ -35,6 +35,8 @@ Register-ArgumentCompleter -Native -CommandName 'gantry' -ScriptBlock {
             [CompletionResult]::new('release', 'release', [CompletionResultType]::ParameterValue, 'Offer an image again')
             [CompletionResult]::new('pause', 'pause', [CompletionResultType]::ParameterValue, 'Let no update begin for some time')
             [CompletionResult]::new('resume', 'resume', [CompletionResultType]::ParameterValue, 'Let updates begin again')
+            [CompletionResult]::new('approve', 'approve', [CompletionResultType]::ParameterValue, 'Let an image be rolled out that waits for your word')
+            [CompletionResult]::new('revoke', 'revoke', [CompletionResultType]::ParameterValue, 'Take an approval back that was not used yet')
             [CompletionResult]::new('notify', 'notify', [CompletionResultType]::ParameterValue, 'Send a test message to all addresses of notifications')
             [CompletionResult]::new('healthcheck', 'healthcheck', [CompletionResultType]::ParameterValue, 'Tell a live daemon from a dead one')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print completions for a shell')
@@ -104,6 +106,18 @@ Register-ArgumentCompleter -Native -CommandName 'gantry' -ScriptBlock {
             break
         }
         'gantry;resume' {
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'gantry;approve' {
+            [CompletionResult]::new('--by', '--by', [CompletionResultType]::ParameterName, 'Who approves, where no token says so')
+            [CompletionResult]::new('--why', '--why', [CompletionResultType]::ParameterName, 'Why, for other users to read')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'gantry;revoke' {
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break

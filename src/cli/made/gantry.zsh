@@ -107,6 +107,23 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(approve)
+_arguments "${_arguments_options[@]}" : \
+'--by=[Who approves, where no token says so]:NAME:_default' \
+'--why=[Why, for other users to read]:TEXT:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+':name -- One image with its tag, or one service:_default' \
+'::digest -- The digest, or its first 12 digits or more; without it, list what waits:_default' \
+&& ret=0
+;;
+(revoke)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+':name -- One image with its tag, or one service:_default' \
+&& ret=0
+;;
 (notify)
 _arguments "${_arguments_options[@]}" : \
 '--test[Send it]' \
@@ -164,6 +181,8 @@ _gantry_commands() {
 'release:Offer an image again' \
 'pause:Let no update begin for some time' \
 'resume:Let updates begin again' \
+'approve:Let an image be rolled out that waits for your word' \
+'revoke:Take an approval back that was not used yet' \
 'notify:Send a test message to all addresses of notifications' \
 'healthcheck:Tell a live daemon from a dead one' \
 'completions:Print completions for a shell' \
@@ -172,6 +191,11 @@ _gantry_commands() {
 'version:Show the version' \
     )
     _describe -t commands 'gantry commands' commands "$@"
+}
+(( $+functions[_gantry__subcmd__approve_commands] )) ||
+_gantry__subcmd__approve_commands() {
+    local commands; commands=()
+    _describe -t commands 'gantry approve commands' commands "$@"
 }
 (( $+functions[_gantry__subcmd__completions_commands] )) ||
 _gantry__subcmd__completions_commands() {
@@ -232,6 +256,11 @@ _gantry__subcmd__release_commands() {
 _gantry__subcmd__resume_commands() {
     local commands; commands=()
     _describe -t commands 'gantry resume commands' commands "$@"
+}
+(( $+functions[_gantry__subcmd__revoke_commands] )) ||
+_gantry__subcmd__revoke_commands() {
+    local commands; commands=()
+    _describe -t commands 'gantry revoke commands' commands "$@"
 }
 (( $+functions[_gantry__subcmd__run_commands] )) ||
 _gantry__subcmd__run_commands() {

@@ -2,6 +2,7 @@
 //!
 //! Names, causes and last words are foreign text: what a terminal would obey is taken out.
 
+mod approval;
 mod parts;
 mod plan;
 mod progress;
@@ -12,6 +13,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub(super) use approval::{approved, waiting};
 pub(super) use plan::plan;
 pub(super) use progress::{News, Progressed};
 pub(super) use quarantine::quarantine;

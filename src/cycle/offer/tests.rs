@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::Config;
 use crate::ledger::book::{Book, LedgerChange};
@@ -86,7 +88,7 @@ impl Scene {
             is_excluded: false,
             is_itself: false,
             history: History::default(),
-            rank: Rank::Fit,
+            rank: Rank::Single,
             policy: Ok(policy.clone()),
             tasks: None,
             unfinished: None,
@@ -113,7 +115,7 @@ impl Scene {
         let tag = ResolvedTag { digest: digest(last), manifest: None, credentials: None, alternates: false };
         let seen = seen.image(NAME).unwrap();
         let asked =
-            Asked { candidate: &candidate, policy: &policy, from: &from, name: NAME, tag: &tag, seen };
+            GateQuestion { candidate: &candidate, policy: &policy, from: &from, name: NAME, tag: &tag, seen };
         match pass(&asked, &quarantine, self.is_now) {
             Passed::Tag => "tag".to_owned(),
             Passed::Offer(digest) => format!("offer {}", &digest.short()[..1]),
@@ -204,4 +206,89 @@ fn an_approval_waives_the_age_and_not_the_quarantine() {
     assert!(scene.answer(1_001).starts_with("held: cooling down: bbbb"));
     let both = [("gantry.update.min_age", "1h"), ("gantry.update.approval", "true")];
     assert_eq!(Scene::new(&both).approve(None, 'b', 90_000).quarantine('b').answer(1_001), "tag");
+}
+
+/// A step of a story.
+#[derive(Clone, Debug)]
+enum Step {
+    /// The tag is moved to this digest.
+    Push(char),
+    /// Time passes, in minutes.
+    Wait(i64),
+    /// A user approves this digest, for an hour.
+    Approve(char),
+    /// This digest breaks the service.
+    Break(char),
+    /// Gantry looks, and what is offered is rolled out.
+    Look,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let digit = || proptest::char::range('a', 'f');
+    let step = prop_oneof![
+        2 => digit().prop_map(Step::Push),
+        3 => (1_i64..90).prop_map(Step::Wait),
+        1 => digit().prop_map(Step::Approve),
+        1 => digit().prop_map(Step::Break),
+        4 => Just(Step::Look),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+proptest! {
+    /// For any story of pushes, approvals, failures and looks: nothing begins that a gate holds, and in the end nothing waits
+    /// that each gate lets pass.
+    #[test]
+    fn nothing_begins_too_early_and_nothing_waits_for_ever(
+        steps in steps(), has_age: bool, needs_approval: bool,
+    ) {
+        const AGE: i64 = 3_600;
+        let mut labels = Vec::new();
+        labels.extend(has_age.then_some(("gantry.update.min_age", "1h")));
+        labels.extend(needs_approval.then_some(("gantry.update.approval", "true")));
+        prop_assume!(!labels.is_empty());
+        let mut scene = Scene { stood: vec![('a', 0)], ..Scene::new(&labels) };
+        let (mut now, mut tag) = (0, 'a');
+        let mut approved: BTreeMap<char, i64> = BTreeMap::new();
+        // Since when a look has known a digest at the latest: it may have been struck out before.
+        let mut first_seen: BTreeMap<char, i64> = BTreeMap::from([('a', 0)]);
+        let mut broken = None;
+        let quiet = [Step::Wait(80), Step::Look, Step::Wait(80), Step::Look, Step::Look];
+        for step in steps.into_iter().chain(quiet) {
+            match step {
+                Step::Push(digit) => tag = digit,
+                Step::Wait(minutes) => now += minutes * 60,
+                Step::Approve(digit) => {
+                    approved = BTreeMap::from([(digit, now + AGE)]);
+                    scene = scene.approve(None, digit, now + AGE);
+                }
+                Step::Break(digit) if digit != scene.has => {
+                    broken = Some(digit);
+                    scene = scene.quarantine(digit);
+                }
+                Step::Break(_) => {}
+                Step::Look => {
+                    scene.stood.push((tag, now));
+                    first_seen.entry(tag).or_insert(now);
+                    let answer = scene.answer(now);
+                    let offered = match answer.strip_prefix("offer ") {
+                        Some(digit) => digit.chars().next(),
+                        None => (answer == "tag" && tag != scene.has && broken != Some(tag)).then_some(tag),
+                    };
+                    let Some(digit) = offered else { continue };
+                    prop_assert_ne!(Some(digit), broken, "in quarantine");
+                    let is_approved = approved.get(&digit).is_some_and(|until| now < *until);
+                    // A tag that goes back takes its services with it: that is no new image.
+                    let is_back = scene.stood[..scene.stood.len() - 1].iter().any(|(stood, _)| *stood == digit);
+                    prop_assert!(!needs_approval || is_approved, "{digit} is not approved at {now}");
+                    let age = now - first_seen[&digit];
+                    prop_assert!(!has_age || is_approved || age >= AGE || is_back, "{digit} has {age} s");
+                    scene.has = digit;
+                }
+            }
+        }
+        if !needs_approval && broken != Some(tag) {
+            prop_assert_eq!(scene.has, tag, "it is on the newest when nothing holds it: {:?}", scene.stood);
+        }
+    }
 }

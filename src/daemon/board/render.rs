@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Board, RunRecord, ServiceState, ShownPause, ShownRollout, ShownService};
 use crate::config::{Insecure, LookupMethod, OrderPolicy, ServicePolicy};
+use crate::gate::approval::Approval;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::{DigestVerdict, Entry, Subject};
 use crate::ledger::steered::{SteeringAction, UserPause};
@@ -27,6 +28,8 @@ pub struct Around {
     pub quarantine_lasts: Option<std::time::Duration>,
     /// A user's word that no update begins.
     pub pause: Option<UserPause>,
+    /// The approvals that hold.
+    pub approvals: Vec<Approval>,
     /// The latest steering actions, the oldest first.
     pub actions: Vec<SteeringAction>,
 }
@@ -83,6 +86,7 @@ impl Board {
             ("attention_omitted", omitted.into()),
             ("quarantine", quarantine.collect()),
             ("history", history.collect()),
+            ("approvals", around.approvals.iter().map(approval).collect()),
             ("steered", around.actions.iter().rev().map(action).collect()),
         ]
     }
@@ -206,6 +210,20 @@ pub fn pause(pause: &UserPause) -> Value {
     json!({ "by": pause.by, "why": pause.why, "since": time(pause.since), "until": time(pause.until) })
 }
 
+/// A user's approval.
+pub fn approval(approval: &Approval) -> Value {
+    json!({
+        "image": approval.image,
+        "service": approval.service,
+        "digest": approval.digest.as_str(),
+        "by": approval.by,
+        "via": approval.via,
+        "at": time(approval.at),
+        "until": time(approval.until),
+        "why": approval.why,
+    })
+}
+
 fn action(action: &SteeringAction) -> Value {
     json!({ "at": time(action.at), "by": action.by, "what": action.what })
 }
@@ -302,8 +320,10 @@ fn service_in_short(name: &str, shown: &ShownService) -> Value {
         "why": shown.why,
         "since": time(shown.since),
     });
-    if let Some(until) = shown.until() {
-        value["until"] = json!(time(until));
+    if let Some(refusal) = shown.refusals.first() {
+        value["gate"] = json!(refusal.gate.name());
+        value["offers"] = json!(shown.offers.as_ref().map(Digest::as_str));
+        value["until"] = json!(refusal.until.map(time));
     }
     value
 }
@@ -334,6 +354,8 @@ fn policy(policy: &ServicePolicy) -> Value {
         "jobs": policy.update_jobs,
         "canary": policy.canary,
         "rollback_on_failure": policy.rollback_on_failure,
+        "min_age_seconds": policy.min_age.map_or(0, |age| age.as_secs()),
+        "approval": policy.approval,
     })
 }
 

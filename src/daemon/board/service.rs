@@ -113,6 +113,8 @@ pub struct ShownService {
     pub rule: Option<Rule>,
     /// Why it is left alone, in one word.
     pub left_alone: Option<&'static str>,
+    /// The digest that its gates hold.
+    pub offers: Option<Digest>,
     /// What its gates say, where one holds it, in their order.
     pub refusals: Vec<Refusal>,
     /// Its settings; `None`: its labels cannot be read, or it was not looked at yet.
@@ -159,11 +161,6 @@ impl ShownService {
         (self.state == ServiceState::Held).then(|| gate.unwrap_or("other"))
     }
 
-    /// When the gate that holds it opens by itself, where that is known.
-    pub fn until(&self) -> Option<Timestamp> {
-        self.refusals.first()?.until
-    }
-
     /// A service that is being updated.
     pub(super) fn updating(from: &ImageRef, to: &ImageRef) -> Self {
         Self {
@@ -191,9 +188,11 @@ impl ShownService {
             State::LeftAlone(reason) => Some(reason.name()),
             _ => None,
         };
-        let refusals = match &row.state {
-            State::LeftAlone(Reason::Held(held)) => held.refusals().cloned().collect(),
-            _ => Vec::new(),
+        let (offers, refusals) = match &row.state {
+            State::LeftAlone(Reason::Held(held)) => {
+                (held.image.digest().cloned(), held.refusals().cloned().collect())
+            }
+            _ => (None, Vec::new()),
         };
         let Details { digest, newest, tasks, policy, account } = details;
         Some(Self {
@@ -202,6 +201,7 @@ impl ShownService {
             tasks,
             rule,
             left_alone,
+            offers,
             refusals,
             policy,
             account,
@@ -245,6 +245,7 @@ impl ShownService {
             tasks: None,
             rule: None,
             left_alone: None,
+            offers: None,
             refusals: Vec::new(),
             policy: None,
             account: None,

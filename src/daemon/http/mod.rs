@@ -34,6 +34,7 @@ use crate::daemon::webhook::desk::Desk;
 
 mod access;
 mod answer;
+mod approve;
 mod events;
 mod hooks;
 mod page;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::access::{Access, Tokens, is_cross_site, is_known_host};
 use super::answer::{MAX_BODY, problem};
 use super::shared::{Operator, Routes, Shared, address_of, around};
-use super::{events, hooks, page, plan, steer, usage};
+use super::{approve, events, hooks, page, plan, steer, usage};
 use crate::config::Listener;
 use crate::daemon::board::metrics::Edges;
 use crate::daemon::board::render::{in_short, whole_run};
@@ -74,6 +74,8 @@ fn router_of(routes: Routes) -> Router {
         .route("/api/v1/release", post(steer::release))
         .route("/api/v1/pause", post(steer::pause))
         .route("/api/v1/resume", post(steer::resume))
+        .route("/api/v1/approve", post(approve::approve))
+        .route("/api/v1/revoke", post(approve::revoke))
         .layer(from_fn_with_state(routes.clone(), must_steer));
     // Each has a proof of its own.
     let webhooks = Router::new()

@@ -75,6 +75,11 @@ pub(super) fn address_of(request: &Request) -> String {
     request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.0.ip().to_string())
 }
 
+/// Open pages see what only the ledger knows.
+pub(super) fn show_at_once(routes: &Routes) {
+    routes.shared.board.change(|board, _| board.revision += 1);
+}
+
 /// What the board does not know itself.
 pub(super) fn around(shared: &Shared) -> Around {
     let (book, now) = (shared.ledger.book(), shared.ledger.now());
@@ -84,6 +89,7 @@ pub(super) fn around(shared: &Shared) -> Around {
         quarantine: held.cloned().collect(),
         quarantine_lasts: lasts,
         pause: shared.ledger.pause(),
+        approvals: book.approvals.iter().filter(|approval| approval.holds_at(now)).cloned().collect(),
         actions: book.actions.clone(),
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::answer::{body, problem};
-use super::shared::{Operator, Routes};
+use super::shared::{Operator, Routes, show_at_once};
 use crate::config::Filter;
 use crate::context::RunScope;
 use crate::daemon::board::render::{self, whole_run};
@@ -227,11 +227,6 @@ fn pause_of(text: &str) -> Option<SignedDuration> {
     let seconds = text.parse().ok().map(SignedDuration::from_secs);
     let written = || text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
     seconds.or_else(written).filter(|lasts| (SignedDuration::from_secs(1)..=MAX_PAUSE).contains(lasts))
-}
-
-/// Open pages see what only the ledger knows.
-fn show_at_once(routes: &Routes) {
-    routes.shared.board.change(|board, _| board.revision += 1);
 }
 
 #[cfg(test)]

@@ -76,6 +76,7 @@ async fn runs_of_one_service_put_off_neither_the_interval_nor_the_others() {
         registry: daemon.registry.clone(),
         ledger: daemon.ledger.clone(),
         requests: daemon.requests.clone(),
+        board: daemon.board.clone(),
     };
     let board = daemon.board.clone();
     let asking = async {

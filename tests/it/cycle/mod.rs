@@ -2,6 +2,7 @@
 
 mod accounts;
 mod addresses;
+mod aging;
 mod behind_a_proxy;
 mod cleaning;
 mod daemon;

@@ -56,6 +56,7 @@ async fn beside<T>(scene: &Scene, work: impl AsyncFnOnce(&Told<'_>) -> T) -> T {
         registry: daemon.registry.clone(),
         ledger: daemon.ledger.clone(),
         requests: daemon.requests.clone(),
+        board: daemon.board.clone(),
     };
     let desk = Desk::default();
     let told = Told { desk: &desk, board: &board, wheel: &wheel, begun: Instant::now() };

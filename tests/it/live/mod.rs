@@ -17,6 +17,7 @@ mod daemon;
 mod deployed;
 mod failing;
 mod faults;
+mod gates;
 mod guarding;
 mod harmless;
 mod hooks;
