@@ -128,7 +128,7 @@ fn plan(command: &Command, scope: &Narrowed) -> ExitCode {
         ..RunScope::default()
     };
     with_engine(async |config, engine| {
-        let looked = preview(&config, &engine, &Arc::new(registry(&config)), scope).await?;
+        let looked = Box::pin(preview(&config, &engine, &Arc::new(registry(&config)), scope)).await?;
         let answer = match command {
             Command::Explain { service, .. } => explained(service, looked),
             _ => render::plan(&looked.rows),

@@ -238,6 +238,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             max_starting_per_node: v.gantry_update_max_starting_per_node.0,
             min_age: v.gantry_update_min_age.0,
             approval: v.gantry_update_approval,
+            accept_command: v.gantry_accept_cmd,
             approval_expires: v.gantry_approval_expires.0.unwrap_or(A_YEAR),
         },
         rollout: RolloutSettings {

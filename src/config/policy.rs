@@ -49,6 +49,8 @@ pub struct ServicePolicy {
     pub min_age: Option<Duration>,
     /// Whether a new digest waits for a user's approval.
     pub approval: bool,
+    /// Whether `GANTRY_ACCEPT_CMD` is asked for a new digest.
+    pub accept: bool,
     /// How long its update may take; `None`: as long as it makes progress.
     pub timeout: Option<Duration>,
     /// Whether its new task or the end of the old one comes first.
@@ -104,6 +106,7 @@ impl ServicePolicy {
             update_jobs: own.update_jobs.unwrap_or(config.updates.jobs),
             min_age: own.update_min_age.map_or(config.updates.min_age, |age| age.0),
             approval: own.update_approval.unwrap_or(config.updates.approval),
+            accept: config.updates.accept_command.is_some() && own.update_accept.unwrap_or(true),
             timeout: own.update_timeout_seconds.map_or(config.updates.timeout, |seconds| seconds.0),
             order: own.update_order.unwrap_or(config.updates.order),
             update_options: own.update_options.map_or_else(|| config.updates.options.clone(), |own| own.0),
@@ -177,3 +180,6 @@ fn too_long(labels: &BTreeMap<String, String>) -> Vec<Mistake> {
     let too_long = ours(labels).filter(|(_, value)| value.len() > MAX_BYTES).take(MOST_MISTAKES);
     too_long.map(|(name, value)| Mistake::too_long(name, value.len(), MAX_BYTES)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -291,6 +291,8 @@ pub struct Updates {
     pub min_age: Option<Duration>,
     /// Whether a new digest waits for a user's approval.
     pub approval: bool,
+    /// The command that accepts digests.
+    pub accept_command: Option<String>,
     /// How long an approval holds that is not used.
     pub approval_expires: Duration,
 }

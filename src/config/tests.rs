@@ -14,7 +14,7 @@ fn load(environment: &[(&str, &str)]) -> Result<Loaded, Mistakes> {
     Config::load(environment.iter().map(|(name, value)| (name.into(), value.into())))
 }
 
-fn config(environment: &[(&str, &str)]) -> Config {
+pub(super) fn config(environment: &[(&str, &str)]) -> Config {
     load(environment).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
 }
 
@@ -22,7 +22,7 @@ fn warnings(environment: &[(&str, &str)]) -> Vec<String> {
     load(environment).unwrap_or_else(|mistakes| panic!("{mistakes}")).warnings
 }
 
-fn labels(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(super) fn labels(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
     labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
@@ -264,34 +264,6 @@ fn a_password_is_kept_to_the_last_character_and_never_shown() {
 }
 
 #[test]
-fn a_service_without_labels_has_the_settings_of_the_run() {
-    let config =
-        config(&[("GANTRY_UPDATE_TIMEOUT_SECONDS", "60"), ("GANTRY_MANIFEST_OPTIONS", "--insecure")]);
-    insta::assert_debug_snapshot!(ServicePolicy::of(&config, &labels(&[])).unwrap(), @r#"
-    ServicePolicy {
-        excluded: false,
-        auth_config: None,
-        lookup: Registry,
-        insecure: ByVariable,
-        update_jobs: false,
-        min_age: None,
-        approval: false,
-        timeout: Some(
-            60s,
-        ),
-        order: Auto,
-        update_options: [],
-        rollback_on_failure: true,
-        rollback_options: [],
-        canary: false,
-        cronjob: false,
-        stack_pin: false,
-        warnings: [],
-    }
-    "#);
-}
-
-#[test]
 fn a_label_is_told_from_the_variable_where_both_say_insecure() {
     use crate::config::Insecure::{self, ByLabel, ByVariable, No};
     let insecure = |variable: &str, label: &str| -> Insecure {
@@ -309,63 +281,6 @@ fn a_label_is_told_from_the_variable_where_both_say_insecure() {
     ] {
         assert_eq!(insecure(variable, label), expected, "{variable:?} {label:?}");
     }
-}
-
-#[test]
-fn labels_override_the_settings_of_the_run_for_their_service() {
-    let labels = labels(&[
-        ("gantry.enable", "true"),
-        ("com.example.owner", "anna"),
-        ("gantry.services.excluded", "True"),
-        ("gantry.auth.config", "private"),
-        ("gantry.manifest.cmd", "none"),
-        ("gantry.manifest.options", ""),
-        ("gantry.rollback.on_failure", "FALSE"),
-        ("gantry.rollback.options", "--rollback-monitor 5s"),
-        ("gantry.rollout.canary", "true"),
-        ("gantry.update.jobs", "true"),
-        ("gantry.update.min_age", "7d"),
-        ("gantry.update.approval", "TRUE"),
-        ("gantry.update.options", "--env-add A=B"),
-        ("gantry.update.order", "keep"),
-        ("gantry.update.timeout_seconds", "0"),
-        ("gantry.update.timeout", "5"),
-    ]);
-    let config = config(&[
-        ("GANTRY_UPDATE_TIMEOUT_SECONDS", "60"),
-        ("GANTRY_MANIFEST_OPTIONS", "--insecure"),
-        ("GANTRY_UPDATE_OPTIONS", "--force"),
-    ]);
-    insta::assert_debug_snapshot!(ServicePolicy::of(&config, &labels).unwrap(), @r#"
-    ServicePolicy {
-        excluded: true,
-        auth_config: Some(
-            "private",
-        ),
-        lookup: None,
-        insecure: ByVariable,
-        update_jobs: true,
-        min_age: Some(
-            604800s,
-        ),
-        approval: true,
-        timeout: None,
-        order: Keep,
-        update_options: [
-            "env-add",
-        ],
-        rollback_on_failure: false,
-        rollback_options: [
-            "rollback-monitor",
-        ],
-        canary: true,
-        cronjob: false,
-        stack_pin: false,
-        warnings: [
-            "gantry.update.timeout is not a label of Gantry; did you mean gantry.update.timeout_seconds?",
-        ],
-    }
-    "#);
 }
 
 #[test]
@@ -445,7 +360,7 @@ fn both_tables_of_the_product_are_complete() {
         GANTRY_HTTP_TLS_CERT_FILE GANTRY_HTTP_TLS_KEY_FILE \
         GANTRY_UPDATE_ORDER GANTRY_ROLLOUT_MAX_FAILURE_RATIO GANTRY_ROLLOUT_MIN_FAILURES \
         GANTRY_ROLLOUT_INITIAL_WORKERS GANTRY_QUARANTINE GANTRY_QUARANTINE_SECONDS \
-        GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_UPDATE_MIN_AGE GANTRY_UPDATE_APPROVAL \
+        GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_UPDATE_MIN_AGE GANTRY_UPDATE_APPROVAL GANTRY_ACCEPT_CMD gantry.update.accept \
         GANTRY_APPROVAL_EXPIRES GANTRY_LEDGER_NAME GANTRY_LABELS_ALLOWED \
         gantry.auth.config gantry.services.excluded gantry.manifest.cmd gantry.manifest.options \
         gantry.rollback.on_failure gantry.rollback.options gantry.update.jobs gantry.update.options \

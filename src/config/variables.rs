@@ -358,6 +358,9 @@ table! {
             label "gantry.update.approval" update_approval;
         /// How long an approval that is not used holds. 0: for a year.
         "GANTRY_APPROVAL_EXPIRES" gantry_approval_expires: Timespan = "7d";
+        /// Asked by `sh` before a new digest is rolled out, once for each digest and hour, with JSON on its standard
+        /// input: exit code 0 accepts, 75 says not yet, any other is an error, and the update waits. See docs/policies.md.
+        "GANTRY_ACCEPT_CMD" gantry_accept_cmd: String;
         /// No update starts while so many tasks, of whatever service, are starting on one node. 0: no limit.
         "GANTRY_UPDATE_MAX_STARTING_PER_NODE" gantry_update_max_starting_per_node: Limit = "0";
 
@@ -454,6 +457,8 @@ table! {
         /// The name of the login with which this service's image is looked up and pulled, or an absolute
         /// folder with a `config.json` of its own.
         "gantry.auth.config" auth_config: String;
+        /// `false`: `GANTRY_ACCEPT_CMD` is not asked for this service.
+        "gantry.update.accept" update_accept: bool;
         /// `true`: this service is among the first that get a new image.
         "gantry.rollout.canary" rollout_canary: bool;
 }

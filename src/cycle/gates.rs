@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::accept::{self, AcceptQuestion};
 use super::offer::{self, GateQuestion, Passed};
 use crate::config::LookupMethod;
 use crate::context::Context;
@@ -12,6 +13,7 @@ use crate::image::Digest;
 use crate::ledger::book::LedgerChange;
 use crate::ledger::entry::image_name;
 use crate::ledger::seen::{SeenBook, SeenChange};
+use crate::model::held::Held;
 use crate::model::inspected::{Gated, Inspected, Offer, ResolvedTag};
 use crate::model::quarantine::Quarantine;
 use crate::registry::Registry;
@@ -60,28 +62,83 @@ pub(super) async fn pass<S: Swarm, R: Registry>(
     if remember == Remember::Yes {
         void_approvals(context, &gated, &quarantine);
     }
-    let mut found: BTreeMap<(String, Digest), Result<ResolvedTag, String>> = BTreeMap::new();
-    for inspected in gated {
+    let mut found = BTreeMap::new();
+    for inspected in &mut gated {
         let decided = decide(inspected, &book, &quarantine, context.scope.now);
         let Some((name, passed)) = decided else { continue };
         inspected.gated = match passed {
             Passed::Tag => None,
             Passed::Held(held) => Some(Gated::Held(held)),
-            Passed::Offer(digest) => {
-                let key = (name, digest);
-                if !found.contains_key(&key) {
-                    let answer = look_up(context, inspected, &key.1).await;
-                    found.insert(key.clone(), answer);
-                }
-                match &found[&key] {
-                    Ok(resolved) => offer_of(context, inspected, resolved),
-                    Err(why) => {
-                        inspected.answer = Some(Err(why.clone()));
-                        None
-                    }
-                }
-            }
+            Passed::Offer(digest) => find_offer(context, inspected, (name, digest), &mut found).await,
         };
+    }
+    if let (Remember::Yes, Some(command)) = (remember, &context.config.updates.accept_command) {
+        ask_command(context, command, gated, &quarantine).await;
+    }
+}
+
+/// The offer of a digest that the tag has left. Each is looked up once.
+async fn find_offer<S: Swarm, R: Registry>(
+    context: &Context<S, R>,
+    inspected: &mut Inspected,
+    key: (String, Digest),
+    found: &mut BTreeMap<(String, Digest), Result<ResolvedTag, String>>,
+) -> Option<Gated> {
+    if !found.contains_key(&key) {
+        let answer = look_up(context, inspected, &key.1).await;
+        found.insert(key.clone(), answer);
+    }
+    match found.get(&key)? {
+        Ok(resolved) => offer_of(context, inspected, resolved),
+        Err(why) => {
+            inspected.answer = Some(Err(why.clone()));
+            None
+        }
+    }
+}
+
+/// Asks the user's command about each digest that would begin otherwise.
+async fn ask_command<S, R>(
+    context: &Context<S, R>,
+    command: &str,
+    gated: Vec<&mut Inspected>,
+    quarantine: &Quarantine,
+) {
+    let mut groups: BTreeMap<(String, Digest), Vec<&mut Inspected>> = BTreeMap::new();
+    for inspected in gated {
+        let Some(from) = inspected.candidate.image() else { continue };
+        let (Some(name), Some(offered)) = (image_name(from), inspected.offered()) else { continue };
+        let is_held = matches!(inspected.gated, Some(Gated::Held(_)))
+            || offered.is_current(from.digest())
+            || quarantine.holds_back(&inspected.candidate, from, &offered.digest).is_some();
+        if !is_held && policy_of(inspected).is_some_and(|policy| policy.accept) {
+            groups.entry((name, offered.digest.clone())).or_default().push(inspected);
+        }
+    }
+    for ((name, digest), members) in groups {
+        let Some(image) = members.iter().find_map(|it| Some(it.candidate.image()?.unpinned())) else {
+            continue;
+        };
+        let services = members
+            .iter()
+            .map(|it| (it.candidate.name.as_str(), it.candidate.image().and_then(|image| image.digest())));
+        let question = AcceptQuestion {
+            name: &name,
+            image: image.clone(),
+            digest: &digest,
+            services: services.collect(),
+        };
+        let answer = accept::ask(context, command, &question).await;
+        for inspected in members {
+            match &answer {
+                Ok(None) => {}
+                Ok(Some(refusal)) => {
+                    let held = Held::by(image.pinned(&digest), vec![refusal.clone()]);
+                    inspected.gated = held.map(|held| Gated::Held(Box::new(held)));
+                }
+                Err(why) => inspected.answer = Some(Err(why.clone())),
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::registry::Registry;
 use crate::rollout::Rollouts;
 use crate::swarm::Swarm;
 
+mod accept;
 pub mod by_hand;
 pub mod cleanup;
 pub mod discover;

@@ -1,5 +1,6 @@
 //! Which digest the gates of memory let a service have: its age, and what users have approved. Pure.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -46,7 +47,7 @@ pub(super) enum Passed {
 
 /// Whether a service has gates that remember.
 pub(super) fn has_gates(policy: &ServicePolicy) -> bool {
-    policy.min_age.is_some() || policy.approval
+    policy.min_age.is_some() || policy.approval || policy.accept
 }
 
 /// Which digest the service gets. `passes_age` is a user's word that digests need no age this time.
@@ -112,7 +113,7 @@ fn unapproved(known: &KnownDigest, from: &ImageRef, run_out: Option<&Approval>) 
         known.since
     );
     if let Some(Approval { by, until, .. }) = run_out {
-        why.push_str(&format!("; the approval of {by} ran out at {until:.0} before it was rolled out"));
+        _ = write!(why, "; the approval of {by} ran out at {until:.0} before it was rolled out");
     }
     Refusal { gate: Gate::Approval, why, until: None }
 }

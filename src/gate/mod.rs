@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 pub mod age;
 pub mod approval;
+pub mod command;
 
 /// A gate, in the order in which they are asked: what is in memory first, registries last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

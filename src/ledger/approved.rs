@@ -213,7 +213,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_reason_is_one_line(why in "\\PC{0,300}|[\\n\\r\\t a-z=]{0,40}", by in "\\PC{1,40}") {
-            let before = kept(Approval { why, by, ..approval(Some("shop"), 7) });
+            let before = kept(Approval { by, why, ..approval(Some("shop"), 7) });
             prop_assume!(!before.by.is_empty());
             let text = write(&before);
             prop_assert!(!text.contains('\n'));

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use self::book::{Book, Labels, LedgerChange};
 use self::lease::{Holding, Party, SURE, holding};
 use self::steered::UserPause;
+use crate::gate::command::CommandMemory;
 use crate::swarm::{ConfigObject, EngineView, Swarm, SwarmError};
 use crate::words::{piece, some_of};
 
@@ -74,6 +75,8 @@ pub struct Ledger {
     pub cleaning: tokio::sync::Mutex<()>,
     /// Since when digests are known.
     pub seen: SeenStore,
+    /// What the user's command said of digests. Never written.
+    answers: Mutex<CommandMemory>,
 }
 
 /// The ledger as this process has it.
@@ -156,6 +159,7 @@ impl Ledger {
             runs: watch::Sender::default(),
             cleaning: tokio::sync::Mutex::default(),
             seen: SeenStore::beside(name),
+            answers: Mutex::default(),
         }
     }
 
@@ -182,6 +186,11 @@ impl Ledger {
     /// No remover is left.
     pub fn clear_remover(&self) {
         self.suspects_remover.store(false, Ordering::Relaxed);
+    }
+
+    /// What the user's command said of digests, to this process.
+    pub fn answers(&self) -> MutexGuard<'_, CommandMemory> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, LedgerState> {

@@ -121,7 +121,9 @@ impl SeenStore {
                 (state.labels.clone(), state.object.clone(), state.is_memory_only)
             };
             let mut book = SeenBook::read(&before);
-            changes.iter().for_each(|change| book.apply(change));
+            for change in changes {
+                book.apply(change);
+            }
             book.make_room(used);
             let labels = book.write();
             if labels == before {

@@ -71,6 +71,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "ledger",
             "model",
             "options",
+            "process_group",
             "registry",
             "rollout",
             "secret",

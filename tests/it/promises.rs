@@ -17,7 +17,7 @@ const WORDS: [&str; 7] = [
 ];
 
 /// A part of each sentence, and the test that shows it.
-const PROMISES: [(&str, &str); 16] = [
+const PROMISES: [(&str, &str); 18] = [
     // The commands.
     (
         "released, and offered again by the next cycle if its tag",
@@ -29,7 +29,12 @@ const PROMISES: [(&str, &str); 16] = [
     ),
     ("not offered again:", "cycle::releasing::what_is_listed_is_not_offered"),
     ("List the images that are not offered again", "cycle::releasing::what_is_listed_is_not_offered"),
+    ("gantry release lets it be offered again", "cycle::releasing::what_is_released_is_offered_again"),
     // Decisions and outcomes.
+    (
+        "is gone from the registry; the next look chooses again",
+        "cycle::aging::a_digest_that_is_gone_from_the_registry_is_struck_out_and_named",
+    ),
     (
         "; left alone until the tag moves on, or until `gantry release",
         "cycle::remembering::a_digest_that_broke_a_service_is_not_offered_to_it_again_until_the_tag_moves",

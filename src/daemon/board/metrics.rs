@@ -53,6 +53,32 @@ pub struct Edges {
 const MAX_NAMED: usize = 100;
 
 impl Board {
+    /// How services stand, and why those are left alone or held that are.
+    fn register_services(&self, registry: &mut Registry) {
+        let services: Family<MetricLabels, Gauge> = Family::default();
+        for (state, count) in self.counts() {
+            if state != ServiceState::Held {
+                services.get_or_create(&vec![("state", state.name())]).set(as_gauge(count));
+            }
+        }
+        for reason in Gate::ALL.map(Gate::name).into_iter().chain(["other"]) {
+            let held = self.services.values().filter(|shown| shown.held_by() == Some(reason));
+            let labels = vec![("state", ServiceState::Held.name()), ("reason", reason)];
+            services.get_or_create(&labels).set(as_gauge(held.count()));
+        }
+        registry.register("gantry_services", "Services by the way they stand", services);
+        let left_alone: Family<MetricLabels, Gauge> = Family::default();
+        for reason in Reason::NAMES {
+            let alone = self.services.values().filter(|shown| shown.left_alone == Some(reason));
+            left_alone.get_or_create(&vec![("reason", reason)]).set(as_gauge(alone.count()));
+        }
+        registry.register(
+            "gantry_services_left_alone",
+            "Services that are left alone, by reason",
+            left_alone,
+        );
+    }
+
     /// All metrics.
     pub fn metrics(&self, around: &Around, edges: &Edges) -> String {
         let Edges { interval, usage, streams, names_services, meters } = edges;
@@ -82,28 +108,7 @@ impl Board {
         float(&mut registry, name, words, (*interval).unwrap_or_default());
         whole(&mut registry, "gantry_cycle_under_way", "How many runs are under way", self.runs.len());
 
-        let services: Family<MetricLabels, Gauge> = Family::default();
-        for (state, count) in self.counts() {
-            if state != ServiceState::Held {
-                services.get_or_create(&vec![("state", state.name())]).set(as_gauge(count));
-            }
-        }
-        for reason in Gate::ALL.map(Gate::name).into_iter().chain(["other"]) {
-            let held = self.services.values().filter(|shown| shown.held_by() == Some(reason));
-            let labels = vec![("state", ServiceState::Held.name()), ("reason", reason)];
-            services.get_or_create(&labels).set(as_gauge(held.count()));
-        }
-        registry.register("gantry_services", "Services by the way they stand", services);
-        let left_alone: Family<MetricLabels, Gauge> = Family::default();
-        for reason in Reason::NAMES {
-            let alone = self.services.values().filter(|shown| shown.left_alone == Some(reason));
-            left_alone.get_or_create(&vec![("reason", reason)]).set(as_gauge(alone.count()));
-        }
-        registry.register(
-            "gantry_services_left_alone",
-            "Services that are left alone, by reason",
-            left_alone,
-        );
+        self.register_services(&mut registry);
         share(&mut registry, "gantry_updates", "Updates that have ended", &metrics.updates);
         let words = "How long updates took";
         share(&mut registry, "gantry_update_duration_seconds", words, &metrics.update_seconds);

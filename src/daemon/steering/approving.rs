@@ -10,7 +10,7 @@ use crate::image::{Digest, ImageRef};
 use crate::ledger::approved::kept;
 use crate::ledger::book::Book;
 use crate::ledger::entry::{Entry, Subject, image_name};
-use crate::ledger::seen::SeenBook;
+use crate::ledger::seen::{SeenBook, SeenImage};
 
 /// The shortest beginning of a digest that names one, in hexadecimal digits.
 pub const MIN_DIGITS: usize = 12;
@@ -111,7 +111,7 @@ pub fn approve(request: &ApprovalRequest, ground: &ApprovalGround<'_>) -> Result
         let name = request.target.name();
         return Err(NotApproved::Unknown(format!("no service that Gantry updates matches {name}")));
     };
-    let candidates = ground.seen.image(&image).map(|seen| seen.candidates()).unwrap_or_default();
+    let candidates = ground.seen.image(&image).map(SeenImage::candidates).unwrap_or_default();
     let digits = request.digest.trim().trim_start_matches("sha256:");
     let is_meant =
         |known: &&KnownDigest| known.digest.as_str().trim_start_matches("sha256:").starts_with(digits);
@@ -140,7 +140,7 @@ pub fn approve(request: &ApprovalRequest, ground: &ApprovalGround<'_>) -> Result
     let is_held = |(name, _, _): &(&str, ImageRef, Option<Digest>)| {
         ground.book.entries().filter(holds).any(|entry| entry.subject == Subject::Service((*name).to_owned()))
     };
-    if ground.book.image(&image).filter(holds).is_some() || services.iter().all(is_held) {
+    if ground.book.image(&image).as_ref().is_some_and(holds) || services.iter().all(is_held) {
         let why = format!("{short} of {image} is in quarantine, which an approval does not lift");
         return Err(NotApproved::DoesNotWait(why, "gantry release lets it be offered again"));
     }

@@ -103,3 +103,42 @@ fn what_needs_neither_age_nor_approval_writes_no_second_config() {
     assert!(run.code == Some(0) && run.says(&["waits for approval: "]), "{run}");
     assert_eq!(web.image(), new.pinned());
 }
+
+#[test]
+fn a_command_says_which_digests_are_accepted() {
+    let stage = Stage::new();
+    let old = stage.image("web", "1", &[]);
+    let web = stage.service("web", &old, &[]);
+    let free = stage.service("free", &old, &["--label", "gantry.update.accept=false"]);
+    let new = stage.image("web", "2", &[]);
+    let (asked, verdict) = (stage.folder.path().join("asked"), stage.folder.path().join("verdict"));
+    let command = format!(
+        "cat >> '{}'; env | grep -q GANTRY_REGISTRY_PASSWORD && exit 42; cat '{v}'; exit $(head -c 2 '{v}')",
+        asked.display(),
+        v = verdict.display()
+    );
+    let run = |words: &str| {
+        std::fs::write(&verdict, words).unwrap();
+        stage
+            .gantry()
+            .set("GANTRY_ACCEPT_CMD", &command)
+            .set("GANTRY_REGISTRY_USER", "anna")
+            .set("GANTRY_REGISTRY_PASSWORD", "hunter2-of-anna")
+            .set("GANTRY_REGISTRY_HOST", "elsewhere.test")
+            .run()
+    };
+    let not_yet = run("75 no ticket\n");
+    assert!(not_yet.code == Some(0) && not_yet.says(&["does not accept", "no ticket"]), "{not_yet}");
+    assert_eq!((web.image(), free.image()), (old.pinned(), new.pinned()), "{not_yet}");
+    let failed = run("9\n");
+    assert!(failed.code == Some(1) && failed.says(&["cannot say whether", "exit code 9"]), "{failed}");
+    assert_eq!(web.image(), old.pinned());
+    let accepted = run("0\n");
+    assert_eq!(accepted.outcome(&web), "updated", "{accepted}");
+    web.runs(&new, 1);
+    let questions = std::fs::read_to_string(&asked).unwrap();
+    let question: serde_json::Value = serde_json::from_str(questions.lines().next().unwrap()).unwrap();
+    assert_eq!(question["digest"], new.digest.as_str(), "{question:#}");
+    assert_eq!(question["services"].as_array().map(Vec::len), Some(1), "the label: {question:#}");
+    assert_eq!(questions.lines().count(), 3, "once for each process: {questions}");
+}
