@@ -114,11 +114,11 @@ async fn a_node_that_stays_away_postpones_the_rest_and_the_next_cycle_goes_on_wi
     assert_eq!((report.updated().count(), report.postponed), (rest, None));
 }
 
-/// The most tasks that are starting on one node.
-fn most_starting(scene: &Scene) -> usize {
+/// The most tasks of these services that are starting on one node.
+pub(super) fn most_starting(scene: &Scene, services: impl Iterator<Item = String>) -> usize {
     let mut by_node = std::collections::HashMap::<String, usize>::new();
-    for index in 0..20 {
-        let tasks = scene.swarm.tasks_of(&format!("web-{index:02}"));
+    for service in services {
+        let tasks = scene.swarm.tasks_of(&service);
         for task in tasks.into_iter().filter(|task| task.is_wanted() && !task.node_id.is_empty()) {
             *by_node.entry(task.node_id).or_default() += usize::from(task.state < TaskState::Running);
         }
@@ -143,7 +143,8 @@ async fn no_more_tasks_start_on_one_node_than_it_may_have() {
             report = scene.cycle() => report,
             () = async {
                 loop {
-                    seen.fetch_max(most_starting(&scene), Ordering::Relaxed);
+                    let services = (0..20).map(|index| format!("web-{index:02}"));
+                    seen.fetch_max(most_starting(&scene, services), Ordering::Relaxed);
                     sleep(millis(20)).await;
                 }
             } => unreachable!(),

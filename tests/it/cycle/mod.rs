@@ -27,6 +27,7 @@ mod remembering;
 mod removing;
 mod requests;
 mod several_runs;
+mod several_runs_guarded;
 mod taking_over;
 mod taking_turns;
 mod telling;
