@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The registry that names without a host belong to.
 pub const DOCKER_HUB: &str = "docker.io";
@@ -16,8 +17,10 @@ pub const DOCKER_HUB: &str = "docker.io";
 ///
 /// Other algorithms of the OCI specification (`sha512`) are accepted; anything that is not
 /// `algorithm:hex` is not, so a registry's garbage never reaches a specification.
+///
+/// Cheap to clone: each look compares and keeps the digests of all services.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest(String);
+pub struct Digest(Arc<str>);
 
 impl Digest {
     /// The whole digest, algorithm included.
@@ -56,26 +59,26 @@ impl FromStr for Digest {
             _ => return Err(error()),
         };
         let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if hex.len() == length && hex.bytes().all(is_hex) { Ok(Self(text.to_owned())) } else { Err(error()) }
+        if hex.len() == length && hex.bytes().all(is_hex) { Ok(Self(text.into())) } else { Err(error()) }
     }
 }
 
-/// What an image reference pins.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Pin {
-    /// `name:tag`, `name` (the tag is then `latest`) or `name:tag@digest`.
-    Tag { tag: String, digest: Option<Digest> },
-    /// `name@digest`: there is no tag that could move.
-    Digest(Digest),
-}
-
-/// A parsed image reference that remembers how its name was written.
+/// A parsed image reference that remembers how its name was written. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageRef {
+    tag: Arc<ImageTag>,
+    /// Always there where there is no tag.
+    digest: Option<Digest>,
+}
+
+/// Where an image is found, whatever it is at present.
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct ImageTag {
     name: String,
     registry: String,
     repository: String,
-    pin: Pin,
+    /// `latest` for `name`; `None` for `name@digest`: there is no tag that could move.
+    tag: Option<String>,
 }
 
 /// Why a text is not an image reference.
@@ -96,80 +99,69 @@ impl ImageRefError {
 impl ImageRef {
     /// The name as written, without tag and digest: `nginx`, `registry:5000/team/app`.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.tag.name
     }
 
     /// The registry's host and port; [`DOCKER_HUB`] for names without a host.
     pub fn registry(&self) -> &str {
-        &self.registry
+        &self.tag.registry
     }
 
     /// The repository within its registry; official Docker Hub images carry their `library/`.
     pub fn repository(&self) -> &str {
-        &self.repository
+        &self.tag.repository
     }
 
     /// The tag, `latest` when nothing was written; `None` for a pin by digest alone.
     pub fn tag(&self) -> Option<&str> {
-        match &self.pin {
-            Pin::Tag { tag, .. } => Some(tag),
-            Pin::Digest(_) => None,
-        }
+        self.tag.tag.as_deref()
     }
 
     /// The digest, where one was recorded.
     pub fn digest(&self) -> Option<&Digest> {
-        match &self.pin {
-            Pin::Tag { digest, .. } => digest.as_ref(),
-            Pin::Digest(digest) => Some(digest),
-        }
+        self.digest.as_ref()
     }
 
     /// Whether the image lives on Docker Hub.
     pub fn is_on_docker_hub(&self) -> bool {
-        self.registry == DOCKER_HUB
+        self.registry() == DOCKER_HUB
     }
 
     /// `name:tag` as written, without the digest: what people call the image.
     pub fn tagged(&self) -> String {
-        match &self.pin {
-            Pin::Tag { tag, .. } => format!("{}:{tag}", self.name),
-            Pin::Digest(digest) => format!("{}@{digest}", self.name),
+        match self.tag() {
+            Some(tag) => format!("{}:{tag}", self.name()),
+            None => self.to_string(),
         }
     }
 
     /// Whether both are the same tag, whatever their digests.
     pub fn is_same_tag_as(&self, other: &Self) -> bool {
-        self.name == other.name && self.tag().is_some() && self.tag() == other.tag()
+        self.name() == other.name() && self.tag().is_some() && self.tag() == other.tag()
     }
 
     /// The same tag at another digest, name as written: what a service is sent.
     pub fn pinned(&self, digest: &Digest) -> Self {
-        let pin = match &self.pin {
-            Pin::Tag { tag, .. } => Pin::Tag { tag: tag.clone(), digest: Some(digest.clone()) },
-            Pin::Digest(_) => Pin::Digest(digest.clone()),
-        };
-        Self { pin, ..self.clone() }
+        Self { tag: self.tag.clone(), digest: Some(digest.clone()) }
     }
 
     /// The same tag without its digest: what a service is sent when no registry is asked.
     pub fn unpinned(&self) -> Self {
-        let pin = match &self.pin {
-            Pin::Tag { tag, .. } => Pin::Tag { tag: tag.clone(), digest: None },
-            Pin::Digest(digest) => Pin::Digest(digest.clone()),
-        };
-        Self { pin, ..self.clone() }
+        let digest = self.digest.clone().filter(|_| self.tag().is_none());
+        Self { tag: self.tag.clone(), digest }
     }
 }
 
 impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
-        match &self.pin {
-            Pin::Tag { tag, digest: None } => write!(f, ":{tag}"),
-            Pin::Tag { tag, digest: Some(digest) } => write!(f, ":{tag}@{digest}"),
-            Pin::Digest(digest) => write!(f, "@{digest}"),
+        f.write_str(self.name())?;
+        if let Some(tag) = self.tag() {
+            write!(f, ":{tag}")?;
         }
+        if let Some(digest) = self.digest() {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
     }
 }
 
@@ -209,16 +201,14 @@ impl FromStr for ImageRef {
             ));
         }
         let is_official = registry == DOCKER_HUB && !path.contains('/');
-        let pin = match (tag, digest) {
-            (None, Some(digest)) => Pin::Digest(digest),
-            (tag, digest) => Pin::Tag { tag: tag.unwrap_or("latest").to_owned(), digest },
-        };
-        Ok(Self {
+        let tag = tag.or(if digest.is_none() { Some("latest") } else { None });
+        let tag = ImageTag {
             name: name.to_owned(),
             registry: registry.to_owned(),
             repository: if is_official { format!("library/{path}") } else { path.to_owned() },
-            pin,
-        })
+            tag: tag.map(str::to_owned),
+        };
+        Ok(Self { tag: Arc::new(tag), digest })
     }
 }
 
