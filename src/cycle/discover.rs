@@ -12,6 +12,7 @@ use crate::back_off::BackOff;
 use crate::config::{OnContainers, PREFIX, ServicePolicy};
 use crate::context::{Context, Events};
 use crate::hosts::EngineRegistries;
+use crate::image::{ImageRef, ImageRefError};
 use crate::ledger::book::Book;
 use crate::ledger::entry::image_name;
 use crate::model::candidate::{Candidate, image_of};
@@ -110,9 +111,11 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, known: &Known, is_reached: &
     };
     let candidates = listed.into_iter().map(|service| {
         let lifecycle = lifecycle(&service);
-        let was_offered = was_offered(&book, &service, now);
+        let image = image_of(service.spec.facts());
+        let read = image.as_ref().and_then(|image| image.as_ref().ok());
+        let was_offered = read.is_some_and(|image| was_offered(&book, image, now));
         let unfinished = Unfinished::of(&service, &left_behind, was_offered, now);
-        candidate(context, service, lifecycle, &excluded, unfinished, itself)
+        candidate(context, (service, image), lifecycle, &excluded, unfinished, itself)
     });
     let mut candidates: Vec<Candidate> = candidates.collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
@@ -256,7 +259,7 @@ fn tasks_of<'a>(tasks: &'a HashMap<String, Vec<Task>>, service: &Service) -> &'a
 
 fn candidate<S, R>(
     context: &Context<S, R>,
-    service: Service,
+    (service, image): (Service, Option<Result<ImageRef, ImageRefError>>),
     lifecycle: TaskLifecycle,
     excluded: &HashSet<String>,
     unfinished: Option<Unfinished>,
@@ -274,7 +277,7 @@ fn candidate<S, R>(
     let history = History::of(&service);
     Candidate {
         name: facts.name.clone(),
-        image: image_of(facts),
+        image,
         mode: facts.mode,
         lifecycle,
         version: service.version,
@@ -293,13 +296,11 @@ fn candidate<S, R>(
     }
 }
 
-/// Whether Gantry offered the digest of this service to the services of its image in the last hours.
-fn was_offered(book: &Book, service: &Service, now: Timestamp) -> bool {
-    image_of(service.spec.facts()).and_then(Result::ok).is_some_and(|image| {
-        let entry = image_name(&image).and_then(|name| book.image(&name));
-        entry.is_some_and(|entry| {
-            image.digest() == Some(&entry.digest) && now.duration_since(entry.at) < ANSWERS_FOR
-        })
+/// Whether Gantry offered this image to the services of its tag in the last hours.
+fn was_offered(book: &Book, image: &ImageRef, now: Timestamp) -> bool {
+    let entry = image_name(image).and_then(|name| book.image(&name));
+    entry.is_some_and(|entry| {
+        image.digest() == Some(&entry.digest) && now.duration_since(entry.at) < ANSWERS_FOR
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::cause::Cause;
 use super::down_nodes::DownNodes;
 use super::order::overlaps;
+use super::ours::image_of;
 use crate::image::{Digest, ImageRef};
 use crate::ledger::entry::image_name;
 use crate::swarm::{Facts, Nodes, Service, Task, TaskState};
@@ -34,7 +35,7 @@ pub enum RolledBack {
 impl History {
     /// What a service shows in a listing.
     pub fn of(service: &Service) -> Self {
-        let previous = service.previous.as_ref().and_then(|spec| spec.facts().image.as_deref()?.parse().ok());
+        let previous = service.previous.as_ref().and_then(image_of);
         let is_rollback = service.update.as_ref().is_some_and(|update| update.state.is_rollback());
         let by =
             if service.rollback_by_swarm().is_some() { RolledBack::BySwarm } else { RolledBack::OnRequest };

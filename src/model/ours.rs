@@ -6,7 +6,6 @@ use crate::image::ImageRef;
 use crate::model::attention::OtherHand;
 use crate::model::order;
 use crate::model::task_lifecycle::TaskLifecycle;
-use crate::model::task_spec_id::TaskSpecId;
 use crate::model::update::{Dispatch, Update};
 use crate::options::Ids;
 use crate::swarm::spec::{Edits, OrderChange};
@@ -66,12 +65,12 @@ pub(crate) fn has_new_digest_since(service: &Service, now: Timestamp) -> bool {
 
 /// Whether its last change gave it other tasks.
 pub(crate) fn has_other_tasks(service: &Service) -> bool {
-    let spec_id = |spec: &Spec| TaskSpecId::of(spec.facts());
-    service.previous.as_ref().is_some_and(|previous| spec_id(previous) != spec_id(&service.spec))
+    let present = &service.spec;
+    service.previous.as_ref().is_some_and(|previous| previous.image_and_force() != present.image_and_force())
 }
 
 pub(crate) fn image_of(spec: &Spec) -> Option<ImageRef> {
-    spec.facts().image.as_deref()?.parse().ok()
+    spec.image_and_force().0?.parse().ok()
 }
 
 /// Whether two specifications differ in nothing but the image and what follows from it.

@@ -100,7 +100,7 @@ fn is_of_this_change(service: &Service, task: &Task, others: &[&Task]) -> bool {
         return true;
     };
     let has_other_tasks = service.previous.as_ref().map_or(!others.is_empty(), |previous| {
-        TaskSpecId::of(previous.facts()) != TaskSpecId::of(service.spec.facts())
+        TaskSpecId::of_spec(previous) != TaskSpecId::of(service.spec.facts())
     });
     has_other_tasks || status.started.is_none_or(|started| task.created_at >= Some(started))
 }
@@ -126,7 +126,7 @@ fn failure(service: &Service, tasks: &[&Task], has_recovered: bool, now: Timesta
         let cause = Cause::of_task(task, facts, &Nodes::default()).filter(|_| task.has_ended());
         cause.is_some_and(|cause| cause.with(&DownNodes::since_later()).blames_image())
     };
-    let replaced = service.previous.as_ref().map(|previous| TaskSpecId::of(previous.facts()));
+    let replaced = service.previous.as_ref().map(TaskSpecId::of_spec);
     let is_replaced =
         |task: &Task| replaced.as_ref().map_or(!present.is_on(task), |spec_id| spec_id.is_on(task));
     let began = service.update.as_ref().and_then(|status| status.started);

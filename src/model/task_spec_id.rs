@@ -1,6 +1,6 @@
 //! The part of a specification that its tasks show. Pure.
 
-use crate::swarm::{Facts, Service, Task};
+use crate::swarm::{Facts, Service, Spec, Task};
 
 /// The image and the forced-update counter of a specification: what a task shows of the specification that it was made
 /// from. Each update by Gantry changes one of the two.
@@ -16,6 +16,12 @@ impl TaskSpecId {
     /// The id of this specification.
     pub fn of(facts: &Facts) -> Self {
         Self { image: facts.image.clone().unwrap_or_default(), force_update: facts.force_update }
+    }
+
+    /// The id of a specification of which nothing else may have been read.
+    pub fn of_spec(spec: &Spec) -> Self {
+        let (image, force_update) = spec.image_and_force();
+        Self { image: image.unwrap_or_default().into_owned(), force_update }
     }
 
     /// Whether a task was made from a specification with this id.

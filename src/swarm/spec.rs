@@ -492,6 +492,7 @@ impl Facts {
     }
 }
 
+mod image;
 mod label;
 mod platforms;
 #[cfg(test)]
