@@ -49,7 +49,7 @@ pub async fn listed<S: Swarm>(config: &Arc<Config>, swarm: &Arc<S>) -> Result<Qu
     let quarantine = context.quarantine();
     let held = release::held(&quarantine.book, &shown, quarantine.now, quarantine.duration);
     let missing = object.is_none().then(|| config.ledger_name.clone());
-    Ok(QuarantineList { held, damaged: quarantine.book.damaged, missing })
+    Ok(QuarantineList { held, damaged: quarantine.book.damaged.clone(), missing })
 }
 
 /// Releases what is meant. A daemon sees it at its next cycle.

@@ -106,9 +106,9 @@ fn outdated_orders<S, R>(
     context: &Context<S, R>,
     inspected: &[Inspected],
 ) -> impl Iterator<Item = LedgerChange> {
-    let orders = context.ledger.book().orders;
+    let book = context.ledger.book();
     inspected.iter().filter_map(move |Inspected { candidate, .. }| {
-        let note = orders.of(&candidate.id);
+        let note = book.orders.of(&candidate.id);
         let kept = note.of_present(candidate.order);
         (kept != note).then(|| LedgerChange::Order(candidate.id.clone(), kept))
     })

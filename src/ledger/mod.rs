@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -90,6 +90,8 @@ struct LedgerState {
     is_overtaken: bool,
     /// What is to be remembered and is not written yet.
     pending: Vec<LedgerChange>,
+    /// The book of the last question.
+    book: Option<KnownBook>,
     role: LeaseRole,
     /// Updates of other runs, or of this one, that are not judged yet.
     left_behind: LeftBehind,
@@ -105,6 +107,14 @@ struct LedgerState {
     /// The engine's host.
     node: String,
     said: BTreeSet<String>,
+}
+
+/// A book, and what it was read from: every look and every update asks for it many times.
+#[derive(Debug)]
+struct KnownBook {
+    labels: Labels,
+    pending: Vec<LedgerChange>,
+    book: Arc<Book>,
 }
 
 /// The relation of this process to the lease.
@@ -198,10 +208,19 @@ impl Ledger {
     }
 
     /// What is remembered, as far as is known.
-    pub fn book(&self) -> Book {
-        let state = self.state();
+    pub fn book(&self) -> Arc<Book> {
+        let mut state = self.state();
+        if let Some(known) = &state.book
+            && known.labels == state.labels
+            && known.pending == state.pending
+        {
+            return known.book.clone();
+        }
         let mut book = Book::read(&state.labels);
         state.pending.iter().for_each(|change| book.apply(change));
+        let book = Arc::new(book);
+        let (labels, pending) = (state.labels.clone(), state.pending.clone());
+        state.book = Some(KnownBook { labels, pending, book: book.clone() });
         book
     }
 

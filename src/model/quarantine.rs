@@ -28,7 +28,7 @@ pub struct Quarantine {
     /// Whether it counts.
     pub is_on: bool,
     /// What the ledger remembers.
-    pub book: Book,
+    pub book: Arc<Book>,
     /// The digests that gates may let pass, though their tags have left them.
     pub seen: Arc<SeenBook>,
     /// The time, by the engine's clock.
@@ -89,7 +89,7 @@ impl Quarantine {
         if !self.is_on {
             return planned;
         }
-        let mut book = self.book.clone();
+        let mut book = Book::clone(&self.book);
         let outdated = book.outdated(&present(inspected)).into_iter();
         let expired = book.entries().filter(|entry| entry.has_expired(self.now, self.duration)).cloned();
         let forgotten: Vec<Entry> = outdated.chain(expired).collect();

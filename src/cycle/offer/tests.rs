@@ -105,7 +105,7 @@ impl Scene {
         }
         let quarantine = Quarantine {
             is_on: true,
-            book: self.book.clone(),
+            book: self.book.clone().into(),
             seen: Arc::new(seen.clone()),
             now: at(now),
             duration: None,

@@ -38,7 +38,7 @@ fn no_quarantine() -> Quarantine {
     Quarantine {
         is_on: true,
         seen: Arc::default(),
-        book: Book::default(),
+        book: Book::default().into(),
         now: jiff::Timestamp::UNIX_EPOCH,
         duration: None,
         node: String::new(),

@@ -120,7 +120,7 @@ fn decision_of(
     let quarantine = Quarantine {
         is_on: true,
         seen: Arc::default(),
-        book,
+        book: book.into(),
         now: jiff::Timestamp::UNIX_EPOCH,
         duration: None,
         node: String::new(),

@@ -44,7 +44,7 @@ fn quarantine(entries: &[(&str, DigestVerdict, char, &str)]) -> Quarantine {
     let empty = Quarantine {
         is_on: true,
         seen: Arc::default(),
-        book: Book::default(),
+        book: Book::default().into(),
         now: Timestamp::from_second(1_800_000_000).unwrap(),
         duration: None,
         node: "node1".to_owned(),
@@ -59,7 +59,7 @@ fn quarantine(entries: &[(&str, DigestVerdict, char, &str)]) -> Quarantine {
         })
     };
     let labels = change(&Labels::new(), &entries.iter().map(put).collect::<Vec<_>>());
-    Quarantine { book: Book::read(&labels), ..empty }
+    Quarantine { book: Book::read(&labels).into(), ..empty }
 }
 
 /// Why the digest `b` is not offered to a service at `a`.

@@ -1,6 +1,7 @@
 //! What is remembered of images and services, with a number that tells one memory from another.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::key::hash;
 use crate::ledger::book::{Book, LedgerChange};
@@ -8,7 +9,7 @@ use crate::ledger::book::{Book, LedgerChange};
 /// A book of the ledger.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
-    book: Rc<Book>,
+    book: Arc<Book>,
     hash: u64,
 }
 
@@ -20,7 +21,7 @@ pub(super) struct Pending {
 }
 
 impl Memory {
-    pub(super) fn book(&self) -> &Book {
+    pub(super) fn book(&self) -> &Arc<Book> {
         &self.book
     }
 
@@ -38,7 +39,7 @@ impl Memory {
             book.apply(change);
         }
         let hash = if book == Book::default() { 0 } else { hash(&format!("{book:?}")) };
-        Self { book: Rc::new(book), hash }
+        Self { book: Arc::new(book), hash }
     }
 }
 
