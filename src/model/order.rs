@@ -3,7 +3,7 @@
 //! `auto` starts the new task first only where two tasks of a place can surely live side by side. [`Obstacle`] is the
 //! table of what stands against that. Everything else keeps the order that Swarm itself would take.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::config::OrderPolicy;
@@ -62,8 +62,17 @@ pub enum Room {
     None(String),
 }
 
-/// Tasks by the id of their node.
-pub type TasksByNode = HashMap<String, Vec<Task>>;
+/// A task that takes room on its node, without all that does not matter for that: there are thousands.
+#[derive(Clone, Debug)]
+pub struct PlacedTask {
+    service_id: String,
+    reserved: Resources,
+    /// Whether it is the newest of its place.
+    is_newest: bool,
+}
+
+/// The tasks that take room, by the id of their node.
+pub type TasksByNode = HashMap<String, Vec<PlacedTask>>;
 
 /// The nodes, and the tasks on them.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +81,8 @@ pub struct Ground<'a> {
     pub nodes: &'a Nodes,
     /// The tasks of all services: grouped once for all services that ask.
     pub tasks: &'a TasksByNode,
+    /// Whether the updates under way are taken to have ended: of each place, the newest task stays.
+    pub is_after_updates: bool,
 }
 
 /// The order that a variable, a label or an option asks for.
@@ -225,7 +236,9 @@ pub fn is_of_node(mount: &Mount) -> bool {
 /// Whether a node may take a task of this service, as far as the swarm's rules and these tasks tell.
 pub fn may_take(service: &str, facts: &Facts, node: &Node, tasks: &[Task]) -> bool {
     let may_run = node.is_ready && node.is_active && fits(&facts.claims, node) != Some(false);
-    may_run && !matches!(on_node(service, facts, node, tasks), Room::None(_))
+    let placed = tasks.iter().filter(|task| task.node_id == node.id && task.has_place());
+    let placed = placed.map(|task| (task.service_id.as_str(), &task.reserved));
+    may_run && !matches!(on_node(service, facts, node, placed), Room::None(_))
 }
 
 /// Whether nodes and tasks decide on the room for one task more.
@@ -241,7 +254,11 @@ pub fn room(service: &str, facts: &Facts, ground: Option<Ground<'_>>) -> Room {
         return Room::Sure;
     }
     let Some(ground) = ground else { return Room::Unsure("the nodes cannot be seen".to_owned()) };
-    let on = |node: &Node| ground.tasks.get(&node.id).map_or(&[][..], Vec::as_slice);
+    let on = |node: &Node| {
+        let placed = ground.tasks.get(&node.id).into_iter().flatten();
+        let placed = placed.filter(|task| task.is_newest || !ground.is_after_updates);
+        placed.map(|task| (task.service_id.as_str(), &task.reserved))
+    };
     let eligible = ground.nodes.iter().filter(|node| node.is_ready && node.is_active);
     let places: Vec<Room> = eligible
         .filter_map(|node| match (fits(&facts.claims, node), on_node(service, facts, node, on(node))) {
@@ -253,17 +270,17 @@ pub fn room(service: &str, facts: &Facts, ground: Option<Ground<'_>>) -> Room {
     all_in_all(facts.mode, places)
 }
 
-/// These tasks when the updates that are under way have ended: of each place the newest task.
-pub fn after_updates(tasks: &[Task]) -> Vec<Task> {
-    let mut newest: BTreeMap<(&str, u64, &str), &Task> = BTreeMap::new();
-    for task in tasks.iter().filter(|task| task.has_place()) {
+/// The ids of those tasks that are the newest of their place.
+fn newest(placed: &[Task]) -> HashSet<String> {
+    let mut newest: HashMap<(&str, u64, &str), &Task> = HashMap::new();
+    for task in placed {
         let node = if task.slot == 0 { task.node_id.as_str() } else { "" };
         let place = newest.entry((&task.service_id, task.slot, node)).or_insert(task);
         if task.created_at > place.created_at {
             *place = task;
         }
     }
-    newest.into_values().cloned().collect()
+    newest.into_values().map(|task| task.id.clone()).collect()
 }
 
 /// A global service needs room on each node, a replicated one on any: what its old task leaves there is room for the next.
@@ -282,19 +299,27 @@ fn all_in_all(mode: Mode, places: Vec<Room>) -> Room {
     decisive.unwrap_or(Room::Unsure("no node takes its tasks".to_owned()))
 }
 
-/// Groups tasks by their node.
-pub fn by_node(tasks: Vec<Task>) -> TasksByNode {
+/// Groups the tasks that take room by their node.
+pub fn by_node(mut tasks: Vec<Task>) -> TasksByNode {
+    tasks.retain(Task::has_place);
+    let newest = newest(&tasks);
     let mut grouped = TasksByNode::new();
-    for task in tasks {
-        grouped.entry(task.node_id.clone()).or_default().push(task);
+    for Task { id, node_id, service_id, reserved, .. } in tasks {
+        let placed = PlacedTask { service_id, reserved, is_newest: newest.contains(&id) };
+        grouped.entry(node_id).or_default().push(placed);
     }
     grouped
 }
 
-fn on_node(service: &str, facts: &Facts, node: &Node, tasks: &[Task]) -> Room {
+/// Whether a node has room beside what is `placed` there: the service of each task, and what the task reserves.
+fn on_node<'a>(
+    service: &str,
+    facts: &Facts,
+    node: &Node,
+    placed: impl Iterator<Item = (&'a str, &'a Resources)> + Clone,
+) -> Room {
     let Claims { host_ports, max_per_node, reserved, .. } = &facts.claims;
-    let placed = || tasks.iter().filter(|task| task.node_id == node.id && task.has_place());
-    let own = placed().filter(|task| task.service_id == service).count() as u64;
+    let own = placed.clone().filter(|(of, _)| *of == service).count() as u64;
     if let Some(port) = host_ports.first()
         && own > 0
     {
@@ -311,7 +336,7 @@ fn on_node(service: &str, facts: &Facts, node: &Node, tasks: &[Task]) -> Room {
     let Some(mut left) = node.traits.capacity.clone() else {
         return Room::Unsure("a node does not say what it has".to_owned());
     };
-    placed().for_each(|task| left.take(&task.reserved));
+    placed.for_each(|(_, reserved)| left.take(reserved));
     if let Some(lack) = left.lacks(reserved) {
         return Room::None(format!("not enough {}", piece(&lack)));
     }

@@ -21,7 +21,7 @@ use crate::model::outcome::Outcome;
 use crate::model::update::Update;
 use crate::options::Name;
 use crate::swarm::spec::OrderChange;
-use crate::swarm::{Facts, Mode, Nodes, Service, Swarm, SwarmError, UpdateOrder};
+use crate::swarm::{Facts, Mode, Nodes, Service, Swarm, SwarmError, Task, UpdateOrder};
 
 /// How old the list of all tasks may be. It serves all updates that begin meanwhile.
 const MAX_AGE: Duration = Duration::from_secs(2);
@@ -43,8 +43,6 @@ pub(super) struct Surroundings {
 struct ClusterTasks {
     nodes: Arc<Nodes>,
     tasks: TasksByNode,
-    /// Those tasks when the updates that are under way have ended.
-    after_updates: TasksByNode,
 }
 
 /// The order that an update is sent with.
@@ -103,9 +101,10 @@ impl Surroundings {
         let asked = async {
             let nodes = self.cluster.nodes(context, MAX_AGE, None).await?;
             self.cluster.spend(1);
-            let tasks = context.swarm.tasks(&[]).await?;
-            let after_updates = by_node(order::after_updates(&tasks));
-            Ok::<_, SwarmError>(ClusterTasks { nodes, tasks: by_node(tasks), after_updates })
+            let mut placed = Vec::new();
+            let take = |task: Task| placed.extend(Some(task).filter(Task::has_place));
+            context.swarm.each_task(&[], take).await?;
+            Ok::<_, SwarmError>(ClusterTasks { nodes, tasks: by_node(placed) })
         };
         match asked.await {
             Ok(seen) => {
@@ -129,12 +128,13 @@ impl Surroundings {
         loop {
             context.beat();
             let Some(seen) = self.see(context).await else { return order::room(&update.id, facts, None) };
-            let room_with = |tasks: &TasksByNode| {
-                order::room(&update.id, facts, Some(Ground { nodes: &seen.nodes, tasks }))
+            let room_when = |is_after_updates| {
+                let ground = Ground { nodes: &seen.nodes, tasks: &seen.tasks, is_after_updates };
+                order::room(&update.id, facts, Some(ground))
             };
-            let room = room_with(&seen.tasks);
+            let room = room_when(false);
             let is_worth_a_wait = room != Room::Sure && begun.elapsed() < MAX_WAIT;
-            if !is_worth_a_wait || room_with(&seen.after_updates) != Room::Sure {
+            if !is_worth_a_wait || room_when(true) != Room::Sure {
                 return room;
             }
             sleep(MAX_AGE).await;

@@ -92,16 +92,50 @@ pub trait Swarm: Send + Sync + 'static {
     /// What the engine says of itself.
     fn engine(&self) -> impl Future<Output = Result<EngineView, SwarmError>> + Send;
 
-    /// Services with their task counts, one request whatever their number.
-    fn services(&self, listing: Listing<'_>)
-    -> impl Future<Output = Result<Vec<Service>, SwarmError>> + Send;
+    /// Hands over services with their task counts, one request whatever their number. Of thousands, not all need be kept.
+    ///
+    /// # Errors
+    /// The engine's, also after some services.
+    fn each_service(
+        &self,
+        listing: Listing<'_>,
+        take: impl FnMut(Service) + Send,
+    ) -> impl Future<Output = Result<(), SwarmError>> + Send;
+
+    /// The services of [`Swarm::each_service`].
+    fn services(
+        &self,
+        listing: Listing<'_>,
+    ) -> impl Future<Output = Result<Vec<Service>, SwarmError>> + Send {
+        async {
+            let mut services = Vec::new();
+            self.each_service(listing, |service| services.push(service)).await?;
+            Ok(services)
+        }
+    }
 
     /// One service, or `None` when it is gone.
     fn service(&self, id: &str) -> impl Future<Output = Result<Option<Service>, SwarmError>> + Send;
 
-    /// All tasks of these services, finished ones that the swarm still remembers included; of all
+    /// Hands over all tasks of these services, finished ones that the swarm still remembers included; of all
     /// services when none are named. A service that is gone is [`SwarmError::NotFound`].
-    fn tasks(&self, services: &[String]) -> impl Future<Output = Result<Vec<Task>, SwarmError>> + Send;
+    ///
+    /// # Errors
+    /// The engine's, also after some tasks.
+    fn each_task(
+        &self,
+        services: &[String],
+        take: impl FnMut(Task) + Send,
+    ) -> impl Future<Output = Result<(), SwarmError>> + Send;
+
+    /// The tasks of [`Swarm::each_task`].
+    fn tasks(&self, services: &[String]) -> impl Future<Output = Result<Vec<Task>, SwarmError>> + Send {
+        async {
+            let mut tasks = Vec::new();
+            self.each_task(services, |task| tasks.push(task)).await?;
+            Ok(tasks)
+        }
+    }
 
     /// All nodes.
     fn nodes(&self) -> impl Future<Output = Result<Vec<Node>, SwarmError>> + Send;

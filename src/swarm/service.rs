@@ -31,7 +31,7 @@ impl Service {
         &self.spec.facts().name
     }
 
-    /// A copy of its specification, for what is kept longer than the listing of which it is a piece.
+    /// A copy of its specification, for what is kept longer than the text of the service of which it is a piece.
     pub(crate) fn copied_spec(&self) -> Spec {
         Spec::unread(Bytes::copy_from_slice(self.spec.json().as_bytes()))
     }
@@ -45,15 +45,13 @@ impl Service {
 
     /// Reads one service from the engine's JSON.
     pub fn from_json(json: &str) -> Result<Self, SpecError> {
-        let answer = Bytes::copy_from_slice(json.as_bytes());
-        Self::read(&answer, std::str::from_utf8(&answer).unwrap_or_default())
+        Self::read(&Bytes::copy_from_slice(json.as_bytes()))
     }
 
-    /// Reads one service that is a piece of `answer`. Its specifications stay pieces of it: a listing of
-    /// thousands is kept once.
-    pub(super) fn read(answer: &Bytes, json: &str) -> Result<Self, SpecError> {
-        let json: ServiceJson<'_> = serde_json::from_str(json)?;
-        let piece = |raw: &RawValue| answer.slice_ref(raw.get().as_bytes());
+    /// Reads one service. Its specifications stay pieces of the text.
+    pub(super) fn read(text: &Bytes) -> Result<Self, SpecError> {
+        let json: ServiceJson<'_> = serde_json::from_slice(text)?;
+        let piece = |raw: &RawValue| text.slice_ref(raw.get().as_bytes());
         Ok(Self {
             id: json.id,
             version: json.version.index,

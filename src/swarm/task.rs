@@ -191,6 +191,13 @@ struct ContainerStatusJson {
     exit_code: i64,
 }
 
+impl TaskJson {
+    /// The service that it belongs to.
+    pub(super) fn service_id(&self) -> &String {
+        &self.service_id
+    }
+}
+
 pub(super) fn timestamp(text: Option<&str>) -> Option<Timestamp> {
     text.and_then(|text| text.parse().ok())
 }

@@ -200,6 +200,10 @@ fn placed(service: &str, node: &str, facts: &Facts) -> Task {
     }
 }
 
+fn ground<'a>(nodes: &'a Nodes, tasks: &'a TasksByNode) -> Ground<'a> {
+    Ground { nodes, tasks, is_after_updates: false }
+}
+
 #[test]
 fn there_is_room_where_a_node_surely_takes_one_task_more() {
     let global = |mut facts: Facts| {
@@ -248,7 +252,7 @@ fn there_is_room_where_a_node_surely_takes_one_task_more() {
     ] {
         let nodes = nodes(3);
         let tasks: Vec<Task> = (1..=own).map(|number| placed("db", &format!("n{number}"), &facts)).collect();
-        let found = match room("db", &facts, Some(Ground { nodes: &nodes, tasks: &by_node(tasks) })) {
+        let found = match room("db", &facts, Some(ground(&nodes, &by_node(tasks)))) {
             Room::Sure => sure,
             Room::Unsure(_) => unsure,
             Room::None(_) => none,
@@ -262,18 +266,17 @@ fn what_others_have_reserved_is_no_room_and_what_has_ended_is() {
     let facts = reserving(json!({ "MemoryBytes": 3_u64 << 30 }));
     let nodes = nodes(1);
     let mut tasks = vec![placed("db", "n1", &facts), placed("other", "n1", &facts)];
-    let room_with =
-        |tasks: &[Task]| room("db", &facts, Some(Ground { nodes: &nodes, tasks: &by_node(tasks.to_vec()) }));
+    let room_with = |tasks: &[Task]| room("db", &facts, Some(ground(&nodes, &by_node(tasks.to_vec()))));
     assert_eq!(room_with(&tasks), Room::None("not enough memory".to_owned()));
     tasks[1].state = TaskState::Shutdown;
     assert_eq!(room_with(&tasks), Room::Sure);
     assert!(matches!(room("db", &facts, None), Room::Unsure(_)));
     let blind: Nodes = nodes.iter().map(|node| Node { traits: Traits::default(), ..node.clone() }).collect();
     let tasks = by_node(tasks);
-    let answer = room("db", &facts, Some(Ground { nodes: &blind, tasks: &tasks }));
+    let answer = room("db", &facts, Some(ground(&blind, &tasks)));
     assert!(matches!(answer, Room::Unsure(_)), "{answer:?}");
     let paused: Nodes = nodes.iter().map(|node| Node { is_active: false, ..node.clone() }).collect();
-    let answer = room("db", &facts, Some(Ground { nodes: &paused, tasks: &tasks }));
+    let answer = room("db", &facts, Some(ground(&paused, &tasks)));
     assert!(matches!(answer, Room::Unsure(_)), "{answer:?}");
 }
 

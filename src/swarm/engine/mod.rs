@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -25,6 +26,7 @@ use crate::options::Name;
 use crate::proxy::Proxies;
 use crate::secret::Secret;
 
+mod elements;
 mod log;
 mod refusal;
 mod transport;
@@ -91,10 +93,14 @@ impl Swarm for Engine {
         })
     }
 
-    async fn services(&self, listing: Listing<'_>) -> Result<Vec<Service>, SwarmError> {
+    async fn each_service(
+        &self,
+        listing: Listing<'_>,
+        mut take: impl FnMut(Service) + Send,
+    ) -> Result<(), SwarmError> {
         let filters = match listing {
             Listing::Filters(filters) => Filter::to_json(filters),
-            Listing::Ids([]) => return Ok(Vec::new()),
+            Listing::Ids([]) => return Ok(()),
             Listing::Ids(ids) if ids.len() > MOST_IDS => Filter::to_json(&[]),
             Listing::Ids(ids) => any_of("id", ids),
         };
@@ -103,21 +109,20 @@ impl Swarm for Engine {
             Listing::Filters(_) => None,
         };
         let path = format!("/services?status=true&filters={}", encode(&filters));
-        let answer = self.transport.call(Request::get(path)).await?;
-        let listed: Vec<&RawValue> = serde_json::from_slice(&answer).map_err(|error| unreadable(&error))?;
-        // One service that cannot be read does not hide the others.
-        Ok(listed
-            .iter()
-            .filter_map(|raw| {
-                Service::read(&answer, raw.get())
-                    .inspect_err(|error| tracing::error!(%error, "left out a service that cannot be read"))
-                    .ok()
-            })
-            .filter(|service| {
-                let begins = |id: &&String| id.len() < service.id.len() && service.id.starts_with(*id);
-                wanted.as_ref().is_none_or(|ids| ids.contains(&service.id) || ids.iter().any(begins))
-            })
-            .collect())
+        let is_wanted = |service: &Service| {
+            let begins = |id: &&String| id.len() < service.id.len() && service.id.starts_with(*id);
+            wanted.as_ref().is_none_or(|ids| ids.contains(&service.id) || ids.iter().any(begins))
+        };
+        let found = |json: &[u8]| {
+            match Service::read(&Bytes::copy_from_slice(json)) {
+                Ok(service) if is_wanted(&service) => take(service),
+                Ok(_) => {}
+                // One service that cannot be read does not hide the others.
+                Err(error) => tracing::error!(%error, "left out a service that cannot be read"),
+            }
+            Ok(())
+        };
+        self.transport.each(Request::get(path), found).await
     }
 
     async fn service(&self, id: &str) -> Result<Option<Service>, SwarmError> {
@@ -128,13 +133,22 @@ impl Swarm for Engine {
             .map_err(|error| SwarmError::Unreadable(error.to_string()))
     }
 
-    async fn tasks(&self, services: &[String]) -> Result<Vec<Task>, SwarmError> {
+    async fn each_task(
+        &self,
+        services: &[String],
+        mut take: impl FnMut(Task) + Send,
+    ) -> Result<(), SwarmError> {
         let asked = if services.len() > MOST_IDS { &[] } else { services };
         let filters = any_of("service", asked);
-        let tasks: Vec<TaskJson> = self.get(format!("/tasks?filters={}", encode(&filters))).await?;
         let wanted: HashSet<&String> = services.iter().collect();
-        let is_wanted = |task: &Task| wanted.is_empty() || wanted.contains(&task.service_id);
-        Ok(tasks.into_iter().map(Task::from).filter(is_wanted).collect())
+        let found = |json: &[u8]| {
+            let task: TaskJson = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+            if wanted.is_empty() || wanted.contains(task.service_id()) {
+                take(task.into());
+            }
+            Ok(())
+        };
+        self.transport.each(Request::get(format!("/tasks?filters={}", encode(&filters))), found).await
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {

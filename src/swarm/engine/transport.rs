@@ -18,6 +18,7 @@ use http_body_util::{Either, Full};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::elements::Elements;
 use super::refusal::{meaning, route, silence};
 use crate::config::EngineAddress;
 use crate::descriptors;
@@ -87,19 +88,47 @@ impl Transport {
 
     /// Sends a request and reads the whole answer.
     pub(super) async fn call(&self, request: Request) -> Result<Bytes, SwarmError> {
+        let mut answer = BytesMut::new();
+        self.read(request, |chunk| {
+            answer.extend_from_slice(chunk);
+            Ok(())
+        })
+        .await?;
+        Ok(answer.freeze())
+    }
+
+    /// Sends a request and hands over the elements of the list that is the answer, as they come.
+    pub(super) async fn each(
+        &self,
+        request: Request,
+        mut found: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<(), SwarmError> {
+        let mut elements = Elements::default();
+        self.read(request, |chunk| elements.take(chunk, &mut found).map_err(SwarmError::Unreadable)).await?;
+        elements.end().map_err(SwarmError::Unreadable)
+    }
+
+    /// Sends a request and hands over its answer piece by piece.
+    async fn read(
+        &self,
+        request: Request,
+        mut take: impl FnMut(&[u8]) -> Result<(), SwarmError>,
+    ) -> Result<(), SwarmError> {
         let what = route(&request.method, &request.path);
         let read = async {
             // It is never closed.
             let _permit = self.at_once.acquire().await.ok();
             let mut chunks = std::pin::pin!(self.open(request)?);
-            let mut answer = BytesMut::new();
+            let mut length = 0;
             while let Some(chunk) = chunks.next().await {
-                answer.extend_from_slice(&chunk?);
-                if answer.len() > MAX_ANSWER_BYTES {
+                let chunk = chunk?;
+                length += chunk.len();
+                if length > MAX_ANSWER_BYTES {
                     return Err(SwarmError::Unreadable(format!("more than {MAX_ANSWER_BYTES} bytes")));
                 }
+                take(&chunk)?;
             }
-            Ok(answer.freeze())
+            Ok(())
         };
         let asked = Instant::now();
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, read).await.unwrap_or_else(|_| {

@@ -226,19 +226,24 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn services(&self, listing: Listing<'_>) -> Result<Vec<Service>, SwarmError> {
+    async fn each_service(
+        &self,
+        listing: Listing<'_>,
+        take: impl FnMut(Service) + Send,
+    ) -> Result<(), SwarmError> {
         if matches!(listing, Listing::Ids([])) {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        self.request(Call::Services, None, |world| {
+        let services = self.request(Call::Services, None, |world| {
             let listed: Vec<Service> =
                 world.list(&listing)?.into_iter().map(|service| world.show(service, true)).collect();
             if let Listing::Ids(_) = listing {
                 world.script.most_named = world.script.most_named.max(listed.len());
             }
             Ok(listed)
-        })
-        .await
+        });
+        services.await?.into_iter().for_each(take);
+        Ok(())
     }
 
     async fn service(&self, id: &str) -> Result<Option<Service>, SwarmError> {
@@ -248,11 +253,13 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn tasks(&self, services: &[String]) -> Result<Vec<Task>, SwarmError> {
-        self.request(Call::Tasks, None, |world| {
-            Ok(world.list_tasks(services)?.into_iter().map(|task| shown(world, task)).collect())
-        })
-        .await
+    async fn each_task(&self, services: &[String], take: impl FnMut(Task) + Send) -> Result<(), SwarmError> {
+        let tasks = self.request(Call::Tasks, None, |world| {
+            let listed = world.list_tasks(services)?.into_iter();
+            Ok(listed.map(|task| shown(world, task)).collect::<Vec<Task>>())
+        });
+        tasks.await?.into_iter().for_each(take);
+        Ok(())
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
