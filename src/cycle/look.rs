@@ -71,7 +71,7 @@ pub(super) async fn look<S: Swarm, R: Registry>(
         lease::ask_tasks(context, &mut inspected).await;
         gates::pass(context, &mut inspected, Remember::Yes).await;
         let Decided { planned, quarantine, tags } = decide(context, &inspected);
-        context.events.emit(&Event::Decided(planned.iter().cloned().map(|it| Row::decided(it).0).collect()));
+        context.events.emit(&Event::Decided(planned.iter().map(Row::of_decision).collect()));
         rollouts.take_out(&inspected, &planned);
         let image_history = ImageHistory::of(&inspected, &planned, &quarantine);
         let lease = lease::take_for_updates(context, &inspected, &planned, &tags, found.newest).await;

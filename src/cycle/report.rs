@@ -77,6 +77,7 @@ impl Report {
     /// Takes note of the decisions and returns the updates among them.
     pub(super) fn take_decisions(&mut self, planned: Vec<Planned>) -> Vec<Update> {
         let mut updates = Vec::new();
+        self.rows.reserve_exact(planned.len());
         for planned in planned {
             let (mut row, update) = Row::decided(planned);
             if matches!(row.state, State::UpToDate) {

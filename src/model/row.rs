@@ -46,6 +46,22 @@ pub enum State {
 }
 
 impl State {
+    /// What a decision makes of a service.
+    fn of(decision: &Decision) -> Self {
+        match decision {
+            Decision::Update(_) => Self::Waits,
+            Decision::Later(update, hand) => {
+                let (from, to, why) =
+                    (update.from.clone(), update.to.clone(), NotBegunReason::OtherHand(*hand));
+                Self::Held(Box::new(NotBegun { from, to, why }))
+            }
+            Decision::UpToDate => Self::UpToDate,
+            Decision::NeedsAttention { what, .. } => Self::NeedsAttention(what.clone()),
+            Decision::LeftAlone(reason) => Self::LeftAlone(reason.clone()),
+            Decision::Error(cause) => Self::Error(cause.clone()),
+        }
+    }
+
     /// The name under which summaries count it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -101,22 +117,24 @@ impl Row {
     /// What a decision makes of a service, and the update that follows.
     pub fn decided(planned: Planned) -> (Self, Option<Update>) {
         let Planned { service, image, decision, is_left_behind, details } = planned;
-        let mut next = None;
-        let state = match decision {
-            Decision::Update(update) => {
-                next = Some(*update);
-                State::Waits
-            }
-            Decision::Later(update, hand) => {
-                let Update { from, to, .. } = *update;
-                State::Held(Box::new(NotBegun { from, to, why: NotBegunReason::OtherHand(hand) }))
-            }
-            Decision::UpToDate => State::UpToDate,
-            Decision::NeedsAttention { what, .. } => State::NeedsAttention(what),
-            Decision::LeftAlone(reason) => State::LeftAlone(reason),
-            Decision::Error(cause) => State::Error(cause),
+        let state = State::of(&decision);
+        let next = match decision {
+            Decision::Update(update) => Some(*update),
+            _ => None,
         };
         (Self { service, image, state, is_left_behind, details: Some(Box::new(details)) }, next)
+    }
+
+    /// The row of a decision that has still to be carried out.
+    pub fn of_decision(planned: &Planned) -> Self {
+        let Planned { service, image, decision, is_left_behind, details } = planned;
+        Self {
+            service: service.clone(),
+            image: image.clone(),
+            state: State::of(decision),
+            is_left_behind: *is_left_behind,
+            details: Some(Box::new(details.clone())),
+        }
     }
 
     /// The row of an update that does not begin.

@@ -289,11 +289,14 @@ impl Board {
 
     fn take(&mut self, run: u64, name: &str, shown: ShownService, at: Timestamp) {
         let mut shown = ShownService { since: at, run, ..shown };
-        let before = self.services.get(name);
-        if shown.follow(before) {
+        let before = self.services.get_mut(name);
+        if shown.follow(before.as_deref()) {
             shown.changed = self.revision;
         }
-        self.services.insert(name.to_owned(), shown);
+        match before {
+            Some(before) => *before = shown,
+            None => _ = self.services.insert(name.to_owned(), shown),
+        }
     }
 
     fn explain(&mut self, run: u64, name: &str, why: &str, at: Timestamp) {

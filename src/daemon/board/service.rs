@@ -151,8 +151,11 @@ impl ShownService {
             self.account = self.account.take().or_else(|| before.account.clone());
         }
         self.changed = before.changed;
-        let now = Self { run: before.run, ..self.clone() };
-        now != *before
+        // Another run that says the same is nothing new.
+        let run = std::mem::replace(&mut self.run, before.run);
+        let is_different = self != before;
+        self.run = run;
+        is_different
     }
 
     /// What holds it, in one word: a gate, or anything else; `None`: nothing does.
