@@ -273,7 +273,8 @@ impl LookRequest {
 
     /// The services that a look is to show which begins now, and whether those are part of them that were called updated.
     fn begin(&mut self, now: Instant) -> (Vec<String>, bool) {
-        self.asked_for = None;
+        // What is asked for from now on, this look may not show.
+        self.asked_for = self.asked_for.filter(|due| *due > now);
         let is_whole = self.updated.is_due(now);
         let mut ids: BTreeSet<&String> = self.watched.keys().collect();
         ids.extend(self.updated.ids.iter().filter(|_| is_whole));
@@ -358,7 +359,8 @@ impl Place {
         self.look_out.has_work.notify_one();
         loop {
             match next(&mut self.latest).await {
-                Ok(snapshot) if snapshot.began < since => {}
+                // One that began at the same moment may have been asked for without this service.
+                Ok(snapshot) if snapshot.began <= since => {}
                 answer => return answer,
             }
         }
@@ -373,6 +375,22 @@ impl Drop for Place {
             if *watchers == 0 {
                 watched.remove(&self.id);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_answers_what_was_asked_for_before_it_and_nothing_else() {
+        let now = Instant::now();
+        for (due, is_left) in [(now, false), (now + GATHER, true)] {
+            let mut look_request = LookRequest::default();
+            look_request.ask_for(due);
+            look_request.begin(now);
+            assert_eq!(look_request.asked_for.is_some(), is_left, "{due:?}");
         }
     }
 }
