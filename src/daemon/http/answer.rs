@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -38,9 +39,17 @@ pub(super) async fn bytes(body: Body, max: usize) -> Result<Bytes, Response> {
     }
 }
 
-/// The body of a request, as this type.
-pub(super) async fn body<T: for<'de> Deserialize<'de> + Default>(body: Body) -> Result<T, Response> {
-    read(&bytes(body, MAX_BODY).await?).map_err(|error| unreadable(&error))
+/// The JSON body of a request as this type. A body that cannot be read is answered with what is wrong about it.
+#[derive(Debug)]
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<S: Sync, T: for<'de> Deserialize<'de> + Default> FromRequest<S> for JsonBody<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        let bytes = bytes(request.into_body(), MAX_BODY).await?;
+        read(&bytes).map(Self).map_err(|error| unreadable(&error))
+    }
 }
 
 /// A body as this type. An empty body is the default.

@@ -1,13 +1,13 @@
 //! The routes by which users approve digests, and take approvals back.
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{body, problem};
+use super::answer::{JsonBody, problem};
 use super::shared::{Operator, Routes, show_at_once};
 use crate::daemon::board::render;
 use crate::daemon::steering::approving::{ApprovalRequest, ApprovalTarget, Approved, NotApproved};
@@ -16,7 +16,7 @@ use crate::image::Digest;
 /// What `POST approve` takes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct ApproveBody {
+pub(super) struct ApproveBody {
     image: Option<String>,
     service: Option<String>,
     digest: String,
@@ -28,7 +28,7 @@ struct ApproveBody {
 /// What `POST revoke` takes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RevokeBody {
+pub(super) struct RevokeBody {
     image: Option<String>,
     service: Option<String>,
 }
@@ -37,12 +37,8 @@ struct RevokeBody {
 pub(super) async fn approve(
     State(routes): State<Routes>,
     Extension(Operator(operator)): Extension<Operator>,
-    request: Request,
+    JsonBody(read): JsonBody<ApproveBody>,
 ) -> Response {
-    let read: ApproveBody = match body(request.into_body()).await {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
     let ApproveBody { image, service, digest, why, by } = read;
     let Some(target) = target(image, service) else { return no_target() };
     if digest.trim().is_empty() {
@@ -78,12 +74,8 @@ pub(super) async fn approve(
 pub(super) async fn revoke(
     State(routes): State<Routes>,
     Extension(Operator(by)): Extension<Operator>,
-    request: Request,
+    JsonBody(RevokeBody { image, service }): JsonBody<RevokeBody>,
 ) -> Response {
-    let RevokeBody { image, service } = match body(request.into_body()).await {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
     let Some(target) = target(image, service) else { return no_target() };
     match routes.shared.steering.revoke(by, target).await {
         Ok(revoked) if revoked.is_empty() => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::answer::{body, problem};
+use super::answer::{JsonBody, problem};
 use super::shared::{Operator, Routes, show_at_once};
 use crate::config::Filter;
 use crate::context::RunScope;
@@ -29,7 +29,7 @@ const MAX_PAUSE: SignedDuration = SignedDuration::from_hours(31 * 24);
 /// What `POST run` takes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RunBody {
+pub(super) struct RunBody {
     images: Vec<String>,
     services: Vec<String>,
     filters: Vec<String>,
@@ -40,12 +40,8 @@ struct RunBody {
 pub(super) async fn begin_run(
     State(routes): State<Routes>,
     Extension(Operator(by)): Extension<Operator>,
-    request: Request,
+    JsonBody(RunBody { images, services, filters, wait: seconds }): JsonBody<RunBody>,
 ) -> Response {
-    let RunBody { images, services, filters, wait: seconds } = match body(request.into_body()).await {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
     let wrong: Vec<&str> =
         filters.iter().map(String::as_str).filter(|filter| Filter::parse(filter).is_none()).collect();
     if !wrong.is_empty() {
@@ -117,7 +113,7 @@ pub(super) async fn run_and_wait(
 /// What `POST release` takes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct ReleaseBody {
+pub(super) struct ReleaseBody {
     service: Option<String>,
     image: Option<String>,
     all: bool,
@@ -126,12 +122,8 @@ struct ReleaseBody {
 pub(super) async fn release(
     State(routes): State<Routes>,
     Extension(Operator(by)): Extension<Operator>,
-    request: Request,
+    JsonBody(body): JsonBody<ReleaseBody>,
 ) -> Response {
-    let body: ReleaseBody = match body(request.into_body()).await {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
     let target = match body {
         ReleaseBody { service: Some(name), image: None, all: false }
         | ReleaseBody { service: None, image: Some(name), all: false }
@@ -160,7 +152,7 @@ pub(super) async fn release(
 /// What `POST pause` takes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct PauseBody {
+pub(super) struct PauseBody {
     why: String,
     #[serde(rename = "for")]
     lasts: Option<String>,
@@ -170,12 +162,8 @@ struct PauseBody {
 pub(super) async fn pause(
     State(routes): State<Routes>,
     Extension(Operator(by)): Extension<Operator>,
-    request: Request,
+    JsonBody(PauseBody { why, lasts }): JsonBody<PauseBody>,
 ) -> Response {
-    let PauseBody { why, lasts } = match body(request.into_body()).await {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
     let Some(lasts) = lasts.as_deref().map_or(Some(PAUSE), pause_of) else {
         let error = format!("a pause cannot last {:?}", lasts.unwrap_or_default());
         let remedy =
@@ -195,20 +183,11 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     State(routes): State<Routes>,
     Extension(Operator(by)): Extension<Operator>,
-    request: Request,
+    JsonBody(fields): JsonBody<Map<String, Value>>,
 ) -> Response {
-    let read: Result<Map<String, Value>, Response> = body(request.into_body()).await;
-    match read {
-        Err(response) => return response,
-        Ok(fields) if !fields.is_empty() => {
-            let remedy = "send no body, or {}";
-            return problem(
-                StatusCode::BAD_REQUEST,
-                "there is nothing to choose at the end of a pause",
-                remedy,
-            );
-        }
-        Ok(_) => {}
+    if !fields.is_empty() {
+        let error = "there is nothing to choose at the end of a pause";
+        return problem(StatusCode::BAD_REQUEST, error, "send no body, or {}");
     }
     match routes.shared.steering.resume(by).await {
         Ok(Some(_)) => {
