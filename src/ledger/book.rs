@@ -9,7 +9,7 @@ use super::entry::{DigestVerdict, Entry, Subject};
 use super::lease::{Lease, Party};
 use super::left_behind::LeftBehind;
 use super::orders::{OrderNote, Orders};
-use super::steered::{SteeringAction, UserPause, read_actions, with_action};
+use super::steered::{MAX_ACTIONS, SteeringAction, UserPause, read_actions, with_action};
 use crate::gate::approval::Approval;
 use crate::image::Digest;
 
@@ -66,6 +66,18 @@ pub enum LedgerChange {
     Revoke(Approval),
     /// A user has steered.
     Steered(SteeringAction),
+}
+
+/// Leaves out the steering actions that would be forgotten as soon as these changes are written: users may steer without end
+/// while the ledger cannot be written.
+pub(super) fn drop_old_actions(changes: &mut Vec<LedgerChange>) {
+    let is_action = |change: &LedgerChange| matches!(change, LedgerChange::Steered(_));
+    let mut surplus = changes.iter().filter(|change| is_action(change)).count().saturating_sub(MAX_ACTIONS);
+    changes.retain(|change| {
+        let is_old = surplus > 0 && is_action(change);
+        surplus -= usize::from(is_old);
+        !is_old
+    });
 }
 
 /// What is known of the present, to tell entries that have had their time.

@@ -247,6 +247,7 @@ impl Ledger {
             state.labels = book::change(&state.labels, changes);
         } else {
             state.pending.extend_from_slice(changes);
+            book::drop_old_actions(&mut state.pending);
         }
         !state.is_memory_only
     }

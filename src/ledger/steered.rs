@@ -12,7 +12,7 @@ use super::codec::{Words, add, one_word};
 use crate::words::printable;
 
 /// How many actions are remembered.
-const MAX_ACTIONS: usize = 20;
+pub(super) const MAX_ACTIONS: usize = 20;
 
 /// The longest name and the longest words that are written, in characters.
 const MAX_NAME_CHARS: usize = 64;

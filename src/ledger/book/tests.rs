@@ -231,3 +231,20 @@ fn what_is_left_behind_can_be_read_again_and_is_forgotten_without_a_trace() {
     }
     assert_eq!(left(&labels), LeftBehind::default());
 }
+
+#[test]
+fn actions_that_wait_are_no_more_than_the_ledger_keeps() {
+    let action =
+        |second: i64| LedgerChange::Steered(SteeringAction::new(at(second), "ci", "asked for a run"));
+    let put = LedgerChange::Put(service("web", DigestVerdict::Quarantined, 1));
+    let mut waiting = vec![put.clone()];
+    for second in 0..10_000 {
+        waiting.push(action(second));
+        drop_old_actions(&mut waiting);
+    }
+    assert_eq!(waiting.len(), 1 + MAX_ACTIONS);
+    assert_eq!((&waiting[0], waiting.last()), (&put, Some(&action(9_999))));
+    // What is written is the same as if all had waited.
+    let all: Vec<LedgerChange> = std::iter::once(put).chain((0..10_000).map(action)).collect();
+    assert_eq!(change(&Labels::new(), &waiting), change(&Labels::new(), &all));
+}
