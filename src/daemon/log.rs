@@ -100,6 +100,14 @@ fn rollout(kind: &str, event: &Event) {
             json.event = kind,
             "rolling out"
         ),
+        Event::RolloutStopped { image, touched, failed, total } if touched >= total => tracing::debug!(
+            image = image.tagged(),
+            touched,
+            failed,
+            total,
+            json.event = kind,
+            "too many updates to this image failed; no service is left to keep from it"
+        ),
         Event::RolloutStopped { image, touched, failed, total } => tracing::error!(
             image = image.tagged(),
             touched,

@@ -60,12 +60,49 @@ impl Rollout {
 
     /// How it stands, in the words of the API.
     pub fn state(&self) -> &'static str {
+        let counts = &self.at.counts;
         match self {
             Self { superseded_by: Some(_), .. } => "superseded",
             Self { is_stopped: true, .. } => "stopped",
             Self { held_for: Some(_), .. } => "held",
-            Self { is_over: true, .. } => "done",
-            _ => "running",
+            Self { is_over: false, .. } => "running",
+            // The cluster, a pause or a stop of Gantry kept services from it.
+            _ if counts.waiting() > 0 => "postponed",
+            // There was nothing left to stop.
+            _ if counts.succeeded == 0 && counts.failed > 0 => "stopped",
+            _ => "done",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_is_done_only_where_an_update_succeeded_and_none_waits() {
+        for (touched, succeeded, failed, state) in [
+            (3, 3, 0, "done"),
+            (3, 2, 1, "done"),
+            (3, 0, 3, "stopped"),
+            (2, 2, 0, "postponed"),
+            (1, 0, 1, "postponed"),
+            (3, 0, 0, "done"),
+        ] {
+            let image: ImageRef = "app:1".parse().unwrap();
+            let mut rollout = Rollout::new(&image);
+            let counts = Counts { touched, succeeded, failed, total: 3, ..Counts::default() };
+            let (from, canary) = (image.clone(), Vec::new());
+            rollout.apply(&Event::RolloutMoved(Progress {
+                image: image.clone(),
+                from,
+                canary,
+                counts,
+                step: 1,
+            }));
+            assert_eq!(rollout.state(), "running");
+            rollout.apply(&Event::RolloutEnded { image });
+            assert_eq!(rollout.state(), state, "{counts:?}");
         }
     }
 }

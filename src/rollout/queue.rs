@@ -394,12 +394,10 @@ impl Queue {
     }
 }
 
-/// Tells of a stopped rollout. Where all its services were updated there is nothing to hold back, and nothing to tell.
+/// Tells of a stopped rollout.
 fn tell_of_stop(events: &Events, image: &ImageRef, stop: &Stop) {
     let Stop { touched, failed, total, .. } = *stop;
-    if touched < total {
-        events.emit(&Event::RolloutStopped { image: image.clone(), touched, failed, total });
-    }
+    events.emit(&Event::RolloutStopped { image: image.clone(), touched, failed, total });
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ impl Urgent {
     /// What people are told of an event at once.
     pub(super) fn of(event: &Event) -> Option<Self> {
         match event {
+            // Where no service was left to keep from the image, the message at the run's end comes as soon.
+            Event::RolloutStopped { touched, total, .. } if touched >= total => None,
             Event::RolloutStopped { image, touched, failed, total } => Some(Self::RolloutStopped {
                 image: image.clone(),
                 touched: *touched,

@@ -415,7 +415,7 @@ const quarantined = (image, names) => world.quarantine.filter(entry => entry.ser
 const releaseButton = entry => button('.risky', `Release ${short(entry.digest)}…`, { 'data-release': entryKey(entry) });
 const releases = (el, entries) => keyed(el, world.steer ? entries : [], entryKey, releaseButton);
 
-const ROLLOUTS = ['stopped', 'running', 'held', 'superseded', 'done'];
+const ROLLOUTS = ['stopped', 'running', 'held', 'postponed', 'superseded', 'done'];
 
 function rolloutWords(r) {
 	if (r.state === 'stopped') return `stopped after ${num(r.touched)} of ${num(r.total)}`;
