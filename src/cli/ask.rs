@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{ApiAnswer, ApiClient};
 use super::command::{Command, Narrowed, RunWait};
@@ -15,6 +16,12 @@ const PLAN_LIMIT: Duration = Duration::from_secs(600);
 
 /// How long a change of the ledger may take.
 const CHANGE_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the number of a run may take: the daemon says within a minute that the run has not begun.
+const BEGIN_LIMIT: Duration = Duration::from_secs(120);
+
+/// The daemon's words where another run has to end first.
+const NOT_BEGUN: &str = "the run has not begun yet";
 
 /// Why a service may be none of those that Gantry updates.
 const UNSELECTED: &str = "GANTRY_SERVICES_FILTERS selects the services";
@@ -76,11 +83,11 @@ pub async fn ask(command: &Command, target: &DaemonAddress, zone: TimeZone) -> R
             if let Some(lasts) = lasts {
                 body["for"] = lasts.clone().into();
             }
-            let answer = client.post("pause", &body, Some(CHANGE_LIMIT)).await?.good()?;
+            let answer = client.post("pause", &body, CHANGE_LIMIT).await?.good()?;
             Ok(Done::good(show::paused(&answer, &zone)))
         }
         Command::Resume => {
-            let answer = client.post("resume", &json!({}), Some(CHANGE_LIMIT)).await?;
+            let answer = client.post("resume", &json!({}), CHANGE_LIMIT).await?;
             nothing_or(answer, |_| "updates begin again".to_owned())
         }
         Command::Approve { name, digest, by, why } => {
@@ -88,7 +95,7 @@ pub async fn ask(command: &Command, target: &DaemonAddress, zone: TimeZone) -> R
             approve(&client, name, body, &zone).await
         }
         Command::Revoke(name) => {
-            let answer = client.post("revoke", &named(name), Some(CHANGE_LIMIT)).await?;
+            let answer = client.post("revoke", &named(name), CHANGE_LIMIT).await?;
             nothing_or(answer, |_| format!("{name} waits for approval again"))
         }
         _ => Err(Trouble::new("this command asks no daemon")),
@@ -142,11 +149,13 @@ async fn run(
     zone: &TimeZone,
 ) -> Result<Done, Trouble> {
     let body = json!({ "images": scope.images, "services": scope.services, "filters": scope.filters });
-    let answer = client.post("run", &body, None).await?;
-    let begun = match answer.status {
-        409 => answer.body,
-        _ => answer.good()?,
+    let asked = Instant::now();
+    let Some(begun) = begin(client, &body, wait).await? else {
+        let text = format!("{NOT_BEGUN}; it begins after the run under way, and gantry history shows it");
+        let known = json!({ "error": NOT_BEGUN });
+        return Ok(Done { text: as_asked(json, &known, || text), code: follow::UNDER_WAY });
     };
+    let wait = wait.less(asked.elapsed());
     let id = begun["id"].as_u64().unwrap_or_default();
     if wait == RunWait::No && begun["state"] != "done" {
         let text = format!("run {id} is under way; gantry history {id} shows what it does");
@@ -183,8 +192,33 @@ async fn approve(
     body.as_object_mut()
         .into_iter()
         .for_each(|body| body.extend(named(name).as_object().cloned().unwrap_or_default()));
-    let answer = client.post("approve", &body, Some(CHANGE_LIMIT)).await?;
+    let answer = client.post("approve", &body, CHANGE_LIMIT).await?;
     nothing_or(answer, |body| show::approved(body, zone))
+}
+
+/// Starts a run. `None`: it has to wait for another one longer than the user does.
+async fn begin(client: &ApiClient, body: &Value, wait: RunWait) -> Result<Option<Value>, Trouble> {
+    let mut is_told = false;
+    let begun = async {
+        loop {
+            let answer = client.post("run", body, BEGIN_LIMIT).await?;
+            match answer.status {
+                409 => return Ok(Some(answer.body)),
+                503 if answer.body["error"] == NOT_BEGUN && wait == RunWait::No => return Ok(None),
+                503 if answer.body["error"] == NOT_BEGUN => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        follow::tell(&format!("{NOT_BEGUN}: it begins after the run under way"));
+                    }
+                    sleep(follow::LOOK).await;
+                }
+                _ => return answer.good().map(Some),
+            }
+        }
+    };
+    match wait {
+        RunWait::AtMost(limit) => timeout(limit, begun).await.unwrap_or(Ok(None)),
+        RunWait::No | RunWait::ForEnd => begun.await,
+    }
 }
 
 async fn release(client: &ApiClient, name: Option<&str>) -> Result<Done, Trouble> {
@@ -192,7 +226,7 @@ async fn release(client: &ApiClient, name: Option<&str>) -> Result<Done, Trouble
         None => json!({ "all": true }),
         Some(name) => named(name),
     };
-    let answer = client.post("release", &body, Some(CHANGE_LIMIT)).await?;
+    let answer = client.post("release", &body, CHANGE_LIMIT).await?;
     nothing_or(answer, |body| body["words"].as_str().unwrap_or("released").to_owned())
 }
 

@@ -123,15 +123,14 @@ impl ApiClient {
         self.call(path, self.http.get(url).timeout(patience)).await
     }
 
-    /// Steers. Without a limit, the answer may take as long as the run before takes.
+    /// Steers.
     pub(super) async fn post(
         &self,
         path: &str,
         body: &Value,
-        patience: Option<Duration>,
+        patience: Duration,
     ) -> Result<ApiAnswer, Trouble> {
-        let request = self.http.request(Method::POST, self.url(path)?);
-        let request = patience.into_iter().fold(request, RequestBuilder::timeout);
+        let request = self.http.request(Method::POST, self.url(path)?).timeout(patience);
         let request = request.header("content-type", "application/json").body(body.to_string());
         self.call(path, request).await
     }

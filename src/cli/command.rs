@@ -224,6 +224,14 @@ impl RunWait {
             Some(seconds) => Self::AtMost(Duration::from_secs(seconds)),
         }
     }
+
+    /// What is left of it after so long.
+    pub(super) fn less(self, past: Duration) -> Self {
+        match self {
+            Self::AtMost(limit) => Self::AtMost(limit.saturating_sub(past)),
+            Self::No | Self::ForEnd => self,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// From one look at a run to the next.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a daemon that does not answer is asked about a run.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,7 +75,7 @@ fn stamped(words: &str, zone: &TimeZone) -> String {
 }
 
 /// Writes a line to standard error, where it does not mix with the answer.
-fn tell(line: &str) {
+pub(super) fn tell(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 

@@ -121,6 +121,8 @@ impl Requests {
                 // From now on, a user waits for it.
                 (asked.trigger, asked.by) = (WokenBy::Api, by);
             }
+            // Users who have gone do not wait.
+            asked.replies.retain(|reply| !reply.is_closed());
             asked.replies.push(reply);
         } else if queue.len() < MAX_ASKED {
             queue.push_back(Asked { by, scope, trigger: WokenBy::Api, replies: vec![reply] });

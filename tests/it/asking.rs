@@ -263,6 +263,30 @@ async fn a_run_that_lasts_longer_than_the_wait_ends_with_4() {
 }
 
 #[tokio::test]
+async fn a_run_that_has_to_wait_for_another_is_asked_for_again() {
+    let asked = Arc::new(Mutex::new(0));
+    let count = asked.clone();
+    let server = Server::start(move |request: &Request| {
+        let mut count = count.lock().unwrap();
+        *count += 1;
+        if request.path == "/api/v1/run" && *count > 3 {
+            return Answer::json(200, r#"{"id":7,"state":"done","failed":false,"services":[],"errors":[]}"#);
+        }
+        Answer::json(503, r#"{"error":"the run has not begun yet","remedy":"ask again"}"#)
+    })
+    .await;
+    let place = Place::new().await;
+    let url = server.url("/");
+    let run = async |arguments: &[&str]| tell(&place.engine(), &[("GANTRY_URL", &url)], arguments).await;
+    let not_waited = run(&["run"]).await;
+    assert_eq!((not_waited.code, *asked.lock().unwrap()), (Some(4), 1), "{not_waited:?}");
+    assert!(not_waited.text.starts_with("the run has not begun yet; it begins after"), "{not_waited:?}");
+    let waited = run(&["run", "--wait"]).await;
+    assert_eq!((waited.code, *asked.lock().unwrap()), (Some(0), 4), "{waited:?}");
+    assert_eq!(waited.errors.matches("the run has not begun yet").count(), 1, "{waited:?}");
+}
+
+#[tokio::test]
 async fn the_socket_is_its_owners_alone_and_that_of_a_killed_daemon_is_replaced() {
     let place = Place::new().await;
     let daemon = place.daemon(&[]).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -22,6 +22,23 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 /// An error, with what to do.
 pub(super) fn problem(status: StatusCode, error: impl fmt::Display, remedy: impl fmt::Display) -> Response {
     (status, Json(json!({ "error": error.to_string(), "remedy": remedy.to_string() }))).into_response()
+}
+
+/// An error that passes, with the seconds after which it pays to ask again.
+pub(super) fn passing(
+    status: StatusCode,
+    error: impl fmt::Display,
+    remedy: impl fmt::Display,
+    seconds: u32,
+) -> Response {
+    let mut response = problem(status, error, remedy);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// The answer where Gantry could not do what was asked, because of the engine or the registries.
+pub(super) fn cannot_now(why: impl fmt::Display) -> Response {
+    passing(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more", 10)
 }
 
 /// The bytes of a request's body, of which there may be so many.

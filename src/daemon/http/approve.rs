@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{JsonBody, problem};
+use super::answer::{JsonBody, cannot_now, problem};
 use super::shared::{Operator, Routes, show_at_once};
 use crate::daemon::board::render;
 use crate::daemon::steering::approving::{ApprovalRequest, ApprovalTarget, Approved, NotApproved};
@@ -64,9 +64,7 @@ pub(super) async fn approve(
             problem(StatusCode::NOT_FOUND, why, "api/v1/services lists services and images")
         }
         Err(NotApproved::DoesNotWait(why, remedy)) => problem(StatusCode::CONFLICT, why, remedy),
-        Err(NotApproved::NotWritten(why)) => {
-            problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more")
-        }
+        Err(NotApproved::NotWritten(why)) => cannot_now(why),
     }
 }
 
@@ -86,7 +84,7 @@ pub(super) async fn revoke(
             let revoked: Vec<Value> = revoked.iter().map(render::approval).collect();
             Json(json!({ "revoked": revoked })).into_response()
         }
-        Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more"),
+        Err(why) => cannot_now(why),
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use tokio::time::timeout;
 
-use super::answer::problem;
+use super::answer::{cannot_now, passing, problem};
 use super::shared::Routes;
 use crate::config::Filter;
 use crate::context::RunScope;
@@ -31,10 +31,8 @@ pub(super) async fn plan(State(routes): State<Routes>, uri: Uri) -> Response {
     };
     let is_narrowed = !scope.is_everything();
     let Ok(Ok(_turn)) = timeout(TURN, routes.plans.acquire()).await else {
-        let mut response =
-            problem(StatusCode::TOO_MANY_REQUESTS, "another plan is being made", "ask again in a while");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("20"));
-        return response;
+        let remedy = "ask again in a while";
+        return passing(StatusCode::TOO_MANY_REQUESTS, "another plan is being made", remedy, 20);
     };
     match timeout(LIMIT, routes.shared.steering.plan(scope)).await {
         Ok(Ok(rows)) if rows.is_empty() && is_narrowed => {
@@ -42,10 +40,11 @@ pub(super) async fn plan(State(routes): State<Routes>, uri: Uri) -> Response {
             problem(StatusCode::NOT_FOUND, "no service that Gantry updates matches", remedy)
         }
         Ok(Ok(rows)) => Json(render::plan(&rows)).into_response(),
-        Ok(Err(why)) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later"),
+        Ok(Err(why)) => cannot_now(why),
         Err(_) => {
             let remedy = "ask for a part of the services (image=, service=, filter=)";
-            problem(StatusCode::SERVICE_UNAVAILABLE, "the engine and the registries took too long", remedy)
+            let error = "the engine and the registries took too long";
+            passing(StatusCode::SERVICE_UNAVAILABLE, error, remedy, 60)
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::access::{Access, Tokens, is_cross_site, is_known_host};
-use super::answer::{MAX_BODY, problem};
+use super::answer::{MAX_BODY, passing, problem};
 use super::shared::{Operator, Routes, Shared, address_of, around};
 use super::{approve, events, hooks, page, plan, steer, usage};
 use crate::config::Listener;
@@ -205,18 +205,15 @@ async fn healthz(State(routes): State<Routes>) -> Response {
     let heartbeat = &routes.shared.heartbeat;
     let age = heartbeat.age(Instant::now());
     match heartbeat.illness() {
-        Some(illness) => problem(StatusCode::SERVICE_UNAVAILABLE, illness, "the log tells more"),
+        Some(illness) => passing(StatusCode::SERVICE_UNAVAILABLE, illness, "the log tells more", 15),
         None if age > MAX_AGE => {
             let words = format!("no sign of life from the loop for {} s", age.as_secs());
-            problem(StatusCode::SERVICE_UNAVAILABLE, words, "restart Gantry; the log tells more")
+            passing(StatusCode::SERVICE_UNAVAILABLE, words, "restart Gantry; the log tells more", 15)
         }
         None if !heartbeat.has_seen_engine() => {
             let words = format!("the engine has not answered yet ({})", routes.shared.config.engine);
-            problem(
-                StatusCode::SERVICE_UNAVAILABLE,
-                words,
-                "DOCKER_HOST names the engine; the log tells more",
-            )
+            let remedy = "DOCKER_HOST names the engine; the log tells more";
+            passing(StatusCode::SERVICE_UNAVAILABLE, words, remedy, 15)
         }
         None => Json(json!({ "healthy": true, "last_sign_of_life_seconds": age.as_secs() })).into_response(),
     }
@@ -239,10 +236,8 @@ async fn stream(
 ) -> Response {
     let Ok(permit) = routes.streams.clone().try_acquire_owned() else {
         let remedy = "close another page, or ask for api/v1/state now and then";
-        let mut response =
-            problem(StatusCode::SERVICE_UNAVAILABLE, "there are too many streams of events", remedy);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("15"));
-        return response;
+        let error = "there are too many streams of events";
+        return passing(StatusCode::SERVICE_UNAVAILABLE, error, remedy, 15);
     };
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let stream = events::stream_of(routes.shared.clone(), may.0, last, permit);

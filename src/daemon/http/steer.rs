@@ -9,9 +9,9 @@ use axum::{Extension, Json};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::answer::{JsonBody, problem};
+use super::answer::{JsonBody, cannot_now, passing, problem};
 use super::shared::{Operator, Routes, show_at_once};
 use crate::config::Filter;
 use crate::context::RunScope;
@@ -21,6 +21,9 @@ use crate::ledger::release::ReleaseTarget;
 
 /// The longest that a request waits for the end of a run, in seconds: proxies give up after a minute.
 pub(super) const MAX_WAIT: u64 = 55;
+
+/// The error where a run waits so long for another one that its request is answered first.
+const NOT_BEGUN: &str = "the run has not begun yet";
 
 /// How long a pause lasts where its user does not say, and at most: a pause that is forgotten keeps fixes away.
 const PAUSE: SignedDuration = SignedDuration::from_hours(24);
@@ -68,8 +71,8 @@ pub(super) async fn begin_run(
     run_and_wait(&routes, by, scope, seconds, "runs/").await
 }
 
-/// Starts a run and waits for so many seconds, at most [`MAX_WAIT`], for its end. `runs` is the path of all runs as seen from
-/// the request's.
+/// Starts a run and waits for so many seconds, at most [`MAX_WAIT`], for its end. No request takes longer than that, also where
+/// the run does not begin, as with hooks runs follow one another. `runs` is the path of all runs as seen from the request's.
 pub(super) async fn run_and_wait(
     routes: &Routes,
     by: String,
@@ -78,9 +81,15 @@ pub(super) async fn run_and_wait(
     runs: &str,
 ) -> Response {
     let mut changes = routes.shared.board.changes();
-    let id = match routes.shared.steering.run(by, scope).await {
-        Ok(id) => id,
-        Err(why) => return problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later"),
+    let begun = Instant::now();
+    let id = match timeout(Duration::from_secs(MAX_WAIT), routes.shared.steering.run(by, scope)).await {
+        Ok(Ok(id)) => id,
+        Ok(Err(why)) => return cannot_now(why),
+        Err(_) => {
+            let remedy =
+                "it begins after the run under way; ask again to learn its number: that starts no second run";
+            return passing(StatusCode::SERVICE_UNAVAILABLE, NOT_BEGUN, remedy, 1);
+        }
     };
     let is_done = |routes: &Routes| {
         let board = routes.shared.board.look();
@@ -96,7 +105,7 @@ pub(super) async fn run_and_wait(
             }
         }
     };
-    match timeout(Duration::from_secs(seconds.min(MAX_WAIT)), wait).await {
+    match timeout_at(begun + Duration::from_secs(seconds.min(MAX_WAIT)), wait).await {
         Ok((true, run)) => (StatusCode::CONFLICT, Json(run)).into_response(),
         Ok((false, run)) => Json(run).into_response(),
         Err(_) => {
@@ -145,7 +154,7 @@ pub(super) async fn release(
             show_at_once(&routes);
             Json(json!({ "released": released, "words": words })).into_response()
         }
-        Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more"),
+        Err(why) => cannot_now(why),
     }
 }
 
@@ -175,7 +184,7 @@ pub(super) async fn pause(
             show_at_once(&routes);
             Json(json!({ "paused": render::pause(&pause) })).into_response()
         }
-        Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more"),
+        Err(why) => cannot_now(why),
     }
 }
 
@@ -195,7 +204,7 @@ pub(super) async fn resume(
             Json(json!({ "resumed": true })).into_response()
         }
         Ok(None) => problem(StatusCode::NOT_FOUND, "updates are not paused", "there is nothing to do"),
-        Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "try again later; the log tells more"),
+        Err(why) => cannot_now(why),
     }
 }
 
@@ -210,7 +219,79 @@ fn pause_of(text: &str) -> Option<SignedDuration> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+    use std::sync::Arc;
+
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+    use tower_service::Service as _;
+
     use super::*;
+    use crate::config::Config;
+    use crate::daemon::board::LiveBoard;
+    use crate::daemon::http::{Shared, routes};
+    use crate::daemon::steering::Steering;
+    use crate::daemon::steering::approving::{ApprovalRequest, ApprovalTarget, Approved, NotApproved};
+    use crate::gate::approval::Approval;
+    use crate::heartbeat::Heartbeat;
+    use crate::ledger::Ledger;
+    use crate::ledger::steered::UserPause;
+    use crate::meters::Meters;
+    use crate::model::row::Row;
+
+    type Steered<T> = BoxFuture<'static, Result<T, String>>;
+
+    /// Another run never ends, as with a hook that takes hours.
+    struct AnotherRun;
+
+    impl Steering for AnotherRun {
+        fn run(&self, _: String, _: RunScope) -> Steered<u64> {
+            pending().boxed()
+        }
+        fn look(&self, _: String, _: RunScope) {}
+        fn release(&self, _: String, _: ReleaseTarget) -> Steered<Released> {
+            pending().boxed()
+        }
+        fn pause(&self, _: String, _: String, _: SignedDuration) -> Steered<UserPause> {
+            pending().boxed()
+        }
+        fn resume(&self, _: String) -> Steered<Option<UserPause>> {
+            pending().boxed()
+        }
+        fn plan(&self, _: RunScope) -> Steered<Vec<Row>> {
+            pending().boxed()
+        }
+        fn approve(&self, _: ApprovalRequest) -> BoxFuture<'static, Result<Approved, NotApproved>> {
+            pending().boxed()
+        }
+        fn revoke(&self, _: String, _: ApprovalTarget) -> Steered<Vec<Approval>> {
+            pending().boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_no_minute_for_a_run_that_does_not_begin() {
+        let shared = Shared {
+            board: LiveBoard::default(),
+            config: Arc::new(Config::load([]).unwrap().config),
+            ledger: Arc::new(Ledger::new("gantry")),
+            heartbeat: Heartbeat::new(Instant::now()),
+            meters: Meters::default(),
+            steering: Arc::new(AnotherRun),
+        };
+        let mut router = routes::router_of_socket(shared, "docker-exec");
+        let asked = Instant::now();
+        let request = Request::post("/api/v1/run").body(Body::from("{}")).unwrap();
+        let answer = router.call(request).await.unwrap();
+        assert_eq!(asked.elapsed().as_secs(), MAX_WAIT);
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key(header::RETRY_AFTER));
+        let body = to_bytes(answer.into_body(), 1 << 10).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"], "the run has not begun yet", "what the command line looks for");
+    }
 
     #[test]
     fn pauses_are_written_in_many_ways() {
