@@ -4,6 +4,8 @@
 //! - `no-change`: the release binary against an engine and a registry that answer with realistic bodies and
 //!   do nothing else.
 //! - `pushes`: the release binary while one of 200 images gets a new digest every second, on a fake swarm.
+//! - `listener`: the release binary with page, API and webhooks: from a webhook to the update, the state, an idle page, memory.
+//! - `crowd`: a rollout while 10,000 connections, or 1,000 wrong tokens a second, come to the listener.
 //! - `rollout`: the release binary on the lab's real swarm, beside a loop that only posts the updates and
 //!   watches one list. Left out when there is no lab (`tests/lab/lab run -- cargo bench`).
 //! - `overtaking`: the same, with a new digest that is pushed in the middle of a rollout.
@@ -19,14 +21,18 @@
 )]
 #![allow(clippy::cast_precision_loss, reason = "numbers for people")]
 
+mod crowd;
 #[path = "../it/fake/mod.rs"]
 mod fake;
 mod fake_swarm;
+mod listener;
+mod listening;
 mod no_change;
 mod process;
 mod pushes;
 mod rollout;
 mod server;
+mod swarm_process;
 
 /// The first argument of the process that is the fake swarm.
 const FAKE_SWARM: &str = "fake-swarm";
@@ -41,11 +47,14 @@ fn main() {
         return fake_swarm::serve(socket.as_ref(), services.parse().unwrap(), images.parse().unwrap());
     }
     let is_meant = |part: &str| given.is_empty() || given.iter().any(|given| given == part);
-    if is_meant("no-change") {
-        no_change::run();
-    }
-    if is_meant("pushes") {
-        pushes::run();
+    let alone = [
+        ("no-change", no_change::run as fn()),
+        ("pushes", pushes::run),
+        ("listener", listener::run),
+        ("crowd", crowd::run),
+    ];
+    for (_, run) in alone.into_iter().filter(|(part, _)| is_meant(part)) {
+        run();
     }
     let in_lab = [("rollout", rollout::rollouts as fn(&str)), ("overtaking", rollout::overtakings)];
     for (part, run) in in_lab.into_iter().filter(|(part, _)| is_meant(part)) {

@@ -17,7 +17,21 @@ pub(crate) fn cpu_seconds(process: &Child) -> f64 {
 
 /// The most memory that it has had so far, in kibibytes.
 pub(crate) fn peak_kib(process: &Child) -> u64 {
+    status_kib(process, "VmHWM:")
+}
+
+/// The memory that it has now, in kibibytes.
+pub(crate) fn resident_kib(process: &Child) -> u64 {
+    status_kib(process, "VmRSS:")
+}
+
+fn status_kib(process: &Child, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// How many file descriptors it has open.
+pub(crate) fn descriptors(process: &Child) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap().count()
 }

@@ -7,14 +7,13 @@
 //! `GANTRY_BENCH_SECONDS` gives another length than ten minutes.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::fake_swarm::{COUNT, PUSH};
 use crate::process::{cpu_seconds, peak_kib};
+use crate::swarm_process::SwarmProcess;
 
 const SERVICES: usize = 1_200;
 const IMAGES: usize = 200;
@@ -30,13 +29,6 @@ const REST: Duration = Duration::from_secs(180);
 /// The name of the requests that send an update: one for each, however many there are.
 const UPDATE: &str = "Update";
 
-/// The swarm's process.
-struct Swarm {
-    process: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
 /// What it tells.
 #[derive(Deserialize)]
 struct Count {
@@ -50,39 +42,14 @@ struct Count {
     newest: usize,
 }
 
-impl Swarm {
-    fn start(socket: &std::path::Path) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([super::FAKE_SWARM, socket.to_str().unwrap(), &SERVICES.to_string(), &IMAGES.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = process.stdin.take().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        output.read_line(&mut String::new()).unwrap();
-        Self { process, input, output }
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        writeln!(self.input, "{line}").unwrap();
-        let mut answer = String::new();
-        self.output.read_line(&mut answer).unwrap();
-        answer
-    }
-
-    fn count(&mut self) -> Count {
-        serde_json::from_str(&self.ask(COUNT)).unwrap()
-    }
-}
-
 pub(crate) fn run() {
     let seconds = std::env::var("GANTRY_BENCH_SECONDS").map_or(600, |text| text.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let (socket, trigger) = (folder.path().join("engine.sock"), folder.path().join("trigger"));
     std::fs::write(&trigger, "").unwrap();
     println!("push a second: {SERVICES} services, {IMAGES} images, for {seconds} s");
-    let mut swarm = Swarm::start(&socket);
+    let mut swarm = SwarmProcess::start(&socket, SERVICES, IMAGES);
+    let count = |swarm: &mut SwarmProcess| -> Count { serde_json::from_str(&swarm.count()).unwrap() };
     let log = match std::env::var_os("GANTRY_BENCH_LOG") {
         Some(path) => Stdio::from(std::fs::File::create(path).unwrap()),
         None => Stdio::null(),
@@ -99,25 +66,24 @@ pub(crate) fn run() {
         .unwrap();
     std::thread::sleep(Duration::from_secs(5));
 
-    let (before, cpu_before, begun) = (swarm.count(), cpu_seconds(&gantry), Instant::now());
+    let (before, cpu_before, begun) = (count(&mut swarm), cpu_seconds(&gantry), Instant::now());
     for number in 1..=seconds {
-        swarm.ask(PUSH);
+        swarm.push();
         std::fs::write(&trigger, number.to_string()).unwrap();
         std::thread::sleep((begun + Duration::from_secs(number)).saturating_duration_since(Instant::now()));
     }
     let took = begun.elapsed().as_secs_f64();
-    let (after, cpu) = (swarm.count(), (cpu_seconds(&gantry) - cpu_before) / took);
+    let (after, cpu) = (count(&mut swarm), (cpu_seconds(&gantry) - cpu_before) / took);
 
     let rest = Instant::now();
-    while swarm.count().newest < SERVICES && rest.elapsed() < REST {
+    while count(&mut swarm).newest < SERVICES && rest.elapsed() < REST {
         std::thread::sleep(Duration::from_secs(1));
     }
-    let (rest, last) = (rest.elapsed().as_secs_f64(), swarm.count());
+    let (rest, last) = (rest.elapsed().as_secs_f64(), count(&mut swarm));
     let memory = peak_kib(&gantry) as f64 / 1024.0;
     gantry.kill().unwrap();
     gantry.wait().unwrap();
-    swarm.process.kill().unwrap();
-    swarm.process.wait().unwrap();
+    drop(swarm);
 
     let per_second: BTreeMap<&str, f64> = after
         .requests
