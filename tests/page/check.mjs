@@ -161,7 +161,7 @@ await check('a token is asked for, kept in the tab, and may be wrong', { token: 
 await check('what came of a click is said', { scene: 'well' }, async page => {
   await page.click('#run');
   await wait(900);
-  assert.match(await page.locator('#said').innerText(), /Already up to date/);
+  assert.match(await page.locator('#said').innerText(), /Run \d+ is over: /);
   await page.click('#pause');
   await page.click('#ask-ok');
   assert.ok(await page.locator('#ask').isVisible(), 'a reason is required');
@@ -181,13 +181,13 @@ await check('a run that lasts is followed to its end', { scene: 'well', later: 2
   await wait(900);
   assert.match(await page.locator('#said').innerText(), /Run 421 is under way/);
   await wait(3500);
-  assert.match(await page.locator('#said').innerText(), /Already up to date/);
+  assert.match(await page.locator('#said').innerText(), /Run \d+ is over: /);
 });
 
 await check('a failed run and a lost one are said', { scene: 'trouble' }, async (page, server) => {
   await page.click('#run');
   await wait(900);
-  assert.match(await page.locator('#said').innerText(), /Run 421 failed: 20 services: 1 error the registry refused/);
+  assert.match(await page.locator('#said').innerText(), /Run 421 failed: 20 services: 1 error: the registry refused/);
   server.setDown(true);
   await page.click('#run');
   await wait(900);

@@ -213,9 +213,9 @@ export async function start({ port = 0, step = 0, token = '', steer = '', silent
       await new Promise(done => setTimeout(done, delay));
       if (kind === 'pause') {
         if (!wanted.why) return json(400, { error: 'a pause needs a reason', remedy: 'send "why"' });
-        it.world.guard.by_hand = { why: wanted.why, by: 'you', since: ago(0), until: ago(-60 * parseFloat(wanted.for) / (wanted.for.endsWith('m') ? 60 : 1)) };
+        it.world.guard.by_hand = { why: wanted.why, by: 'you', since: ago(0), until: ago(-60 * parseFloat(wanted.for) * (wanted.for.includes('day') ? 24 : 1)) };
         send(it.news('guard'));
-        return json(200, { words: '' });
+        return json(200, { paused: it.world.guard.by_hand });
       }
       if (kind === 'resume') { it.world.guard.by_hand = null; send(it.news('guard')); return json(200, {}); }
       if (kind === 'release') {

@@ -75,7 +75,7 @@ function keyed(parent, items, keyOf, make, update) {
 	}
 }
 
-const num = n => String(n || 0).replace(/\B(?=(\d{3})+$)/g, ',');
+const num = n => (n || 0).toLocaleString('en');
 const many = (n, word) => `${num(n)} ${word}${n === 1 ? '' : 's'}`;
 const words = state => String(state ?? '').replaceAll('_', ' ');
 const short = digest => String(digest ?? '').replace(/^sha256:/, '').slice(0, 12);
@@ -87,11 +87,9 @@ const serverNow = () => Date.now() + ahead;
 
 const two = n => String(Math.floor(n) % 60).padStart(2, '0');
 function clock(iso, seconds) {
-	const at = new Date(/^\d{4}-|^\d{13}$/.test(iso) ? iso : NaN), day = at.toDateString();
-	if (isNaN(at)) return String(iso ?? '');
-	const text = `${two(at.getHours())}:${two(at.getMinutes())}`;
-	if (day !== new Date(serverNow()).toDateString()) return `${at.getDate()} ${day.slice(4, 7)}, ${text}`;
-	return seconds ? `${text}:${two(at.getSeconds())}` : text;
+	const at = new Date(iso), day = at.toDateString(), text = at.toTimeString();
+	if (day !== new Date(serverNow()).toDateString()) return `${at.getDate()} ${day.slice(4, 7)}, ${text.slice(0, 5)}`;
+	return text.slice(0, seconds ? 8 : 5);
 }
 function time(el, iso, seconds) {
 	put(el, iso ? clock(iso, seconds) : '');
@@ -117,7 +115,7 @@ function remark(el, letter, text = words(STATES[letter])) {
 
 class Refused extends Error {}
 
-async function call(path, { stream, whole, ...options } = {}) {
+async function call(path, { stream, ...options } = {}) {
 	const headers = { ...options.headers };
 	if (token) headers.Authorization = 'Bearer ' + token;
 	if (options.body) headers['Content-Type'] = 'application/json';
@@ -127,9 +125,9 @@ async function call(path, { stream, whole, ...options } = {}) {
 	const problem = body?.error && [body.error, body.remedy].filter(Boolean).map(capital).join('. ');
 	if (answer.status === 401) throw new Refused(problem || 'Gantry needs a token.');
 	if (!body || !(answer.ok || body.services)) throw new Error(problem || `Status ${answer.status} without JSON. Is another server at this address?`);
-	return whole ? { status: answer.status, body } : body;
+	return body;
 }
-const post = (path, body, whole) => call(path, { method: 'POST', body: JSON.stringify(body), whole });
+const post = (path, body) => call(path, { method: 'POST', body: JSON.stringify(body) });
 
 let wire = 'new'; // The connection: new, live, again (the first try after a break), stale, gate
 let heard = 0, tried = 0, trouble = '', retryAt = 0, brokeAt = 0, wakeUp = null, abort = null, listener = 0;
@@ -332,7 +330,7 @@ function paintVerdict() {
 	const [sign, colour, path] = LEVELS[level], said = capital(world.verdict.words);
 	const text = stale ? `Stale since ${clock(heard + ahead)}. Before that: ${said}` : said;
 	put($('verdict-words'), text);
-	set($('verdict'), 'class', level);
+	set($('verdict'), 'class', 'card ' + level);
 	set($('drawing'), 'd', (level === 'attention' ? 'M12 2.5 22.5 21h-21z' : 'M2 12a10 10 0 1 1 20 0a10 10 0 1 1-20 0') + path);
 	document.body.classList.toggle('stale', stale);
 	const { began, seconds, next } = world.look, [counts, last, then, following] = $('verdict-more').children;
@@ -436,7 +434,7 @@ function paintRollouts() {
 		set(el, 'class', `card roll ${state}${r.total > 200 && !ended ? ' big' : ''}`);
 		set(head.lastChild, 'class', 'tag ' + state);
 		put(head.lastChild, rolloutWords(r));
-		const parts = [[r.succeeded, 'updated', ended ? 'u' : 'good'], [r.failed, 'failed', 'f'], [r.under_way, 'under way', 'p'], [r.waiting, state === 'stopped' ? 'kept from it' : 'waiting', 'w']];
+		const parts = [[r.succeeded, 'updated', 'u'], [r.failed, 'failed', 'f'], [r.under_way, 'under way', 'p'], [r.waiting, state === 'stopped' ? 'kept from it' : 'waiting', 'w']];
 		parts.forEach(([count, word, shape], i) => {
 			const [icon, number, text] = legend.children[i].children;
 			legend.children[i].className = count ? '' : 'zero';
@@ -452,7 +450,7 @@ function paintRollouts() {
 		const list = images.get(r.image)?.list || [];
 		if (show(cells, list.length >= 12 && !ended)) {
 			const shapes = 'ufeaqpwhl';
-			paintCells(paintRollouts, cells, [...list].sort((a, b) => shapes.indexOf(a.letter) - shapes.indexOf(b.letter)), service => service.letter === 'u' ? 'good' : service.letter);
+			paintCells(paintRollouts, cells, [...list].sort((a, b) => shapes.indexOf(a.letter) - shapes.indexOf(b.letter)), service => service.letter);
 		}
 		releases(end, state === 'stopped' ? world.quarantine.filter(entry => entry.image === r.image && entry.digest === r.to).slice(0, 3) : []);
 		show(end, end.firstChild);
@@ -462,7 +460,7 @@ function paintRollouts() {
 
 function paintCells(job, el, list, classOf) {
 	el.list = list;
-	set(el, 'aria-label', `${many(list.length, 'cell')}, one for each service. The list of services says the same in words.`);
+	set(el, 'aria-label', many(list.length, 'service') + ', which the list of services has in words');
 	while (el.childNodes.length > list.length) el.lastChild.remove();
 	for (let most = 400; most-- && el.childNodes.length < list.length;) el.append(h('i'));
 	let cell = el.firstChild;
@@ -657,10 +655,6 @@ async function draw(kind, name, title, fill) {
 }
 const row = (name, value) => h('tr', h('th', { scope: 'row' }, words(name)), h('td', value));
 const facts = list => h('dl', list.map(([name, ...value]) => value[0] && [h('dt', name), h('dd', ...value)]));
-function withCopy(digest) {
-	const copy = button('', 'Copy', { 'aria-label': 'Copy digest', click: () => navigator.clipboard.writeText(digest).then(() => put(copy, 'Copied'), () => put(copy, 'Not copied')) });
-	return [h('code', digest), navigator.clipboard && copy];
-}
 
 const signOf = name => { const s = services.get(name); return s && [s.letter, s.why, s.since, s.digest].join('\n'); };
 function explain(name) {
@@ -668,7 +662,7 @@ function explain(name) {
 	return draw('service', name, name, s => {
 		const entry = world?.attention.find(item => item.service === name), next = s.next || world?.look.next;
 		return [h('div.row', mark(letterOf(s.state)), s.since && h('span.soft', 'since ', when(s.since))), s.why && h('p.why', capital(s.why)),
-			facts([['Image', s.image], ['Runs', s.digest ? withCopy(s.digest) : 'unknown digest'], ['Newest', s.newest && (s.newest === s.digest ? 'the same digest' : withCopy(s.newest))],
+			facts([['Image', s.image], ['Runs', s.digest ? h('code', s.digest) : 'unknown digest'], ['Newest', s.newest && (s.newest === s.digest ? 'the same digest' : h('code', s.newest))],
 				['Tasks', s.tasks && `${s.tasks.running} of ${s.tasks.desired} running`], ['Account', s.account || 'none'], ['Next', next && when(next, true)]]),
 			world?.steer && h('div.row', button('.main', 'Update now', { click() { $('drawer').close(); runNow({ services: [name] }, name); } }), quarantined(s.image, [name]).map(releaseButton)),
 			entry?.health && h('p.soft', 'Health check: ' + entry.health), log(entry?.log, 'Last words'),
@@ -714,18 +708,16 @@ async function runNow(what, name) {
 	const tell = say(name ? `Gantry looks for a newer image of ${name}…` : 'Gantry looks for newer images…');
 	$('run').ariaDisabled = true;
 	try {
-		let { status, body } = await post('run', { ...what, wait: 55 }, true);
+		let run = await post('run', { ...what, wait: 55 });
 		$('run').ariaDisabled = false;
-		const { id } = body;
-		if (status === 202) tell(`Run ${id} is under way. This line tells when it ends.`);
-		for (let missed = 0; status === 202 && body.state !== 'done';) {
+		const { id } = run;
+		if (run.state !== 'done') tell(`Run ${id} is under way. This line tells when it ends.`);
+		for (let missed = 0; run.state !== 'done';) {
 			await new Promise(done => setTimeout(done, 3000));
-			await call('runs/' + id).then(news => { body = news; missed = 0; }, error => { if (++missed > 20) throw error; });
+			await call('runs/' + id).then(news => { run = news; missed = 0; }, error => { if (++missed > 20) throw error; });
 		}
-		const summary = body.summary ? `: ${body.summary}` : '.', { errors = [], services: rows = [] } = body;
-		if (body.failed) tell(`Run ${id} failed${summary} ${errors[0] || ''}`, 'bad');
-		else if (errors.length || !rows.every(row => /^(up.to.date|unchanged)$/.test(row.outcome))) tell(`Run ${id} is over${summary}`, 'ok');
-		else tell(name ? `${name} is already up to date.` : `Already up to date. Run ${id}${summary}`, 'ok');
+		const { failed, summary, errors = [] } = run;
+		tell([`Run ${id} ${failed ? 'failed' : 'is over'}`, summary, errors[0]].filter(Boolean).join(': '), failed ? 'bad' : 'ok');
 	} catch (error) {
 		tell('No result of the run: ' + error.message, 'bad');
 	}
@@ -764,24 +756,18 @@ function askRelease(key) {
 	ask(name + '?', name, 'danger', [h('p', `Gantry will update ${whose} to this digest again:`), h('p', h('code', `${image}@${digest}`)),
 		h('p.soft', `In quarantine since ${clock(entry.since)}. Cause: ${entry.cause}`)], async () => {
 		if (!find()) throw new Error(gone);
-		const { words, released } = await post('release', service ? { service } : { image });
-		return capital(words) || (released?.length ? `Released ${short(digest)} for ${whose}.` : 'Nothing was released.');
+		return capital((await post('release', service ? { service } : { image })).words);
 	});
 }
 
 function askPause() {
-	const why = h('input', { id: 'why', required: true, maxlength: 200 }), until = h('p.soft');
-	const end = h('select', { id: 'for' }, [[1, '1 hour'], [2, '2 hours'], [4, '4 hours'], [8, '8 hours'], [24, '1 day'], [72, '3 days'], [168, '7 days']]
-		.map(([hours, text]) => h('option', { value: hours, selected: hours === 2 }, text)));
-	const ends = () => clock(serverNow() + end.value * 36e5), tell = () => put(until, `The pause ends by itself at ${ends()}.`);
-	end.addEventListener('change', tell);
-	tell();
-	ask('Pause all updates', 'Pause', 'main', [h('p.soft', 'No update begins during the pause. Gantry watches what is under way to its end.'),
-		h('label', { for: 'why' }, 'Reason'), why, h('label', { for: 'for' }, 'How long'), end, until], async () => {
+	const why = h('input', { id: 'why', required: true, maxlength: 200 });
+	const lasts = h('select', { id: 'for' }, ['2 hours', '1 hour', '4 hours', '8 hours', '1 day', '3 days', '7 days'].map(text => h('option', text)));
+	ask('Pause all updates', 'Pause', 'main', [h('p.soft', 'No update begins during the pause, which ends by itself. Gantry watches what is under way to its end.'),
+		h('label', { for: 'why' }, 'Reason'), why, h('label', { for: 'for' }, 'How long'), lasts], async () => {
 		if (!why.value.trim()) throw new Error('Give a reason, so that others know why no update begins.');
-		const till = ends();
-		await post('pause', { why: why.value.trim(), for: end.value + 'h' });
-		return `Updates are paused until ${till}.`;
+		const { paused } = await post('pause', { why: why.value, for: lasts.value });
+		return `Updates are paused until ${clock(paused.until)}.`;
 	});
 }
 
