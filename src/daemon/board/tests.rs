@@ -179,6 +179,7 @@ fn a_rollout_is_shown_while_it_goes_on_and_ten_minutes_longer() {
         (&"app:1".into(), &2.into(), &1.into())
     );
     assert_eq!((&first["canary"][0], &first["state"]), (&"b".into(), &"running".into()));
+    board.apply(1, &moved(3, 3), at(5));
     board.apply(1, &Event::RolloutEnded { image: image('2') }, at(5));
     assert_eq!(shown(&board)[0]["state"], "done");
     board.end(1, &Report::default(), at(500));

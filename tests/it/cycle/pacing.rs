@@ -72,6 +72,22 @@ async fn the_world_shows_a_rollout_while_it_widens() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rollout_whose_updates_all_fail_at_once_is_stopped() {
+    let scene = Scene::new().with("GANTRY_ROLLOUT_INITIAL_WORKERS", 3);
+    for index in 0..3 {
+        scene.service(&format!("site-{index}")).replicas(1).create();
+    }
+    let bad = scene.registry.release(APP, "bad");
+    scene.swarm.image(&bad).crashes_after(millis(300), 3);
+    let (world, events) = super::world();
+    let report = gantry::cycle::run(&scene.context_with(events)).await;
+    assert_eq!(count(&report, "rolled back"), 3);
+    let world = world.lock().unwrap();
+    assert_eq!((world.rollouts[&bad].state(), world.rollouts[&bad].is_over), ("stopped", true));
+    assert!(!report.summary().contains("stopped"), "nothing was left to stop: {}", report.summary());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_broken_image_did_before_a_kill_counts_after_it() {
     let scene = Scene::new();
     for index in 0..10 {
