@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::hint::black_box;
 
 use crate::config::{Config, ServicePolicy};
-use crate::daemon::webhook;
+use crate::daemon::{http, webhook};
 use crate::image::{Digest, ImageRef};
 use crate::ledger::book::{self, Book};
 use crate::options::{Ids, Options, ServiceCommand};
@@ -19,6 +19,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    ("api", http::fuzz::requests),
     ("challenge", |data| registry::fuzz::challenge(&text(data))),
     ("config-json", registry::fuzz::config_json),
     ("environment", environment),

@@ -269,7 +269,7 @@ fn tokens(text: &str, unnamed: &str) -> Result<Vec<NamedToken>, String> {
 }
 
 /// The token that a request has.
-fn token_of(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn token_of(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

@@ -36,6 +36,8 @@ mod access;
 mod answer;
 mod approve;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod hooks;
 mod page;
 mod plan;

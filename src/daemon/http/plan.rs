@@ -50,7 +50,7 @@ pub(super) async fn plan(State(routes): State<Routes>, uri: Uri) -> Response {
 }
 
 /// The part of the services that a query string asks for.
-fn scope_of(uri: &Uri) -> Result<RunScope, String> {
+pub(super) fn scope_of(uri: &Uri) -> Result<RunScope, String> {
     let Query(pairs) =
         Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|error| error.to_string())?;
     let mut scope = RunScope::default();

@@ -27,17 +27,17 @@ const NOT_BEGUN: &str = "the run has not begun yet";
 
 /// How long a pause lasts where its user does not say, and at most: a pause that is forgotten keeps fixes away.
 const PAUSE: SignedDuration = SignedDuration::from_hours(24);
-const MAX_PAUSE: SignedDuration = SignedDuration::from_hours(31 * 24);
+pub(super) const MAX_PAUSE: SignedDuration = SignedDuration::from_hours(31 * 24);
 
 /// What `POST run` takes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RunBody {
-    images: Vec<String>,
-    services: Vec<String>,
-    filters: Vec<String>,
+    pub(super) images: Vec<String>,
+    pub(super) services: Vec<String>,
+    pub(super) filters: Vec<String>,
     /// Seconds.
-    wait: u64,
+    pub(super) wait: u64,
 }
 
 pub(super) async fn begin_run(
@@ -162,9 +162,9 @@ pub(super) async fn release(
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PauseBody {
-    why: String,
+    pub(super) why: String,
     #[serde(rename = "for")]
-    lasts: Option<String>,
+    pub(super) lasts: Option<String>,
 }
 
 /// Lets no update begin.
@@ -210,7 +210,7 @@ pub(super) async fn resume(
 
 /// How long a pause lasts, as a user wrote it: `90m`, `2h 30m`, `7d`, or seconds. `None`: no time, or no time that a pause may
 /// last.
-fn pause_of(text: &str) -> Option<SignedDuration> {
+pub(super) fn pause_of(text: &str) -> Option<SignedDuration> {
     let text = text.trim();
     let seconds = text.parse().ok().map(SignedDuration::from_secs);
     let written = || text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
