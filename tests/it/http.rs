@@ -20,6 +20,7 @@ use crate::support::log::Log;
 
 mod access;
 mod approving;
+mod crowd;
 mod steering;
 
 pub(crate) const READ: &str = "a-token-for-reading";
@@ -257,6 +258,14 @@ async fn what_cannot_be_done_is_said_with_its_remedy() {
             ("run", json!({ "service": "web" }), 400, "unknown field `service`"),
             ("run", json!([1]), 400, "the body cannot be read"),
             ("run", json!({ "wait": -1 }), 400, "the body cannot be read"),
+            ("run", json!({ "wait": "x", "image": [1], "filters": 2 }), 400, "unknown field `image`"),
+            (
+                "run",
+                json!({ "wait": "x", "image": [1], "filters": 2 }),
+                400,
+                "invalid type: string \"x\", expected u64; unknown",
+            ),
+            ("run", json!({ "wait": "x", "image": [1], "filters": 2 }), 400, "invalid type: number"),
             ("run", json!({ "services": ["x".repeat(70_000)] }), 413, "the body is too long"),
             ("release", json!({}), 400, "it must be said what is to be released"),
             (

@@ -10,8 +10,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::time::timeout;
+
+use crate::words::some_of;
 
 /// The longest body of a request, in bytes.
 pub(super) const MAX_BODY: usize = 64 << 10;
@@ -65,7 +67,7 @@ impl<S: Sync, T: for<'de> Deserialize<'de> + Default> FromRequest<S> for JsonBod
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
         let bytes = bytes(request.into_body(), MAX_BODY).await?;
-        read(&bytes).map(Self).map_err(|error| unreadable(&error))
+        read(&bytes).map(Self).map_err(|error| unreadable::<T>(&bytes, &error))
     }
 }
 
@@ -74,8 +76,16 @@ pub(super) fn read<T: for<'de> Deserialize<'de> + Default>(bytes: &[u8]) -> serd
     if bytes.iter().all(u8::is_ascii_whitespace) { Ok(T::default()) } else { serde_json::from_slice(bytes) }
 }
 
-/// The answer to a body that cannot be read.
-pub(super) fn unreadable(error: &serde_json::Error) -> Response {
-    let error = format!("the body cannot be read: {error}");
-    problem(StatusCode::BAD_REQUEST, error, "docs/api.md has examples")
+/// The answer to a body that cannot be read, with each mistake.
+pub(super) fn unreadable<T: for<'de> Deserialize<'de>>(bytes: &[u8], error: &serde_json::Error) -> Response {
+    let mistakes = mistakes::<T>(bytes);
+    let told = if mistakes.len() > 1 { some_of(&mistakes, "; ") } else { error.to_string() };
+    problem(StatusCode::BAD_REQUEST, format!("the body cannot be read: {told}"), "docs/api.md has examples")
+}
+
+/// What is wrong with each field of an object.
+fn mistakes<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Vec<String> {
+    let fields: Map<String, Value> = serde_json::from_slice(bytes).unwrap_or_default();
+    let alone = fields.into_iter().map(|field| T::deserialize(Value::Object(Map::from_iter([field]))));
+    alone.filter_map(|read| read.err().map(|error| error.to_string())).collect()
 }

@@ -120,13 +120,13 @@ pub(super) async fn event(
 /// What `run-gantry` takes: the texts of the variables of these names.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct NarrowingBody {
+pub(super) struct NarrowingBody {
     #[serde(rename = "GANTRY_SERVICES_FILTERS")]
-    filters: String,
+    pub(super) filters: String,
     #[serde(rename = "GANTRY_SERVICES_EXCLUDED")]
-    excluded: String,
+    pub(super) excluded: String,
     #[serde(rename = "GANTRY_SERVICES_EXCLUDED_FILTERS")]
-    excluded_filters: String,
+    pub(super) excluded_filters: String,
 }
 
 /// A run of the services that pass the configured and these filters, waited for.
@@ -140,7 +140,7 @@ pub(super) async fn run_gantry(State(routes): State<Routes>, request: Request) -
         Ok(read) => read,
         Err(error) => {
             count.result("malformed");
-            return unreadable(&error);
+            return unreadable::<NarrowingBody>(&body, &error);
         }
     };
     let narrowing = Narrowing::parse(&read.filters, &read.excluded, &read.excluded_filters);

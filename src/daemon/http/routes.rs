@@ -178,6 +178,9 @@ async fn must_read(State(routes): State<Routes>, mut request: Request, next: Nex
 async fn must_steer(State(routes): State<Routes>, mut request: Request, next: Next) -> Response {
     match access(&routes, &request).await {
         Access::Steer(name) => {
+            let from = address_of(&request);
+            let from = if from.is_empty() { "the socket" } else { &*from };
+            tracing::info!(by = name, from, "a user steers: {} {}", request.method(), request.uri().path());
             request.extensions_mut().insert(Operator(name));
             next.run(request).await
         }
