@@ -28,7 +28,7 @@ RUN_SMOKE := $(if $(NEXTEST),$(RUN_TESTS) -E 'test(/(^|::)($(SMOKE))/)',$(RUN_TE
 RUN_SOAK := $(if $(NEXTEST),$(CARGO) nextest run --profile soak,$(CARGO) test) --locked --features live --test it \
 	$(if $(NEXTEST),-E 'test(/^(soak|faults)::/)',-- --nocapture --test-threads 1 soak:: faults::)
 
-.PHONY: help demo test smoke soak search fuzz bench page screenshots check image msrv advisories lab-up lab-down swarm-can-run
+.PHONY: help demo test smoke soak search fuzz fuzz-api bench page screenshots check image msrv advisories lab-up lab-down swarm-can-run
 
 help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
@@ -37,6 +37,7 @@ help:
 	@echo 'make soak      500 cycles in a swarm where something always fails, and every request broken in every way'
 	@echo 'make search    every order of events of two Gantrys in a small world, with two troubles at once'
 	@echo 'make fuzz      give each parser of foreign text a minute of made-up input (FUZZ_SECONDS, TARGETS)'
+	@echo 'make fuzz-api  let schemathesis (PyPI) make up requests to the API for a minute (FUZZ_SECONDS)'
 	@echo 'make bench     measure speed and memory, or PARTS=overtaking of it (root on Debian)'
 	@echo 'make page      check the status page in Chromium with invented data; needs Node.js'
 	@echo 'make screenshots  take pictures of it, in target/page/shots'
@@ -78,6 +79,9 @@ FUZZ_SECONDS ?= 60
 fuzz:
 	tests/fuzz/run $(FUZZ_SECONDS) $(TARGETS)
 
+fuzz-api:
+	tests/fuzz/api $(FUZZ_SECONDS)
+
 page:
 	tests/page/run check
 
@@ -90,7 +94,7 @@ check:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --doc --quiet
 	@if type -P shellcheck >/dev/null; then \
-		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client fuzz/run page/run minutes ../.ci/run ../.ci/sbom; \
+		echo shellcheck; cd tests && shellcheck -x lab/lab lab/lib/*.sh demo/demo demo/client fuzz/run fuzz/api page/run minutes ../.ci/run ../.ci/sbom; \
 	fi
 
 # The image, and the CycloneDX list (SBOM) of what it carries: crates of Cargo.lock, and the image's own list of packages.

@@ -3,6 +3,7 @@
 //!
 //! The strangers share the machine's cores with the program, so a part of what they cost is theirs.
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ async fn measure() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("engine.sock");
     let mut swarm = SwarmProcess::start(&socket, SERVICES, 1);
-    let gantry = Listening::start(&socket);
+    let gantry = Listening::start(&socket, Stdio::null());
     gantry.until_idle(SERVICES).await;
     let first = rollout(&mut swarm, &gantry, "with nobody there").await;
 

@@ -4,6 +4,7 @@
 //! Streams tell at most four times a second, and events of one push are gathered for half a second: both are part of what is
 //! measured.
 
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ async fn measure() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("engine.sock");
     let mut swarm = SwarmProcess::start(&socket, SERVICES, SERVICES);
-    let gantry = Listening::start(&socket);
+    let gantry = Listening::start(&socket, Stdio::null());
     gantry.until_idle(SERVICES).await;
 
     let (bytes, cpu) = state(&gantry).await;

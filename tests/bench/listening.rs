@@ -1,5 +1,7 @@
 //! The release binary with its listener, over the fake swarm, and what asks it.
 
+use std::fs::File;
+use std::io::BufRead as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
+
+use crate::swarm_process::SwarmProcess;
 
 /// Tokens of the listener.
 const STEER: &str = "a-token-for-steering";
@@ -25,8 +29,8 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Starts it on this engine.
-    pub(crate) fn start(engine: &Path) -> Self {
+    /// Starts it on this engine. `log` takes what it says.
+    pub(crate) fn start(engine: &Path, log: Stdio) -> Self {
         // Free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let gantry = Command::new(env!("CARGO_BIN_EXE_gantry"))
@@ -40,7 +44,7 @@ impl Listening {
             .env("GANTRY_HTTP_STEER_TOKEN", STEER)
             .env("GANTRY_HTTP_HOOK_TOKEN", HOOK)
             .env("GANTRY_HTTP_READ_TOKEN", "a-token-for-reading")
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let inside = Client::builder().unix_socket(own_socket(engine)).build().unwrap();
@@ -62,7 +66,8 @@ impl Listening {
         run["state"] == "done"
     }
 
-    fn url(&self, path: &str) -> String {
+    /// The address of the page.
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
@@ -120,6 +125,17 @@ fn own_socket(engine: &Path) -> PathBuf {
         assert!(begun.elapsed() < PATIENCE, "no socket");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Serves page and API over a small fake swarm until its input ends, and writes the log to this file. It prints the page's
+/// address.
+pub(crate) fn serve(log: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("engine.sock");
+    let _swarm = SwarmProcess::start(&socket, 12, 4);
+    let gantry = Listening::start(&socket, Stdio::from(File::create(log).unwrap()));
+    println!("{}", gantry.url(""));
+    for _ in std::io::stdin().lock().lines() {}
 }
 
 /// A line of a table: what it is, how much it may be.

@@ -37,6 +37,9 @@ mod swarm_process;
 /// The first argument of the process that is the fake swarm.
 const FAKE_SWARM: &str = "fake-swarm";
 
+/// The first argument of the process that `tests/fuzz/api` asks.
+const SERVE: &str = "serve";
+
 fn main() {
     gantry::tls::install_crypto_provider();
     // cargo gives `--bench`.
@@ -45,6 +48,11 @@ fn main() {
         && first == FAKE_SWARM
     {
         return fake_swarm::serve(socket.as_ref(), services.parse().unwrap(), images.parse().unwrap());
+    }
+    if let [first, log] = &given[..]
+        && first == SERVE
+    {
+        return listening::serve(log.as_ref());
     }
     let is_meant = |part: &str| given.is_empty() || given.iter().any(|given| given == part);
     let alone = [
