@@ -125,7 +125,7 @@ export function swarm({ services = 20, scene = 'rollout' } = {}) {
   const groups = () => {
     const all = new Map(), letter = Object.fromEntries(Object.entries(STATES).map(([key, word]) => [word, key]));
     for (const row of rows.values()) {
-      if (!all.has(row.image)) all.set(row.image, { image: row.image, newest: row.newest, services: [], states: '' });
+      if (!all.has(row.image)) all.set(row.image, { image: row.image, services: [], states: '' });
       all.get(row.image).services.push(row.service);
       all.get(row.image).states += letter[row.state];
     }

@@ -189,17 +189,14 @@ impl Board {
 
     /// The services by image, each one letter.
     pub(super) fn images(&self) -> Value {
-        let mut images: BTreeMap<&str, (Option<&Digest>, Vec<&str>, String)> = BTreeMap::new();
+        let mut images: BTreeMap<&str, (Vec<&str>, String)> = BTreeMap::new();
         for (name, shown) in &self.services {
-            let (newest, names, states) = images.entry(&shown.image).or_default();
-            *newest = newest.or(shown.newest.as_ref());
+            let (names, states) = images.entry(&shown.image).or_default();
             names.push(name);
             states.push(shown.state.letter());
         }
-        let one = |(image, (newest, services, states)): (&str, (Option<&Digest>, Vec<&str>, String))| {
-            json!({
-                "image": image, "newest": newest.map(Digest::as_str), "services": services, "states": states
-            })
+        let one = |(image, (services, states)): (&str, (Vec<&str>, String))| {
+            json!({ "image": image, "services": services, "states": states })
         };
         images.into_iter().map(one).collect()
     }

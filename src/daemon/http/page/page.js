@@ -10,7 +10,7 @@ const EMPTY = { look: {}, verdict: {}, guard: {}, counts: {}, runs: [], rollouts
 
 let world; // The last state, with all changes since.
 let services = new Map(); // By name: {name, image, letter, why, since, digest, newest, tasks}.
-let images = new Map(); // By image: {image, newest, list}.
+let images = new Map(); // By image: {image, list}.
 let ahead = 0; // The server's clock minus this browser's.
 let version, token = '', asked = new URLSearchParams(location.search).get('explain');
 
@@ -209,10 +209,10 @@ function setWorld(state) {
 	services = new Map();
 	images = new Map();
 	merge(state);
-	for (const { image, newest, services: names, states } of world.images) {
+	for (const { image, services: names, states } of world.images) {
 		names.forEach((name, i) => {
 			const letter = STATES[states[i]] ? states[i] : 'e', known = before.get(name);
-			place({ ...(known?.letter === letter ? known : {}), name, image, letter, newest });
+			place({ ...(known?.letter === letter ? known : {}), name, image, letter });
 		});
 	}
 	for (const { service, why, since } of world.attention) if (services.has(service)) Object.assign(services.get(service), { why, since });
