@@ -68,7 +68,7 @@ async fn measure() {
         busy.extend(push(&mut swarm, &gantry, &seen).await);
     }
     told("the same while others are rolled out, median s", median(&mut busy), 2.0);
-    told("the same, longest s", busy.last().copied().unwrap_or_default(), 2.0);
+    println!("{:>60} {:>9.3}", "the same, longest s", busy.last().copied().unwrap_or_default());
     gantry.until_idle(SERVICES).await;
     let (bytes, cpu) = state(&gantry).await;
     told("state with a full history, kB", bytes, 100.0);

@@ -40,6 +40,9 @@ const MAX_HISTORY_SERVICES: usize = 3_000;
 /// How long a rollout that is over is shown.
 const ROLLOUT_STAYS: SignedDuration = SignedDuration::from_mins(10);
 
+/// How many rollouts that are over are shown at most: many images in a row do not make the state large.
+const MAX_ROLLOUTS_OVER: usize = 20;
+
 /// All that is known now.
 #[derive(Clone, Debug)]
 pub struct Board {
@@ -187,6 +190,17 @@ impl Board {
         }
     }
 
+    /// Leaves out rollouts that were over long ago, or before many others.
+    fn forget_rollouts(&mut self, at: Timestamp) {
+        let is_old = |over: Timestamp| at.duration_since(over) >= ROLLOUT_STAYS;
+        let over = |shown: &ShownRollout| shown.over.filter(|over| !is_old(*over));
+        let mut recent: Vec<Timestamp> = self.rollouts.values().filter_map(over).collect();
+        recent.sort_unstable_by(|one, other| other.cmp(one));
+        let oldest = recent.get(MAX_ROLLOUTS_OVER).copied();
+        let stays = |over: Timestamp| !is_old(over) && oldest.is_none_or(|oldest| over > oldest);
+        self.rollouts.retain(|_, shown| shown.over.is_none_or(stays));
+    }
+
     /// Counts what became of a notification at one address.
     pub fn notified(&self, result: NotificationResult) {
         self.metrics.notified(result);
@@ -214,8 +228,7 @@ impl Board {
             }
             self.digests.keep(self.services.values().map(|shown| &*shown.image));
         }
-        self.rollouts
-            .retain(|_, shown| shown.over.is_none_or(|over| at.duration_since(over) < ROLLOUT_STAYS));
+        self.forget_rollouts(at);
         let mut record = self.runs.remove(&run)?;
         record.end(report, at);
         let result = match report {

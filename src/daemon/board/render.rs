@@ -195,9 +195,7 @@ impl Board {
             names.push(name);
             states.push(shown.state.letter());
         }
-        let one = |(image, (services, states)): (&str, (Vec<&str>, String))| {
-            json!({ "image": image, "services": services, "states": states })
-        };
+        let one = |(image, (services, states)): (&str, (Vec<&str>, String))| json!({ "image": image, "services": services, "states": states });
         images.into_iter().map(one).collect()
     }
 }

@@ -195,6 +195,18 @@ fn a_rollout_is_shown_while_it_goes_on_and_ten_minutes_longer() {
 }
 
 #[test]
+fn rollouts_that_are_over_are_few() {
+    let mut board = board();
+    for second in 0..200 {
+        let image: ImageRef = format!("app-{second}:1").parse().unwrap();
+        board.apply(1, &Event::RolloutEnded { image }, at(second));
+    }
+    board.end(1, &Report::default(), at(200));
+    assert_eq!(board.rollouts.len(), MAX_ROLLOUTS_OVER);
+    assert!(board.rollouts.contains_key("app-199:1"), "the newest stay");
+}
+
+#[test]
 fn history_has_runs_with_news_only_and_is_bounded() {
     let mut board = Board::new(at(0));
     let names: Vec<String> = (0..1_000).map(|index| format!("web-{index}")).collect();
