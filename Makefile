@@ -34,7 +34,7 @@ help:
 	@echo 'make demo      see Gantry work on a private three-node swarm on this machine (root on Debian)'
 	@echo 'make test      run every check and every test, those on the private swarm included, and tell their minutes (root on Debian)'
 	@echo 'make smoke     run a handful of those on the swarm; with ENGINE=26, 28 or mixed on newer engines, as `make test` can'
-	@echo 'make soak      500 cycles in a swarm where something always fails, and every request broken in every way'
+	@echo 'make soak      500 cycles in a swarm where something always fails, every request broken in every way, and a million requests of strangers'
 	@echo 'make search    every order of events of two Gantrys in a small world, with two troubles at once'
 	@echo 'make fuzz      give each parser of foreign text a minute of made-up input (FUZZ_SECONDS, TARGETS)'
 	@echo 'make fuzz-api  let schemathesis (PyPI) make up requests to the API for a minute (FUZZ_SECONDS)'
@@ -66,8 +66,10 @@ bench: swarm-can-run
 
 soak: export GANTRY_SOAK_CYCLES ?= 500
 soak: export GANTRY_FAULTS ?= all
+soak: export GANTRY_PARSER_CASES ?= 1000000
 soak:
 	$(RUN_SOAK)
+	$(CARGO) test --release --locked --lib strangers_requests -- --nocapture
 
 # Every interleaving of two troubles at once: minutes.
 search: export GANTRY_SEARCH := all

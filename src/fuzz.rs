@@ -139,4 +139,56 @@ mod tests {
             }
         }
     }
+
+    /// Numbers that look random, the same in each run (xorshift64).
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            usize::try_from(self.0 >> 11).unwrap() % limit.max(1)
+        }
+
+        /// A seed with up to four mistakes: bytes that are wrong, missing, twice there, or of another seed.
+        fn mistaken(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+            let mut data = seeds[self.below(seeds.len())].clone();
+            for _ in 0..=self.below(4) {
+                let (from, length) = (self.below(data.len()), self.below(24));
+                let to = (from + length).min(data.len());
+                match self.below(4) {
+                    0 if from < data.len() => data[from] = u8::try_from(self.below(256)).unwrap(),
+                    1 => drop(data.drain(from..to)),
+                    2 => {
+                        let again = data[from..to].to_vec();
+                        drop(data.splice(from..from, again));
+                    }
+                    _ => {
+                        let other = &seeds[self.below(seeds.len())];
+                        let start = self.below(other.len());
+                        let end = (start + self.below(24)).min(other.len());
+                        drop(data.splice(from..to, other[start..end].iter().copied()));
+                    }
+                }
+            }
+            data
+        }
+    }
+
+    /// `make soak` gives each of these parsers a million cases.
+    #[test]
+    fn strangers_requests_with_mistakes_are_read() {
+        let cases = std::env::var("GANTRY_PARSER_CASES").map_or(2_000, |text| text.parse().unwrap());
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds");
+        for (name, read) in TARGETS.iter().filter(|(name, _)| ["api", "webhook"].contains(name)) {
+            let mut files = files(&folder.join(name));
+            files.sort();
+            let seeds: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+            let mut random = Random(0x9e37_79b9_7f4a_7c15);
+            for _ in 0..cases {
+                read(&random.mistaken(&seeds));
+            }
+        }
+    }
 }
