@@ -8,6 +8,7 @@ use jiff::Timestamp;
 pub mod age;
 pub mod approval;
 pub mod command;
+pub mod order;
 pub mod window;
 
 /// A gate, in the order in which they are asked: what is in memory first, registries last.
