@@ -38,6 +38,7 @@
 //! | [`model::task_lifecycle`] | whether the tasks of a service run on, end, or have no node |
 //! | [`cycle::resume`] | updates that a previous run has left under way: found in the services, and in the ledger's note that a run was cut off ([`ledger::LeftBehind`]) |
 //! | [`cycle::by_hand`] | `gantry quarantine` and `gantry release`, by the rules of the plan |
+//! | [`gate::window`], [`gate::order`] | when updates may begin, also when clocks change; which services come before which. [`rollout::openings`] wakes the daemon when a gate opens |
 //! | [`gate`] | which new images a service accepts, and when: one pure file a gate |
 //! | [`model::quarantine`] | the digests that a service is not offered, and why |
 //! | [`cycle::cleanup`], [`cycle::remover`] | which images go, and the job on each node that removes them |

@@ -340,7 +340,7 @@ async fn run(config: Config, node_name: &NodeName) -> Result<ExitCode> {
         end = daemon.run(|name| node_name.set(name)) => end,
         () = stop_overdue(&stop, STOP_LIMIT) => {
             tracing::warn!("stopped without waiting for what is under way");
-            if daemon.config.interval.is_some() || daemon.config.trigger_path.is_some() {
+            if daemon.config.starts_again() {
                 End::Good
             } else {
                 End::Failed

@@ -41,11 +41,11 @@ pub(crate) fn nearest<'a>(name: &str, prefix: &str, known: impl Iterator<Item = 
     let similar = |known: &str| {
         let known = distinctive(known);
         let slips = strsim::normalized_damerau_levenshtein(&name, &known);
-        // A word left out (UPDATE_WORKERS) is one slip, however long the word.
-        slips.max(if has_words_of(&known, &name) { 0.8 } else { 0.0 })
+        // A word left out (UPDATE_WORKERS) is one slip, however long the word. Of several such names, the shortest word counts.
+        (slips.max(if has_words_of(&known, &name) { 0.8 } else { 0.0 }), slips)
     };
-    let rated = known.map(|known| (similar(known), known)).filter(|(similarity, _)| *similarity >= 0.6);
-    rated.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+    let rated = known.map(|known| (similar(known), known)).filter(|((similarity, _), _)| *similarity >= 0.6);
+    rated.max_by(|(a, _), (b, _)| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(_, known)| known)
 }
 
 /// Whether `whole` has all the words of `part`, in their order, and there are at least two of them.

@@ -64,7 +64,10 @@ pub async fn ask(command: &Command, target: &DaemonAddress, zone: TimeZone) -> R
             let answer = client.get_segment("services", service).await?.good()?;
             Ok(Done::good(as_asked(*json, &answer, || show::explain(&answer, &zone))))
         }
-        Command::Run { scope, wait, json } => run(&client, scope, *wait, *json, &zone).await,
+        Command::Run { scope: Narrowed { images, services, filters }, now, wait, json } => {
+            let body = json!({ "images": images, "services": services, "filters": filters, "now": now });
+            run(&client, &body, *wait, *json, &zone).await
+        }
         Command::History { id: None, json } => {
             let answer = client.get("runs").await?.good()?;
             Ok(Done::good(as_asked(*json, &answer, || show::history(&answer, &zone))))
@@ -143,14 +146,13 @@ fn parameters(scope: &Narrowed) -> Vec<(&str, &str)> {
 
 async fn run(
     client: &ApiClient,
-    scope: &Narrowed,
+    body: &Value,
     wait: RunWait,
     json: bool,
     zone: &TimeZone,
 ) -> Result<Done, Trouble> {
-    let body = json!({ "images": scope.images, "services": scope.services, "filters": scope.filters });
     let asked = Instant::now();
-    let Some(begun) = begin(client, &body, wait).await? else {
+    let Some(begun) = begin(client, body, wait).await? else {
         let text = format!("{NOT_BEGUN}; it begins after the run under way, and gantry history shows it");
         let known = json!({ "error": NOT_BEGUN });
         return Ok(Done { text: as_asked(json, &known, || text), code: follow::UNDER_WAY });

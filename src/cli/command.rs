@@ -49,6 +49,8 @@ pub enum Command {
     Run {
         /// What it looks at.
         scope: Narrowed,
+        /// Whether its updates wait neither for windows nor for minimum ages.
+        now: bool,
         /// Whether to wait for its end.
         wait: RunWait,
         /// As JSON.
@@ -168,7 +170,11 @@ impl Command {
             "watch" => Self::Watch,
             "plan" => Self::Plan { scope: Narrowed::of(matches), json },
             "explain" => Self::Explain { service: one("service").unwrap_or_default(), json },
-            "run" => Self::Run { scope: Narrowed::of(matches), wait: RunWait::of(matches), json },
+            "run" => {
+                let mut scope = Narrowed::of(matches);
+                scope.services.extend(matches.get_many("now").into_iter().flatten().cloned());
+                Self::Run { scope, now: matches.contains_id("now"), wait: RunWait::of(matches), json }
+            }
             "history" => Self::History { id: matches.get_one("id").copied(), json },
             "quarantine" => Self::Quarantine { json },
             "release" => match one("name") {
@@ -250,7 +256,7 @@ mod tests {
             filters: vec!["label=a=b".to_owned()],
         };
         let narrowed = ["--image", "web:1", "--image=shop:2", "--service", "web", "--filter", "label=a=b"];
-        let run = |wait| Command::Run { scope: Narrowed::default(), wait, json: false };
+        let run = |wait| Command::Run { scope: Narrowed::default(), now: false, wait, json: false };
         let cases: &[(&[&str], Command)] = &[
             (&[], Command::Daemon),
             (&["--help"], Command::Help),
@@ -271,7 +277,23 @@ mod tests {
             (&["run", "--wait=90"], run(RunWait::AtMost(Duration::from_secs(90)))),
             (
                 &[&["run", "--wait", "--json"][..], &narrowed].concat(),
-                Command::Run { scope, wait: RunWait::ForEnd, json: true },
+                Command::Run { scope, now: false, wait: RunWait::ForEnd, json: true },
+            ),
+            (
+                &["run", "--now", "--wait"],
+                Command::Run { scope: Narrowed::default(), now: true, wait: RunWait::ForEnd, json: false },
+            ),
+            (
+                &["run", "--now", "web", "shop"],
+                Command::Run {
+                    scope: Narrowed {
+                        services: vec!["web".to_owned(), "shop".to_owned()],
+                        ..Narrowed::default()
+                    },
+                    now: true,
+                    wait: RunWait::No,
+                    json: false,
+                },
             ),
             (&["history"], Command::History { id: None, json: false }),
             (&["history", "17", "--json"], Command::History { id: Some(17), json: true }),

@@ -24,7 +24,7 @@ pub(super) fn definition() -> Definition {
             asks(plain("watch", "Show rollouts and failures as they come")),
             asks(scoped(plain("plan", "Show what a run would do now; it changes nothing")).arg(json())),
             asks(plain("explain", "Show why a service is updated or not").arg(service()).arg(json())),
-            asks(scoped(plain("run", "Start a run")).arg(wait()).arg(json())),
+            asks(scoped(plain("run", "Start a run")).arg(at_once()).arg(wait()).arg(json())),
             asks(plain("history", "List the runs with news, or show one of them").arg(id()).arg(json())),
             asks(plain("quarantine", "List the images that are not offered again, and why").arg(json())),
             asks(released(plain("release", "Offer an image again"))),
@@ -59,6 +59,13 @@ fn scoped(command: Definition) -> Definition {
             "Only what this filter selects, as in GANTRY_SERVICES_FILTERS (repeatable)",
         ),
     ])
+}
+
+/// The option that passes gates.
+fn at_once() -> Arg {
+    let help =
+        "Update (only SERVICE) now, whatever windows and minimum ages say; pauses and freezes still count";
+    Arg::new("now").long("now").value_name("SERVICE").num_args(0..).help(help)
 }
 
 fn service() -> Arg {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -12,13 +13,15 @@ use super::engine::DockerHost;
 use super::listen::{ListenAddress, ListenerToken};
 use super::policy::{EXCLUDED, EXCLUDED_BY_LABEL};
 use super::shepherd;
+use super::update_times::KnownZone;
 use super::value::{Url, Value, Zone};
 use super::variables::{Raw, VARIABLES, Variable, Variables};
 use super::{
     Cleanup, Config, Destination, EngineAddress, Filter, Hooks, LabelsAllowed, Listener, LogFormat, LogLevel,
     LogSettings, Login, Logins, Lookups, Mistake, Mistakes, Notification, NotificationCondition,
-    NotificationUrls, QuarantineSettings, Rollback, RolloutSettings, Selection, Source, Updates,
+    NotificationUrls, QuarantineSettings, Rollback, RolloutSettings, Schedule, Selection, Source, Updates,
 };
+use crate::gate::window::UpdateTimes;
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Secret;
 use crate::suggest::unknown_names;
@@ -185,6 +188,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
     let logins = logins(&v, mistakes, warnings);
     let proxies = proxies(&v, warnings);
     let listener = listener(&v, mistakes, warnings);
+    let zone = zone(&v, mistakes);
     let (given, file) = (v.gantry_notification_url, v.gantry_notification_url_file);
     if given.is_some() && file.is_some() {
         warnings
@@ -203,6 +207,8 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             node_name: v.gantry_node_name,
         },
         interval: v.gantry_sleep_seconds.0,
+        schedule: v.gantry_schedule.map(|crons| Schedule::new(crons, zone.clone())),
+        jitter: v.gantry_jitter.0.unwrap_or_default(),
         trigger_path: v.gantry_trigger_path,
         hooks: Hooks {
             pre_run: v.gantry_pre_run_cmd,
@@ -240,6 +246,9 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             approval: v.gantry_update_approval,
             accept_command: v.gantry_accept_cmd,
             approval_expires: v.gantry_approval_expires.0.unwrap_or(A_YEAR),
+            group_workers: v.gantry_update_group_workers.0,
+            max_per_stack: v.gantry_update_max_per_stack.0,
+            times: Arc::new(UpdateTimes::new(v.gantry_update_windows, v.gantry_update_freezes, zone)),
         },
         rollout: RolloutSettings {
             max_failure_ratio: v.gantry_rollout_max_failure_ratio.0,
@@ -272,6 +281,15 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
         listener,
         metrics_services: v.gantry_metrics_services,
     })
+}
+
+/// The zone of windows and schedule. Adds the mistake of an interval beside a schedule.
+fn zone(v: &Variables, mistakes: &mut Vec<Mistake>) -> TimeZone {
+    if let Some(interval) = v.gantry_sleep_seconds.0.filter(|_| v.gantry_schedule.is_some()) {
+        let remedy = "no value, as GANTRY_SCHEDULE is set; unset one of the two";
+        mistakes.push(Mistake::new("GANTRY_SLEEP_SECONDS", &interval.as_secs().to_string(), remedy));
+    }
+    v.gantry_update_zone.as_ref().map_or_else(|| v.tz.0.clone(), |KnownZone(zone)| zone.clone())
 }
 
 /// The listener of page and API.

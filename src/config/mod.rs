@@ -21,12 +21,14 @@ mod mistakes;
 mod narrowing;
 mod of_cycle;
 mod policy;
+mod schedule;
 mod scope;
 mod settings;
 mod shepherd;
 #[cfg(test)]
 mod tests;
 mod timespan;
+mod update_times;
 mod value;
 mod variables;
 
@@ -42,7 +44,8 @@ pub use mistake::{LabelMistakes, Mistake};
 pub use mistakes::Mistakes;
 pub use narrowing::Narrowing;
 pub use of_cycle::{Environment, is_ours, is_withheld};
-pub use policy::ServicePolicy;
+pub use policy::{STACK, ServicePolicy};
+pub use schedule::Schedule;
 pub use scope::LoginScope;
 pub use settings::{
     Cleanup, Config, EngineAddress, Hooks, Insecure, LabelsAllowed, Listener, LogFormat, LogLevel,

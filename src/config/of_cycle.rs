@@ -12,11 +12,13 @@ use super::{Config, Loaded, Mistakes};
 pub type Environment = Vec<(OsString, OsString)>;
 
 /// The variables that are read once, when the process starts.
-const READ_ONCE: [&str; 22] = [
+const READ_ONCE: [&str; 24] = [
     "GANTRY_LOG_FORMAT",
     "GANTRY_LOG_LEVEL",
     "GANTRY_NODE_NAME",
     "GANTRY_SLEEP_SECONDS",
+    "GANTRY_SCHEDULE",
+    "GANTRY_JITTER",
     "GANTRY_TRIGGER_PATH",
     "GANTRY_PRE_RUN_CMD",
     "GANTRY_LEDGER_NAME",

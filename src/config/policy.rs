@@ -4,10 +4,14 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::update_times::KnownZone;
 use super::variables::{LABELS, Label, LabelValues, PREFIX};
 use super::{Config, Filter, Insecure, LabelMistakes, LabelsAllowed, LookupMethod, Mistake, OrderPolicy};
+use crate::gate::order::Predecessor;
+use crate::gate::window::{UpdateFreezes, UpdateTimes, UpdateWindows};
 use crate::options::Options;
 use crate::suggest::unknown_names;
 
@@ -26,6 +30,9 @@ const CRONJOB: &str = "swarm.cronjob.enable";
 /// The label in which `docker stack deploy` leaves the image as the stack file has it (Docker's client,
 /// `cli/compose/convert`).
 const STACK_IMAGE: &str = "com.docker.stack.image";
+
+/// The label in which `docker stack deploy` leaves the name of the stack.
+pub const STACK: &str = "com.docker.stack.namespace";
 
 /// The label of our examples for `GANTRY_SERVICES_FILTERS`. Used only in filters; never warned about as unknown.
 const OPT_IN: &str = "gantry.enable";
@@ -61,6 +68,14 @@ pub struct ServicePolicy {
     pub rollback_on_failure: bool,
     /// What else is changed with its rollback.
     pub rollback_options: Options,
+    /// When its update may begin.
+    pub times: Arc<UpdateTimes>,
+    /// The services that come before it, by full names once a look has found them (label `gantry.update.after`).
+    pub after: Vec<Predecessor>,
+    /// Its group (label `gantry.update.group`).
+    pub group: Option<String>,
+    /// Its stack (label `com.docker.stack.namespace`).
+    pub stack: Option<String>,
     /// Whether it is among the first that get a new image (label `gantry.rollout.canary`).
     pub canary: bool,
     /// Whether only swarm-cronjob starts its tasks (label `swarm.cronjob.enable`).
@@ -114,12 +129,34 @@ impl ServicePolicy {
             rollback_options: own
                 .rollback_options
                 .map_or_else(|| config.rollback.options.clone(), |own| own.0),
+            after: own.update_after.map_or_else(Vec::new, |after| after.0),
+            group: own.update_group,
+            stack: labels.get(STACK).cloned(),
+            times: times(config, own.update_windows, own.update_freezes, own.update_zone),
             canary: own.rollout_canary.unwrap_or(false),
             cronjob: labels.get(CRONJOB).is_some_and(|value| value.trim().eq_ignore_ascii_case("true")),
             stack_pin: labels.get(STACK_IMAGE).is_some_and(|image| names_digest(image)),
             warnings,
         })
     }
+}
+
+/// When the update of a service with these labels may begin.
+fn times(
+    config: &Config,
+    windows: Option<UpdateWindows>,
+    freezes: Option<UpdateFreezes>,
+    zone: Option<KnownZone>,
+) -> Arc<UpdateTimes> {
+    let all = &config.updates.times;
+    if windows.is_none() && freezes.is_none() && zone.is_none() {
+        return all.clone();
+    }
+    Arc::new(UpdateTimes {
+        windows: windows.unwrap_or_else(|| all.windows.clone()),
+        freezes: freezes.unwrap_or_else(|| all.freezes.clone()),
+        zone: zone.map_or_else(|| all.zone.clone(), |KnownZone(zone)| zone),
+    })
 }
 
 /// Whether an image is written with its digest.

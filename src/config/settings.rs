@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::{Filter, NotificationUrls};
+use super::{Filter, NotificationUrls, Schedule};
+use crate::gate::window::UpdateTimes;
 use crate::options::Options;
 use crate::proxy::Proxies;
 use crate::secret::Secret;
@@ -22,6 +24,10 @@ pub struct Config {
     /// From the start of one cycle to the start of the next; `None`: run once and exit, or, with a trigger
     /// path, whenever that changes.
     pub interval: Option<Duration>,
+    /// When cycles start by the clock, instead of an interval.
+    pub schedule: Option<Schedule>,
+    /// How much later at most a cycle starts that starts by interval or schedule.
+    pub jitter: Duration,
     /// A file or folder whose changes start a cycle.
     pub trigger_path: Option<PathBuf>,
     /// Shell commands around each cycle.
@@ -60,6 +66,13 @@ pub struct Config {
     pub listener: Option<Listener>,
     /// Whether metrics have a series for each service that is not in order.
     pub metrics_services: bool,
+}
+
+impl Config {
+    /// Whether another cycle follows the first one.
+    pub fn starts_again(&self) -> bool {
+        self.interval.is_some() || self.schedule.is_some() || self.trigger_path.is_some()
+    }
 }
 
 /// The listener of page and API.
@@ -295,6 +308,12 @@ pub struct Updates {
     pub accept_command: Option<String>,
     /// How long an approval holds that is not used.
     pub approval_expires: Duration,
+    /// When updates may begin.
+    pub times: Arc<UpdateTimes>,
+    /// How many services of one group are under way at once, at least 1.
+    pub group_workers: usize,
+    /// How many services of one stack are under way at once; `None`: no limit.
+    pub max_per_stack: Option<usize>,
 }
 
 /// Whether the new task is started before the old one is stopped.

@@ -20,13 +20,17 @@ use super::destination_list::DestinationList;
 use super::engine::DockerHost;
 use super::hosts::Hosts;
 use super::listen::{ListenAddress, ListenerToken};
+use super::schedule::CronList;
 use super::scope::Scope;
 use super::timespan::{MinAge, Timespan};
+use super::update_times::KnownZone;
 use super::value::{
     Count, CreateOptions, Filters, FiltersOrNone, Limit, ManifestOptions, ObjectName, Ratio, RollbackOptions,
     Seconds, UpdateOptions, Url, Value, WordList, Zone,
 };
 use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, OrderPolicy};
+use crate::gate::order::UpdateAfter;
+use crate::gate::window::{UpdateFreezes, UpdateWindows};
 use crate::secret::Secret;
 
 /// Every label that begins so is ours, known or not.
@@ -223,6 +227,13 @@ table! {
         /// the next one at once. 0: run once and exit, with an exit code that says how it went; with
         /// `GANTRY_TRIGGER_PATH`, run at the start and then whenever that changes.
         "GANTRY_SLEEP_SECONDS" gantry_sleep_seconds: Seconds = "0";
+        /// Cron expressions of the times at which cycles start, instead of `GANTRY_SLEEP_SECONDS`: 5 fields, or 6 with
+        /// seconds first; several are separated by `;`. The zone is that of `GANTRY_UPDATE_ZONE`. The first cycle waits for
+        /// the first of these times.
+        "GANTRY_SCHEDULE" gantry_schedule: CronList;
+        /// Cycles that start by interval or schedule start up to so much later, by the swarm's id and the time: always the same
+        /// for one swarm and one time, so that many swarms do not ask at once. A time such as `90s` or `15m`.
+        "GANTRY_JITTER" gantry_jitter: Timespan = "0";
         /// A file or folder, which need not exist yet. Whatever is changed, created, moved or removed there
         /// starts a cycle at once; with an interval, whichever comes first.
         "GANTRY_TRIGGER_PATH" gantry_trigger_path: PathBuf;
@@ -361,8 +372,25 @@ table! {
         /// Asked by `sh` before a new digest is rolled out, once for each digest and hour, with JSON on its standard
         /// input: exit code 0 accepts, 75 says not yet, any other is an error, and the update waits. See docs/policies.md.
         "GANTRY_ACCEPT_CMD" gantry_accept_cmd: String;
+        /// When updates may begin (docs/policies.md): days and times such as `mon-fri 22:00-06:00; sat,sun 00:00-24:00`.
+        /// Days are those on which a window begins; an end at or before the start is on the next day; `daily` is each day.
+        /// `always`: at any time. What is under way when a window ends goes on.
+        "GANTRY_UPDATE_WINDOWS" gantry_update_windows: UpdateWindows = "always"
+            label "gantry.update.windows" update_windows;
+        /// Dates on which no update begins, whatever the windows: `2026-12-20/2027-01-03 2026-11-27`, first and last day
+        /// included, separated by white space. `none`: no such date.
+        "GANTRY_UPDATE_FREEZES" gantry_update_freezes: UpdateFreezes = "none"
+            label "gantry.update.freezes" update_freezes;
+        /// The time zone of windows, freezes and schedule.
+        "GANTRY_UPDATE_ZONE" gantry_update_zone: KnownZone else "`TZ`"
+            label "gantry.update.zone" update_zone;
         /// No update starts while so many tasks, of whatever service, are starting on one node. 0: no limit.
         "GANTRY_UPDATE_MAX_STARTING_PER_NODE" gantry_update_max_starting_per_node: Limit = "0";
+        /// How many services with the same label `gantry.update.group` are under way at once. When one of them fails, no other
+        /// one of its group begins in that cycle.
+        "GANTRY_UPDATE_GROUP_WORKERS" gantry_update_group_workers: Count = "1";
+        /// How many services of one stack are under way at once. 0: no limit.
+        "GANTRY_UPDATE_MAX_PER_STACK" gantry_update_max_per_stack: Limit = "0";
 
     group "When an update fails"
         /// Roll a service back when its update failed.
@@ -459,6 +487,12 @@ table! {
         "gantry.auth.config" auth_config: String;
         /// `false`: `GANTRY_ACCEPT_CMD` is not asked for this service.
         "gantry.update.accept" update_accept: bool;
+        /// Services whose updates of the same cycle end before that of this one begins (docs/policies.md): short names within
+        /// the same stack, or full names, separated by commas. With `!` before a name, this service also waits while a gate
+        /// holds that one.
+        "gantry.update.after" update_after: UpdateAfter;
+        /// A word. Of the services with the same one, only `GANTRY_UPDATE_GROUP_WORKERS` are under way at once.
+        "gantry.update.group" update_group: String;
         /// `true`: this service is among the first that get a new image.
         "gantry.rollout.canary" rollout_canary: bool;
 }

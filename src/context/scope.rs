@@ -20,14 +20,24 @@ pub struct RunScope {
     pub excluded: Vec<String>,
     /// The run does not look at a service that passes all of these; empty: no service is excluded this way.
     pub excluded_filters: Vec<Filter>,
-    /// Whether updates begin in spite of windows and ages, as a user wants them now.
+    /// Whether updates begin in spite of windows and ages, as a user wants them now. Freezes, pauses and quarantine hold them.
     pub now: bool,
 }
 
 impl RunScope {
     /// Whether the run looks at all services.
     pub fn is_everything(&self) -> bool {
-        *self == Self::default()
+        *self == Self { now: self.now, ..Self::default() }
+    }
+
+    /// What its updates need not wait for, in words that follow "a run".
+    pub fn haste(&self) -> &'static str {
+        if self.now { " now, whatever windows and minimum ages say" } else { "" }
+    }
+
+    /// Whether a run of this scope does all that one of the other scope does.
+    pub fn does_as_much_as(&self, other: &Self) -> bool {
+        self == other || (self.is_everything() && (self.now || !other.now))
     }
 
     /// Makes it look at these images as well. It must have no other bounds than images.
@@ -65,7 +75,7 @@ impl fmt::Display for RunScope {
                 write!(f, " {word} {}", names.join(", "))?;
             }
         }
-        Ok(())
+        f.write_str(self.haste())
     }
 }
 
@@ -85,6 +95,9 @@ mod tests {
         };
         assert_eq!(format!("a run{scope}"), "a run of web, label=tier=1 without shop, name=api");
         assert_eq!(RunScope::default().to_string(), "");
+        let now = RunScope { now: true, ..RunScope::default() };
+        assert!(now.is_everything());
+        assert_eq!(format!("a run{now}"), "a run now, whatever windows and minimum ages say");
     }
 
     #[test]

@@ -54,7 +54,7 @@ const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(1), Duration::from_se
 pub(crate) async fn discover<S: Swarm, R>(context: &Context<S, R>, known: &Known) -> Result<Found> {
     let begun = Instant::now();
     let mut back_off = BACK_OFF;
-    let mut is_reached = context.config.interval.is_some() || context.config.trigger_path.is_some();
+    let mut is_reached = context.config.starts_again();
     loop {
         let error = match look(context, known, &mut is_reached).await {
             Ok(found) => return Ok(found),
@@ -97,6 +97,7 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, known: &Known, is_reached: &
         format!("cannot list the services (GANTRY_SERVICES_FILTERS={:?})", filters.join(" "))
     })?;
     let newest = listed.iter().map(|service| service.version).max().unwrap_or_default();
+    let graph = super::order::graph(&context.config, &listed);
     let listed = within_scope(context, listed).await?;
     let excluded = excluded(context, &listed).await?;
 
@@ -119,6 +120,9 @@ async fn look<S: Swarm, R>(context: &Context<S, R>, known: &Known, is_reached: &
     });
     let mut candidates: Vec<Candidate> = candidates.collect();
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
+    for candidate in &mut candidates {
+        super::order::apply(&graph, candidate);
+    }
     complete(context, known, &mut candidates, now).await;
     warn(&context.events, &candidates);
     let (itself, others) = candidates.into_iter().partition(|candidate| candidate.is_itself);

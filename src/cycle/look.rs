@@ -10,7 +10,7 @@ use super::gates::Remember;
 use super::gone_back::Tags;
 use super::hub::HubAccounts;
 use super::report::Report;
-use super::{discover, gates, gone_back, hub, inspect, lease, plan};
+use super::{discover, gates, gone_back, hub, inspect, lease, order, plan, windows};
 use crate::context::Context;
 use crate::ledger::acquire::LeaseOutcome;
 use crate::model::attention::OtherHand;
@@ -71,6 +71,9 @@ pub(super) async fn look<S: Swarm, R: Registry>(
         lease::ask_tasks(context, &mut inspected).await;
         gates::pass(context, &mut inspected, Remember::Yes).await;
         let Decided { planned, quarantine, tags } = decide(context, &inspected);
+        let now = context.ledger.now();
+        let opens = planned.iter().map(|planned| (planned.service.clone(), windows::opens(planned, now)));
+        rollouts.openings.looked(opens, is_itself && context.scope.is_everything());
         context.events.emit(&Event::Decided(planned.iter().map(Row::of_decision).collect()));
         rollouts.take_out(&inspected, &planned);
         let image_history = ImageHistory::of(&inspected, &planned, &quarantine);
@@ -114,6 +117,8 @@ pub(super) fn decide<S: Swarm, R>(context: &Context<S, R>, inspected: &[Inspecte
     let planned = tags.hold(plan::plan(inspected, &context.selection(), &quarantine));
     let planned = quarantine.hold_what_finds_no_room(inspected, planned);
     let planned = if context.ledger.pause().is_some() { hold_all(planned) } else { planned };
+    let planned = windows::hold(planned, context.ledger.now(), context.scope.now);
+    let planned = order::hold(planned);
     Decided { planned, quarantine, tags }
 }
 

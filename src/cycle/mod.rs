@@ -21,12 +21,14 @@ pub mod inspect;
 mod lease;
 pub mod look;
 mod offer;
+mod order;
 pub mod plan;
 pub mod preview;
 pub mod remover;
 pub mod report;
 pub mod resume;
 pub mod run;
+mod windows;
 
 pub use self::report::Report;
 

@@ -61,8 +61,9 @@ const TAKEN_BACK: &str =
     "a person or another program took another service of this image back; the next cycle looks again";
 
 /// What the summary counts after the ends of updates, in this order. What is postponed comes last, as its reason follows.
-const LAST_COUNTS: [&str; 9] = [
+const LAST_COUNTS: [&str; 10] = [
     "held back",
+    "held",
     "under way",
     "withdrawn",
     "unproved",
@@ -120,7 +121,7 @@ impl Report {
             _ => NotBegunReason::Interrupted,
         };
         let updates = self.take_decisions(planned);
-        self.take_rows(updates.into_iter().map(|update| Row::held(update, why)).collect());
+        self.take_rows(updates.into_iter().map(|update| Row::held(update, why.clone())).collect());
     }
 
     /// Takes note of how the updates ended.
@@ -235,7 +236,7 @@ impl Report {
             let _ = write!(summary, ": {counted}");
         }
         if let Some(why) = &self.postponed {
-            let is_counted = self.held().any(|row| row.why_held() == Some(NotBegunReason::Postponed));
+            let is_counted = self.held().any(|row| row.why_held() == Some(&NotBegunReason::Postponed));
             let _ = write!(summary, "{}: {why}", if is_counted { "" } else { "; postponed" });
         }
         let without_node = self.rows.iter().filter(|row| is_without_node(row)).count();
@@ -285,7 +286,7 @@ impl Report {
             State::Ended(_) => (Weight::Info, 0, String::new()),
             State::Held(held) => {
                 let is_in_order = !held.why.is_left_behind();
-                let (place, words) = match held.why {
+                let (place, words) = match &held.why {
                     NotBegunReason::UnderWay => (1, "an earlier run has them in hand"),
                     NotBegunReason::Withdrawn => (2, "a later look found that they need this update no more"),
                     NotBegunReason::RolloutStopped => return None,
@@ -296,6 +297,7 @@ impl Report {
                     NotBegunReason::Interrupted => (3, "Gantry was stopped first"),
                     NotBegunReason::TakenBack => (5, TAKEN_BACK),
                     NotBegunReason::OtherHand(hand) => (6, &*format!("{hand}; the next cycle looks again")),
+                    NotBegunReason::Gate(refusal) => (7, &*refusal.why),
                 };
                 (if is_in_order { Weight::Info } else { Weight::Warning }, place, words.to_owned())
             }

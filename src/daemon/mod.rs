@@ -1,14 +1,13 @@
 //! The loop: a cycle with what runs around it, and the wait for the next one. It knows when to wake and when
 //! to stop, and nothing about services.
 
-use std::future::{Future, pending};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jiff::SignedDuration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -21,6 +20,7 @@ use self::itself::Search;
 use self::notification::teller::Teller;
 use self::steering::{Asked, Requests};
 use self::trigger::Trigger;
+use self::waiting::{Timing, WaitContext, Woken};
 use crate::config::{Config, Environment, Loaded};
 use crate::context::{Context, EngineRole, Events, RunScope, Said};
 use crate::cycle::cleanup::{Cleaned, Leftovers};
@@ -41,7 +41,9 @@ pub mod itself;
 pub mod log;
 pub mod notification;
 pub mod steering;
+mod timing;
 pub mod trigger;
+mod waiting;
 pub mod webhook;
 
 /// From one sign of life to the next while something is waited for.
@@ -177,15 +179,21 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         mut trigger: Option<Trigger>,
         on_node_name: impl Fn(&str),
     ) -> End {
-        // A run of some services only is additional: interval and trigger path are about all services.
-        let mut whole_begun = Instant::now();
+        // A run of some services only is additional: interval, schedule and trigger path are about all services.
+        let mut timing = self.beating(Timing::begin(&self.wait_context())).await;
+        if timing.waits_first() {
+            let Some(woken_by) = self.wake(&mut state, &timing, trigger.as_mut()).await else {
+                return End::Good;
+            };
+            state.woken_by = woken_by;
+        }
         loop {
             let begun = Instant::now();
             let is_asked = matches!(state.woken_by, WokenBy::Api | WokenBy::Webhook);
             let asked = if is_asked { self.requests.take() } else { None };
             state.woken_by = asked.as_ref().map_or(state.woken_by, |asked| asked.trigger);
             if asked.as_ref().is_none_or(|asked| asked.scope.is_everything()) {
-                whole_begun = begun;
+                timing.begins(&self.wait_context(), begun, state.woken_by);
                 // What has changed until now is seen by the look that begins now.
                 if let Some(trigger) = &mut trigger {
                     trigger.forget().await;
@@ -198,24 +206,36 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             state.itself.go_on(&*self.swarm, &self.config, &on_node_name).await;
             let over = self.one_run(&mut state, &mut trigger, begun, asked).await;
             let end = over.map(|over| state.follow(&over));
-            let due = self.config.interval.map(|interval| whole_begun + interval);
-            if due.is_none() && trigger.is_none() {
+            if !timing.is_set() && trigger.is_none() {
                 let last = state.last_end().await;
                 return end.unwrap_or(last);
             }
-            let rollouts = state.rollouts.clone();
-            let wait = self.beating(async {
-                let woken = self.wait(due, trigger.as_mut(), &rollouts).await;
-                let is_stopped = self.stop.run_until_cancelled(rollouts.look_may_begin()).await.is_none();
-                if is_stopped { Woken::Stopped } else { woken }
-            });
-            let Woken::By(woken_by) = state.meanwhile(wait).await else {
-                state.last_end().await;
-                tracing::info!("stopped");
+            let Some(woken_by) = self.wake(&mut state, &timing, trigger.as_mut()).await else {
                 return End::Good;
             };
             state.woken_by = woken_by;
         }
+    }
+
+    /// Waits for what starts the next run, while runs come to their ends. `None`: Gantry was stopped, and they have ended.
+    async fn wake(
+        &self,
+        state: &mut LoopState<S, R>,
+        timing: &Timing,
+        trigger: Option<&mut Trigger>,
+    ) -> Option<WokenBy> {
+        let rollouts = state.rollouts.clone();
+        let wait = self.beating(async {
+            let woken = self.wait_context().wait(timing, trigger, &rollouts).await;
+            let is_stopped = self.stop.run_until_cancelled(rollouts.look_may_begin()).await.is_none();
+            if is_stopped { Woken::Stopped } else { woken }
+        });
+        let Woken::By(woken_by) = state.meanwhile(wait).await else {
+            state.last_end().await;
+            tracing::info!("stopped");
+            return None;
+        };
+        Some(woken_by)
     }
 
     /// Does a run between its hooks. Where there are none, it only begins it: runs may overlap then.
@@ -383,62 +403,14 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
         }
     }
 
-    /// Waits for the next cycle. One that is late already begins at once.
-    async fn wait(
-        &self,
-        due: Option<Instant>,
-        trigger: Option<&mut Trigger>,
-        rollouts: &Rollouts<S, R>,
-    ) -> Woken {
-        if self.stop.is_cancelled() {
-            return Woken::Stopped;
-        }
-        // With the end of a user's pause begins what it held.
-        let resumed = self.ledger.pause().and_then(|pause| {
-            let left = Duration::try_from(pause.until.duration_since(self.ledger.now())).ok()?;
-            Some(Instant::now() + left)
-        });
-        let due = [due, resumed].into_iter().flatten().min();
-        let seconds = due.map(|due| due.duration_since(Instant::now()).as_secs());
-        let path = trigger.as_ref().map(|trigger| trigger.path().to_owned());
-        self.board.change(|board, now| {
-            let seconds = seconds.and_then(|seconds| i64::try_from(seconds).ok());
-            board.wait_until(
-                seconds.and_then(|seconds| now.checked_add(SignedDuration::from_secs(seconds)).ok()),
-            );
-        });
-        match (seconds, &path) {
-            (Some(seconds), None) if seconds > 0 => tracing::info!(seconds, "waiting for the next cycle"),
-            (seconds, Some(path)) => {
-                tracing::info!(seconds, "waiting for the next cycle, or for a change of {}", path.display());
-            }
-            _ => {}
-        }
-        let due = async {
-            match due {
-                Some(due) => sleep_until(due).await,
-                None => pending().await,
-            }
-        };
-        let changed = async {
-            match trigger {
-                Some(trigger) => trigger.changed().await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => Woken::Stopped,
-            () = due => Woken::By(WokenBy::Interval),
-            by = self.requests.asked() => Woken::By(by),
-            () = rollouts.look_pays() => {
-                tracing::debug!("a service that was under way can get a newer digest");
-                Woken::By(WokenBy::Interval)
-            }
-            () = changed => {
-                tracing::info!("{} has changed", path.unwrap_or_default().display());
-                Woken::By(WokenBy::Path)
-            }
+    fn wait_context(&self) -> WaitContext<'_, S> {
+        WaitContext {
+            config: &self.config,
+            swarm: &self.swarm,
+            ledger: &self.ledger,
+            board: &self.board,
+            requests: &self.requests,
+            stop: &self.stop,
         }
     }
 
@@ -485,12 +457,6 @@ impl<S: Swarm, R: Registry> LoopState<S, R> {
         }
         end
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Woken {
-    By(WokenBy),
-    Stopped,
 }
 
 /// Ends after the time that a stop may take: `main` waits no longer for a daemon that was told to stop.

@@ -91,7 +91,7 @@ impl Asked {
             let images = some_of(&self.scope.images, " ");
             tracing::info!(by, run = number, images, "a registry told of a push");
         } else {
-            tracing::info!(by, run = number, "a user asked for a run");
+            tracing::info!(by, run = number, "a user asked for a run{}", self.scope.haste());
         }
         for reply in self.replies {
             // A user who has gone does not wait.
@@ -116,7 +116,7 @@ impl Requests {
     fn ask(&self, by: String, scope: RunScope) -> Option<oneshot::Receiver<u64>> {
         let (reply, number) = oneshot::channel();
         let mut queue = self.queue();
-        if let Some(asked) = queue.iter_mut().find(|it| it.scope.is_everything() || it.scope == scope) {
+        if let Some(asked) = queue.iter_mut().find(|it| it.scope.does_as_much_as(&scope)) {
             if asked.trigger == WokenBy::Webhook {
                 // From now on, a user waits for it.
                 (asked.trigger, asked.by) = (WokenBy::Api, by);

@@ -118,7 +118,7 @@ fn circles(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
     knots(edges)
         .into_iter()
         .filter(|knot| knot.len() > 1 || is_own(knot[0]))
-        .map(|knot| way_around(edges, knot))
+        .map(|knot| way_around(edges, &knot))
         .collect()
 }
 
@@ -199,7 +199,7 @@ impl Tarjan {
 }
 
 /// A knot in the order of a way around through it, from its first place; then what is not on that way.
-fn way_around(edges: &[Vec<usize>], knot: Vec<usize>) -> Vec<usize> {
+fn way_around(edges: &[Vec<usize>], knot: &[usize]) -> Vec<usize> {
     let within = |place: &usize| knot.binary_search(place).is_ok();
     let mut way = vec![knot[0]];
     let mut places = BTreeMap::from([(knot[0], 0)]);

@@ -7,7 +7,7 @@
 //! | does not exist (clocks go forward) | the first instant after the gap | the same |
 //! | exists twice (clocks go back) | the first one | the second one |
 //!
-//! A window that starts and ends in the same gap vanishes: it is skipped, and [`Shut::skipped`] names it.
+//! A window that starts and ends in the same gap vanishes: it is skipped, and [`NotOpen::skipped`] names it.
 //!
 //! The days of a window are those on which it begins. Windows that touch or overlap are one: [`MayBegin::Open`] tells the end
 //! of the last one.
@@ -17,6 +17,8 @@ use std::fmt;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan as _, Zoned};
+
+use super::{Gate, Refusal};
 
 mod read;
 
@@ -69,7 +71,7 @@ pub struct UpdateFreezes {
 }
 
 /// When the updates of a service may begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UpdateTimes {
     /// The windows.
     pub windows: UpdateWindows,
@@ -77,6 +79,12 @@ pub struct UpdateTimes {
     pub freezes: UpdateFreezes,
     /// The zone of both.
     pub zone: TimeZone,
+}
+
+impl fmt::Debug for UpdateTimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} but {} ({})", self.windows, self.freezes, self.zone_name())
+    }
 }
 
 impl Default for UpdateTimes {
@@ -91,12 +99,12 @@ pub enum MayBegin {
     /// It may, until this instant; `None`: no end is in sight.
     Open(Option<Timestamp>),
     /// It may not.
-    Closed(Shut),
+    Closed(NotOpen),
 }
 
 /// Why no update may begin, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shut {
+pub struct NotOpen {
     /// The next instant at which an update may begin; `None`: none is in sight.
     pub opens: Option<Timestamp>,
     /// What keeps updates away now.
@@ -119,9 +127,19 @@ pub enum ShutBy {
 }
 
 impl UpdateTimes {
+    /// These windows and freezes in a zone.
+    pub fn new(windows: UpdateWindows, freezes: UpdateFreezes, zone: TimeZone) -> Self {
+        Self { windows, freezes, zone }
+    }
+
     /// Whether an update may begin at any time, so that nothing has to be asked.
     pub fn is_always(&self) -> bool {
         self.windows == UpdateWindows::Always && self.freezes.freezes.is_empty()
+    }
+
+    /// The name of the zone; how it is written where it has none.
+    pub fn zone_name(&self) -> String {
+        self.zone.iana_name().map_or_else(|| "by TZ".to_owned(), str::to_owned)
     }
 
     /// Whether an update may begin now.
@@ -134,6 +152,20 @@ impl UpdateTimes {
         self.may_begin_by(now, true)
     }
 
+    /// Until when an update may begin that begins now; `None`: no end is in sight. The error is why it may not.
+    /// `at_once`: a user passes windows.
+    pub fn ask(&self, now: Timestamp, at_once: bool) -> Result<Option<Timestamp>, Refusal> {
+        if self.is_always() {
+            return Ok(None);
+        }
+        match self.may_begin_by(now, at_once) {
+            MayBegin::Open(until) => Ok(until),
+            MayBegin::Closed(shut) => {
+                Err(Refusal { gate: Gate::Window, why: shut.to_string(), until: shut.opens })
+            }
+        }
+    }
+
     fn may_begin_by(&self, now: Timestamp, passes_windows: bool) -> MayBegin {
         let always = UpdateWindows::Always;
         let windows = if passes_windows { &always } else { &self.windows };
@@ -142,11 +174,11 @@ impl UpdateTimes {
         let by = match freeze {
             Some((first, last)) => ShutBy::Freeze(first, last),
             None => match windows.at(&self.zone, now, &mut skipped) {
-                Slot::OpenUntil(until) => {
+                WindowState::OpenUntil(until) => {
                     let frozen = self.freezes.next(&self.zone, now);
                     return MayBegin::Open(until.into_iter().chain(frozen).min());
                 }
-                Slot::OpensAt(_) => ShutBy::Window,
+                WindowState::OpensAt(_) => ShutBy::Window,
             },
         };
         let opens = self.opens(windows, now, &mut skipped);
@@ -154,7 +186,7 @@ impl UpdateTimes {
         let frozen_before =
             self.freezes.next(&self.zone, now).is_some_and(|frozen| opens.is_none_or(|opens| frozen < opens));
         let is_dated = by != ShutBy::Window || skipped.is_some() || frozen_before;
-        MayBegin::Closed(Shut { opens, by, skipped, zone: self.zone.clone(), is_dated })
+        MayBegin::Closed(NotOpen { opens, by, skipped, zone: self.zone.clone(), is_dated })
     }
 
     /// The first instant from now on at which a window is open and no freeze lasts.
@@ -171,8 +203,8 @@ impl UpdateTimes {
                 at = first_instant(&self.zone, last.tomorrow().ok()?)?;
             }
             match windows.at(&self.zone, at, skipped) {
-                Slot::OpenUntil(_) => return Some(at),
-                Slot::OpensAt(next) => at = next?,
+                WindowState::OpenUntil(_) => return Some(at),
+                WindowState::OpensAt(next) => at = next?,
             }
             if self.freezes.at(&self.zone, at).is_none() {
                 return Some(at);
@@ -183,7 +215,7 @@ impl UpdateTimes {
 }
 
 /// How windows stand at an instant.
-enum Slot {
+enum WindowState {
     /// One is open until then; `None`: no end is in sight.
     OpenUntil(Option<Timestamp>),
     /// None is open; the next one is then, where one is in sight.
@@ -192,25 +224,13 @@ enum Slot {
 
 impl UpdateWindows {
     /// How windows stand at an instant. `skipped` is filled with a window that would come next and vanishes.
-    fn at(&self, zone: &TimeZone, now: Timestamp, skipped: &mut Option<DateTime>) -> Slot {
-        let Self::Weekly(WeeklyWindows { windows, .. }) = self else { return Slot::OpenUntil(None) };
-        let today = zone.to_datetime(now).date();
-        let end_of = |at: Timestamp| {
-            let day = zone.to_datetime(at).date();
-            let around = (-2..=1).filter_map(|days| day.checked_add(days.days()).ok());
-            let spans = around.flat_map(|day| on(windows, day).filter_map(move |it| it.span(zone, day)));
-            spans.filter(|(start, end)| *start <= at && at < *end).map(|(_, end)| end).max()
-        };
-        if let Some(mut until) = end_of(now) {
+    fn at(&self, zone: &TimeZone, now: Timestamp, skipped: &mut Option<DateTime>) -> WindowState {
+        let Self::Weekly(WeeklyWindows { windows, .. }) = self else { return WindowState::OpenUntil(None) };
+        if let Some(until) = open_until(windows, zone, now) {
             let endless = now.checked_add((24 * ENDLESS_DAYS).hours()).unwrap_or(Timestamp::MAX);
-            while let Some(end) = end_of(until) {
-                until = end;
-                if until > endless {
-                    return Slot::OpenUntil(None);
-                }
-            }
-            return Slot::OpenUntil(Some(until));
+            return WindowState::OpenUntil(Some(until).filter(|until| *until <= endless));
         }
+        let today = zone.to_datetime(now).date();
         let (mut next, mut vanished): (Option<Timestamp>, Option<(Timestamp, DateTime)>) = (None, None);
         for days in -1..=FAR_DAYS {
             let Ok(day) = today.checked_add(days.days()) else { break };
@@ -230,8 +250,21 @@ impl UpdateWindows {
         {
             skipped.get_or_insert(start);
         }
-        Slot::OpensAt(next)
+        WindowState::OpensAt(next)
     }
+}
+
+/// Until when windows are open that are open at an instant, with those that touch them; `None`: none is open.
+fn open_until(windows: &[WeeklyWindow], zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+    let today = zone.to_datetime(now).date();
+    let days = (-2..=ENDLESS_DAYS + 1).filter_map(|days| today.checked_add(days.days()).ok());
+    let spans = days.flat_map(|day| on(windows, day).filter_map(move |window| window.span(zone, day)));
+    let mut spans: Vec<(Timestamp, Timestamp)> = spans.collect();
+    spans.sort_unstable();
+    spans.into_iter().fold(None, |until, (start, end)| {
+        let reach = until.unwrap_or(now);
+        if start <= reach && reach < end { Some(end) } else { until }
+    })
 }
 
 /// The windows that begin on a day.
@@ -305,7 +338,7 @@ impl UpdateFreezes {
     }
 }
 
-impl fmt::Display for Shut {
+impl fmt::Display for NotOpen {
     /// `waiting for its window (opens Mon 22:00 CEST)`, `frozen until 2027-01-03`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.by {
@@ -319,7 +352,7 @@ impl fmt::Display for Shut {
             (Some(opens), _) => {
                 Some(format!("opens {}", time_words(&opens.to_zoned(self.zone.clone()), self.is_dated)))
             }
-            (None, ShutBy::Window) => Some("which does not open within three weeks".to_owned()),
+            (None, ShutBy::Window) => Some("no opening is in sight".to_owned()),
             (None, ShutBy::Freeze(..)) => None,
         };
         let notes: Vec<String> = opens.into_iter().chain(skipped).collect();
@@ -328,7 +361,7 @@ impl fmt::Display for Shut {
 }
 
 /// A time as people write it: `Mon 22:00 CEST`, with or without its date.
-fn time_words(time: &Zoned, is_dated: bool) -> String {
+pub fn time_words(time: &Zoned, is_dated: bool) -> String {
     time.strftime(if is_dated { "%a %F %H:%M %Z" } else { "%a %H:%M %Z" }).to_string()
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::approved::Approvals;
 use super::codec;
 pub use super::codec::Labels;
@@ -42,6 +44,8 @@ pub struct Book {
     pub pause: Option<UserPause>,
     /// What users have approved, also what has run out.
     pub approvals: Approvals,
+    /// When the latest cycle of the schedule began, as far as that was worth a note.
+    pub scheduled: Option<Timestamp>,
     /// The latest steering actions, the oldest first.
     pub actions: Vec<SteeringAction>,
     /// Labels that look like entries and cannot be read.
@@ -66,6 +70,8 @@ pub enum LedgerChange {
     Revoke(Approval),
     /// A user has steered.
     Steered(SteeringAction),
+    /// A cycle that looks at all services has begun, where cycles follow a schedule.
+    Scheduled(Timestamp),
 }
 
 /// Leaves out the steering actions that would be forgotten as soon as these changes are written: users may steer without end
@@ -98,7 +104,8 @@ impl Book {
         let pause = labels.get(codec::PAUSE).and_then(|text| UserPause::read(text));
         let actions = labels.get(codec::STEERED).map(|text| read_actions(text)).unwrap_or_default();
         let approvals = Approvals::read(labels);
-        let mut book = Self { orders, pause, approvals, actions, ..Self::default() };
+        let scheduled = labels.get(codec::SCHEDULED).and_then(|text| text.parse().ok());
+        let mut book = Self { orders, pause, approvals, scheduled, actions, ..Self::default() };
         for (key, text) in labels {
             let Some(subject) = codec::subject(key) else { continue };
             match codec::read(&subject, text) {
@@ -143,6 +150,7 @@ impl Book {
             LedgerChange::Approve(approval) => self.approvals.put(approval.clone()),
             LedgerChange::Revoke(approval) => self.approvals.remove(approval),
             LedgerChange::Steered(action) => self.actions.push(action.clone()),
+            LedgerChange::Scheduled(at) => self.scheduled = Some(*at),
         }
     }
 
@@ -287,6 +295,10 @@ pub fn change(labels: &Labels, changes: &[LedgerChange]) -> Labels {
             }
             LedgerChange::Pause(pause) => {
                 put(codec::PAUSE, pause.as_ref().map(UserPause::write).unwrap_or_default());
+                continue;
+            }
+            LedgerChange::Scheduled(at) => {
+                put(codec::SCHEDULED, format!("{at:.0}"));
                 continue;
             }
             LedgerChange::Steered(action) => {

@@ -41,6 +41,9 @@ pub const ORDERS: &str = "gantry.orders";
 /// The label that says that no update begins.
 pub const PAUSE: &str = "gantry.pause";
 
+/// The label that says when the latest cycle of the schedule began.
+pub const SCHEDULED: &str = "gantry.scheduled";
+
 /// The label with the latest steering actions.
 pub const STEERED: &str = "gantry.steered";
 

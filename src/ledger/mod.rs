@@ -106,6 +106,8 @@ struct LedgerState {
     clock: Option<(Timestamp, Instant)>,
     /// The engine's host.
     node: String,
+    /// The swarm's id.
+    swarm_id: String,
     said: BTreeSet<String>,
 }
 
@@ -289,11 +291,17 @@ impl Ledger {
         self.state().node.clone()
     }
 
+    /// The swarm's id; empty before the first look.
+    pub fn swarm_id(&self) -> String {
+        self.state().swarm_id.clone()
+    }
+
     /// Reads the ledger, at the beginning of a cycle. The engine has just told its name and its clock.
     pub async fn read<S: Swarm>(&self, swarm: &S, engine: &EngineView) -> Result<(), SwarmError> {
         {
             let mut state = self.state();
             state.node.clone_from(&engine.host_name);
+            state.swarm_id.clone_from(&engine.swarm_id);
             state.clock = engine.time.map(|time| (time, Instant::now()));
         }
         if self.state().is_memory_only {

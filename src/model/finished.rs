@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::attention::OtherHand;
 use super::outcome::Outcome;
+use crate::gate::{Gate, Refusal};
 use crate::image::{Digest, ImageRef};
 
 /// An update that has come to its end.
@@ -36,8 +37,15 @@ pub struct NotBegun {
     pub why: NotBegunReason,
 }
 
+impl NotBegun {
+    /// The refusal of the gate that holds it, where one does.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        if let NotBegunReason::Gate(refusal) = &self.why { Some(refusal) } else { None }
+    }
+}
+
 /// The reason why an update was not begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotBegunReason {
     /// The rollout of its image was stopped.
     RolloutStopped,
@@ -55,23 +63,28 @@ pub enum NotBegunReason {
     Withdrawn,
     /// An earlier run has it in hand.
     UnderWay,
+    /// A gate has shut, or has not opened, after the look.
+    Gate(Refusal),
 }
 
 impl NotBegunReason {
-    /// Whether the service is left with an older image than it should have.
-    pub fn is_left_behind(self) -> bool {
-        !matches!(self, Self::Withdrawn | Self::UnderWay)
+    /// Whether the service is left with an older image than it should have. What a gate holds is as users want it.
+    pub fn is_left_behind(&self) -> bool {
+        !matches!(self, Self::Withdrawn | Self::UnderWay | Self::Gate(_))
     }
 
     /// The name under which summaries count it.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
-            Self::RolloutStopped | Self::TakenBack => "held back",
+            Self::RolloutStopped | Self::TakenBack | Self::Gate(Refusal { gate: Gate::Order, .. }) => {
+                "held back"
+            }
             Self::Unproven => "unproved",
             Self::Interrupted => "not begun",
             Self::Postponed | Self::OtherHand(_) => "postponed",
             Self::Withdrawn => "withdrawn",
             Self::UnderWay => "under way",
+            Self::Gate(_) => "held",
         }
     }
 }

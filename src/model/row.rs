@@ -67,6 +67,7 @@ impl State {
         match self {
             Self::Waits => "waiting",
             Self::UpToDate => "up to date",
+            Self::LeftAlone(Reason::Held(_)) => "held",
             Self::LeftAlone(_) => "left alone",
             Self::NeedsAttention(_) => "needs attention",
             Self::Error(_) => "error",
@@ -155,8 +156,8 @@ impl Row {
     }
 
     /// Why its update did not begin.
-    pub fn why_held(&self) -> Option<NotBegunReason> {
-        if let State::Held(held) = &self.state { Some(held.why) } else { None }
+    pub fn why_held(&self) -> Option<&NotBegunReason> {
+        if let State::Held(held) = &self.state { Some(&held.why) } else { None }
     }
 
     /// How its update ended.

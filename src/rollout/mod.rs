@@ -9,6 +9,7 @@ mod attempts;
 mod begin;
 mod budget;
 mod cluster;
+mod conditions;
 pub mod convergence;
 #[cfg(test)]
 mod every_interleaving;
@@ -17,6 +18,7 @@ mod go_on;
 pub mod guard;
 mod last_words;
 pub mod machine;
+pub mod openings;
 mod ordering;
 pub mod pace;
 mod paused;

@@ -255,15 +255,17 @@ impl Pace {
         }
     }
 
-    /// The update that is to begin now; `None`: nothing before another one has ended.
-    pub fn begin(&mut self) -> Option<usize> {
+    /// The update that is to begin now; `None`: nothing before another one has ended. Those that `may` not begin yet let the
+    /// next ones of their image be first.
+    pub fn begin(&mut self, may: impl Fn(usize) -> bool) -> Option<usize> {
         if self.in_flight >= self.limits.workers {
             return None;
         }
         let limits = self.limits;
-        let with_room = self.images.values_mut().filter(|image| image.has_room(&limits));
-        let image = with_room.min_by_key(|image| (image.in_flight, image.last_begin))?;
-        let (number, _) = image.pending.pop_front()?;
+        let with_room =
+            self.images.values_mut().filter_map(|image| Some((image.next(&limits, &may)?, image)));
+        let (place, image) = with_room.min_by_key(|(_, image)| (image.in_flight, image.last_begin))?;
+        let (number, _) = image.pending.remove(place)?;
         self.take_off(number);
         Some(number)
     }
@@ -378,16 +380,25 @@ impl Pace {
 }
 
 impl Image {
+    /// Whether an update could begin, whatever else it waits for.
     fn has_room(&self, limits: &Limits) -> bool {
-        let Some((_, evidence)) = self.pending.front() else { return false };
-        let is_unproven = evidence.has_tasks() && !self.is_proved();
-        let exposed = self.exposed + self.failed;
-        !self.is_stopped
-            && self.taken_back.is_none()
-            && !is_too_much(self.failed, self.succeeded, limits)
-            && self.in_flight < self.width
-            && self.may_prove(*evidence)
-            && (!is_unproven || exposed < limits.min_failures.max(limits.initial))
+        self.next(limits, &|_| true).is_some()
+    }
+
+    /// The place of the update that is to begin next, of those that `may`.
+    fn next(&self, limits: &Limits, may: &impl Fn(usize) -> bool) -> Option<usize> {
+        let is_shut = self.is_stopped
+            || self.taken_back.is_some()
+            || is_too_much(self.failed, self.succeeded, limits)
+            || self.in_flight >= self.width;
+        if is_shut {
+            return None;
+        }
+        let is_full = self.exposed + self.failed >= limits.min_failures.max(limits.initial);
+        self.pending.iter().position(|(number, evidence)| {
+            let is_unproven = evidence.has_tasks() && !self.is_proved();
+            self.may_prove(*evidence) && !(is_unproven && is_full) && may(*number)
+        })
     }
 
     fn is_proved(&self) -> bool {

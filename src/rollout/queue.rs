@@ -2,9 +2,13 @@
 //! the events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::conditions::{Conditions, OrderLimits};
 use super::pace::{Effect, Limits, Pace, Stop};
+use crate::config::ServicePolicy;
 use crate::context::Events;
+use crate::gate::{Gate, Refusal};
 use crate::image::{Digest, ImageRef};
 use crate::model::event::Event;
 use crate::model::finished::{Finished, NotBegunReason, StoppedRollout, Superseded};
@@ -25,6 +29,7 @@ const MAX_CAUSES: usize = 3;
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     pace: Pace,
+    conditions: Conditions,
     runs: BTreeMap<u64, Share>,
     /// The updates whose image's rollout is not over, by number.
     updates: BTreeMap<usize, QueuedUpdate>,
@@ -60,6 +65,9 @@ struct QueuedUpdate {
     run: u64,
     /// The service's id.
     id: String,
+    /// The service's name and settings.
+    service: String,
+    policy: Arc<ServicePolicy>,
     to: ImageRef,
     /// Not begun yet.
     waiting: Option<Update>,
@@ -68,9 +76,10 @@ struct QueuedUpdate {
 
 impl Queue {
     /// No run is under way.
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, order_limits: OrderLimits) -> Self {
         Self {
             pace: Pace::new(limits),
+            conditions: Conditions::new(order_limits),
             runs: BTreeMap::new(),
             updates: BTreeMap::new(),
             next_number: 0,
@@ -111,7 +120,11 @@ impl Queue {
             let (from, canary) = (update.from.clone(), Vec::new());
             let new = Rolling { from, canary, step: 0, superseded_by: None };
             self.rolling.entry(image.clone()).or_insert(new).superseded_by = None;
-            self.updates.insert(number, QueuedUpdate { run, id, to, waiting: Some(update), finished: None });
+            let (service, policy) = (update.service.clone(), update.policy.clone());
+            self.conditions.joins(&update);
+            let waiting = Some(update);
+            let queued = QueuedUpdate { run, id, service, policy, to, waiting, finished: None };
+            self.updates.insert(number, queued);
             images.entry(image).or_insert(number);
         }
         self.runs
@@ -142,15 +155,22 @@ impl Queue {
     /// are under way, and a failed update must go back. They count in their image's rollout like all others.
     pub(super) fn under_way(&mut self) -> Vec<(u64, usize, Update)> {
         let begun = self.updates.iter_mut().filter_map(|(number, queued)| {
-            Some((queued.run, *number, queued.waiting.take_if(|update| update.begun.is_some())?))
+            let update = queued.waiting.take_if(|update| update.begun.is_some())?;
+            self.conditions.begins(&queued.policy);
+            Some((queued.run, *number, update))
         });
         begun.collect()
     }
 
     /// The update that is to begin now, with its run and its number.
     pub(super) fn begin(&mut self) -> Option<(u64, usize, Update)> {
-        let number = self.pace.begin()?;
+        let (updates, conditions) = (&self.updates, &self.conditions);
+        let number = self.pace.begin(|number| {
+            let waiting = updates.get(&number).and_then(|queued| queued.waiting.as_ref());
+            waiting.is_some_and(|update| conditions.may(update))
+        })?;
         let queued = self.updates.get_mut(&number)?;
+        self.conditions.begins(&queued.policy);
         let (run, update) = (queued.run, queued.waiting.take()?);
         let is_canary = self.pace.counts(number).is_some_and(|counts| counts.succeeded == 0);
         if let Some(rolling) = self.rolling.get_mut(&update.to.to_string())
@@ -190,6 +210,55 @@ impl Queue {
         }
     }
 
+    /// Takes out the updates that wait and that a gate refuses. `ask` is told the run of each. Returns the services, with
+    /// the refusal.
+    pub(super) fn hold(
+        &mut self,
+        mut ask: impl FnMut(u64, &Update) -> Option<Refusal>,
+    ) -> Vec<(String, Refusal)> {
+        let waiting = self.updates.iter().filter_map(|(number, queued)| {
+            let update = queued.waiting.as_ref()?;
+            Some((*number, update.service.clone(), ask(queued.run, update)?))
+        });
+        let refused: Vec<(usize, String, Refusal)> = waiting.collect();
+        for (number, _, refusal) in &refused {
+            self.take_away(*number, NotBegunReason::Gate(refusal.clone()));
+        }
+        self.tell_of_held();
+        refused.into_iter().map(|(_, service, refusal)| (service, refusal)).collect()
+    }
+
+    /// Takes out the updates that wait and come after a service that has come to no good end, or whose group is stopped.
+    /// Returns the services, with the refusal.
+    pub(super) fn hold_out_of_order(&mut self) -> Vec<(String, Refusal)> {
+        let mut held = Vec::new();
+        // What is taken out holds those that come after it.
+        while self.conditions.take_news() {
+            let conditions = self.conditions.clone();
+            held.extend(self.hold(|run, update| conditions.refusal(run, update)));
+        }
+        held
+    }
+
+    /// Takes out the updates that wait for one another, where nothing is under way and nothing else can begin: their labels
+    /// were changed between two looks.
+    pub(super) fn break_deadlock(&mut self) {
+        let conditions = self.conditions.clone();
+        let is_stuck = self.pace.at_rest().is_empty()
+            && self
+                .updates
+                .values()
+                .filter_map(|queued| queued.waiting.as_ref())
+                .all(|it| !conditions.may(it));
+        if is_stuck {
+            self.hold(|_, update| {
+                let names: Vec<&str> = conditions.open_before(update).collect();
+                let why = format!("it and {} wait for one another", names.join(", "));
+                Some(Refusal { gate: Gate::Order, why, until: None })
+            });
+        }
+    }
+
     /// Puts the latest word in the place of updates that wait already. Returns the others, and those that waited.
     pub(super) fn refresh(&mut self, updates: Vec<Update>) -> (Vec<Update>, Vec<Row>) {
         let mut new: BTreeMap<String, Update> =
@@ -204,17 +273,17 @@ impl Queue {
                     self.pace.found_begun(*number);
                 }
                 refreshed.push(Row::held(update.clone(), NotBegunReason::UnderWay));
+                queued.policy = update.policy.clone();
                 queued.waiting = Some(update);
             }
         }
         (new.into_values().collect(), refreshed)
     }
 
-    /// Takes out an update that waits.
+    /// Takes out an update that waits and that its service needs no more.
     fn withdraw(&mut self, number: usize, newer: Option<&ImageRef>) {
         let (touched, total) = self.pace.reached(number);
-        let Some(mut queued) = self.updates.remove(&number) else { return };
-        self.pace.withdraw(number);
+        let Some(queued) = self.updates.get(&number) else { return };
         let image = queued.to.to_string();
         let Some(share) = self.runs.get_mut(&queued.run) else { return };
         if let Some(newer) = newer.filter(|newer| newer.tagged() == queued.to.tagged())
@@ -228,17 +297,23 @@ impl Queue {
             share.events.emit(&Event::RolloutSuperseded(superseded.clone()));
             share.rolled_out.superseded.push(superseded);
         }
-        share
-            .rolled_out
-            .rows
-            .extend(queued.waiting.take().map(|update| Row::held(update, NotBegunReason::Withdrawn)));
+        self.take_away(number, NotBegunReason::Withdrawn);
+    }
+
+    /// Takes out an update that waits, for this reason.
+    fn take_away(&mut self, number: usize, why: NotBegunReason) {
+        let Some(mut queued) = self.updates.remove(&number) else { return };
+        self.pace.withdraw(number);
+        self.conditions.left(&queued.service, &why);
+        let Some(share) = self.runs.get_mut(&queued.run) else { return };
+        share.rolled_out.rows.extend(queued.waiting.take().map(|update| Row::held(update, why)));
         share.open -= 1;
         if let Some(other) =
             self.updates.iter().find(|(_, other)| other.to == queued.to).map(|(other, _)| *other)
         {
             self.tell_of_progress(other);
         } else {
-            self.rolling.remove(&image);
+            self.rolling.remove(&queued.to.to_string());
             share.events.emit(&Event::RolloutEnded { image: queued.to });
         }
     }
@@ -247,7 +322,9 @@ impl Queue {
     pub(super) fn end(&mut self, number: usize, finished: Finished) {
         let effect = Effect::of(&finished.outcome);
         let name = finished.service.clone();
+        let next_run = self.next_run();
         let Some(queued) = self.updates.get_mut(&number) else { return };
+        self.conditions.ended(&name, &queued.policy, &finished.outcome, next_run);
         queued.finished = Some(finished);
         let stop = self.pace.end(number, effect);
         self.tell_of_progress(number);
@@ -256,6 +333,8 @@ impl Queue {
 
     /// Takes note that an update which was called good has failed, or was taken back.
     pub(super) fn turn_bad(&mut self, number: usize, update: &Update, effect: Effect) {
+        let next_run = self.next_run();
+        self.conditions.fails_late(&update.service, &update.policy, next_run);
         let stop = self.pace.turn_bad(number, effect);
         self.tell_of_progress(number);
         self.tell(number, &update.service, effect, stop.as_ref());
@@ -287,6 +366,16 @@ impl Queue {
             let (image, service) = (queued.to.clone(), service.to_owned());
             share.events.emit(&Event::RolloutHeld { image, service });
         }
+    }
+
+    /// The number that the next run will have, as far as the runs that are under way tell.
+    fn next_run(&self) -> u64 {
+        self.runs.keys().next_back().map_or(0, |last| last + 1)
+    }
+
+    /// The service of an update.
+    pub(super) fn service_of(&self, number: usize) -> Option<String> {
+        self.updates.get(&number).map(|queued| queued.service.clone())
     }
 
     /// The run of an update.
@@ -338,12 +427,12 @@ impl Queue {
     }
 
     /// Ends all rollouts: nothing is under way, and nothing more begins. Returns those that were stopped.
-    pub(super) fn close_all(&mut self, otherwise: NotBegunReason) -> Vec<StoppedRollout> {
+    pub(super) fn close_all(&mut self, otherwise: &NotBegunReason) -> Vec<StoppedRollout> {
         let mut by_image: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (number, queued) in &self.updates {
             by_image.entry(queued.to.to_string()).or_default().push(*number);
         }
-        by_image.values().filter_map(|numbers| self.close(numbers, otherwise)).collect()
+        by_image.values().filter_map(|numbers| self.close(numbers, otherwise.clone())).collect()
     }
 
     /// Ends one rollout, of these updates; `otherwise` is why those did not begin if it was not stopped. Returns its stop.
@@ -360,7 +449,10 @@ impl Queue {
             let Some(queued) = self.updates.remove(number) else { continue };
             let Some(share) = self.runs.get_mut(&queued.run) else { continue };
             share.open -= 1;
-            share.rolled_out.rows.extend(queued.waiting.map(|update| Row::held(update, why)));
+            if queued.waiting.is_some() {
+                self.conditions.left(&queued.service, &why);
+            }
+            share.rolled_out.rows.extend(queued.waiting.map(|update| Row::held(update, why.clone())));
             share.rolled_out.rows.extend(queued.finished.map(Row::from));
             let is_first = told.insert(queued.run);
             if is_first && self.rolling.remove(&queued.to.to_string()).is_some() {

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::budget::Budget;
+use super::openings::Openings;
 use super::rolled_out::RolledOut;
 use crate::context::Context;
 use crate::image::{Digest, ImageRef};
@@ -40,6 +41,8 @@ pub struct Rollouts<S, R> {
     state: Mutex<RolloutsState<S, R>>,
     /// There are requests, or updates may begin again.
     news: Notify,
+    /// When the gates that hold services open.
+    pub openings: Openings,
     /// Nothing is under way any more.
     idle: Notify,
     /// A look would find something: a service that was under way can get a newer digest now.
@@ -103,7 +106,8 @@ impl<S, R> Default for Rollouts<S, R> {
             looked_at_recent: None,
         };
         let (news, idle, wake) = (Notify::new(), Notify::new(), Notify::new());
-        Self { budget: Arc::default(), state: Mutex::new(state), news, idle, wake }
+        let openings = Openings::default();
+        Self { budget: Arc::default(), state: Mutex::new(state), news, openings, idle, wake }
     }
 }
 

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::aftercare::{Aftercare, LateChange, Updated};
+use super::conditions::OrderLimits;
+use super::openings::Opening;
 use super::pace::{Effect, Limits};
 use super::placing;
 use super::queue::Queue;
@@ -16,6 +19,7 @@ use super::send::SURE_AGAIN;
 use super::watch::{self, LookOut, Snapshot};
 use super::workers::Workers;
 use crate::context::Context;
+use crate::gate::{Gate, Refusal};
 use crate::ledger::Permission;
 use crate::model::attention::OtherHand;
 use crate::model::event::Event;
@@ -36,6 +40,10 @@ struct Session<'a, S, R> {
     /// The runs whose updates have not all ended, by number.
     runs: BTreeMap<u64, OpenRun<S, R>>,
     next_run: u64,
+    /// When the windows end of the updates under way, by number.
+    ends: BTreeMap<usize, Timestamp>,
+    /// Until when no gate shuts before an update that waits; `None`: that is not known.
+    open_until: Option<Timestamp>,
 }
 
 /// A run whose updates have not all ended.
@@ -44,6 +52,8 @@ struct OpenRun<S, R> {
     reply: oneshot::Sender<RolledOut>,
     /// What the run is told at its end; at first only the updates that a previous run has in hand.
     result: RolledOut,
+    /// The update that ended longest after its window: service, image, and how long.
+    late: Option<(String, String, SignedDuration)>,
 }
 
 impl<S: Swarm, R: Registry> Rollouts<S, R> {
@@ -76,11 +86,13 @@ async fn run<S: Swarm, R: Registry>(rollouts: &Rollouts<S, R>, context: &Arc<Con
         rollouts,
         context,
         look_out: look_out.clone(),
-        queue: Queue::new(Limits::of(&context.config)),
+        queue: Queue::new(Limits::of(&context.config), OrderLimits::of(&context.config)),
         workers: Workers::new(&look_out),
         aftercare: Aftercare::default(),
         runs: BTreeMap::new(),
         next_run: 0,
+        ends: BTreeMap::new(),
+        open_until: None,
     };
     let mut snapshots = look_out.snapshots();
     let mut keeping = std::pin::pin!(look_out.keep(context));
@@ -100,17 +112,20 @@ async fn run<S: Swarm, R: Registry>(rollouts: &Rollouts<S, R>, context: &Arc<Con
         cluster.ask(has_waiting);
         look_out.expect(session.queue.next_services(2 * session.workers.begun.len()));
         if is_idle && is_stopped {
-            session.close_all(NotBegunReason::Interrupted);
+            session.close_all(&NotBegunReason::Interrupted);
         } else if is_idle && permission == Permission::Refused {
-            session.close_all(NotBegunReason::Postponed);
+            session.close_all(&NotBegunReason::Postponed);
         } else if is_idle && is_by_hand {
-            session.close_all(NotBegunReason::OtherHand(OtherHand::ByHand));
+            session.close_all(&NotBegunReason::OtherHand(OtherHand::ByHand));
         } else if is_idle
             && is_held
             && let Some(shut) = cluster.given_up()
         {
             session.runs.values_mut().for_each(|run| run.result.shut = Some(shut.clone()));
-            session.close_all(NotBegunReason::Postponed);
+            session.close_all(&NotBegunReason::Postponed);
+        }
+        if is_idle && has_waiting && permission == Permission::Granted && !is_held && !rollouts.is_paused() {
+            session.queue.break_deadlock();
         }
         let lacks_last_look = session.settle();
         session.answer();
@@ -170,14 +185,50 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
         let run = self.next_run;
         self.next_run += 1;
         self.queue.join(run, context.events.clone(), new, image_history);
-        self.runs.insert(run, OpenRun { context, reply, result });
+        self.open_until = None;
+        self.runs.insert(run, OpenRun { context, reply, result, late: None });
         for (run, number, update) in self.queue.under_way() {
             self.start(run, number, update);
         }
     }
 
+    /// Takes out what may not begin any more, as its window has ended. What is under way goes on.
+    fn hold_what_is_shut(&mut self) {
+        let now = self.context.ledger.now();
+        if self.open_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let mut open_until = Timestamp::MAX;
+        let runs = &self.runs;
+        let held = self.queue.hold(|run, update| {
+            let at_once = runs.get(&run).is_some_and(|run| run.context.scope.now);
+            let asked = update.policy.times.ask(now, at_once);
+            open_until = open_until.min(asked.as_ref().ok().copied().flatten().unwrap_or(Timestamp::MAX));
+            asked.err()
+        });
+        self.open_until = Some(open_until);
+        self.tell_openings(held);
+    }
+
+    /// Takes out what comes after a service that has come to no good end.
+    fn hold_out_of_order(&mut self) {
+        let held = self.queue.hold_out_of_order();
+        self.tell_openings(held);
+    }
+
+    fn tell_openings(&self, held: Vec<(String, Refusal)>) {
+        for (service, refusal) in held {
+            if let Some(at) = refusal.until {
+                let is_window = refusal.gate == Gate::Window;
+                self.rollouts.openings.shuts(service, Opening { at, is_window });
+            }
+        }
+    }
+
     /// Begins what may.
     fn begin(&mut self) {
+        self.hold_what_is_shut();
+        self.hold_out_of_order();
         while !self.context.stop.is_cancelled()
             && !self.rollouts.is_paused()
             && self.context.ledger.pause().is_none()
@@ -186,17 +237,24 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
             && let Some((run, number, update)) = self.queue.begin()
         {
             self.start(run, number, update);
+            self.hold_what_is_shut();
+            self.hold_out_of_order();
         }
     }
 
     fn start(&mut self, run: u64, number: usize, update: Update) {
         let Some(open) = self.runs.get(&run) else { return };
+        if update.begun.is_none()
+            && let Ok(Some(end)) = update.policy.times.ask(open.context.ledger.now(), open.context.scope.now)
+        {
+            self.ends.insert(number, end);
+        }
         self.rollouts.begins(&update.id, &update.to);
         self.aftercare.forget_service(&update.id);
         self.workers.begin(&open.context, number, update);
     }
 
-    fn close_all(&mut self, otherwise: NotBegunReason) {
+    fn close_all(&mut self, otherwise: &NotBegunReason) {
         for stopped in self.queue.close_all(otherwise) {
             self.context.remember_stopped(&stopped);
         }
@@ -229,7 +287,14 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
     /// Tells the runs that are over what became of their updates.
     fn answer(&mut self) {
         for (run, rolled_out) in self.queue.take_ended() {
-            if let Some(OpenRun { reply, mut result, .. }) = self.runs.remove(&run) {
+            if let Some(OpenRun { context, reply, mut result, late }) = self.runs.remove(&run) {
+                if let Some((service, image, after)) = late {
+                    let seconds = after.as_secs();
+                    context.events.gate_news(
+                        &image,
+                        format!("the update of {service} ended {seconds} s after its window"),
+                    );
+                }
                 result.rows.extend(rolled_out.rows);
                 result.stopped = rolled_out.stopped;
                 result.superseded = rolled_out.superseded;
@@ -250,12 +315,26 @@ impl<S: Swarm, R: Registry> Session<'_, S, R> {
         let (service, to) = begun.place();
         self.rollouts.ended(service);
         let image = to.to_string();
+        self.follow_window(number, &to.tagged());
         let (finished, success) = ended.unwrap_or_else(|error| (begun.failed(&error), None));
         self.aftercare.ended(number, image, success, Instant::now());
         if is_late {
             self.queue.end_again(number, finished);
         } else {
             self.queue.end(number, finished);
+        }
+    }
+
+    /// Takes note of an update that ends after its window.
+    fn follow_window(&mut self, number: usize, image: &str) {
+        let (Some(end), now) = (self.ends.remove(&number), self.context.ledger.now()) else { return };
+        let after = now.duration_since(end);
+        let (Some(run), Some(service)) = (self.queue.run_of(number), self.queue.service_of(number)) else {
+            return;
+        };
+        let Some(run) = self.runs.get_mut(&run) else { return };
+        if after.is_positive() && run.late.as_ref().is_none_or(|(.., longest)| *longest < after) {
+            run.late = Some((service, image.to_owned(), after));
         }
     }
 

@@ -39,6 +39,8 @@ pub struct EngineView {
     pub role: Role,
     /// Its node's id in the swarm; empty outside one.
     pub node_id: String,
+    /// The swarm's id; empty outside one, and on a worker.
+    pub swarm_id: String,
     /// The host's name.
     pub host_name: String,
     /// Its version, for logs.

@@ -54,8 +54,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "rollout",
         &[
-            "back_off", "config", "context", "image", "ledger", "model", "options", "registry", "swarm",
-            "words",
+            "back_off", "config", "context", "gate", "image", "ledger", "model", "options", "registry",
+            "swarm", "words",
         ],
     ),
     (

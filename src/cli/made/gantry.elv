@@ -67,6 +67,7 @@ set edit:completion:arg-completer[gantry] = {|@words|
             cand --image 'Only services with this image and tag, such as shop:2 (repeatable)'
             cand --service 'Only this service (repeatable)'
             cand --filter 'Only what this filter selects, as in GANTRY_SERVICES_FILTERS (repeatable)'
+            cand --now 'Update (only SERVICE) now, whatever windows and minimum ages say; pauses and freezes still count'
             cand --wait 'Wait for the end of the run (at most SECONDS), and show progress'
             cand --json 'Print the daemon''s answer as JSON'
             cand -h 'Print help'

@@ -57,6 +57,7 @@ complete -c gantry -n "__fish_gantry_using_subcommand explain" -s h -l help -d '
 complete -c gantry -n "__fish_gantry_using_subcommand run" -l image -d 'Only services with this image and tag, such as shop:2 (repeatable)' -r
 complete -c gantry -n "__fish_gantry_using_subcommand run" -l service -d 'Only this service (repeatable)' -r
 complete -c gantry -n "__fish_gantry_using_subcommand run" -l filter -d 'Only what this filter selects, as in GANTRY_SERVICES_FILTERS (repeatable)' -r
+complete -c gantry -n "__fish_gantry_using_subcommand run" -l now -d 'Update (only SERVICE) now, whatever windows and minimum ages say; pauses and freezes still count' -r
 complete -c gantry -n "__fish_gantry_using_subcommand run" -l wait -d 'Wait for the end of the run (at most SECONDS), and show progress' -r
 complete -c gantry -n "__fish_gantry_using_subcommand run" -l json -d 'Print the daemon\'s answer as JSON'
 complete -c gantry -n "__fish_gantry_using_subcommand run" -s h -l help -d 'Print help'

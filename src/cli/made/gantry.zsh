@@ -64,6 +64,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--image=[Only services with this image and tag, such as shop\:2 (repeatable)]:IMAGE:_default' \
 '*--service=[Only this service (repeatable)]:SERVICE:_default' \
 '*--filter=[Only what this filter selects, as in GANTRY_SERVICES_FILTERS (repeatable)]:FILTER:_default' \
+'--now=[Update (only SERVICE) now, whatever windows and minimum ages say; pauses and freezes still count]::SERVICE:_default' \
 '--wait=[Wait for the end of the run (at most SECONDS), and show progress]::SECONDS:_default' \
 '--json[Print the daemon'\''s answer as JSON]' \
 '-h[Print help]' \

@@ -128,7 +128,7 @@ impl RunRecord {
         self.services.sort_by(|a, b| a.service.cmp(&b.service));
         // What a pause holds is no news with each look.
         let by_hand = NotBegunReason::OtherHand(OtherHand::ByHand);
-        let held = report.held().filter(|row| row.why_held() == Some(by_hand)).count();
+        let held = report.held().filter(|row| row.why_held() == Some(&by_hand)).count();
         self.has_changes = self.services.len() > held;
     }
 
@@ -169,7 +169,7 @@ impl ServiceRecord {
             // The run that has it in hand reports it.
             State::Held(held) if held.why == NotBegunReason::UnderWay => return None,
             State::Held(held) => {
-                let why = why_held(held.why).unwrap_or_else(|| held.why.name().to_owned());
+                let why = why_held(&held.why).unwrap_or_else(|| held.why.name().to_owned());
                 plain(digest(&held.from), digest(&held.to), why)
             }
             State::Error(cause) => plain(from, to, cause.clone()),

@@ -70,7 +70,8 @@ impl Rule {
                 Self::Labels
             }
             State::Error(_) => Self::Registry,
-            State::Held(held) => match held.why {
+            State::Held(held) => match &held.why {
+                NotBegunReason::Gate(refusal) => Self::Gate(refusal.gate),
                 NotBegunReason::OtherHand(OtherHand::ByHand) => Self::Pause,
                 NotBegunReason::OtherHand(_) => Self::OtherChanges,
                 _ => Self::Rollout,

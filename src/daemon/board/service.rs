@@ -182,7 +182,7 @@ impl ShownService {
             State::NeedsAttention(what) => (ServiceState::NeedsAttention, what.to_string()),
             State::Error(cause) => (ServiceState::Error, cause.clone()),
             State::Updating => (ServiceState::Updating, UNDER_WAY.to_owned()),
-            State::Held(held) => (ServiceState::Held, why_held(held.why)?),
+            State::Held(held) => (ServiceState::Held, why_held(&held.why)?),
             State::Ended(finished) => return Self::of_end(finished),
         };
         let details = row.details.as_deref().cloned().unwrap_or_default();
@@ -195,6 +195,7 @@ impl ShownService {
             State::LeftAlone(Reason::Held(held)) => {
                 (held.image.digest().cloned(), held.refusals().cloned().collect())
             }
+            State::Held(held) => (None, held.refusal().cloned().into_iter().collect()),
             _ => (None, Vec::new()),
         };
         let Details { digest, newest, tasks, policy, account } = details;
@@ -275,7 +276,7 @@ fn of_reason(reason: &Reason) -> ServiceState {
 }
 
 /// Why an update did not begin; `None`: another run says it.
-pub(super) fn why_held(held: NotBegunReason) -> Option<String> {
+pub(super) fn why_held(held: &NotBegunReason) -> Option<String> {
     Some(match held {
         // The run that has it in hand, or the one that took it over, says more.
         NotBegunReason::Withdrawn | NotBegunReason::UnderWay => return None,
@@ -288,6 +289,7 @@ pub(super) fn why_held(held: NotBegunReason) -> Option<String> {
             "another Gantry is rolling out, or the cluster is not fit for updates".to_owned()
         }
         NotBegunReason::OtherHand(hand) => hand.to_string(),
+        NotBegunReason::Gate(refusal) => refusal.why.clone(),
         NotBegunReason::TakenBack => {
             "a user or another program rolled back another service of this image".to_owned()
         }

@@ -36,6 +36,8 @@ pub(super) struct RunBody {
     pub(super) images: Vec<String>,
     pub(super) services: Vec<String>,
     pub(super) filters: Vec<String>,
+    /// Whether windows and minimum ages do not count.
+    pub(super) now: bool,
     /// Seconds.
     pub(super) wait: u64,
 }
@@ -43,7 +45,7 @@ pub(super) struct RunBody {
 pub(super) async fn begin_run(
     State(routes): State<Routes>,
     Extension(Operator(by)): Extension<Operator>,
-    JsonBody(RunBody { images, services, filters, wait: seconds }): JsonBody<RunBody>,
+    JsonBody(RunBody { images, services, filters, now, wait: seconds }): JsonBody<RunBody>,
 ) -> Response {
     let wrong: Vec<&str> =
         filters.iter().map(String::as_str).filter(|filter| Filter::parse(filter).is_none()).collect();
@@ -67,7 +69,7 @@ pub(super) async fn begin_run(
         let error = format!("no service that Gantry updates matches {}", unknown.join(", "));
         return problem(StatusCode::NOT_FOUND, error, "api/v1/services lists services and images");
     }
-    let scope = RunScope { services, images, filters, ..RunScope::default() };
+    let scope = RunScope { services, images, filters, now, ..RunScope::default() };
     run_and_wait(&routes, by, scope, seconds, "runs/").await
 }
 

@@ -120,7 +120,7 @@ impl Notifier {
         if is_due {
             warn_of(&named, &self.board);
         }
-        let has_next = config.interval.is_some() || config.trigger_path.is_some();
+        let has_next = config.starts_again();
         let end = CycleEnd {
             config,
             message: is_due.then(|| Message::of(report, settings.title.as_deref()).about(run)),

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use super::{UpdateFreezes, UpdateWindows, WeeklyWindow, WeeklyWindows};
 
 /// More windows, or freezes, than any service needs: each is looked at for each update.
-const MOST: usize = 100;
+const MOST: usize = 30;
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
@@ -99,6 +99,23 @@ impl UpdateFreezes {
         let mut freezes = freezes.filter(|freezes| freezes.len() <= MOST)?;
         freezes.sort_unstable();
         Some(Self { freezes })
+    }
+}
+
+impl fmt::Display for UpdateFreezes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.freezes.is_empty() {
+            return f.write_str("none");
+        }
+        for (index, (first, last)) in self.freezes.iter().enumerate() {
+            let separator = if index == 0 { "" } else { " " };
+            if first == last {
+                write!(f, "{separator}{first}")?;
+            } else {
+                write!(f, "{separator}{first}/{last}")?;
+            }
+        }
+        Ok(())
     }
 }
 

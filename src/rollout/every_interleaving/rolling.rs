@@ -1,5 +1,6 @@
 //! The updates of one Gantry: the loop of `rollout::session`, and each update from its first request to its end.
 
+use crate::rollout::conditions::OrderLimits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -58,7 +59,7 @@ impl Scene<'_> {
         };
         let session = self.me.session.get_or_insert_with(|| {
             Rc::new(Session {
-                queue: Queue::new(LIMITS),
+                queue: Queue::new(LIMITS, OrderLimits::NONE),
                 runs: BTreeMap::new(),
                 next_run: 0,
                 workers: BTreeMap::new(),
@@ -156,7 +157,7 @@ impl Scene<'_> {
         let Some(session) = self.me.session() else { return };
         let mut stopped: Vec<StoppedRollout> = Vec::new();
         if session.workers.is_empty() && permission == Permission::Refused {
-            stopped.extend(session.queue.close_all(NotBegunReason::Postponed));
+            stopped.extend(session.queue.close_all(&NotBegunReason::Postponed));
         }
         for (_, numbers) in session.queue.at_rest() {
             if numbers.iter().any(|number| session.workers.contains_key(number)) {
@@ -181,7 +182,7 @@ impl Scene<'_> {
             let run = session.runs.remove(&number).ok_or("a run is answered twice")?;
             let mut named = run.in_hand;
             for row in rolled_out.rows {
-                let is_forgotten = forgets && row.why_held() == Some(NotBegunReason::Withdrawn);
+                let is_forgotten = forgets && row.why_held() == Some(&NotBegunReason::Withdrawn);
                 if !is_forgotten && !named.insert(row.service.clone()) {
                     return Err(format!("a report names {} twice", row.service));
                 }

@@ -1,5 +1,6 @@
 //! The searches. Tests run each trouble alone, and one pair. `make search` runs every pair.
 
+use crate::rollout::conditions::OrderLimits;
 use std::sync::Arc;
 
 use super::library::Library;
@@ -133,7 +134,7 @@ fn a_waiting_update_that_is_found_begun_is_under_way() {
         _ => None,
     });
     let updates: Vec<Update> = updates.collect();
-    let mut queue = Queue::new(LIMITS);
+    let mut queue = Queue::new(LIMITS, OrderLimits::NONE);
     queue.join(0, Events::unheard(), updates.clone(), ImageHistory::default());
     let (_, canary, first) = queue.begin().unwrap();
 

@@ -72,7 +72,7 @@ fn roll_out(limits: Limits, fates: &[Fate], picks: &[Index]) -> Rolled {
         loop {
             let with_room = pace.images.values().filter(|image| image.has_room(&limits));
             let fewest = with_room.map(|image| image.in_flight).min();
-            let Some(number) = pace.begin() else { break };
+            let Some(number) = pace.begin(|_| true) else { break };
             let image = &pace.images[&pace.places[&number].0];
             assert_eq!(Some(image.in_flight - 1), fewest, "another image had fewer under way");
             assert!(!begun.contains(&number), "{number} began twice");
@@ -94,7 +94,7 @@ fn roll_out_in_rounds(limits: Limits, fates: &[Fate]) -> Rolled {
     let mut pace = pace(limits, fates);
     let mut begun = Vec::new();
     for rounds in 0.. {
-        let round: Vec<usize> = std::iter::from_fn(|| pace.begin()).collect();
+        let round: Vec<usize> = std::iter::from_fn(|| pace.begin(|_| true)).collect();
         if round.is_empty() {
             return Rolled { pace, begun, rounds };
         }
@@ -142,7 +142,7 @@ proptest! {
         let mut pace = pace(limits, &fates);
         let mut left = services;
         while left.iter().any(|left| *left > 0) {
-            let round: Vec<usize> = std::iter::from_fn(|| pace.begin()).collect();
+            let round: Vec<usize> = std::iter::from_fn(|| pace.begin(|_| true)).collect();
             let mut shares = vec![0; left.len()];
             for number in &round {
                 shares[fates[*number].image] += 1;
@@ -282,7 +282,7 @@ proptest! {
         let mut under_way: Vec<usize> = Vec::new();
         let (mut picks, mut touched) = (picks.iter().cycle(), earlier);
         loop {
-            let begun: Vec<usize> = std::iter::from_fn(|| pace.begin()).collect();
+            let begun: Vec<usize> = std::iter::from_fn(|| pace.begin(|_| true)).collect();
             touched += begun.len();
             under_way.extend(begun);
             if under_way.is_empty() {
@@ -312,7 +312,7 @@ proptest! {
         let mut picks = picks.iter().cycle();
         let mut begun = found.len();
         loop {
-            while let Some(number) = pace.begin() {
+            while let Some(number) = pace.begin(|_| true) {
                 prop_assert!(!under_way.contains(&number) && !found.contains(&number), "{} began twice", number);
                 under_way.push(number);
                 begun += 1;

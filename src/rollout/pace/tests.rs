@@ -28,7 +28,7 @@ pub(super) fn stopped(pace: &Pace) -> impl Iterator<Item = Stop> {
 
 /// Begins all that may.
 fn begin(pace: &mut Pace) -> Vec<usize> {
-    std::iter::from_fn(|| pace.begin()).collect()
+    std::iter::from_fn(|| pace.begin(|_| true)).collect()
 }
 
 #[test]

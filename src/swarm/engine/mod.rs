@@ -86,6 +86,7 @@ impl Swarm for Engine {
         Ok(EngineView {
             role,
             node_id: info.swarm.node_id,
+            swarm_id: info.swarm.cluster.map(|cluster| cluster.id).unwrap_or_default(),
             host_name: info.name,
             version: info.server_version,
             time: info.system_time.and_then(|text| text.parse::<Timestamp>().ok()),
@@ -359,6 +360,15 @@ struct SwarmJson {
     node_id: String,
     local_node_state: String,
     control_available: bool,
+    /// On managers only.
+    cluster: Option<ClusterJson>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ClusterJson {
+    #[serde(rename = "ID")]
+    id: String,
 }
 
 #[derive(Default, Deserialize)]

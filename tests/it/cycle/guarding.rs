@@ -108,7 +108,7 @@ async fn a_node_that_stays_away_postpones_the_rest_and_the_next_cycle_goes_on_wi
     assert!(!report.has_failed(), "{report:?}");
     assert!(report.summary().contains("postponed: node3 is down"), "{}", report.summary());
     assert!(report.held().count() > 10);
-    assert!(report.held().all(|row| row.why_held() == Some(NotBegunReason::Postponed)));
+    assert!(report.held().all(|row| row.why_held() == Some(&NotBegunReason::Postponed)));
     let rest = report.held().count();
     let report = scene.cycle().await;
     assert_eq!((report.updated().count(), report.postponed), (rest, None));

@@ -35,7 +35,7 @@ fn attention<'a>(report: &'a Report, service: &str) -> Option<&'a Attention> {
 }
 
 fn why_not(report: &Report, service: &str) -> Option<NotBegunReason> {
-    report.held().find(|row| row.service == service)?.why_held()
+    report.held().find(|row| row.service == service)?.why_held().cloned()
 }
 
 /// A service with three tasks whose owner has made a change that fails, so that the swarm has stopped there.
@@ -372,7 +372,7 @@ async fn a_service_taken_back_after_its_update_holds_the_rollout() {
     scene.registry.release(APP, "new");
     scene.swarm.later(secs(12), |world| world.roll_back("web-0"));
     let report = scene.cycle().await;
-    let held = report.held().filter(|row| row.why_held() == Some(NotBegunReason::TakenBack)).count();
+    let held = report.held().filter(|row| row.why_held() == Some(&NotBegunReason::TakenBack)).count();
     assert!(held >= 4, "{report:?}");
     assert!(matches!(outcome(&report, "web-0"), Outcome::TakenBack(_)), "{report:?}");
 }

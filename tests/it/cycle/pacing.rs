@@ -34,7 +34,7 @@ async fn a_broken_image_touches_two_services_of_1200_and_the_report_says_so() {
     assert!(stopped.blames_image && stopped.image.to_string() == bad, "{stopped:?}");
     assert!(stopped.causes[0].contains("a task failed on node"), "{stopped:?}");
     assert_eq!(report.held().count(), 1198);
-    assert!(report.held().all(|row| row.why_held() == Some(NotBegunReason::RolloutStopped)));
+    assert!(report.held().all(|row| row.why_held() == Some(&NotBegunReason::RolloutStopped)));
     assert_eq!(scene.swarm.running_images("site-0000"), [pinned(APP, "old")]);
     assert_eq!(scene.swarm.image_of("site-0002"), pinned(APP, "old"));
 }
@@ -309,7 +309,7 @@ async fn services_that_no_node_takes_are_updated_when_one_does_and_somebody_look
             assert_eq!(sent(&scene, &bad), [""; 0], "{report:?}");
             assert_eq!(report.summary(), "10 services: 10 unproved");
             assert!(
-                report.held().all(|row| row.why_held() == Some(NotBegunReason::Unproven))
+                report.held().all(|row| row.why_held() == Some(&NotBegunReason::Unproven))
                     && !report.has_failed()
             );
         }

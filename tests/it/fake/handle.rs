@@ -217,6 +217,7 @@ impl Swarm for FakeSwarm {
             Ok(EngineView {
                 role: if node.is_manager() { Role::Manager } else { Role::Worker },
                 node_id: node.node.id.clone(),
+                swarm_id: "swarm-of-tests".to_owned(),
                 host_name: node.node.name.clone(),
                 version: "28.5.2".to_owned(),
                 time: Some(world.engine_time()),
