@@ -181,7 +181,7 @@ async fn a_user_passes_windows_and_no_freeze() {
             sleep(secs(60)).await;
         }
         let images = ["web", "shop", "frozen"].map(|name| swarm.image_of(name));
-        (images, ledger.book().actions)
+        (images, ledger.book().actions.clone())
     };
     let (images, actions) = tokio::select! {
         seen = asking => seen,
