@@ -8,7 +8,10 @@ use jiff::Timestamp;
 pub mod age;
 pub mod approval;
 pub mod command;
+#[cfg(test)]
+mod cost;
 pub mod order;
+pub mod tags;
 pub mod window;
 
 /// A gate, in the order in which they are asked: what is in memory first, registries last.

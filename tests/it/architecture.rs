@@ -13,18 +13,21 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("hosts", &["image", "proxy"]),
     ("image", &[]),
     ("heartbeat", &[]),
-    ("gate", &["image", "words"]),
+    ("gate", &["cost", "image", "words"]),
     ("meters", &[]),
     ("tls", &[]),
     ("local_socket", &[]),
     ("descriptors", &[]),
     // The parsers of foreign text, for `make fuzz`.
-    ("fuzz", &["config", "daemon", "image", "ledger", "options", "proxy", "registry", "swarm", "words"]),
+    (
+        "fuzz",
+        &["config", "daemon", "gate", "image", "ledger", "options", "proxy", "registry", "swarm", "words"],
+    ),
     ("suggest", &["words"]),
     // The test that text costs in proportion to its length.
     ("cost", &["image", "proxy", "words"]),
     ("options", &["cost", "suggest", "words"]),
-    ("config", &["cost", "gate", "options", "proxy", "secret", "suggest", "words"]),
+    ("config", &["cost", "gate", "image", "options", "proxy", "secret", "suggest", "words"]),
     ("telemetry", &["config", "words"]),
     (
         "swarm",
@@ -50,7 +53,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("ledger", &["cost", "gate", "image", "suggest", "swarm", "words"]),
     ("back_off", &[]),
     ("model", &["config", "gate", "image", "ledger", "options", "registry", "swarm", "words"]),
-    ("context", &["config", "heartbeat", "image", "ledger", "model", "registry", "swarm"]),
+    ("context", &["config", "gate", "heartbeat", "image", "ledger", "model", "registry", "swarm"]),
     (
         "rollout",
         &[
