@@ -6,6 +6,7 @@ use std::hint::black_box;
 
 use crate::config::{Config, ServicePolicy};
 use crate::daemon::{http, webhook};
+use crate::gate::tags::{TagRules, choose};
 use crate::image::{Digest, ImageRef};
 use crate::ledger::book::{self, Book};
 use crate::options::{Ids, Options, ServiceCommand};
@@ -32,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     ("proxies", proxies),
     ("registry-answer", registry::fuzz::answer),
     ("specification", specification),
+    ("tag-list", registry::fuzz::tag_list),
+    ("tags", tags),
     ("webhook", webhook::fuzz::events),
     ("words", words_of_others),
 ];
@@ -106,6 +109,27 @@ fn specification(data: &[u8]) {
         black_box(spec.facts());
     }
     let _ = black_box(Service::from_json(&text));
+}
+
+/// A policy, the service's tag, and the tags of its repository, one a line. What is chosen is newer, and nothing is newer
+/// than that.
+fn tags(data: &[u8]) {
+    let text = text(data);
+    let mut lines = text.lines();
+    let (Some(policy), Some(own)) = (lines.next(), lines.next()) else { return };
+    let (policy, prereleases) = policy.strip_suffix("+pre").map_or((policy, false), |policy| (policy, true));
+    let Ok(policy) = policy.parse() else { return };
+    let rules = TagRules { policy, prereleases };
+    let Ok(choice) = choose(own, &rules, lines.clone()) else { return };
+    let Some(newest) = choice.newest else { return };
+    assert!(lines.clone().any(|tag| tag == newest), "{newest} is not in the list");
+    let back = choose(&newest, &rules, [own]).map(|back| back.newest);
+    assert_eq!(back, Ok(None), "{newest} is newer than {own}, and the other way round");
+    assert_eq!(
+        choose(&newest, &rules, lines).map(|again| again.newest),
+        Ok(None),
+        "from {own} to {newest} and on"
+    );
 }
 
 fn words_of_others(data: &[u8]) {

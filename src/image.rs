@@ -145,6 +145,21 @@ impl ImageRef {
         Self { tag: self.tag.clone(), digest: Some(digest.clone()) }
     }
 
+    /// Another tag of the same repository, without a digest; `None`: the text is not a tag.
+    pub fn with_tag(&self, tag: &str) -> Option<Self> {
+        is_tag(tag).then(|| Self { pin: Pin::Tag { tag: tag.to_owned(), digest: None }, ..self.clone() })
+    }
+
+    /// The same tag with the digest of another image, if that has one.
+    pub fn with_digest_of(&self, other: &Self) -> Self {
+        other.digest().map_or_else(|| self.unpinned(), |digest| self.pinned(digest))
+    }
+
+    /// Whether both are of the same repository, however the names are written.
+    pub fn is_same_repository_as(&self, other: &Self) -> bool {
+        self.registry == other.registry && self.repository == other.repository
+    }
+
     /// The same tag without its digest: what a service is sent when no registry is asked.
     pub fn unpinned(&self) -> Self {
         let digest = self.digest.clone().filter(|_| self.tag().is_none());
@@ -255,7 +270,8 @@ fn is_path_component(component: &str) -> bool {
         && component.split(is_plain).filter(|between| !between.is_empty()).all(is_separator)
 }
 
-fn is_tag(tag: &str) -> bool {
+/// Whether a text is a tag: 1 to 128 letters, digits, `_`, `.` or `-`, the first one a letter, digit or `_`.
+pub(crate) fn is_tag(tag: &str) -> bool {
     let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     tag.len() <= 128
         && tag.bytes().next().is_some_and(is_word)
@@ -307,6 +323,22 @@ mod tests {
         assert_eq!(parse("h:5/a:1").pinned(&digest).to_string(), format!("h:5/a:1@{D}"));
         assert_eq!(parse(&format!("h:5/a:1@{D}")).unpinned().to_string(), "h:5/a:1");
         assert_eq!(parse(&format!("h:5/a:1@{D}")).tagged(), "h:5/a:1");
+    }
+
+    #[test]
+    fn another_tag_keeps_the_name_and_drops_the_digest() {
+        for (written, tag, other) in [
+            (format!("nginx:1.2@{D}"), "1.3", Some("nginx:1.3")),
+            (format!("h:5/a@{D}"), "1.3", Some("h:5/a:1.3")),
+            ("nginx".to_owned(), "1.3@sha256:0", None),
+            ("nginx".to_owned(), "", None),
+            ("nginx".to_owned(), "-1", None),
+        ] {
+            let image = parse(&written).with_tag(tag);
+            assert_eq!(image.map(|image| image.to_string()).as_deref(), other, "{written} {tag}");
+        }
+        assert!(parse("nginx:1").is_same_repository_as(&parse("docker.io/library/nginx:2")));
+        assert!(!parse("nginx:1").is_same_repository_as(&parse("h:5/nginx:1")));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl HttpRegistry {
     }
 
     /// Asks one server until it answers, or no attempt is left.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         call: &Call,
         method: &Method,
@@ -277,6 +277,10 @@ impl Registry for HttpRegistry {
         }
     }
 
+    async fn tags(&self, lookup: &Lookup) -> Result<Vec<String>, RegistryError> {
+        self.bounded(lookup, |call| async move { self.tags_at(&call).await }).await
+    }
+
     async fn hub_rate(
         &self,
         credentials: Option<&Arc<Credentials>>,
@@ -335,7 +339,7 @@ fn web_page() -> Failure {
 }
 
 /// An answer with a status that does not fit the question.
-fn unexpected(answer: &RegistryAnswer) -> Failure {
+pub(super) fn unexpected(answer: &RegistryAnswer) -> Failure {
     match answer.status {
         StatusCode::NOT_FOUND => Failure::NotFound,
         _ => Failure::nonsense(answer.explained()),

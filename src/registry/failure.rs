@@ -121,6 +121,24 @@ impl Failure {
         }
     }
 
+    /// The same failure as one of a further page of a list. The page is in its words, whatever the failure is.
+    pub(super) fn of_page(self, list: &str, page: usize) -> Self {
+        let of = |cause: &str| format!("{list} broke off at page {page}: {cause}");
+        match self {
+            Self::NotFound => Self::nonsense(of("404 Not Found")),
+            Self::RateLimited { retry_after } => Self::Unreachable {
+                cause: of("429 Too Many Requests"),
+                reached: Reached::Server,
+                retry_after,
+                proxy: None,
+            },
+            mut other => {
+                other.reword(of);
+                other
+            }
+        }
+    }
+
     /// The same failure in words that can be shown. Some servers repeat what they were sent, so secrets are taken out
     /// before the words are cut.
     pub(super) fn told(mut self, credentials: Option<&Credentials>) -> Self {

@@ -29,6 +29,7 @@ mod files;
 pub(crate) mod fuzz;
 mod host_files;
 mod limits;
+mod link;
 mod login_back_off;
 mod manifest;
 mod memory;
@@ -37,6 +38,7 @@ mod plain_http;
 mod rate;
 mod reach;
 mod retry;
+mod tag_list;
 mod token;
 mod token_server;
 mod transport;
@@ -100,6 +102,9 @@ pub trait Registry: Send + Sync + 'static {
         lookup: &Lookup,
         digest: &Digest,
     ) -> impl Future<Output = Result<bool, RegistryError>> + Send;
+
+    /// All tags of the look-up's repository, of signatures too, sorted. A list that breaks off is an error.
+    fn tags(&self, lookup: &Lookup) -> impl Future<Output = Result<Vec<String>, RegistryError>> + Send;
 
     /// How many pulls Docker Hub still allows this account, or this address without one; `None` where it
     /// sets no limit. Docker Hub does not count the request. Asked once, and for a few seconds at most.

@@ -28,6 +28,8 @@ struct State {
     pushed: BTreeSet<Digest>,
     /// The digests that were asked for by themselves.
     digest_questions: Vec<Digest>,
+    /// The look-ups whose repositories were listed.
+    lists: Vec<Lookup>,
     manifest_requests: usize,
     at_work: usize,
     most_at_work: usize,
@@ -127,13 +129,21 @@ impl FakeRegistry {
 
     /// Forgets the look-ups so far.
     pub fn clear_log(&self) {
-        self.state().lookups.clear();
+        let mut state = self.state();
+        state.lookups.clear();
+        state.lists.clear();
     }
 
     /// How often this tag was looked up.
     pub fn lookups_of(&self, tagged: &str) -> usize {
         let wanted = key(tagged);
         self.state().lookups.iter().filter(|lookup| key(&lookup.image.tagged()) == wanted).count()
+    }
+
+    /// The look-ups whose repositories were listed, as `registry/repository`.
+    pub fn lists(&self) -> Vec<String> {
+        let name = |lookup: &Lookup| format!("{}/{}", lookup.image.registry(), lookup.image.repository());
+        self.state().lists.iter().map(name).collect()
     }
 
     /// How often a manifest was asked for.
@@ -241,6 +251,16 @@ impl Registry for FakeRegistry {
         self.work(&key(&name)).await?;
         let state = self.state();
         Ok(state.pushed.contains(digest) || state.tags.values().any(|known| known == digest))
+    }
+
+    async fn tags(&self, lookup: &Lookup) -> Result<Vec<String>, RegistryError> {
+        let repository = format!("{}/{}:", lookup.image.registry(), lookup.image.repository());
+        self.state().lists.push(lookup.clone());
+        // A failure of the list is that of a tag with a name of its own.
+        self.work(&format!("{repository}tags")).await?;
+        let state = self.state();
+        let tags = state.tags.keys().filter_map(|key| key.strip_prefix(&repository));
+        Ok(tags.map(str::to_owned).collect())
     }
 
     async fn hub_rate(

@@ -25,6 +25,7 @@ mod proxies;
 mod reach;
 #[cfg(feature = "live")]
 mod real;
+mod tag_lists;
 mod trouble;
 pub(crate) mod trust;
 
