@@ -242,6 +242,7 @@ fn config(v: Variables, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<String>)
             jobs: v.gantry_update_jobs,
             options: v.gantry_update_options.unwrap_or_default().0,
             max_starting_per_node: v.gantry_update_max_starting_per_node.0,
+            tags: v.gantry_update_tags,
             min_age: v.gantry_update_min_age.0,
             approval: v.gantry_update_approval,
             accept_command: v.gantry_accept_cmd,

@@ -25,6 +25,7 @@ mod schedule;
 mod scope;
 mod settings;
 mod shepherd;
+mod tag_policy;
 #[cfg(test)]
 mod tests;
 mod timespan;

@@ -11,7 +11,9 @@ use super::update_times::KnownZone;
 use super::variables::{LABELS, Label, LabelValues, PREFIX};
 use super::{Config, Filter, Insecure, LabelMistakes, LabelsAllowed, LookupMethod, Mistake, OrderPolicy};
 use crate::gate::order::Predecessor;
+use crate::gate::tags::TagRules;
 use crate::gate::window::{UpdateFreezes, UpdateTimes, UpdateWindows};
+use crate::image::ImageRef;
 use crate::options::Options;
 use crate::suggest::unknown_names;
 
@@ -52,6 +54,10 @@ pub struct ServicePolicy {
     pub insecure: Insecure,
     /// Whether it is updated although it is a job, or its tasks have ended: that runs them.
     pub update_jobs: bool,
+    /// Which tags it accepts.
+    pub tags: TagRules,
+    /// The image as its stack file has it (label `com.docker.stack.image`); `None`: no stack, or no image.
+    pub stack_image: Option<ImageRef>,
     /// For how long a digest must have been known before it is offered; `None`: it is offered at once.
     pub min_age: Option<Duration>,
     /// Whether a new digest waits for a user's approval.
@@ -119,6 +125,11 @@ impl ServicePolicy {
                 None => Insecure::No,
             },
             update_jobs: own.update_jobs.unwrap_or(config.updates.jobs),
+            tags: TagRules {
+                policy: own.update_tags.unwrap_or_else(|| config.updates.tags.clone()),
+                prereleases: own.update_tags_prereleases.unwrap_or(false),
+            },
+            stack_image: labels.get(STACK_IMAGE).and_then(|image| image.trim().parse().ok()),
             min_age: own.update_min_age.map_or(config.updates.min_age, |age| age.0),
             approval: own.update_approval.unwrap_or(config.updates.approval),
             accept: config.updates.accept_command.is_some() && own.update_accept.unwrap_or(true),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::{Filter, NotificationUrls, Schedule};
+use crate::gate::tags::TagPolicy;
 use crate::gate::window::UpdateTimes;
 use crate::options::Options;
 use crate::proxy::Proxies;
@@ -300,6 +301,8 @@ pub struct Updates {
     pub options: Options,
     /// How many tasks may be starting on one node at once; `None`: no limit.
     pub max_starting_per_node: Option<usize>,
+    /// Which tags services accept.
+    pub tags: TagPolicy,
     /// For how long a digest must have been known before it is offered; `None`: it is offered at once.
     pub min_age: Option<Duration>,
     /// Whether a new digest waits for a user's approval.

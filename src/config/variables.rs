@@ -30,6 +30,7 @@ use super::value::{
 };
 use super::{LabelsAllowed, LogFormat, LogLevel, LookupMethod, Mistake, NotificationCondition, OrderPolicy};
 use crate::gate::order::UpdateAfter;
+use crate::gate::tags::TagPolicy;
 use crate::gate::window::{UpdateFreezes, UpdateWindows};
 use crate::secret::Secret;
 
@@ -360,6 +361,11 @@ table! {
         /// makes the service an error.
         "GANTRY_UPDATE_OPTIONS" gantry_update_options: UpdateOptions
             label "gantry.update.options" update_options;
+        /// Which tags a service accepts: `same` only its own tag's digest; `patch`, `minor`, `major` also a newer tag of the same
+        /// family, whose numbers differ so far at most; `/REGEX/` also a newer tag that matches, ordered by its groups. See
+        /// docs/policies.md.
+        "GANTRY_UPDATE_TAGS" gantry_update_tags: TagPolicy = "same"
+            label "gantry.update.tags" update_tags;
         /// Offer a digest only when Gantry has known it for so long, by its own clock: `36h`, `7d`, at most `90d`. Each digest
         /// has its own clock, so that a tag which moves more often is still updated. See docs/policies.md.
         "GANTRY_UPDATE_MIN_AGE" gantry_update_min_age: MinAge = "0"
@@ -493,6 +499,9 @@ table! {
         "gantry.update.after" update_after: UpdateAfter;
         /// A word. Of the services with the same one, only `GANTRY_UPDATE_GROUP_WORKERS` are under way at once.
         "gantry.update.group" update_group: String;
+        /// `true`: `gantry.update.tags` also accepts pre-releases: `1.3.0-rc.1`, `2.0.0-beta`, `3.14.0a2`. A regular expression says
+        /// itself what it accepts.
+        "gantry.update.tags.prereleases" update_tags_prereleases: bool;
         /// `true`: this service is among the first that get a new image.
         "gantry.rollout.canary" rollout_canary: bool;
 }

@@ -18,10 +18,12 @@ use crate::registry::Sources;
 pub use self::engine_role::EngineRole;
 pub use self::events::Events;
 pub use self::scope::RunScope;
+pub use self::tag_memory::{Choices, Chosen, ListKey, TagMemory};
 
 mod engine_role;
 mod events;
 mod scope;
+mod tag_memory;
 
 /// From one sign of life to the next while something is waited for.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -51,6 +53,8 @@ pub struct Context<S, R> {
     pub heartbeat: Heartbeat,
     /// What was said already.
     pub said: Said,
+    /// What was chosen of the tags that registries listed lately.
+    pub tag_memory: TagMemory,
     /// The part of the services that this run looks at.
     pub scope: RunScope,
     /// Where its events go.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::lease::read_failed_tasks;
 use super::{discover, gone_back, plan};
 use crate::config::Config;
-use crate::context::{Context, EngineRole, Events, RunScope, Said};
+use crate::context::{Context, EngineRole, Events, RunScope, Said, TagMemory};
 use crate::heartbeat::Heartbeat;
 use crate::ledger::book::{self, Labels};
 use crate::ledger::entry::{Entry, Subject, image_name};
@@ -125,6 +125,7 @@ pub(super) fn apart<S, R>(
         stop,
         scope,
         said: Said::default(),
+        tag_memory: TagMemory::default(),
         span: tracing::Span::none(),
         heartbeat,
     }

@@ -4,19 +4,21 @@
 //! No service without a gate costs a request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::accept::{self, AcceptQuestion};
+use super::newest::{self, Newest};
 use super::offer::{self, GateQuestion, Passed};
 use crate::config::LookupMethod;
 use crate::context::Context;
-use crate::image::Digest;
+use crate::image::{Digest, ImageRef};
 use crate::ledger::book::LedgerChange;
 use crate::ledger::entry::image_name;
 use crate::ledger::seen::{SeenBook, SeenChange};
 use crate::model::held::Held;
-use crate::model::inspected::{Gated, Inspected, Offer, ResolvedTag};
+use crate::model::inspected::{Gated, Inspected, NewestTag, Offer, ResolvedTag};
 use crate::model::quarantine::Quarantine;
-use crate::registry::Registry;
+use crate::registry::{Lookup, Registry};
 use crate::swarm::Swarm;
 use crate::words::some_of;
 
@@ -36,10 +38,22 @@ pub(super) async fn pass<S: Swarm, R: Registry>(
     remember: Remember,
 ) {
     let mut gated: Vec<&mut Inspected> = inspected.iter_mut().filter(|it| has_gates(it)).collect();
-    if gated.is_empty() {
-        return;
+    let book = if gated.is_empty() { None } else { pass_own(context, &mut gated, remember).await };
+    let book = book.unwrap_or_default();
+    pass_newest(context, inspected, &book).await;
+    if let (Remember::Yes, Some(command)) = (remember, &context.config.updates.accept_command) {
+        ask_command(context, command, inspected).await;
     }
-    for inspected in &mut gated {
+}
+
+/// Asks the gates which digest of its own tag each service may have. Returns all that is known of digests; `None`: it cannot be
+/// read.
+async fn pass_own<S: Swarm, R: Registry>(
+    context: &Context<S, R>,
+    gated: &mut [&mut Inspected],
+    remember: Remember,
+) -> Option<SeenBook> {
+    for inspected in gated.iter_mut() {
         // Ours is asked in any case.
         let asks_none = inspected.answer.is_none() && !inspected.candidate.is_itself;
         if asks_none && policy_of(inspected).is_some_and(|policy| policy.lookup == LookupMethod::None) {
@@ -48,19 +62,19 @@ pub(super) async fn pass<S: Swarm, R: Registry>(
             inspected.answer = Some(Err(why.to_owned()));
         }
     }
-    let book = match seen(context, &gated, remember).await {
+    let book = match seen(context, gated, remember).await {
         Ok(book) => book,
         Err(error) => {
             for inspected in gated {
                 let why = format!("cannot tell since when digests are known: {error}");
                 inspected.answer = inspected.answer.take().map(|answer| answer.and(Err(why)));
             }
-            return;
+            return None;
         }
     };
     let quarantine = context.quarantine();
     if remember == Remember::Yes {
-        void_approvals(context, &gated, &quarantine);
+        void_approvals(context, gated, &quarantine);
     }
     let mut found = BTreeMap::new();
     for inspected in &mut gated {
@@ -72,8 +86,44 @@ pub(super) async fn pass<S: Swarm, R: Registry>(
             Passed::Offer(digest) => find_offer(context, inspected, (name, digest), &mut found).await,
         };
     }
-    if let (Remember::Yes, Some(command)) = (remember, &context.config.updates.accept_command) {
-        ask_command(context, command, gated, &quarantine).await;
+    Some(book)
+}
+
+/// Asks the gates what becomes of the newest tags.
+async fn pass_newest<S: Swarm, R: Registry>(
+    context: &Context<S, R>,
+    inspected: &mut [Inspected],
+    book: &SeenBook,
+) {
+    let quarantine = context.quarantine();
+    for inspected in inspected.iter_mut().filter(|inspected| inspected.tags.is_some()) {
+        let outlook = newest::pass(inspected, book, &quarantine, context.scope.now);
+        let gated = match outlook {
+            Newest::None => continue,
+            Newest::Passes => newest::offer(inspected),
+            // A digest of its own tag is the next best.
+            Newest::HeldBack | Newest::Held(_) if newest::own_passes(inspected, &quarantine) => continue,
+            Newest::HeldBack => newest::offer(inspected),
+            Newest::Held(held) => Some(Gated::Held(held)),
+            Newest::Older(digest) => older(context, inspected, &digest).await,
+        };
+        inspected.gated = gated;
+    }
+}
+
+/// The offer of an older digest of the newest tag.
+async fn older<S: Swarm, R: Registry>(
+    context: &Context<S, R>,
+    inspected: &mut Inspected,
+    digest: &Digest,
+) -> Option<Gated> {
+    let NewestTag { image, lookup, .. } = inspected.newest_tag()?.clone();
+    match look_up(context, Some(&lookup), digest).await {
+        Ok(resolved) => Some(Gated::Offer(Box::new(Offer { image, resolved }))),
+        Err(why) => {
+            inspected.answer = Some(Err(why));
+            None
+        }
     }
 }
 
@@ -85,7 +135,7 @@ async fn find_offer<S: Swarm, R: Registry>(
     found: &mut BTreeMap<(String, Digest), Result<ResolvedTag, String>>,
 ) -> Option<Gated> {
     if !found.contains_key(&key) {
-        let answer = look_up(context, inspected, &key.1).await;
+        let answer = look_up(context, inspected.lookup.as_ref(), &key.1).await;
         found.insert(key.clone(), answer);
     }
     match found.get(&key)? {
@@ -98,33 +148,33 @@ async fn find_offer<S: Swarm, R: Registry>(
 }
 
 /// Asks the user's command about each digest that would begin otherwise.
-async fn ask_command<S, R>(
-    context: &Context<S, R>,
-    command: &str,
-    gated: Vec<&mut Inspected>,
-    quarantine: &Quarantine,
-) {
-    let mut groups: BTreeMap<(String, Digest), Vec<&mut Inspected>> = BTreeMap::new();
-    for inspected in gated {
+async fn ask_command<S: Swarm, R>(context: &Context<S, R>, command: &str, inspected: &mut [Inspected]) {
+    let quarantine = context.quarantine();
+    let mut groups: BTreeMap<ImageRef, Vec<&mut Inspected>> = BTreeMap::new();
+    for inspected in inspected {
         let Some(from) = inspected.candidate.image() else { continue };
-        let (Some(name), Some(offered)) = (image_name(from), inspected.offered()) else { continue };
-        let is_held = matches!(inspected.gated, Some(Gated::Held(_)))
-            || offered.is_current(from.digest())
-            || quarantine.holds_back(&inspected.candidate, from, &offered.digest).is_some();
-        if !is_held && policy_of(inspected).is_some_and(|policy| policy.accept) {
-            groups.entry((name, offered.digest.clone())).or_default().push(inspected);
+        let Some(offered) = inspected.offered() else { continue };
+        let image = match &inspected.gated {
+            Some(Gated::Held(_)) => continue,
+            Some(Gated::Offer(offer)) => offer.image.pinned(&offered.digest),
+            None => from.pinned(&offered.digest),
+        };
+        let is_asked = policy_of(inspected).is_some_and(|policy| policy.accept)
+            && crate::model::eligible::may_be_updated(&inspected.candidate)
+            && !offered.is_current(from.digest())
+            && quarantine.holds_back(&inspected.candidate, from, &offered.digest).is_none();
+        if is_asked {
+            groups.entry(image).or_default().push(inspected);
         }
     }
-    for ((name, digest), members) in groups {
-        let Some(image) = members.iter().find_map(|it| Some(it.candidate.image()?.unpinned())) else {
-            continue;
-        };
+    for (image, members) in groups {
+        let (Some(name), Some(digest)) = (image_name(&image), image.digest().cloned()) else { continue };
         let services = members
             .iter()
             .map(|it| (it.candidate.name.as_str(), it.candidate.image().and_then(|image| image.digest())));
         let question = AcceptQuestion {
             name: &name,
-            image: image.clone(),
+            image: image.unpinned(),
             digest: &digest,
             services: services.collect(),
         };
@@ -133,7 +183,7 @@ async fn ask_command<S, R>(
             match &answer {
                 Ok(None) => {}
                 Ok(Some(refusal)) => {
-                    let held = Held::by(image.pinned(&digest), vec![refusal.clone()]);
+                    let held = Held::by(image.clone(), vec![refusal.clone()]);
                     inspected.gated = held.map(|held| Gated::Held(Box::new(held)));
                 }
                 Err(why) => inspected.answer = Some(Err(why.clone())),
@@ -192,7 +242,14 @@ async fn seen<S: Swarm, R>(
     let mut book = SeenBook::clone(&known);
     let at = context.ledger.now();
     let mut changes: BTreeMap<String, SeenChange> = BTreeMap::new();
-    for Inspected { candidate, answer, .. } in gated {
+    for inspected in gated {
+        let Inspected { candidate, answer, .. } = &**inspected;
+        if let Some(newest) = inspected.newest_tag()
+            && let Some(image) = image_name(&newest.image)
+        {
+            let digest = newest.resolved.digest.clone();
+            changes.insert(image.clone(), SeenChange::Stands { image, digest, at });
+        }
         if let (Some(image), Some(Ok(tag))) = (candidate.image().and_then(image_name), answer) {
             let digest = tag.digest.clone();
             changes.insert(image.clone(), SeenChange::Stands { image, digest, at });
@@ -234,10 +291,10 @@ fn void_approvals<S, R>(context: &Context<S, R>, gated: &[&mut Inspected], quara
 /// Asks the registry for a digest that its tag has left.
 async fn look_up<S: Swarm, R: Registry>(
     context: &Context<S, R>,
-    inspected: &Inspected,
+    lookup: Option<&Arc<Lookup>>,
     digest: &Digest,
 ) -> Result<ResolvedTag, String> {
-    let Some(lookup) = &inspected.lookup else { return Err("its registry was not asked".to_owned()) };
+    let Some(lookup) = lookup else { return Err("its registry was not asked".to_owned()) };
     let image = lookup.image.tagged();
     let asked = async {
         if !context.registry.has(lookup, digest).await? {

@@ -24,27 +24,27 @@ const MORE_QUESTIONS: usize = 3;
 const QUESTION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Services that one question answers.
-struct Group {
-    lookup: Lookup,
+pub(super) struct Group {
+    pub lookup: Lookup,
     /// Whether its services ask for a look-up without valid TLS, which they do not get as there is an account.
-    is_label_void: bool,
+    pub is_label_void: bool,
     /// Digests that its services have.
-    recorded: BTreeSet<Digest>,
+    pub recorded: BTreeSet<Digest>,
     /// Whether one of its services has no digest yet.
-    has_unpinned: bool,
-    members: Vec<usize>,
+    pub has_unpinned: bool,
+    pub members: Vec<usize>,
     /// What is remembered of the digests that the tag had before.
-    offered: Option<Entry>,
+    pub offered: Option<Entry>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
-struct GroupKey {
-    registry: String,
-    repository: String,
-    tag: String,
-    credentials: Option<Arc<Credentials>>,
-    insecure: bool,
-    is_label_void: bool,
+pub(super) struct GroupKey {
+    pub registry: String,
+    pub repository: String,
+    pub tag: String,
+    pub credentials: Option<Arc<Credentials>>,
+    pub insecure: bool,
+    pub is_label_void: bool,
 }
 
 /// Asks for all services that need it. One that cannot be told is an answer of its own.
@@ -179,7 +179,7 @@ fn wanted(candidate: &Candidate) -> Option<Question<'_>> {
     Some(Question { service: &candidate.name, image, login, insecure: policy.insecure })
 }
 
-async fn ask_all<S, R: Registry>(
+pub(super) async fn ask_all<S, R: Registry>(
     context: &Context<S, R>,
     groups: HashMap<GroupKey, Group>,
 ) -> Vec<(Group, Result<ResolvedTag, String>)> {

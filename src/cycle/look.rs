@@ -10,7 +10,7 @@ use super::gates::Remember;
 use super::gone_back::Tags;
 use super::hub::HubAccounts;
 use super::report::Report;
-use super::{discover, gates, gone_back, hub, inspect, lease, order, plan, windows};
+use super::{discover, gates, gone_back, hub, inspect, lease, order, plan, tags, windows};
 use crate::context::Context;
 use crate::ledger::acquire::LeaseOutcome;
 use crate::model::attention::OtherHand;
@@ -65,7 +65,8 @@ pub(super) async fn look<S: Swarm, R: Registry>(
         if context.stop.is_cancelled() {
             break;
         }
-        let inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
+        let mut inspected = inspect::inspect(context, &keyring, &found.hosts, candidates).await;
+        tags::look(context, &mut inspected).await;
         let (mut inspected, under_way) = rollouts.set_apart(inspected);
         report.leave(under_way);
         lease::ask_tasks(context, &mut inspected).await;

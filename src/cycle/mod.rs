@@ -20,6 +20,7 @@ pub mod hub;
 pub mod inspect;
 mod lease;
 pub mod look;
+mod newest;
 mod offer;
 mod order;
 pub mod plan;
@@ -28,6 +29,7 @@ pub mod remover;
 pub mod report;
 pub mod resume;
 pub mod run;
+mod tags;
 mod windows;
 
 pub use self::report::Report;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::resume;
 use crate::config::Selection;
+use crate::gate::Gate;
 use crate::image::ImageRef;
 use crate::model::attention::Attention;
 use crate::model::decision::{Decision, Details, Planned, Reason};
 use crate::model::eligible::{asks_registry, start};
+use crate::model::held::Held;
 use crate::model::inspected::{Gated, Inspected, ResolvedTag};
 use crate::model::quarantine::Quarantine;
 use crate::model::update::{Start, Update};
@@ -37,6 +39,7 @@ fn details(inspected: &Inspected) -> Details {
         tasks: candidate.tasks,
         policy: candidate.policy.as_ref().ok().cloned(),
         account: account.map(|account| account.shown()),
+        tags: inspected.tags.as_ref().map(|tags| tags.words.clone()).filter(|words| !words.is_empty()),
     }
 }
 
@@ -46,8 +49,17 @@ fn hold(inspected: &Inspected, decision: Decision) -> Decision {
         (Some(Gated::Held(held)), Decision::Update(update)) if update.begun.is_none() => {
             Decision::LeftAlone(Reason::Held(held.clone()))
         }
+        // Its own tag has nothing new, and a newer tag does not pass yet, or none fits.
+        (Some(Gated::Held(held)), Decision::UpToDate) if is_about_tags(inspected, held) => {
+            Decision::LeftAlone(Reason::Held(held.clone()))
+        }
         (_, decision) => decision,
     }
+}
+
+/// Whether what is held is not a digest of the service's own tag.
+fn is_about_tags(inspected: &Inspected, held: &Held) -> bool {
+    held.gate() == Gate::Tags || inspected.candidate.image().is_some_and(|own| own.tag() != held.image.tag())
 }
 
 /// Decides on one service, apart from what gates hold. Where its registry was not asked, the nodes pull with the account that
@@ -82,13 +94,13 @@ fn decide(inspected: &Inspected, selection: &Arc<Selection>, quarantine: &Quaran
         Some(Err(cause)) => return Decision::Error(cause.clone()),
         Some(Ok(answer)) => {
             let ResolvedTag { digest, manifest, credentials, .. } = inspected.offered().unwrap_or(answer);
-            held = quarantine.holds_back(candidate, &from, digest);
             let platforms = manifest.as_ref().map(|manifest| manifest.platforms.clone());
             let platforms = platforms.filter(|platforms| !platforms.is_empty());
             let image = match &inspected.gated {
                 Some(Gated::Offer(offer)) => &offer.image,
                 _ => &from,
             };
+            held = quarantine.holds_back(candidate, &image.with_digest_of(&from), digest);
             (image.pinned(digest), platforms, false, credentials.clone())
         }
     };

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::by_hand::apart;
 use super::gates::Remember;
 use super::look::{Decided, decide};
-use super::{discover, gates, inspect, lease};
+use super::{discover, gates, inspect, lease, tags};
 use crate::config::Config;
 use crate::context::RunScope;
 use crate::ledger::steered::UserPause;
@@ -41,6 +41,7 @@ pub async fn preview<S: Swarm, R: Registry>(
     let keyring = Keyring::open(&context.credential_sources()).await?;
     let candidates = found.itself.into_iter().chain(found.others).collect();
     let mut inspected = inspect::inspect(&context, &keyring, &found.hosts, candidates).await;
+    tags::look(&context, &mut inspected).await;
     lease::ask_tasks(&context, &mut inspected).await;
     gates::pass(&context, &mut inspected, Remember::No).await;
     let Decided { planned, .. } = decide(&context, &inspected);

@@ -68,7 +68,7 @@ pub(super) fn decide(
     let present = &update.from;
     // The newest image is not what it has, but what it is leaving, or has left.
     let has_left_newest =
-        |image: &ImageRef| !is_current(present) && image.is_same_tag_as(present) && is_current(image);
+        |image: &ImageRef| !is_current(present) && update.may_come_from(image) && is_current(image);
 
     match (&state, before) {
         // The swarm waits out a delay, and all tasks run already.
@@ -201,7 +201,7 @@ impl Unfinished {
         let has_failed = before.as_ref().is_none_or(|(previous, _)| self.has_failed(previous, held));
         let is_of_image = match &before {
             Some((previous, left)) => {
-                left.is_same_tag_as(&update.from)
+                update.may_come_from(left)
                     && *left != update.from
                     && (self.is_taken_back(update, previous) || held.is_some())
             }
@@ -234,7 +234,7 @@ impl Unfinished {
         let tasks = self.tasks.as_ref()?;
         let spec_id = previous.or_else(|| tasks.failed.clone()).or_else(|| tasks.replaced.clone())?;
         let left = spec_id.image.parse::<ImageRef>().ok()?;
-        let is_of_image = left.is_same_tag_as(&update.from) && left != update.from;
+        let is_of_image = update.may_come_from(&left) && left != update.from;
         is_of_image.then(|| self.rollback(update, left, spec_id, by))
     }
 

@@ -1,4 +1,9 @@
-//! How the daemon ends. Pure.
+//! How the daemon ends.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::cycle::Report;
 
@@ -22,4 +27,10 @@ impl End {
             _ => Self::Good,
         }
     }
+}
+
+/// Ends after the time that a stop may take: `main` waits no longer for a daemon that was told to stop.
+pub async fn stop_overdue(stop: &CancellationToken, limit: Duration) {
+    stop.cancelled().await;
+    sleep_until(Instant::now() + limit).await;
 }

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use self::board::render::whole_run;
 use self::board::{LiveBoard, WokenBy};
-pub use self::end::End;
+pub use self::end::{End, stop_overdue};
 use self::hooks::{Hook, HookError, Leader, When};
 use self::itself::Search;
 use self::notification::teller::Teller;
@@ -22,7 +22,7 @@ use self::steering::{Asked, Requests};
 use self::trigger::Trigger;
 use self::waiting::{Timing, WaitContext, Woken};
 use crate::config::{Config, Environment, Loaded};
-use crate::context::{Context, EngineRole, Events, RunScope, Said};
+use crate::context::{Context, EngineRole, Events, RunScope, Said, TagMemory};
 use crate::cycle::cleanup::{Cleaned, Leftovers};
 use crate::cycle::run::Run;
 use crate::cycle::{self, Report};
@@ -98,6 +98,7 @@ struct LoopState<S, R> {
     ledger: Arc<Ledger>,
     rollouts: Arc<Rollouts<S, R>>,
     said: Said,
+    tag_memory: TagMemory,
     teller: Arc<Teller>,
     /// The runs whose look is over.
     runs: Runs,
@@ -152,6 +153,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             ledger: ledger.clone(),
             rollouts: rollouts.clone(),
             said: Said::default(),
+            tag_memory: TagMemory::default(),
             teller: Arc::new(Teller::on(self.board.clone())),
             runs: Runs::default(),
             number: 0,
@@ -329,6 +331,7 @@ impl<S: Swarm, R: Registry> Daemon<S, R> {
             stop: state.era.stop.clone(),
             heartbeat: self.heartbeat.clone(),
             said: state.said.clone(),
+            tag_memory: state.tag_memory.for_run(state.woken_by != WokenBy::Interval),
             scope: state.scope.clone(),
             span: tracing::error_span!("run", run = state.number),
         })
@@ -457,10 +460,4 @@ impl<S: Swarm, R: Registry> LoopState<S, R> {
         }
         end
     }
-}
-
-/// Ends after the time that a stop may take: `main` waits no longer for a daemon that was told to stop.
-pub async fn stop_overdue(stop: &CancellationToken, limit: Duration) {
-    stop.cancelled().await;
-    sleep_until(Instant::now() + limit).await;
 }

@@ -40,6 +40,8 @@ pub struct Details {
     pub policy: Option<Arc<ServicePolicy>>,
     /// The account for its registry, by name and source, without its secret; `None`: none, or none was looked for.
     pub account: Option<String>,
+    /// What there is to tell of the tags that it accepts.
+    pub tags: Option<String>,
 }
 
 /// What is to happen to a service.

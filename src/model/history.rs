@@ -7,7 +7,6 @@ use super::down_nodes::DownNodes;
 use super::order::overlaps;
 use super::ours::image_of;
 use crate::image::{Digest, ImageRef};
-use crate::ledger::entry::image_name;
 use crate::swarm::{Facts, Nodes, Service, Task, TaskState};
 
 /// The service's own record of its last update or rollback.
@@ -52,7 +51,7 @@ impl History {
         failed.sort_by_key(|task| (task.has_failed(), task.created_at));
         for task in failed {
             if let Ok(of_task) = task.image.parse::<ImageRef>()
-                && image_name(&of_task) == image_name(image)
+                && of_task.is_same_repository_as(image)
                 && let Some(digest) = of_task.digest()
             {
                 // Which nodes were down meanwhile is not known any more: in doubt it was not the image.

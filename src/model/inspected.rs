@@ -18,8 +18,32 @@ pub struct Inspected {
     pub account: Option<Arc<Credentials>>,
     /// What the registry was asked.
     pub lookup: Option<Arc<Lookup>>,
+    /// What the registry's list of tags says of its tag; `None`: the service accepts its own tag alone.
+    pub tags: Option<TagLook>,
     /// What gates make of the answer; `None`: the service has no gates, or they let pass what its tag stands at.
     pub gated: Option<Gated>,
+}
+
+/// What a registry's list of tags says of a service's tag.
+#[derive(Clone, Debug, Default)]
+pub struct TagLook {
+    /// The newest tag that the service accepts and that is newer than its own.
+    pub newest: Option<NewestTag>,
+    /// What there is to tell of the choice, in words that are the same at each look.
+    pub words: String,
+    /// Why no tag can be chosen, in words.
+    pub refusal: Option<String>,
+}
+
+/// A newer tag that a service accepts.
+#[derive(Clone, Debug)]
+pub struct NewestTag {
+    /// The image, without a digest.
+    pub image: ImageRef,
+    /// What the registry was asked.
+    pub lookup: Arc<Lookup>,
+    /// What the tag stands at.
+    pub resolved: ResolvedTag,
 }
 
 /// What gates make of what a service's tag stands at.
@@ -56,7 +80,7 @@ pub struct ResolvedTag {
 impl Inspected {
     /// A service whose registry was not asked.
     pub fn new(candidate: Candidate) -> Self {
-        Self { candidate, answer: None, account: None, lookup: None, gated: None }
+        Self { candidate, answer: None, account: None, lookup: None, tags: None, gated: None }
     }
 
     /// The digest that the service is offered: its tag's, or that which gates let pass.
@@ -66,6 +90,11 @@ impl Inspected {
             (_, Some(Ok(answer))) => Some(answer),
             _ => None,
         }
+    }
+
+    /// The newest tag that the service accepts.
+    pub fn newest_tag(&self) -> Option<&NewestTag> {
+        self.tags.as_ref()?.newest.as_ref()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::swarm::{Service, Spec, UpdateState};
 pub(crate) const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// Whether Gantry made the present specification of the previous one, or something changed nothing but the digest:
-/// Gantry's settings may have been others then. Another tag is never Gantry's doing.
+/// Gantry's settings may have been others then. Another tag is Gantry's doing only where the service accepts other tags.
 pub(crate) fn is_ours(
     service: &Service,
     ids: &Ids,
@@ -23,7 +23,7 @@ pub(crate) fn is_ours(
     previous: &Spec,
     from: &ImageRef,
 ) -> bool {
-    from.is_same_tag_as(&update.from)
+    update.may_come_from(from)
         && (is_made_by_us(service, ids, update, previous, from)
             || (*from != update.from && is_same_but_for_image(previous, &service.spec)))
 }

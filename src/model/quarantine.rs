@@ -70,14 +70,37 @@ impl Quarantine {
         if let Some(entry) = of_image.filter(is_stopped) {
             return Some(held(Why::RolloutStopped, entry, &image));
         }
+        // A broken digest is so under every tag of its repository, unless the image's own entry says otherwise.
+        let is_judged = of_image.is_some_and(|entry| entry.digest == *digest);
+        if !is_judged && let Some((entry, name)) = self.stopped_elsewhere(from, digest) {
+            return Some(held(Why::RolloutStopped, entry, name));
+        }
         if own.is_some() {
             return None;
         }
         let has_choice = self.may_be_offered(&image, digest);
         let (why, cause) = Self::shown(&candidate.history, from, (digest, has_choice), of_image)?;
+        if why == Why::LeftByHand && is_written_by_stack(candidate, from) {
+            return None;
+        }
         let news = self.entry(&candidate.name, &candidate.id, image, digest, verdict_of(why), &cause);
         let release = candidate.name.clone();
         Some(HeldBack { why, digest: digest.clone(), cause, release, news: Some(Box::new(news)) })
+    }
+
+    /// The entry of another tag of this repository by which this digest is in quarantine, and its name.
+    fn stopped_elsewhere(&self, from: &ImageRef, digest: &Digest) -> Option<(&Entry, &str)> {
+        let is_stopped = |entry: &&Entry| {
+            (entry.digest == *digest || entry.was_stopped(digest))
+                && (entry.was_stopped(digest) || entry.holds_back(digest, self.now, self.duration))
+        };
+        self.book.entries().filter(is_stopped).find_map(|entry| match &entry.subject {
+            Subject::Image(name) => {
+                let image: ImageRef = name.parse().ok()?;
+                image.is_same_repository_as(from).then_some((entry, name.as_str()))
+            }
+            _ => None,
+        })
     }
 
     /// Holds the updates of which a failure could not be remembered: they would be offered again and again.
@@ -162,18 +185,17 @@ impl Quarantine {
     /// Whether only the service's tasks tell which digest it was rolled back from, or that a failure was the reason.
     pub fn needs_tasks(&self, inspected: &Inspected) -> bool {
         let candidate = &inspected.candidate;
-        let Some(answer) = inspected.offered() else { return false };
-        candidate.image().is_some_and(|image| {
-            self.is_on
-                && candidate.history.rollback.is_some()
-                && image.digest() != Some(&answer.digest)
-                && self
-                    .book
-                    .service(&candidate.name, &candidate.id)
-                    .is_none_or(|own| own.digest != answer.digest)
-                && self
-                    .holds_back(candidate, image, &answer.digest)
-                    .is_none_or(|held| held.why == Why::LeftByHand)
+        let (Some(image), true) = (candidate.image(), self.is_on && candidate.history.rollback.is_some())
+        else {
+            return false;
+        };
+        let own = inspected.offered().map(|answer| (image.clone(), &answer.digest));
+        let newest = inspected.newest_tag();
+        let newest = newest.map(|newest| (newest.image.with_digest_of(image), &newest.resolved.digest));
+        own.into_iter().chain(newest).any(|(from, digest)| {
+            image.digest() != Some(digest)
+                && self.book.service(&candidate.name, &candidate.id).is_none_or(|own| own.digest != *digest)
+                && self.holds_back(candidate, &from, digest).is_none_or(|held| held.why == Why::LeftByHand)
         })
     }
 
@@ -263,10 +285,25 @@ impl Quarantine {
     }
 }
 
+/// Whether a service has another tag than `from` because its stack file says so: `docker stack deploy` has written the tag of
+/// the file back, and nothing was rolled back. A person who takes an image away does not change the stack's label.
+fn is_written_by_stack(candidate: &Candidate, from: &ImageRef) -> bool {
+    let Some(own) = candidate.image().filter(|own| !own.is_same_tag_as(from)) else { return false };
+    let stack = candidate.policy.as_ref().ok().and_then(|policy| policy.stack_image.as_ref());
+    candidate.history.rollback.is_none()
+        && stack.is_some_and(|stack| stack.is_same_repository_as(own) && stack.tag() == own.tag())
+}
+
 /// What was looked at, as far as entries may depend on it.
 pub fn present(inspected: &[Inspected]) -> Present {
     let mut present = Present::default();
-    for Inspected { candidate, answer, .. } in inspected {
+    for inspected in inspected {
+        let Inspected { candidate, answer, .. } = inspected;
+        if let Some(newest) = inspected.newest_tag()
+            && let Some(name) = image_name(&newest.image)
+        {
+            present.tags.insert(name, newest.resolved.digest.clone());
+        }
         let image = candidate.image();
         let digest = image.and_then(|image| image.digest().cloned());
         // One that does not run it well yet does not have it.

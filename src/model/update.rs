@@ -116,6 +116,15 @@ impl Update {
         })
     }
 
+    /// Whether `image` is one that Gantry may have replaced by the service's present one: the same tag, or another tag of the
+    /// repository where the service accepts other tags.
+    pub fn may_come_from(&self, image: &ImageRef) -> bool {
+        self.from.is_same_tag_as(image)
+            || (self.policy.tags.needs_list()
+                && image.tag().is_some()
+                && self.from.is_same_repository_as(image))
+    }
+
     /// Why the update would now start or stop tasks that the plan did not expect.
     fn not_now(&self, service: &Service, lifecycle: TaskLifecycle) -> Option<&'static str> {
         match (self.start, lifecycle) {

@@ -18,7 +18,7 @@ use crate::image::{Digest, ImageRef};
 use crate::model::decision::{Decision, Planned};
 use crate::model::finished::{NotBegun, NotBegunReason};
 use crate::model::image_history::ImageHistory;
-use crate::model::inspected::{Inspected, ResolvedTag};
+use crate::model::inspected::Inspected;
 use crate::model::row::Row;
 use crate::model::update::Update;
 
@@ -166,8 +166,9 @@ impl<S, R> Rollouts<S, R> {
                 rest.push(inspected);
                 continue;
             }
-            if let Some(Ok(ResolvedTag { digest, .. })) = answer {
-                state.newest.insert(candidate.id.clone(), digest.clone());
+            if let Some(Ok(own)) = answer {
+                let newest = inspected.newest_tag().map_or(own, |newest| &newest.resolved);
+                state.newest.insert(candidate.id.clone(), newest.digest.clone());
             }
             if let Some(from) = candidate.image().cloned() {
                 let to = to.unwrap_or_else(|| from.clone());

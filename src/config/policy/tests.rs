@@ -12,6 +12,8 @@ fn a_service_without_labels_has_the_settings_of_the_run() {
         lookup: Registry,
         insecure: ByVariable,
         update_jobs: false,
+        tags: same,
+        stack_image: None,
         min_age: None,
         approval: false,
         accept: false,
@@ -68,6 +70,8 @@ fn labels_override_the_settings_of_the_run_for_their_service() {
         lookup: None,
         insecure: ByVariable,
         update_jobs: true,
+        tags: same,
+        stack_image: None,
         min_age: Some(
             604800s,
         ),

@@ -23,7 +23,7 @@ fn both_tables_of_the_product_are_complete() {
         GANTRY_HTTP_TLS_CERT_FILE GANTRY_HTTP_TLS_KEY_FILE \
         GANTRY_UPDATE_ORDER GANTRY_ROLLOUT_MAX_FAILURE_RATIO GANTRY_ROLLOUT_MIN_FAILURES \
         GANTRY_ROLLOUT_INITIAL_WORKERS GANTRY_QUARANTINE GANTRY_QUARANTINE_SECONDS \
-        GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_UPDATE_MIN_AGE GANTRY_UPDATE_APPROVAL GANTRY_ACCEPT_CMD gantry.update.accept \
+        GANTRY_UPDATE_MAX_STARTING_PER_NODE GANTRY_UPDATE_TAGS gantry.update.tags gantry.update.tags.prereleases GANTRY_UPDATE_MIN_AGE GANTRY_UPDATE_APPROVAL GANTRY_ACCEPT_CMD gantry.update.accept \
         GANTRY_APPROVAL_EXPIRES GANTRY_LEDGER_NAME GANTRY_LABELS_ALLOWED \
         gantry.auth.config gantry.services.excluded gantry.manifest.cmd gantry.manifest.options \
         gantry.rollback.on_failure gantry.rollback.options gantry.update.jobs gantry.update.options \

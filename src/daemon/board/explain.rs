@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::render::Around;
 use super::rule::Rule;
 use super::{Board, ServiceState, ShownService};
-use crate::gate::Refusal;
+use crate::gate::{Gate, Refusal};
 
 /// What a rule says that lets a service pass.
 fn passed(rule: Rule, shown: &ShownService) -> &'static str {
@@ -61,6 +61,9 @@ impl Board {
                     for refusal in shown.refusals.iter().filter(|refusal| refusal.gate == gate) {
                         gates.push(held(rule.name(), refusal));
                     }
+                }
+                (Rule::Gate(Gate::Tags), _) if shown.tags.is_some() => {
+                    gates.push(gate("pass", shown.tags.as_deref().unwrap_or_default()));
                 }
                 // Gates that the service does not have are not worth a line.
                 (Rule::Gate(_), _) => {}

@@ -121,6 +121,8 @@ pub struct ShownService {
     pub policy: Option<Arc<ServicePolicy>>,
     /// The account for its registry, without its secret.
     pub account: Option<String>,
+    /// What there is to tell of the tags that it accepts.
+    pub tags: Option<String>,
     /// The last lines of its failed task's output.
     pub log: Vec<String>,
     /// The last output of its health check.
@@ -149,6 +151,7 @@ impl ShownService {
         if self.policy.is_none() && self.rule != Some(Rule::Labels) {
             self.policy.clone_from(&before.policy);
             self.account = self.account.take().or_else(|| before.account.clone());
+            self.tags = self.tags.take().or_else(|| before.tags.clone());
         }
         self.changed = before.changed;
         // Another run that says the same is nothing new.
@@ -198,7 +201,7 @@ impl ShownService {
             State::Held(held) => (None, held.refusal().cloned().into_iter().collect()),
             _ => (None, Vec::new()),
         };
-        let Details { digest, newest, tasks, policy, account } = details;
+        let Details { digest, newest, tasks, policy, account, tags } = details;
         Some(Self {
             digest,
             newest,
@@ -209,6 +212,7 @@ impl ShownService {
             refusals,
             policy,
             account,
+            tags,
             ..Self::new(row.image.clone(), state, why)
         })
     }
@@ -253,6 +257,7 @@ impl ShownService {
             refusals: Vec::new(),
             policy: None,
             account: None,
+            tags: None,
             log: Vec::new(),
             health: None,
             since: Timestamp::UNIX_EPOCH,

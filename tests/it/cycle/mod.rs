@@ -30,6 +30,7 @@ mod requests;
 mod scheduled;
 mod several_runs;
 mod several_runs_guarded;
+mod tags;
 mod taking_over;
 mod taking_turns;
 mod telling;
@@ -42,7 +43,7 @@ use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
 
 use gantry::config::Config;
-use gantry::context::{Context, EngineRole, Events, Itself, RunScope, Said};
+use gantry::context::{Context, EngineRole, Events, Itself, RunScope, Said, TagMemory};
 use gantry::cycle;
 use gantry::cycle::Report;
 use gantry::daemon::log;
@@ -141,6 +142,7 @@ impl Scene {
             heartbeat,
             scope: RunScope::default(),
             said: Said::default(),
+            tag_memory: TagMemory::default(),
             span: tracing::Span::none(),
         })
     }

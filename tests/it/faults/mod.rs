@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gantry::context::{Context, EngineRole, Events, RunScope, Said};
+use gantry::context::{Context, EngineRole, Events, RunScope, Said, TagMemory};
 use gantry::cycle;
 use gantry::cycle::Report;
 use gantry::daemon::log;
@@ -105,6 +105,7 @@ async fn run_cycles<S: Swarm, R: Registry>(
         heartbeat,
         scope: RunScope::default(),
         said: Said::default(),
+        tag_memory: TagMemory::default(),
         span: tracing::Span::none(),
     });
     let mut fault_run = FaultRun { reports: Vec::new(), took: Duration::ZERO, requests: (0, 0) };
