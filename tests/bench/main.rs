@@ -6,6 +6,7 @@
 //! - `pushes`: the release binary while one of 200 images gets a new digest every second, on a fake swarm.
 //! - `listener`: the release binary with page, API and webhooks: from a webhook to the update, the state, an idle page, memory.
 //! - `crowd`: a rollout while 10,000 connections, or 1,000 wrong tokens a second, come to the listener.
+//! - `tags`: the choice among 10,000 tags of a repository.
 //! - `rollout`: the release binary on the lab's real swarm, beside a loop that only posts the updates and
 //!   watches one list. Left out when there is no lab (`tests/lab/lab run -- cargo bench`).
 //! - `overtaking`: the same, with a new digest that is pushed in the middle of a rollout.
@@ -33,6 +34,7 @@ mod pushes;
 mod rollout;
 mod server;
 mod swarm_process;
+mod tags;
 
 /// The first argument of the process that is the fake swarm.
 const FAKE_SWARM: &str = "fake-swarm";
@@ -58,6 +60,7 @@ fn main() {
     let alone = [
         ("no-change", no_change::run as fn()),
         ("pushes", pushes::run),
+        ("tags", tags::run),
         ("listener", listener::run),
         ("crowd", crowd::run),
     ];

@@ -45,6 +45,7 @@ mod reverse_proxy;
 mod selection;
 mod socket_proxy;
 mod starting;
+mod tags;
 mod trigger;
 mod turns;
 mod updating;
