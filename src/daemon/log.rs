@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cycle::Report;
 use crate::cycle::report::Weight;
+use crate::image::ImageRef;
 use crate::model::event::{Event, Help, UnderWay};
 use crate::model::finished::{Finished, Superseded};
 use crate::model::outcome::Outcome;
@@ -23,8 +24,8 @@ pub fn write(event: &Event) {
         Event::UpdateBegan { service, from, to, found } => tracing::info!(
             service,
             image = to.tagged(),
-            from = from.digest().map_or("no digest", |digest| digest.short()),
-            to = to.digest().map_or("whatever the nodes have", |digest| digest.short()),
+            from = ends(from, to, from, "no digest"),
+            to = ends(from, to, to, "whatever the nodes have"),
             json.event = kind,
             "{}",
             match found {
@@ -166,7 +167,7 @@ fn ended(kind: &str, finished: &Finished) {
     let Finished { service, from, to, outcome, log, health, took } = finished;
     let seconds = took.as_secs();
     let cause = outcome.cause().map(ToString::to_string);
-    let digest = |image: &crate::image::ImageRef| image.digest().map(|digest| digest.as_str().to_owned());
+    let digest = |image: &ImageRef| image.digest().map(|digest| digest.as_str().to_owned());
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -226,5 +227,14 @@ pub(super) fn announce(report: &Report, took: Duration) {
         tracing::warn!(seconds, "{}", report.summary());
     } else {
         tracing::info!(seconds, "{}", report.summary());
+    }
+}
+
+/// One end of an update in a few characters: the digest, with the tag where the update changes the tag.
+fn ends(from: &ImageRef, to: &ImageRef, end: &ImageRef, none: &str) -> String {
+    let digest = end.digest().map_or(none, |digest| digest.short());
+    match end.tag().filter(|_| from.tag() != to.tag()) {
+        Some(tag) => format!("{tag}@{digest}"),
+        None => digest.to_owned(),
     }
 }
