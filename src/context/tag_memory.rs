@@ -3,6 +3,8 @@
 //! A registry lists the tags of a repository at most every 15 minutes, for all services with the repository together. A run that a
 //! user or a registry's event has started asks at once.
 
+#![expect(clippy::mutable_key_type, reason = "a pattern is compared and hashed by its text")]
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

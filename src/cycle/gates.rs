@@ -100,10 +100,9 @@ async fn pass_newest<S: Swarm, R: Registry>(
         let outlook = newest::pass(inspected, book, &quarantine, context.scope.now);
         let gated = match outlook {
             Newest::None => continue,
-            Newest::Passes => newest::offer(inspected),
             // A digest of its own tag is the next best.
             Newest::HeldBack | Newest::Held(_) if newest::own_passes(inspected, &quarantine) => continue,
-            Newest::HeldBack => newest::offer(inspected),
+            Newest::Passes | Newest::HeldBack => newest::offer(inspected),
             Newest::Held(held) => Some(Gated::Held(held)),
             Newest::Older(digest) => older(context, inspected, &digest).await,
         };

@@ -3,10 +3,14 @@
 //!
 //! No service without a tag policy costs a request.
 
+#![expect(clippy::mutable_key_type, reason = "a pattern is compared and hashed by its text")]
+
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::inspect::{Group, GroupKey, ask_all};
@@ -94,9 +98,14 @@ async fn choices<S, R: Registry>(
         tracing::debug!(image, %error, "the tag list cannot be read");
         format!("cannot tell which tags there are: {error}")
     })?;
-    let choose = |own: &(String, TagRules)| choose(&own.0, &own.1, tags.iter().map(String::as_str));
-    let choices: Choices = wanted.by.keys().map(|own| (own.clone(), choose(own))).collect();
-    tracing::debug!(image, tags = tags.len(), choices = choices.len(), "listed");
+    let (own, count): (Vec<(String, TagRules)>, usize) = (wanted.by.keys().cloned().collect(), tags.len());
+    // A pattern of a user over a list of a registry may take seconds of a processor, and this thread serves all else.
+    let chosen = move || -> Choices {
+        let choose = |own: &(String, TagRules)| choose(&own.0, &own.1, tags.iter().map(String::as_str));
+        own.iter().map(|own| (own.clone(), choose(own))).collect()
+    };
+    let choices = spawn_blocking(chosen).await.map_err(|error| format!("cannot choose a tag: {error}"))?;
+    tracing::debug!(image, tags = count, choices = choices.len(), "listed");
     context.tag_memory.learn(key, &choices, Instant::now());
     Ok(choices)
 }
@@ -164,14 +173,11 @@ fn group_of<'a, S, R>(
 fn told(image: &ImageRef, (tag, rules): &(String, TagRules), chosen: &Chosen) -> TagLook {
     let policy = &rules.policy;
     match chosen {
-        Ok(TagChoice { newest, beyond, step }) => {
+        Ok(TagChoice { newest, beyond, .. }) => {
             let accepted = newest.as_ref().unwrap_or(tag);
             let mut words = format!("{accepted} is the newest that gantry.update.tags={policy} accepts");
-            if let Some(step) = step {
-                words.push_str(&format!(" (a {} step)", step.name()));
-            }
             if let Some(beyond) = beyond {
-                words.push_str(&format!("; {beyond} exists: the line may have ended"));
+                let _ = write!(words, "; {beyond} exists: the line may have ended");
             }
             TagLook { words, ..TagLook::default() }
         }

@@ -137,7 +137,7 @@ mod tests {
             match expected {
                 Ok(path) => assert_eq!(found.as_deref(), Ok(path), "{target}"),
                 Err(words) => {
-                    assert!(found.as_ref().is_err_and(|told| told.contains(words)), "{target}: {found:?}")
+                    assert!(found.as_ref().is_err_and(|told| told.contains(words)), "{target}: {found:?}");
                 }
             }
         }
