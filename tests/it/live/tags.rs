@@ -185,8 +185,8 @@ fn a_patch_line_is_followed_by_canary_and_never_left() {
         .set("GANTRY_HTTP_ADDRESS", &address)
         .start();
     daemon.wait_for("3 services: 3 up to date", 60);
-    let path = format!("/api/v1/services/{}", shop.name);
-    let ask = super::support::Request { method: "GET", path: &path, ..Default::default() };
+    let explanation = format!("/api/v1/services/{}", shop.name);
+    let ask = super::support::Request { method: "GET", path: &explanation, ..Default::default() };
     let explained = ask.to_host(&address).unwrap().good().json();
     let gates = explained["gates"].as_array().unwrap();
     let tags = gates.iter().find(|gate| gate["gate"] == "tags").unwrap_or_else(|| panic!("{explained:#}"));
