@@ -147,7 +147,10 @@ impl ImageRef {
 
     /// Another tag of the same repository, without a digest; `None`: the text is not a tag.
     pub fn with_tag(&self, tag: &str) -> Option<Self> {
-        is_tag(tag).then(|| Self { pin: Pin::Tag { tag: tag.to_owned(), digest: None }, ..self.clone() })
+        let ImageTag { name, registry, repository, .. } = &*self.tag;
+        let (name, registry, repository) = (name.clone(), registry.clone(), repository.clone());
+        let found = || ImageTag { name, registry, repository, tag: Some(tag.to_owned()) };
+        is_tag(tag).then(|| Self { tag: Arc::new(found()), digest: None })
     }
 
     /// The same tag with the digest of another image, if that has one.
@@ -157,7 +160,7 @@ impl ImageRef {
 
     /// Whether both are of the same repository, however the names are written.
     pub fn is_same_repository_as(&self, other: &Self) -> bool {
-        self.registry == other.registry && self.repository == other.repository
+        self.registry() == other.registry() && self.repository() == other.repository()
     }
 
     /// The same tag without its digest: what a service is sent when no registry is asked.

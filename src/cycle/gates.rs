@@ -77,7 +77,7 @@ async fn pass_own<S: Swarm, R: Registry>(
         void_approvals(context, gated, &quarantine);
     }
     let mut found = BTreeMap::new();
-    for inspected in &mut gated {
+    for inspected in gated.iter_mut() {
         let decided = decide(inspected, &book, &quarantine, context.scope.now);
         let Some((name, passed)) = decided else { continue };
         inspected.gated = match passed {
