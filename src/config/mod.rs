@@ -9,6 +9,7 @@ mod cost;
 mod destination;
 mod destination_list;
 mod engine;
+mod entry;
 mod filter;
 mod help;
 mod hosts;

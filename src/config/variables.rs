@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::destination_list::DestinationList;
 use super::engine::DockerHost;
+pub use super::entry::{Label, Variable};
 use super::hosts::Hosts;
 use super::listen::{ListenAddress, ListenerToken};
 use super::schedule::CronList;
@@ -36,40 +37,6 @@ use crate::secret::Secret;
 
 /// Every label that begins so is ours, known or not.
 pub(crate) const PREFIX: &str = "gantry.";
-
-/// What there is to know of a variable.
-#[derive(Debug)]
-pub struct Variable {
-    /// Its name.
-    pub name: &'static str,
-    /// The heading that it stands under.
-    pub group: &'static str,
-    /// The value that it has when it is not set, as it would be written.
-    pub default: Option<&'static str>,
-    /// The same in words, where it is no fixed text.
-    pub default_words: Option<&'static str>,
-    /// What a value looks like, in words that follow "expected".
-    pub expected: &'static str,
-    /// Whether its value must never be shown.
-    pub is_secret: bool,
-    /// What it means, in Markdown.
-    pub doc: &'static str,
-    /// The label that overrides it for one service.
-    pub label: Option<&'static str>,
-}
-
-/// What there is to know of a label.
-#[derive(Debug)]
-pub struct Label {
-    /// Its name.
-    pub name: &'static str,
-    /// The variable that it overrides.
-    pub variable: Option<&'static str>,
-    /// What a value looks like, in words that follow "expected".
-    pub expected: &'static str,
-    /// What it means, in Markdown.
-    pub doc: &'static str,
-}
 
 /// `Some` of what is there.
 macro_rules! optional {

@@ -224,6 +224,19 @@ await check('a release names its digest', { scene: 'trouble' }, async (page, { i
   assert.equal(await page.locator('#quarantine tbody tr').count(), 1);
 });
 
+await check('an approval is for the digest that the drawer shows', { scene: 'well' }, async (page, { it }) => {
+  const [row] = it.rows.values(), offers = 'sha256:' + '5a'.repeat(32);
+  Object.assign(row, { state: 'held', gate: 'age', offers, until: new Date(Date.now() + 9e6).toISOString() });
+  await page.goto(`${page.url().split('?')[0]}?explain=${row.service}`);
+  await page.locator('#drawer', { hasText: 'Held until' }).waitFor();
+  await page.locator('#drawer button', { hasText: 'Approve 5a5a5a5a5a5a' }).click();
+  assert.ok((await page.locator('#ask').innerText()).includes(offers));
+  await page.fill('#why', 'tested on staging');
+  await page.click('#ask-ok');
+  await page.locator('#said', { hasText: `is approved for ${row.service}` }).waitFor();
+  assert.deepEqual(it.approved, { service: row.service, digest: offers, why: 'tested on staging' });
+});
+
 await check('lost data is said to be stale, and comes back', { scene: 'rollout' }, async (page, server) => {
   server.setDown(true);
   await wait(4500);

@@ -225,6 +225,12 @@ export async function start({ port = 0, step = 0, token = '', steer = '', silent
         send(it.news('quarantine'));
         return json(200, { released: gone.map(entry => entry.digest), words: `${gone.length} released; Gantry tries again at the next look` });
       }
+      if (kind === 'approve') {
+        const row = it.rows.get(wanted.service);
+        if (row?.offers !== wanted.digest) return json(409, { error: 'the digest does not wait', remedy: 'gantry approve IMAGE lists what waits' });
+        it.approved = wanted;
+        return json(201, { approved: { ...wanted, image: row.image, by: 'you' }, newer: hex('newer') });
+      }
       const rows = [...it.rows.values()].filter(row => !wanted.services?.length || wanted.services.includes(row.service));
       const failed = rows.some(row => row.state === 'error');
       if (later) setTimeout(() => { later = 0; }, later);

@@ -663,8 +663,9 @@ function explain(name) {
 		const entry = world?.attention.find(item => item.service === name), next = s.next || world?.look.next;
 		return [h('div.row', mark(letterOf(s.state)), s.since && h('span.soft', 'since ', when(s.since))), s.why && h('p.why', capital(s.why)),
 			facts([['Image', s.image], ['Runs', s.digest ? h('code', s.digest) : 'unknown digest'], ['Newest', s.newest && (s.newest === s.digest ? 'the same digest' : h('code', s.newest))],
-				['Tasks', s.tasks && `${s.tasks.running} of ${s.tasks.desired} running`], ['Account', s.account || 'none'], ['Next', next && when(next, true)]]),
-			world?.steer && h('div.row', button('.main', 'Update now', { click() { $('drawer').close(); runNow({ services: [name] }, name); } }), quarantined(s.image, [name]).map(releaseButton)),
+				['Tasks', s.tasks && `${s.tasks.running} of ${s.tasks.desired} running`], ['Account', s.account || 'none'], ['Held until', s.until && when(s.until, true)], ['Next', next && when(next, true)]]),
+			world?.steer && h('div.row', button('.main', 'Update now', { click() { $('drawer').close(); runNow({ services: [name] }, name); } }), quarantined(s.image, [name]).map(releaseButton),
+				s.offers && button('.risky', `Approve ${short(s.offers)}…`, { click() { askApprove(s); } })),
 			entry?.health && h('p.soft', 'Health check: ' + entry.health), log(entry?.log, 'Last words'),
 			s.gates && table('Rules', [['Rule'], ['Says']], s.gates.map(({ gate, verdict, why }) => row(gate, verdict + ': ' + why))),
 			s.policy && table('Settings', [['Setting'], ['Value']], Object.entries(s.policy).map(([key, value]) => row(key, String(value))))];
@@ -757,6 +758,16 @@ function askRelease(key) {
 		h('p.soft', `In quarantine since ${clock(entry.since)}. Cause: ${entry.cause}`)], async () => {
 		if (!find()) throw new Error(gone);
 		return capital((await post('release', service ? { service } : { image })).words);
+	});
+}
+
+// The digest is the one that the drawer shows, whatever the tag stands at by now.
+function askApprove({ service, image, offers: digest }) {
+	const name = `Approve ${short(digest)}`, why = h('input', { id: 'why', maxlength: 160 });
+	ask(name + '?', name, 'main', [h('p', `Gantry will update ${service} to this digest, and to no other:`), h('p', h('code', `${image}@${digest}`)),
+		h('label', { for: 'why' }, 'Reason'), why], async () => {
+		const { newer } = await post('approve', { service, digest, why: why.value });
+		return `${short(digest)} is approved for ${service}.` + (newer ? ` The tag has moved on to ${short(newer)}, which needs an approval of its own.` : '');
 	});
 }
 
