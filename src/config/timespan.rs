@@ -8,7 +8,7 @@ use super::value::{Value, whole_number};
 pub(super) struct Timespan(pub(super) Option<Duration>);
 
 impl Value for Timespan {
-    /// The bound is that of [`Seconds`].
+    /// The bound is that of times in seconds.
     const EXPECTED: &'static str = "a time such as 90s, 15m, 36h, 7d or 2w, or a whole number of seconds";
 
     fn parse(text: &str) -> Result<Self, &'static str> {
