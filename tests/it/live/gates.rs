@@ -22,8 +22,7 @@ fn a_digest_is_rolled_out_when_it_has_its_age_and_by_its_digest() {
     assert!(code == Some(0) && text.contains("hold") && text.contains("gantry.update.min_age=25s"), "{text}");
 
     // Another process knows the time on, and the tag moves on meanwhile.
-    first_process.signal("KILL");
-    first_process.end(30);
+    first_process.stop();
     let young = stage.image("web", "3", &[]);
     let second_process = daemon();
     now.wait_for(&young, 60);
@@ -113,7 +112,7 @@ fn a_command_says_which_digests_are_accepted() {
     let new = stage.image("web", "2", &[]);
     let (asked, verdict) = (stage.folder.path().join("asked"), stage.folder.path().join("verdict"));
     let command = format!(
-        "cat >> '{}'; env | grep -q GANTRY_REGISTRY_PASSWORD && exit 42; cat '{v}'; exit $(head -c 2 '{v}')",
+        "cat >> '{}'; env | grep -q '^GANTRY_REGISTRY_PASSWORD=' && exit 42; cat '{v}'; exit $(head -c 2 '{v}')",
         asked.display(),
         v = verdict.display()
     );

@@ -1,30 +1,46 @@
 //! Order, groups and stacks: which updates begin after which.
 
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Child;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::support::{Image, Line, Run, Service, Stage};
+use super::support::{Image, Line, Run, Service, Stage, wait};
 
-/// The services that were sent this image since then, in the order of the engine's events.
-fn sent(stage: &Stage, image: &Image, since: Timestamp) -> Vec<String> {
-    let until = (Timestamp::now().as_second() + 1).to_string();
-    let since = since.as_second().to_string();
-    let options = [
-        "events",
-        "--since",
-        &since,
-        "--until",
-        &until,
-        "--filter",
-        "type=service",
-        "--format",
-        "{{json .}}",
-    ];
-    let events = stage.lab.docker(&options);
-    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let of_image =
-        events.filter(|event| event["Actor"]["Attributes"]["image.new"] == image.pinned().as_str());
-    of_image.map(|event| event["Actor"]["Attributes"]["name"].as_str().unwrap().to_owned()).collect()
+/// The engine's events about services, from this moment on. It remembers 256 of all kinds only, and other tests make some.
+struct ServiceEvents {
+    reader: Child,
+    file: PathBuf,
+}
+
+impl ServiceEvents {
+    fn record(stage: &Stage) -> Self {
+        let file = stage.folder.path().join("events");
+        let since = Timestamp::now().as_second().to_string();
+        let options = ["events", "--since", &since, "--filter", "type=service", "--format", "{{json .}}"];
+        let output = File::create(&file).unwrap();
+        let reader = stage.lab.docker_command(1).args(options).stdout(output).spawn().unwrap();
+        Self { reader, file }
+    }
+
+    /// The services that were sent an image, one after the other.
+    fn sent(&self, image: &Image) -> Vec<String> {
+        let events = std::fs::read_to_string(&self.file).unwrap();
+        // The last line may not be written to its end yet.
+        let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let of_image =
+            events.filter(|event| event["Actor"]["Attributes"]["image.new"] == image.pinned().as_str());
+        of_image.map(|event| event["Actor"]["Attributes"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Drop for ServiceEvents {
+    fn drop(&mut self) {
+        let _ = self.reader.kill();
+        let _ = self.reader.wait();
+    }
 }
 
 /// The most of these services that were under way at once, by the log.
@@ -79,11 +95,12 @@ fn an_app_waits_for_its_database_and_keeps_its_image_when_that_breaks() {
     assert_eq!((app.image(), db.image()), (old.pinned(), data.pinned()), "{run}: {bad:?}");
 
     let good = stage.slow_image("data", "3", 3);
-    let began = Timestamp::now();
+    let events = ServiceEvents::record(&stage);
     let run = stage.gantry().run();
     assert_eq!(run.code, Some(0), "{run}");
-    assert_eq!(sent(&stage, &good, began), std::slice::from_ref(&db.name));
-    assert_eq!(sent(&stage, &new, began), [app.name.clone(), web.name.clone()], "{run}");
+    wait("the events of all three", 10, || (events.sent(&new).len() >= 2).then_some(()));
+    assert_eq!(events.sent(&good), std::slice::from_ref(&db.name));
+    assert_eq!(events.sent(&new), [app.name.clone(), web.name.clone()], "{run}");
     assert_eq!(most_under_way(&run, &[&db, &app, &web]), 1, "{run}");
 }
 
