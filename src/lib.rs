@@ -14,6 +14,7 @@
 //!                        │ discover   one list call; ourselves first          -> Found
 //!                        │ inspect    group by image and credentials,
 //!                        │            ask each registry once                  -> Inspected
+//!                        │ gates      what policies let pass                  -> Gated
 //!                        │ plan       exactly one Decision per service  pure  -> Planned, Update
 //!                        │ lease      take the lease, or wait for it          -> LeaseOutcome
 //!                        │ rollout    send, watch, judge, roll back           -> RolledOut

@@ -21,7 +21,7 @@ use crate::ledger::entry::image_name;
 use crate::model::inspected::{Inspected, NewestTag, TagLook};
 use crate::registry::{Lookup, Registry};
 
-/// A repository whose tags are asked for: by whom, and for which services.
+/// A repository whose tags are asked for, with the account and the services that want them.
 struct Wanted {
     lookup: Arc<Lookup>,
     /// The services' tags and rules, each with the places of the services.

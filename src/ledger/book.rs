@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::approved::Approvals;
 use super::codec;
 pub use super::codec::Labels;
-use super::entry::{DigestVerdict, Entry, Subject};
+use super::entry::{DigestVerdict, Entry, Subject, repository};
 use super::lease::{Lease, Party};
 use super::left_behind::LeftBehind;
 use super::orders::{OrderNote, Orders};
@@ -257,14 +257,6 @@ fn worth(entry: &Entry) -> u8 {
         (DigestVerdict::Offered | DigestVerdict::Excused, _) => 0,
         (_, Subject::Service(_)) => 1,
         (_, Subject::Image(_) | Subject::Tag(_)) => 2,
-    }
-}
-
-/// The repository of an image's name: the name without its tag.
-fn repository(image: &str) -> &str {
-    match image.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => image,
     }
 }
 

@@ -156,6 +156,14 @@ pub fn image_name(image: &ImageRef) -> Option<String> {
     })
 }
 
+/// The repository of an image's name: the name without its tag.
+pub(super) fn repository(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

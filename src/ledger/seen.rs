@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::codec::Labels;
+use super::entry::repository;
 use crate::gate::age::KnownDigest;
 use crate::image::Digest;
 
@@ -227,14 +228,6 @@ impl SeenBook {
 
     fn bytes(&self) -> usize {
         self.0.iter().map(|(image, seen)| SEEN.len() + image.len() + seen.write().len()).sum()
-    }
-}
-
-/// The repository of an image's name: the name without its tag.
-fn repository(image: &str) -> &str {
-    match image.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => image,
     }
 }
 

@@ -1,5 +1,5 @@
 //! A rollout while strangers keep the listener busy: 10,000 connections that send half a request, or 1,000 requests a second with
-//! a wrong token. Beside it the same rollout with nobody there.
+//! a wrong token. Beside it the same rollout alone.
 //!
 //! The strangers share the machine's cores with the program, so a part of what they cost is theirs.
 
@@ -43,7 +43,7 @@ async fn measure() {
     let mut swarm = SwarmProcess::start(&socket, SERVICES, 1);
     let gantry = Listening::start(&socket, Stdio::null());
     gantry.until_idle(SERVICES).await;
-    let first = rollout(&mut swarm, &gantry, "with nobody there").await;
+    let first = rollout(&mut swarm, &gantry, "alone").await;
 
     let strangers = Arc::new(Strangers::default());
     let mut work = JoinSet::new();
@@ -64,7 +64,7 @@ async fn measure() {
     strangers.is_over.store(true, Ordering::Relaxed);
     drop(guessing.await);
     println!("{:>60} {rate:>9.0}", "wrong tokens a second that were answered");
-    let last = rollout(&mut swarm, &gantry, "with nobody there, again").await;
+    let last = rollout(&mut swarm, &gantry, "alone, again").await;
 
     let alone = f64::midpoint(first, last);
     told("ratio with 10,000 connections", crowded / alone, ALLOWED);

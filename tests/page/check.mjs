@@ -226,7 +226,7 @@ await check('a release names its digest', { scene: 'trouble' }, async (page, { i
 
 await check('an approval is for the digest that the drawer shows', { scene: 'well' }, async (page, { it }) => {
   const [row] = it.rows.values(), offers = 'sha256:' + '5a'.repeat(32);
-  Object.assign(row, { state: 'held', gate: 'age', offers, until: new Date(Date.now() + 9e6).toISOString() });
+  Object.assign(row, { state: 'held', gate: 'age', offers, offers_image: row.image, until: new Date(Date.now() + 9e6).toISOString() });
   await page.goto(`${page.url().split('?')[0]}?explain=${row.service}`);
   await page.locator('#drawer', { hasText: 'Held until' }).waitFor();
   await page.locator('#drawer button', { hasText: 'Approve 5a5a5a5a5a5a' }).click();

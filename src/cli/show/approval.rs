@@ -15,11 +15,11 @@ const MAX_NAMES: usize = 5;
 pub(crate) fn waiting(answer: &Value, target: &str, zone: &TimeZone) -> String {
     let is_meant = |service: &&Value| {
         text(service, "gate") == "approval"
-            && [text(service, "service"), text(service, "image")].contains(&target)
+            && ["service", "image", "offers_image"].iter().any(|key| text(service, key) == target)
     };
     let mut digests: BTreeMap<(String, String), (String, Vec<String>)> = BTreeMap::new();
     for service in list(answer, "services").iter().filter(is_meant) {
-        let key = (name(service, "image"), digest(service, "offers"));
+        let key = (name(service, "offers_image"), digest(service, "offers"));
         let since = time(service, "since", zone);
         let (_, names) = digests.entry(key).or_insert_with(|| (since, Vec::new()));
         names.push(name(service, "service"));
@@ -66,7 +66,7 @@ mod tests {
 
     fn held(service: &str, gate: &str, digit: &str) -> Value {
         json!({
-            "service": service, "image": "shop:live", "state": "held", "gate": gate,
+            "service": service, "image": "shop:1", "state": "held", "gate": gate, "offers_image": "shop:live",
             "offers": format!("sha256:{}", digit.repeat(64)), "since": "2026-11-28T10:44:17Z",
         })
     }
@@ -81,6 +81,10 @@ mod tests {
         333333333333 of shop:live waits since 2026-11-28 10:44:17 UTC for 2 services: a, b
           gantry approve shop:live 333333333333
         ");
+        assert_eq!(
+            waiting(&services, "shop:1", &TimeZone::UTC),
+            waiting(&services, "shop:live", &TimeZone::UTC)
+        );
         assert_eq!(waiting(&services, "c", &TimeZone::UTC), "nothing waits for approval at c");
     }
 

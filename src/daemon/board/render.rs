@@ -317,7 +317,8 @@ fn service_in_short(name: &str, shown: &ShownService) -> Value {
     });
     if let Some(refusal) = shown.refusals.first() {
         value["gate"] = json!(refusal.gate.name());
-        value["offers"] = json!(shown.offers.as_ref().map(Digest::as_str));
+        value["offers_image"] = json!(shown.offers.as_ref().map(ImageRef::tagged));
+        value["offers"] = json!(shown.offers.as_ref().and_then(ImageRef::digest).map(Digest::as_str));
         value["until"] = json!(refusal.until.map(time));
     }
     value

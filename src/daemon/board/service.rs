@@ -113,8 +113,8 @@ pub struct ShownService {
     pub rule: Option<Rule>,
     /// Why it is left alone, in one word.
     pub left_alone: Option<&'static str>,
-    /// The digest that its gates hold.
-    pub offers: Option<Digest>,
+    /// The image that its gates hold, pinned to its digest. Its tag may be newer than that of the service.
+    pub offers: Option<ImageRef>,
     /// What its gates say, where one holds it, in their order.
     pub refusals: Vec<Refusal>,
     /// Its settings; `None`: its labels cannot be read, or it was not looked at yet.
@@ -196,7 +196,7 @@ impl ShownService {
         };
         let (offers, refusals) = match &row.state {
             State::LeftAlone(Reason::Held(held)) => {
-                (held.image.digest().cloned(), held.refusals().cloned().collect())
+                (Some(held.image.clone()), held.refusals().cloned().collect())
             }
             State::Held(held) => (None, held.refusal().cloned().into_iter().collect()),
             _ => (None, Vec::new()),

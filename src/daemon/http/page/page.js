@@ -762,7 +762,7 @@ function askRelease(key) {
 }
 
 // The digest is the one that the drawer shows, whatever the tag stands at by now.
-function askApprove({ service, image, offers: digest }) {
+function askApprove({ service, offers_image: image, offers: digest }) {
 	const name = `Approve ${short(digest)}`, why = h('input', { id: 'why', maxlength: 160 });
 	ask(name + '?', name, 'main', [h('p', `Gantry will update ${service} to this digest, and to no other:`), h('p', h('code', `${image}@${digest}`)),
 		h('label', { for: 'why' }, 'Reason'), why], async () => {
