@@ -357,6 +357,8 @@ fn policy(policy: &ServicePolicy) -> Value {
         "rollback_on_failure": policy.rollback_on_failure,
         "min_age_seconds": policy.min_age.map_or(0, |age| age.as_secs()),
         "approval": policy.approval,
+        "accept_command": policy.accept,
+        "tags": policy.tags.to_string(),
     })
 }
 
