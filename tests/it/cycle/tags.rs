@@ -279,3 +279,40 @@ async fn the_newest_tag_waits_for_its_approval_and_the_own_digest_does_not_wait_
     assert!(words.contains(&shop("1.2.4")), "{words}");
     has(&scene, "web", "1.2.3");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_aged_digest_of_the_newest_tag_is_rolled_out_though_that_tag_has_moved_on() {
+    let later = |scene: &Scene, hours| {
+        scene.swarm.now(|world| world.clock_step += jiff::SignedDuration::from_hours(hours));
+    };
+    let scene = Scene::new();
+    publish(&scene, &["1.2.3", "1.2.4"]);
+    at(&scene, "web", "1.2.3", "patch").label("gantry.update.min_age", "10h").create();
+    assert_eq!(held(&scene.cycle().await, "web").map(|(gate, _)| gate), Some(Gate::Age));
+    later(&scene, 5);
+    scene.registry.release(&shop("1.2.4"), "rebuilt");
+    assert_eq!(held(&scene.cycle().await, "web").map(|(gate, _)| gate), Some(Gate::Age));
+    later(&scene, 5);
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+    has(&scene, "web", "1.2.4");
+    later(&scene, 5);
+    assert_eq!(outcome(&scene.cycle().await, "web"), &Outcome::Updated);
+    assert_eq!(scene.swarm.image_of("web"), pinned(&shop("1.2.4"), "rebuilt"));
+}
+
+/// In real time, as the command is a process.
+#[tokio::test]
+async fn the_users_command_is_asked_about_a_newest_tag_as_well() {
+    let scene = Scene::new().with("GANTRY_ACCEPT_CMD", "grep -c shop:1.2.4; echo no ticket; exit 75");
+    publish(&scene, &["1.2.3", "1.2.4"]);
+    at(&scene, "web", "1.2.3", "patch").create();
+    at(&scene, "free", "1.2.4", "patch").label("gantry.update.accept", "false").create();
+    let report = scene.cycle().await;
+    let (gate, words) = held(&report, "web").unwrap_or_else(|| panic!("{report:?}"));
+    assert!(gate == Gate::Command && words.contains("1.2.4 yet: no ticket"), "{words}");
+    has(&scene, "web", "1.2.3");
+    let scene = scene.with("GANTRY_ACCEPT_CMD", "exit 9");
+    let report = scene.cycle().await;
+    assert!(matches!(state(&report, "web"), State::Error(why) if why.contains("exit code 9")), "{report:?}");
+    assert!(matches!(state(&report, "free"), State::UpToDate), "{report:?}");
+}
