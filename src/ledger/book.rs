@@ -176,6 +176,14 @@ impl Book {
                 let stopped = if is_released { Vec::new() } else { old.stopped_then(&entry.digest) };
                 Entry { before, had, stopped, ..kept }
             }
+            // Gates may offer an older digest next, which must not be one that broke the service before.
+            Some(old)
+                if matches!(entry.subject, Subject::Service(_)) && old.service_id == entry.service_id =>
+            {
+                let is_released = entry.verdict == DigestVerdict::Released;
+                let stopped = if is_released { Vec::new() } else { old.stopped_then(&entry.digest) };
+                Entry { stopped, ..entry.clone() }
+            }
             _ => entry.clone(),
         }
     }

@@ -57,7 +57,7 @@ pub struct Entry {
     pub before: Vec<String>,
     /// Digests that services had when this one was offered to them, in their short form. Only for images.
     pub had: Vec<String>,
-    /// Digests whose rollout was stopped before, in their short form. Only for images.
+    /// Digests that were held back before this one, in their short form. Not for tags.
     pub stopped: Vec<String>,
     /// How often the tag has gone back before, lately. Only for tags.
     pub flips: u32,
@@ -113,14 +113,14 @@ impl Entry {
         all
     }
 
-    /// Whether the rollout of this digest was stopped before another one was offered.
+    /// Whether this digest was held back before another one was.
     pub fn was_stopped(&self, digest: &Digest) -> bool {
         self.stopped.iter().any(|stopped| stopped == digest.short())
     }
 
-    /// The digests whose rollouts were stopped before an entry about `digest` replaces this one.
+    /// The digests that were held back before an entry about `digest` replaces this one.
     pub fn stopped_then(&self, digest: &Digest) -> Vec<String> {
-        let is_stopped = self.verdict == DigestVerdict::Quarantined && self.digest != *digest;
+        let is_stopped = self.is_for_good() && self.digest != *digest;
         let mut stopped: Vec<String> =
             is_stopped.then(|| self.digest.short().to_owned()).into_iter().collect();
         stopped.extend(self.stopped.iter().filter(|old| *old != digest.short()).cloned());

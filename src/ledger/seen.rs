@@ -95,6 +95,11 @@ impl SeenImage {
         self.position(first).zip(self.position(second)).is_some_and(|(first, second)| first > second)
     }
 
+    /// Whether a digest with this short form is among those that are known.
+    pub fn knows(&self, short: &str) -> bool {
+        self.known.iter().any(|known| known.digest.short() == short)
+    }
+
     fn position(&self, digest: &Digest) -> Option<usize> {
         self.known.iter().position(|known| known.digest == *digest)
     }

@@ -43,7 +43,8 @@ impl Quarantine {
     /// Why this digest is not offered to this service, which has `from`; `None`: it is.
     pub fn holds_back(&self, candidate: &Candidate, from: &ImageRef, digest: &Digest) -> Option<HeldBack> {
         let image = image_name(from).filter(|_| self.is_on)?;
-        let own = self.book.service(&candidate.name, &candidate.id).filter(|entry| entry.digest == *digest);
+        let of_service = self.book.service(&candidate.name, &candidate.id);
+        let own = of_service.filter(|entry| entry.digest == *digest);
         let of_image = self.book.image(&image);
         let held = |why, entry: &Entry, release: &str| HeldBack {
             why,
@@ -63,11 +64,18 @@ impl Quarantine {
             Some(entry) if entry.verdict != DigestVerdict::Excused => return None,
             _ => {}
         }
-        let is_stopped = |entry: &&Entry| {
-            entry.holds_back(digest, self.now, self.duration)
-                || (entry.was_stopped(digest) && self.may_be_offered(&image, digest))
+        // Of what was held back before, the cause is not remembered.
+        let earlier = |why, entry: &Entry, release: &str| {
+            let is_meant = entry.was_stopped(digest) && self.may_be_offered(&image, digest);
+            is_meant.then(|| HeldBack { cause: String::new(), ..held(why, entry, release) })
         };
-        if let Some(entry) = of_image.filter(is_stopped) {
+        let earlier = of_service
+            .and_then(|entry| earlier(Why::BrokeService, entry, &candidate.name))
+            .or_else(|| earlier(Why::RolloutStopped, of_image?, &image));
+        if earlier.is_some() {
+            return earlier;
+        }
+        if let Some(entry) = of_image.filter(|entry| entry.holds_back(digest, self.now, self.duration)) {
             return Some(held(Why::RolloutStopped, entry, &image));
         }
         // A broken digest is so under every tag of its repository, unless the image's own entry says otherwise.
@@ -268,7 +276,11 @@ impl Quarantine {
 
     /// The entries that have had their time.
     pub fn outdated(&self, present: &Present) -> Vec<LedgerChange> {
-        let may_be_offered = |entry: &Entry| self.may_be_offered(&entry.image, &entry.digest);
+        let may_be_offered = |entry: &Entry| {
+            let seen = self.seen.image(&entry.image);
+            let is_known = |short: &str| seen.is_some_and(|seen| seen.knows(short));
+            is_known(entry.digest.short()) || entry.stopped.iter().any(|short| is_known(short))
+        };
         let outdated = self.book.outdated(present).into_iter();
         let has_it = |entry: &Entry| matches!(present.services.get(&entry.service_id), Some(Some(has)) if *has == entry.digest);
         let is_gone = |entry: &Entry| present.gone.contains(&entry.service_id);

@@ -3,6 +3,7 @@
 mod accounts;
 mod addresses;
 mod aging;
+mod any_gates;
 mod behind_a_proxy;
 mod cleaning;
 mod daemon;
