@@ -33,7 +33,7 @@ RUN find src -type f -exec touch {} + \
 
 # The image's file tree. All of busybox's commands are there, as hooks are shell commands of the user; whoever runs one has
 # the Docker socket, to which no command adds a right. `right` counts leap seconds, which no computer's clock does; `posix` says everything
-# a second time.
+# a second time, and `tzdata.zi` a third time, for compilers of time zones. The tables name places for people.
 RUN mkdir -p /image/bin /image/etc/ssl/certs /image/root /image/run /image/usr/share /image/tmp \
     && chmod 1777 /image/tmp \
     && cp target/*/release/gantry /image/bin/ \
@@ -41,7 +41,7 @@ RUN mkdir -p /image/bin /image/etc/ssl/certs /image/root /image/run /image/usr/s
     && cp --remove-destination /bin/busybox /image/bin/ \
     && cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && cp -a /usr/share/zoneinfo /image/usr/share/ \
-    && rm -rf /image/usr/share/zoneinfo/right /image/usr/share/zoneinfo/posix \
+    && (cd /image/usr/share/zoneinfo && rm -rf right posix tzdata.zi zone.tab zone1970.tab) \
     && echo 'root:x:0:0:root:/root:/bin/sh' >/image/etc/passwd \
     && echo 'root:x:0:' >/image/etc/group \
     && echo 'hosts: files dns' >/image/etc/nsswitch.conf
