@@ -324,7 +324,7 @@ fn first_instant(zone: &TimeZone, date: Date) -> Option<Timestamp> {
 }
 
 impl UpdateFreezes {
-    /// The freeze that lasts at an instant: of several, the one that ends last.
+    /// The freeze in effect at an instant. Where several are, that with the latest end.
     fn at(&self, zone: &TimeZone, now: Timestamp) -> Option<(Date, Date)> {
         let today = zone.to_datetime(now).date();
         let lasting = self.freezes.iter().filter(|(first, last)| *first <= today && today <= *last);

@@ -11,7 +11,7 @@ const MARK: &str = "Gantry remembers";
 /// How often a write is tried again that found another version, before it is left to the next time.
 pub(crate) const MAX_CONFLICTS: u32 = 5;
 
-/// Whether the config is another one by now than the one that was read.
+/// Whether a write failed because another process has changed the config since it was read.
 pub(crate) fn was_another_faster(error: &SwarmError) -> bool {
     matches!(error, SwarmError::Conflict | SwarmError::NameTaken(_) | SwarmError::NotFound(_))
 }

@@ -12,23 +12,12 @@ use gantry::model::row::State;
 use gantry::swarm::Swarm;
 use jiff::{SignedDuration, Timestamp};
 
+use super::overlapping::Random;
 use super::{APP, Scene};
 use crate::fake::{digest, pinned, secs};
 
 /// The age that services with that gate ask for.
 const AGE: SignedDuration = SignedDuration::from_hours(6);
-
-/// Numbers that come out the same for the same seed (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-}
 
 /// The gates of a service, by its number from 0 to 7.
 fn has(service: usize, gate: Gate) -> bool {

@@ -315,10 +315,10 @@ async fn a_run_that_cleans_up_leaves_the_image_that_another_one_may_roll_back_to
 }
 
 /// Numbers that come out the same for the same seed (xorshift64).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
